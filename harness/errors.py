@@ -1,0 +1,42 @@
+"""What can go wrong, by whose fault: the class decides the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HarnessError(Exception):
+    """An error with one clear line for the user; `exit_code` is what the process returns for it."""
+
+    exit_code = 1
+
+
+class RequestError(HarnessError):
+    """The request was wrong (configuration, missing file, missing pyxrt); nothing was run."""
+
+    exit_code = 2
+
+
+class DeviceError(HarnessError):
+    """The device refused, failed, timed out or was lost."""
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """The allowed names as text, led by the one nearest to `given` where there is one.
+
+    >>> nearest("pipelind", ["batch", "pipelined"])
+    'did you mean pipelined? Allowed: batch, pipelined'
+    """
+    names = sorted(allowed)
+    close = get_close_matches(given, names, n=1, cutoff=0.5)
+    listed = f"llowed: {', '.join(names) or 'none'}"
+    return f"did you mean {close[0]}? A{listed}" if close else f"a{listed}"
+
+
+def check_range(key: str, given: float, least: float, most: float | None = None, remedy: str = "") -> None:
+    """Raise RequestError unless `least <= given <= most`; `remedy` says what to do about it."""
+    if given >= least and (most is None or given <= most):
+        return
+    allowed = f"{least:g} to {most:g}" if most is not None else f"{least:g} or more"
+    raise RequestError(f"{key}={given}: out of range; allowed: {allowed}{'; ' + remedy if remedy else ''}")

@@ -1,0 +1,1 @@
+"""A simulated NPU behind the pyxrt API, in virtual integer nanoseconds."""

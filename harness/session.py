@@ -1,0 +1,217 @@
+"""The session: a pyxrt namespace and a clock, chosen together here, and the contexts opened through them.
+
+Nothing above this file can tell real hardware from the simulator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.device import Device, Hardware, Simulator
+from harness.errors import DeviceError, RequestError
+from harness.kernel import Bytes, KernelSpec
+from harness.units import ms_to_ns
+
+OPCODE_TXN = 3
+"""Opcode of a transaction-style instruction stream (mlir-aie, xrtruntime/hostruntime.py)."""
+FIRST_DATA_ARGUMENT = 3
+"""Arguments 0 to 2 are opcode, instruction bo and its size; bos of the kernel follow."""
+COMPLETED = 4
+IN_FLIGHT = frozenset({1, 2, 3, 7})
+"""NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes."""
+
+
+@dataclass(frozen=True)
+class World:
+    """One device and the clock that belongs to it.
+
+    pause(until_ns): let time pass while polling, at the longest until `until_ns`. image(kernel): path of its
+    xclbin, and its instructions. take_trace: int64 (n, 4) of what the columns did since the last call, as
+    `harness.sim.machine.TRACE_FIELDS`; None where the device gives no timestamps.
+    """
+
+    pyxrt: Any
+    device: Any
+    clock: str
+    now_ns: Callable[[], int]
+    pause: Callable[[int], None]
+    image: Callable[[KernelSpec], tuple[str, Bytes]]
+    take_trace: Callable[[], NDArray[np.int64]] | None
+
+
+def open_world(device: Device, spec: KernelSpec, *, computes: bool = True) -> World:
+    """The world that `device` describes, able to run `spec`.
+
+    computes: whether simulated kernels do their arithmetic or only take their time; hardware always computes.
+    RequestError: no pyxrt, no such device, no figure for the kernel in the profile.
+    """
+    if isinstance(device, Simulator):
+        return _simulated(device, spec, computes)
+    assert isinstance(device, Hardware)  # the configuration knows no third kind
+    return _hardware(device)
+
+
+def _simulated(profile: Simulator, spec: KernelSpec, computes: bool) -> World:
+    from harness.sim import pyxrt
+    from harness.sim.machine import Image, Machine
+
+    profile.exec_of(spec.name)
+    path = f"{profile.kernels_dir}/{spec.name}.xclbin"
+    machine = Machine(profile, {path: Image(spec, computes)})
+    pyxrt.plug(machine)
+    instructions = np.zeros(4, np.uint8)
+    return World(
+        pyxrt=pyxrt,
+        device=pyxrt.device(0),
+        clock="virtual",
+        now_ns=lambda: machine.now_ns,
+        pause=machine.pause,
+        image=lambda _: (path, instructions),
+        take_trace=machine.take_trace,
+    )
+
+
+def _hardware(device: Hardware) -> World:
+    try:
+        import pyxrt
+    except ImportError as error:
+        raise RequestError(
+            f"device=hardware: pyxrt cannot be imported ({error}); install XRT's Python package for this Python "
+            "and source its setup script, or use device=simulator"
+        ) from error
+    try:
+        opened = pyxrt.device(device.index)
+    except RuntimeError as error:
+        raise RequestError(
+            f"device=hardware device.index={device.index}: XRT opens no such device ({error}); "
+            "check `xrt-smi examine` and the amdxdna driver, or use device=simulator"
+        ) from error
+
+    def image(spec: KernelSpec) -> tuple[str, Bytes]:
+        folder = Path(device.kernels_dir)
+        xclbin, instructions = folder / f"{spec.name}.xclbin", folder / f"{spec.name}.insts.bin"
+        for path in (xclbin, instructions):
+            if not path.is_file():
+                raise RequestError(
+                    f"device.kernels_dir={device.kernels_dir}: no {path.name} there; build the kernel, "
+                    "or point device.kernels_dir at the folder that holds it"
+                )
+        return str(xclbin), np.fromfile(instructions, dtype=np.uint8)
+
+    return World(
+        pyxrt=pyxrt,
+        device=opened,
+        clock="monotonic",
+        now_ns=time.perf_counter_ns,
+        pause=lambda until_ns: time.sleep(0),
+        image=image,
+        take_trace=None,
+    )
+
+
+class Session:
+    """One kernel, opened on a context per column; gone with its last reference.
+
+    `allocations` counts the bos made through `allocate`.
+    """
+
+    def __init__(self, world: World, spec: KernelSpec, columns: int, timeout_ms: int) -> None:
+        self.world = world
+        self.spec = spec
+        self.allocations = 0
+        self._timeout_ms = timeout_ms
+        self._timeout_ns = ms_to_ns(timeout_ms)
+        pyxrt = world.pyxrt
+        self._to_device = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
+        self._from_device = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
+        path, instructions = world.image(spec)
+        try:
+            xclbin = pyxrt.xclbin(path)
+            uuid = world.device.register_xclbin(xclbin)
+            name = self._kernel_name(xclbin, path)
+            self._contexts = [pyxrt.hw_context(world.device, uuid) for _ in range(columns)]
+            self._kernels = [pyxrt.kernel(context, name) for context in self._contexts]
+            self._instructions = pyxrt.bo(
+                world.device, instructions.nbytes, pyxrt.bo.cacheable, self._kernels[0].group_id(1)
+            )
+        except RuntimeError as error:
+            raise DeviceError(f"opening {path} on {columns} column(s): {error}") from error
+        np.frombuffer(self._instructions.map(), np.uint8)[:] = instructions
+        self._instructions.sync(self._to_device)
+
+    def _kernel_name(self, xclbin: Any, path: str) -> str:
+        kernels = xclbin.get_kernels()
+        fitting = kernels if len(kernels) == 1 else [k for k in kernels if k.get_name() == self.spec.name]
+        if len(fitting) != 1:
+            names = ", ".join(kernel.get_name() for kernel in kernels)
+            raise RequestError(f"{path}: holds {names or 'no kernel'}; needs one kernel, or one named {self.spec.name}")
+        needed, declared = len(self.spec.inputs) + 1, fitting[0].get_num_args() - FIRST_DATA_ARGUMENT
+        if declared < needed:
+            raise RequestError(f"{path}: declares {declared} buffer arguments; {self.spec.name} takes {needed}")
+        return str(fitting[0].get_name())
+
+    def allocate(self, argument: int, size_bytes: int, column: int) -> Any:
+        """A bo of `size_bytes` for the kernel's data argument `argument`, counted from 0."""
+        self.allocations += 1
+        pyxrt = self.world.pyxrt
+        group = self._kernels[column].group_id(FIRST_DATA_ARGUMENT + argument)
+        return pyxrt.bo(self.world.device, size_bytes, pyxrt.bo.host_only, group)
+
+    def window(self, root: Any, size_bytes: int, offset_bytes: int) -> Any:
+        """A sub-buffer of a root bo."""
+        return self.world.pyxrt.bo(root, size_bytes, offset_bytes)
+
+    def to_device(self, bo: Any, size_bytes: int) -> None:
+        """Sync the first `size_bytes` of `bo` from host to device."""
+        bo.sync(self._to_device, size_bytes, 0)
+
+    def from_device(self, bo: Any, size_bytes: int) -> None:
+        """Sync the first `size_bytes` of `bo` from device to host."""
+        bo.sync(self._from_device, size_bytes, 0)
+
+    def prepare(self, column: int) -> Any:
+        """A run of the kernel on `column`, its instructions set, its data arguments not yet."""
+        run = self.world.pyxrt.run(self._kernels[column])
+        run.set_arg(0, OPCODE_TXN)
+        run.set_arg(1, self._instructions)
+        run.set_arg(2, self._instructions.size())
+        return run
+
+    def chain(self, runs: list[Any], column: int) -> Any:
+        """A runlist of prepared runs, to be executed together."""
+        runlist = self.world.pyxrt.runlist(self._contexts[column])
+        for run in runs:
+            runlist.add(run)
+        return runlist
+
+    def finish(self, run: Any) -> None:
+        """Wait until a started run has completed; DeviceError if it failed or took longer than the timeout.
+
+        Polls `state()`: pyxrt's `wait()` holds the GIL, so that neither Ctrl-C nor a timeout would get through.
+        """
+        state = run.state()
+        if state.value in IN_FLIGHT:
+            deadline_ns = self.world.now_ns() + self._timeout_ns
+            while (state := run.state()).value in IN_FLIGHT:
+                if self.world.now_ns() >= deadline_ns:
+                    raise DeviceError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")
+                self.world.pause(deadline_ns)
+        if state.value != COMPLETED:
+            raise DeviceError(f"{self.spec.name}: the device ended the run in state {state.name}")
+
+    def finish_list(self, runlist: Any) -> None:
+        """Wait until every run of an executed runlist has completed; DeviceError if one failed.
+
+        XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout.
+        """
+        try:
+            runlist.wait()
+        except RuntimeError as error:
+            raise DeviceError(f"{self.spec.name}: {error}") from error

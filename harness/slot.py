@@ -1,0 +1,80 @@
+"""A slot: the bos and prepared runs that one submission in flight occupies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.kernel import Bytes
+from harness.session import FIRST_DATA_ARGUMENT, Session
+
+ALIGNMENT_BYTES = 64
+"""Tiles of a batch start on cache lines, so that syncing one never touches another."""
+
+
+class Slot:
+    """Bos for up to `batch` tiles on one column, and runs for each of the group sizes in `counts`.
+
+    A group of one tile is a run; a larger one is a runlist over sub-buffers of the same bos.
+    """
+
+    def __init__(self, session: Session, column: int, batch: int, counts: Sequence[int]) -> None:
+        self._session = session
+        self.column = column
+        self._batch = batch
+        self._runs = {count: [session.prepare(column) for _ in range(count)] for count in counts}
+        self._lists = {count: session.chain(runs, column) for count, runs in self._runs.items() if count > 1}
+        buffers = (*session.spec.inputs, session.spec.output)
+        self._sizes = [buffer.size_bytes for buffer in buffers]
+        self._strides = [-(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for size in self._sizes]
+        self._views: list[Bytes] = []
+        self._bos: list[Any] = []
+        self._windows: list[list[Any]] = []
+
+    def allocate(self) -> None:
+        """Give the slot fresh bos and bind its runs to them."""
+        session, batch = self._session, self._batch
+        self._views = []  # before their bos: a view of a freed bo dangles
+        self._bos = [session.allocate(i, stride * batch, self.column) for i, stride in enumerate(self._strides)]
+        self._windows = [
+            [session.window(bo, size, tile * stride) for tile in range(batch)] if batch > 1 else [bo]
+            for bo, size, stride in zip(self._bos, self._sizes, self._strides, strict=True)
+        ]
+        self._views = [
+            np.frombuffer(bo.map(), np.uint8).reshape(batch, stride)[:, :size]
+            for bo, size, stride in zip(self._bos, self._sizes, self._strides, strict=True)
+        ]
+        for runs in self._runs.values():
+            for tile, run in enumerate(runs):
+                for argument, windows in enumerate(self._windows):
+                    run.set_arg(FIRST_DATA_ARGUMENT + argument, windows[tile])
+
+    def write(self, inputs: Sequence[Bytes]) -> None:
+        """Stage in: copy (tiles, size_bytes) per input buffer into the bos and sync them to the device."""
+        for bo, view, stride, data in zip(self._bos, self._views, self._strides, inputs, strict=False):
+            view[: len(data)] = data
+            self._session.to_device(bo, len(data) * stride)
+
+    def poison(self, content: Bytes) -> None:
+        """Fill the output bo's host and device copies with `content` (tiles, size_bytes)."""
+        self._views[-1][: len(content)] = content
+        self._session.to_device(self._bos[-1], len(content) * self._strides[-1])
+
+    def launch(self, count: int) -> None:
+        """Submit the slot's first `count` tiles."""
+        start: Callable[[], None] = self._lists[count].execute if count > 1 else self._runs[count][0].start
+        start()
+
+    def wait(self, count: int) -> None:
+        """Wait for the submission of `count` tiles; DeviceError if it failed."""
+        if count > 1:
+            self._session.finish_list(self._lists[count])
+        else:
+            self._session.finish(self._runs[count][0])
+
+    def read(self, count: int) -> Bytes:
+        """Collect: sync the output back; a view (count, size_bytes) valid until the slot is staged again."""
+        self._session.from_device(self._bos[-1], count * self._strides[-1])
+        return self._views[-1][:count]

@@ -1,0 +1,75 @@
+"""The least makespan that the stage times of a pass allow, and how much of the possible overlap it had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.timeline import DEVICE_WORK, Stage, Timeline, lengths_ns
+
+TRANSFER = (Stage.ALLOC, Stage.WRITE, Stage.READ)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Nanoseconds.
+
+    bound_ns = max(host, fill + device / columns + completion + drain): the host's work is serial; and the first
+    execution comes after the first submission is staged and launched (fill), the last one before its completion
+    is seen and its output read (drain). No pass with these stage times can be shorter. A launch counts as the
+    shortest one of the pass: what others took beyond it was back-pressure of a full queue, not work.
+    serial_ns: the same work with nothing overlapped.
+    """
+
+    makespan_ns: int
+    host_ns: int
+    device_ns: int
+    fill_ns: int
+    completion_ns: int
+    drain_ns: int
+    columns: int
+    serial_ns: int
+
+    @property
+    def bound_ns(self) -> int:
+        """The least makespan, rounded down."""
+        device_ns = self.fill_ns + self.device_ns // self.columns + self.completion_ns + self.drain_ns
+        return max(self.host_ns, device_ns)
+
+    @property
+    def ratio(self) -> float:
+        """makespan / bound, at least 1."""
+        return self.makespan_ns / self.bound_ns
+
+    @property
+    def efficiency(self) -> float:
+        """Overlap achieved: 1 = makespan at its bound, 0 = fully serial."""
+        possible_ns = self.serial_ns - self.bound_ns
+        return (self.serial_ns - self.makespan_ns) / possible_ns if possible_ns > 0 else 1.0
+
+
+def makespan_ns(timeline: Timeline) -> int:
+    """First stage-in to last collect."""
+    rows = timeline.rows
+    return int(rows[:, 5].max() - rows[:, 4].min()) if len(rows) else 0
+
+
+def bounds(timeline: Timeline) -> Bounds | None:
+    """Bounds of a pass; None for an empty one, or where the device gave no timestamps."""
+    if not timeline.has_device or not timeline.tiles:
+        return None
+    waits, execs, reads = timeline.of(Stage.WAIT), timeline.of(Stage.EXEC), timeline.of(Stage.READ)
+    last_of_group = waits[:, 1] + waits[:, 2] - 1
+    completion_ns = int((waits[:, 5] - execs[last_of_group, 5]).min())
+    launches = timeline.of(Stage.LAUNCH)
+    host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int(lengths_ns(launches).min())
+    device_ns = timeline.sum_ns(*DEVICE_WORK)
+    return Bounds(
+        makespan_ns=makespan_ns(timeline),
+        host_ns=host_ns,
+        device_ns=device_ns,
+        fill_ns=int(launches[0, 5] - timeline.rows[:, 4].min()),
+        completion_ns=completion_ns,
+        drain_ns=int(lengths_ns(reads).min()),
+        columns=timeline.columns,
+        serial_ns=host_ns + device_ns + len(waits) * completion_ns,
+    )

@@ -1,0 +1,167 @@
+"""One experiment: preflight, verification with poisoned outputs, warm-up, timed passes, and what they say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.bounds import makespan_ns
+from harness.config import Config, Verify
+from harness.errors import DeviceError
+from harness.executor import Executor
+from harness.metrics import METRIC_NAMES, Audio, Metrics, intervals_ns, pass_metrics, rtf_metrics
+from harness.record import Record, Verdict, config_hash, environment
+from harness.session import Session, World, open_world
+from harness.stats import median_index
+from harness.timeline import Timeline
+from harness.units import ms_to_ns
+from harness.verify import Checker, Kept
+from harness.workload import Tiles, encoder_tiles, make_tiles
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+"""Told the name of each pass when it begins."""
+
+
+@dataclass
+class Findings:
+    """What an experiment has found so far; a failure leaves what was found before it."""
+
+    verdict: Verdict = Verdict.OK
+    reason: str = ""
+    compared: int = 0
+    mismatches: int = 0
+    allocations: list[int] = field(default_factory=list)
+    passes: list[Timeline] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A record, and the timeline of the pass that its metrics are of (None where nothing was timed)."""
+
+    record: Record
+    timeline: Timeline | None
+    interrupted: bool = False
+
+
+class Experiment:
+    """A prepared request: inputs made, device open. RequestError where it cannot run at all."""
+
+    def __init__(self, config: Config, resolved: dict[str, Any], preset: str, overrides: list[str]) -> None:
+        self._config = config
+        self._resolved = resolved
+        self._preset = preset
+        self._overrides = overrides
+        workload = config.workload
+        self._tiles: Tiles = make_tiles(workload.kernel, workload.tiles, workload.source, config.seed)
+        self._computes = config.verify is Verify.all
+        self._world: World = open_world(config.device, self._tiles.spec, computes=self._computes)
+
+    def run(self, progress: Progress = lambda name: None) -> Outcome:
+        """Run it. Whatever fails on the way is a verdict in the record, not an exception."""
+        findings, interrupted = Findings(), False
+        try:
+            self._measure(findings, progress)
+        except DeviceError as error:
+            log.debug("device failed", exc_info=True)
+            findings.verdict, findings.reason = Verdict.FAILED, str(error)
+        except KeyboardInterrupt:
+            interrupted = True
+            findings.verdict, findings.reason = Verdict.FAILED, "interrupted"
+        return self._outcome(findings, interrupted)
+
+    def _executor(self) -> tuple[Session, Executor]:
+        config = self._config
+        session = Session(self._world, self._tiles.spec, config.strategy.columns, config.device.timeout_ms)
+        return session, Executor(session, config.strategy, config.workload.tiles)
+
+    def _measure(self, findings: Findings, progress: Progress) -> None:
+        measure = self._config.measure
+        session, executor = self._executor()
+        if self._computes and not self._verified(executor, findings, progress):
+            return
+        for _ in range(measure.warmup):
+            progress("warm-up")
+            executor.run(self._tiles, Kept(self._tiles, poisoned=False))
+        for number in range(measure.repeats):
+            progress(f"pass {number + 1} of {measure.repeats}")
+            if measure.warmup == 0:
+                del session, executor  # closes their contexts: a cold pass begins on fresh ones
+                session, executor = self._executor()
+            before = session.allocations
+            kept = Kept(self._tiles, poisoned=self._computes)
+            timeline = executor.run(self._tiles, kept)
+            if self._computes and not self._still_right(kept, findings, number):
+                return
+            findings.passes.append(timeline)
+            findings.allocations.append(session.allocations - before)
+
+    def _verified(self, executor: Executor, findings: Findings, progress: Progress) -> bool:
+        progress("verify")
+        checker = Checker(self._tiles)
+        executor.run(self._tiles, checker, checker.poison)
+        return self._judge(checker, findings, "")
+
+    def _still_right(self, kept: Kept, findings: Findings, number: int) -> bool:
+        """Whether the outputs that a timed pass left are right too: some races exist only at full speed."""
+        checker = Checker(self._tiles)
+        checker(0, kept.outputs[: self._config.workload.tiles])
+        return self._judge(checker, findings, f" in timed pass {number + 1}")
+
+    def _judge(self, checker: Checker, findings: Findings, where: str) -> bool:
+        findings.compared += checker.compared
+        findings.mismatches += checker.mismatches
+        if checker.mismatches:
+            findings.verdict = Verdict.WRONG
+            findings.reason = f"{checker.first_mismatch}; {checker.mismatches} of {checker.compared} tiles wrong{where}"
+        return not checker.mismatches
+
+    def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
+        config, passes = self._config, findings.passes if findings.verdict is Verdict.OK else []
+        totals = [makespan_ns(timeline) for timeline in passes]
+        chosen = median_index(totals) if totals else None
+        audio = self._audio()
+        metrics: Metrics = dict.fromkeys(METRIC_NAMES)
+        if chosen is not None:
+            timeline = passes[chosen]
+            metrics |= pass_metrics(timeline, np.concatenate([intervals_ns(each) for each in passes]))
+            tile_ns = totals[chosen] / timeline.tiles if timeline.tiles else None
+            metrics |= rtf_metrics(tile_ns, audio) | {"alloc/steady_state": findings.allocations[chosen]}
+        metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
+        spec, device = self._tiles.spec, config.device.kind
+        record = Record(
+            name=f"{config.strategy.label} {spec.name} {device}",
+            label=config.strategy.label,
+            preset=self._preset,
+            phase=config.phase.name,
+            device=device,
+            kernel=spec.name,
+            verdict=findings.verdict,
+            reason=findings.reason,
+            metrics=metrics,
+            samples={"total_ns": totals},
+            timed_pass=chosen,
+            accounting={
+                "kind": config.workload.accounting.value,
+                "audio_s": audio.seconds,
+                "host_ms": audio.host_ns / 1e6,
+                "measured_host_ms": self._tiles.host_ns / 1e6,
+                "encoder_tiles": audio.tiles,
+            },
+            config=self._resolved,
+            config_hash=config_hash(self._resolved),
+            knobs=asdict(config.strategy),
+            overrides=self._overrides,
+            environment=environment(),
+        )
+        return Outcome(record, None if chosen is None else passes[chosen], interrupted)
+
+    def _audio(self) -> Audio:
+        workload, tiles = self._config.workload, self._tiles
+        host_ns = tiles.host_ns if workload.host_ms == "measured" else ms_to_ns(float(workload.host_ms))
+        return Audio(tiles.audio_s, host_ns, encoder_tiles(workload.accounting, tiles.audio_s))

@@ -1,0 +1,152 @@
+"""The record of a run: the store that everything else is an index or a picture of.
+
+Schema history:
+1  first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.metrics import Metrics
+
+SCHEMA_VERSION = 1
+FILE_NAME = "record.json"
+
+
+class Verdict(Enum):
+    """What became of a run."""
+
+    OK = "OK"
+    WRONG = "WRONG"
+    HAZARD = "HAZARD"
+    FAILED = "FAILED"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run, immutable.
+
+    config: the resolved configuration; config_hash: its sha256 without `tracking`, which changes no result.
+    knobs: the effective strategy. samples: raw values per timed pass, in order; `timed_pass` is the index of the
+    median one, which the metrics are of. accounting: what the RTF counted. environment: see `environment`.
+    """
+
+    name: str
+    label: str
+    preset: str
+    phase: str
+    device: str
+    kernel: str
+    verdict: Verdict
+    reason: str
+    metrics: Metrics
+    samples: dict[str, list[int]]
+    timed_pass: int | None
+    accounting: dict[str, Any]
+    config: dict[str, Any]
+    config_hash: str
+    knobs: dict[str, Any]
+    overrides: list[str]
+    environment: dict[str, Any]
+    hazards: list[dict[str, Any]] = field(default_factory=list)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run is done and right."""
+        return self.verdict is Verdict.OK
+
+    def save(self, folder: Path) -> Path:
+        """Write `record.json` into `folder`, whole or not at all; OSError where that fails."""
+        return write_json(folder / FILE_NAME, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> Record:
+        """The record in `folder`; HarnessError if it is of another schema."""
+        raw = json.loads((folder / FILE_NAME).read_text())
+        if raw.get("schema_version") != SCHEMA_VERSION:
+            raise HarnessError(
+                f"{folder / FILE_NAME}: schema version {raw.get('schema_version')}; this harness reads {SCHEMA_VERSION}"
+            )
+        return cls(**{**raw, "verdict": Verdict(raw["verdict"])})
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Write JSON atomically: a reader or a crash sees the old file or the whole new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w") as file:
+            json.dump(content, file, indent=1, default=_plain)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """sha256 of the resolved configuration, key order aside, without `tracking`."""
+    content = {key: value for key, value in config.items() if key != "tracking"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """The machine and the software of this process; a value that can't be had is None."""
+    return {
+        "host": platform.node(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": {
+            name: _version(name) for name in ("npu-harness", "hydra-core", "omegaconf", "numpy", "scipy", "mlflow")
+        },
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(status) if (status := _git("status", "--porcelain", "-uno")) is not None else None,
+        "command": sys.argv,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git on the source tree; None for an installed package or without git."""
+    tree = Path(__file__).parent.parent
+    if not (tree / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(tree), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

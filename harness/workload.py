@@ -1,0 +1,148 @@
+"""What a run works on: a chain of one kernel over tiles cut from speech or drawn at random, and its accounting."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property, lru_cache
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import RequestError, check_range
+from harness.kernel import Bytes, KernelSpec, load_kernel
+
+GUIDE_HOST_MS = 304.7
+"""Mel preprocessing of 11 s of audio on the guide's machine (its fuller report)."""
+GUIDE_AUDIO_S = 11.0
+GUIDE_TILES_PER_WINDOW = 6 * 1500 / 64
+"""Guide accounting of a Whisper base encoder: 6 blocks over 1500 frames, 64 frames a tile, per 30 s window."""
+WINDOW_S = 30
+PERIOD_TILES = 1021
+"""Distinct tiles at the most: 12.5 MB of attention inputs. Prime, so that the tile that used a slot before never
+has the inputs of the tile that uses it now, whatever the number of slots."""
+
+
+class Accounting(Enum):
+    """How encoder time follows from tile time."""
+
+    guide = "guide"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The request: which kernel, how many tiles, cut from what, accounted how.
+
+    source: `speech` (the packaged clip), `random`, or the path of an audio file. host_ms: preprocessing time for
+    the RTF in milliseconds, or `measured` for what it took here.
+    """
+
+    kernel: str
+    tiles: int = 10
+    source: str = "speech"
+    accounting: Accounting = Accounting.guide
+    host_ms: str = str(GUIDE_HOST_MS)
+
+    def __post_init__(self) -> None:
+        check_range("workload.tiles", self.tiles, 0, 10_000_000, "0 runs nothing")
+        if self.host_ms != "measured":
+            try:
+                check_range("workload.host_ms", float(self.host_ms), 0)
+            except ValueError:
+                raise RequestError(
+                    f"workload.host_ms={self.host_ms}: neither `measured` nor a number of milliseconds; "
+                    f"the guide's figure is {GUIDE_HOST_MS}"
+                ) from None
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Packed inputs, one (period, size_bytes) uint8 per input buffer; tile i has row i modulo the period.
+
+    audio_s: seconds of audio they stand for. host_ns: measured time of loading and preprocessing.
+    """
+
+    spec: KernelSpec
+    packed: tuple[Bytes, ...]
+    audio_s: float
+    host_ns: int
+
+    @property
+    def period(self) -> int:
+        """Number of distinct tiles."""
+        return len(self.packed[0])
+
+    @cached_property
+    def expected(self) -> Bytes:
+        """The reference's outputs, (period, size_bytes) uint8."""
+        return self.spec.compute(*self.packed)
+
+    def window(self, first: int, count: int) -> tuple[Bytes, ...]:
+        """Inputs of tiles `first` to `first + count - 1`: one (count, size_bytes) per input buffer."""
+        start = first % self.period
+        if start + count <= self.period:
+            return tuple(packed[start : start + count] for packed in self.packed)
+        rows = np.arange(first, first + count) % self.period
+        return tuple(packed[rows] for packed in self.packed)
+
+    def expect(self, first: int, count: int) -> Bytes:
+        """The reference's outputs of those tiles, (count, size_bytes) uint8."""
+        return self.expected[np.arange(first, first + count) % self.period]
+
+
+def encoder_tiles(accounting: Accounting, audio_s: float) -> float:
+    """Tiles that encode `audio_s` seconds: whole windows of 30 s, as Whisper pads them."""
+    assert accounting is Accounting.guide  # the only one
+    return GUIDE_TILES_PER_WINDOW * max(1, ceil(audio_s / WINDOW_S))
+
+
+@lru_cache(maxsize=4)
+def make_tiles(kernel: str, tiles: int, source: str, seed: int) -> Tiles:
+    """Inputs for `tiles` tiles of `kernel`; RequestError for an unknown kernel or audio that can't be read.
+
+    Cached: the jobs of a sweep share them, and the host time is that of the first making.
+    """
+    spec = load_kernel(kernel)
+    period = max(1, min(tiles, PERIOD_TILES))
+    begin_ns = time.perf_counter_ns()
+    if source == "random":
+        packed, audio_s = _random(spec, period, seed), GUIDE_AUDIO_S
+    else:
+        packed, audio_s = _speech(spec, period, source, seed)
+    return Tiles(spec, packed, audio_s, time.perf_counter_ns() - begin_ns)
+
+
+def _random(spec: KernelSpec, period: int, seed: int) -> tuple[Bytes, ...]:
+    """Uniform int8 in [-64, 63], as the guide's own tests draw them."""
+    generator = np.random.default_rng(seed)
+    return tuple(
+        buffer.pack(*(generator.integers(-64, 64, (period, *part.shape), np.int8) for part in buffer.parts))
+        for buffer in spec.inputs
+    )
+
+
+def _speech(spec: KernelSpec, period: int, source: str, seed: int) -> tuple[tuple[Bytes, ...], float]:
+    """Each part's rows are consecutive frames of log-mel, projected to the part's width.
+
+    A clip that is out of tiles begins again under another projection (the next head).
+    """
+    from harness.speech import CLIP, SAMPLE_RATE_HZ, load_audio, log_mel, project
+
+    samples = load_audio(CLIP if source == "speech" else Path(source))
+    mel = log_mel(samples)
+    parts = [part for buffer in spec.inputs for part in buffer.parts]
+    rows = [int(np.prod(part.shape[:-1], dtype=int)) for part in parts]
+    mel = np.resize(mel, (max(len(mel), *rows), mel.shape[1]))  # a clip shorter than a tile repeats
+    per_head = len(mel) // max(rows)
+    pieces: list[list[Bytes]] = [[] for _ in parts]
+    for head in range(-(-period // per_head)):
+        frames = project(mel, [part.shape[-1] for part in parts], seed, head)
+        for piece, part, count, projected in zip(pieces, parts, rows, frames, strict=True):
+            starts = np.arange(per_head) * max(rows)
+            cut = projected[starts[:, None] + np.arange(count)]
+            piece.append(cut.reshape(per_head, *part.shape))
+    arrays = iter([np.concatenate(piece)[:period] for piece in pieces])
+    packed = tuple(buffer.pack(*(next(arrays) for _ in buffer.parts)) for buffer in spec.inputs)
+    return packed, len(samples) / SAMPLE_RATE_HZ

@@ -1,0 +1,202 @@
+"""The configuration: dataclass schemas that the YAML presets are merged onto, and the way back to plain data.
+
+A misspelt key or a wrong type fails in YAML and on the command line alike; ranges are checked by the dataclasses
+themselves when `build` makes them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.device import Device, Hardware, Simulator
+from harness.errors import RequestError, check_range, nearest
+from harness.strategy import Strategy
+from harness.workload import Workload
+
+
+class Verify(Enum):
+    """Which tiles are compared with the reference."""
+
+    all = "all"
+    off = "off"
+
+
+class TrackingKind(Enum):
+    """Where runs are indexed."""
+
+    local = "local"
+    server = "server"
+    off = "off"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stage of the optimisation programme; a tag of the run."""
+
+    name: str
+    goal: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """warmup: passes before the timed ones; 0 makes every timed pass start cold. repeats: timed passes."""
+
+    warmup: int = 1
+    repeats: int = 5
+
+    def __post_init__(self) -> None:
+        check_range("measure.warmup", self.warmup, 0, 10_000, "0 times cold passes")
+        check_range("measure.repeats", self.repeats, 1, 10_000, "the guide to noise says at least 5")
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """MLflow: `uri` of the store, `artifacts` root (for a local store), name of the `experiment`."""
+
+    kind: TrackingKind = TrackingKind.off
+    uri: str = ""
+    artifacts: str = ""
+    experiment: str = "harness"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole request."""
+
+    device: Device
+    strategy: Strategy
+    workload: Workload
+    phase: Phase
+    measure: Measure
+    tracking: Tracking
+    depth: int = 2
+    seed: int = 0
+    verify: Verify = Verify.all
+
+    def __post_init__(self) -> None:
+        check_range("depth", self.depth, 1, 1024, "1 is serial, 2 double buffering, 3 triple buffering")
+        check_range("seed", self.seed, 0)
+
+
+_KINDS: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware}
+_GROUPS: dict[str, type] = {
+    "strategy": Strategy,
+    "workload": Workload,
+    "phase": Phase,
+    "measure": Measure,
+    "tracking": Tracking,
+}
+
+
+def conf_dir() -> Path:
+    """The folder of YAML presets: beside the package in a source tree, inside it in a wheel."""
+    package = Path(__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def register() -> None:
+    """Give Hydra the schemas: `schema` for the whole, `/schema/<kind>` for each kind of device."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=_schema(Config))
+    for kind, cls in _KINDS.items():
+        store.store(group="schema", name=kind, node=_schema(cls))
+
+
+def _schema(cls: type) -> type:
+    """A mutable twin of a frozen dataclass: OmegaConf makes frozen ones read-only, so no preset could set a value.
+
+    The device is typed Any in it: each of its presets brings the schema of its kind.
+    """
+    hints = typing.get_type_hints(cls)
+    members = []
+    for item in dataclasses.fields(cls):
+        if hints[item.name] is Device:
+            hints[item.name] = Any
+        elif dataclasses.is_dataclass(hints[item.name]):
+            hints[item.name] = _schema(hints[item.name])
+        if item.default_factory is not dataclasses.MISSING:
+            default = dataclasses.field(default_factory=item.default_factory)
+        else:
+            missing = item.default is dataclasses.MISSING
+            default = dataclasses.field(default=MISSING if missing else item.default)
+        members.append((item.name, hints[item.name], default))
+    return dataclasses.make_dataclass(cls.__name__, members)
+
+
+def build(cfg: DictConfig) -> Config:
+    """The composed configuration as plain data; RequestError for unknown keys, missing or impossible values.
+
+    Hydra's own part of it, if it is still there, is left aside.
+    """
+    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    try:
+        values = typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        raise RequestError(explain(error)) from error
+    kind = values["device"].get("kind", "simulator")
+    if kind not in _KINDS:
+        raise RequestError(f"device.kind={kind}: unknown; {nearest(kind, _KINDS)}")
+    groups = {"device": _KINDS[kind], **_GROUPS}
+    built = {group: _construct(cls, values[group], f"{group}.") for group, cls in groups.items()}
+    return typing.cast(Config, _construct(Config, {**values, **built}, ""))
+
+
+def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
+    known = [item.name for item in dataclasses.fields(cls)]
+    for key, value in values.items():
+        if key not in known:
+            raise RequestError(f"{prefix}{key}={value}: unknown key; {nearest(key, known)}")
+    return cls(**values)
+
+
+def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
+    """What to say when `depth=` was given but the strategy has a depth of its own; else an empty text."""
+    given = [text for text in overrides if re.match(r"\+*depth=", text)]
+    strategy = OmegaConf.to_container(cfg.strategy, resolve=False)
+    if not given or typing.cast(dict[str, Any], strategy)["depth"] == "${depth}":
+        return ""
+    return (
+        f"{given[-1]} has no effect: this strategy has a depth of its own ({cfg.strategy.depth}); "
+        "use strategy=pipelined or strategy=stacked, or set strategy.depth"
+    )
+
+
+_SCHEMAS: dict[str, type] = {cls.__name__: cls for cls in (Config, *_GROUPS.values(), *_KINDS.values())}
+
+
+def explain(error: BaseException) -> str:
+    """One line for an error of Hydra or OmegaConf: what was given, what is allowed, the nearest valid name."""
+    chain: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        chain.append(str(cause))
+        cause = cause.__cause__
+    text = "\n".join(chain)
+    key = found[1] if (found := re.search(r"full_key: (\S+)", text)) else ""
+    if option := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, given = option.groups()
+        known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+        return f"{group}={given}: no such option; {nearest(given, known)}"
+    if unknown := re.search(r"Key '([^']+)' not in '(\w+)'", text):
+        name, owner = unknown.groups()
+        cls = _SCHEMAS.get(owner)
+        allowed = nearest(name, [item.name for item in dataclasses.fields(cls)]) if cls else "see --cfg job"
+        asked = found[1] if (found := re.search(r"config use \+(.+)", text)) else key or name
+        return f"{asked}: unknown key; {allowed}"
+    if choice := re.search(r"Invalid value '([^']*)', expected one of \[(.*)\]", text):
+        return f"{key}={choice[1]}: not allowed; {nearest(choice[1], choice[2].split(', '))}"
+    if wrong := re.search(r"Value '(.*)' of type '(\w+)' could not be converted to (\w+)", text):
+        return f"{key}={wrong[1]}: not allowed; give a value of type {wrong[3]}"
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "full_key" not in line]
+    return "; ".join(dict.fromkeys(lines[:3]))

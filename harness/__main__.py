@@ -1,0 +1,224 @@
+"""`python -m harness`: Hydra composes, the experiment runs, the record is filed, the terminal is told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from harness import config as configuration
+from harness import sweeper, tracking
+from harness.config import Config, TrackingKind
+from harness.errors import HarnessError, RequestError
+from harness.experiment import Experiment, Outcome
+from harness.record import Record
+from harness.report.progress import PassBar
+from harness.report.terminal import footnotes, table
+from harness.report.trace import save_trace
+from harness.speedup import speedups
+
+log = logging.getLogger("harness")
+
+OUTPUTS = Path("outputs")
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells give it."""
+WIDE = 132
+"""Columns of the table where stdout is no terminal: a file has room."""
+
+
+@dataclass
+class Command:
+    """One invocation: what it has run, and what it will answer to the shell."""
+
+    started: bool = False
+    folder: Path | None = None
+    sweep: tuple[Config, Path] | None = None
+    runs: list[tuple[Record, Path]] = field(default_factory=list)
+    exit_codes: set[int] = field(default_factory=lambda: {0})
+    said: set[str] = field(default_factory=set)
+
+    def execute(self) -> int:
+        """Run Hydra's application on sys.argv; returns the exit code."""
+        configuration.register()
+        sweeper.register()
+        sweeper.on_begin[:] = [self.begin_sweep]
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise to us instead of printing and exiting with 1
+        try:
+            self._run_hydra()
+        except KeyboardInterrupt:
+            self.exit_codes = {INTERRUPTED}
+            self.say("interrupted")
+        if self.sweep:
+            self._end_sweep(*self.sweep)
+        return 1 if 1 in self.exit_codes else max(self.exit_codes)
+
+    def say(self, line: str) -> None:
+        """A line on stderr, once."""
+        if line not in self.said:
+            self.said.add(line)
+            print(f"harness: {line}", file=sys.stderr)
+
+    def _run_hydra(self) -> None:
+        application = hydra.main(version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config")(
+            self.job
+        )
+        try:
+            application()
+        except OSError as error:
+            if self.started:
+                self.say(f"the sweep ends here: {error}")
+                self.exit_codes.add(1)
+                return
+            # The run's folder can't be made. The experiment can run all the same, and its record be kept elsewhere.
+            kept = tempfile.mkdtemp(prefix="harness-")
+            self.say(f"outputs cannot be written ({error}); the results go to {kept}")
+            self.exit_codes.add(1)
+            sys.argv += [f"hydra.run.dir={kept}", f"hydra.sweep.dir={kept}", "hydra.output_subdir=null"]
+            application()
+        except (HarnessError, HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+            if self.started:
+                raise
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        """Say why the request was wrong, and leave the traceback in outputs/harness.log."""
+        self.say(str(error) if isinstance(error, HarnessError) else configuration.explain(error))
+        self.exit_codes.add(2)
+        with suppress(OSError):
+            OUTPUTS.mkdir(exist_ok=True)
+            with (OUTPUTS / "harness.log").open("a") as file:
+                traceback.print_exception(error, file=file)
+
+    def begin_sweep(self, config: Config, folder: Path) -> None:
+        """All jobs of a sweep are right: open the MLflow run that they will hang under."""
+        self.sweep = config, folder
+        with self._tracked():
+            if store := self._store(config):
+                os.environ[tracking.PARENT_VARIABLE] = store.begin_sweep(f"sweep {folder.name}", folder.absolute())
+
+    def job(self, cfg: DictConfig) -> None:
+        """One run, as Hydra calls it."""
+        self.started = True
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            self._job(cfg, folder)
+        except RequestError as error:
+            _discard(folder)
+            self._refuse(error)
+        except Exception as error:
+            log.debug("internal error", exc_info=True)
+            self.say(f"internal error: {type(error).__name__}: {error}; the traceback is in {folder / 'harness.log'}")
+            self.exit_codes.add(1)
+
+    def _job(self, cfg: DictConfig, folder: Path) -> None:
+        hydra_config = HydraConfig.get()
+        overrides = list(hydra_config.overrides.task)
+        config = configuration.build(cfg)
+        if ignored := configuration.ignored_depth(cfg, overrides):
+            self.say(ignored)
+        resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+        preset = str(hydra_config.runtime.choices["strategy"])
+        experiment = Experiment(config, resolved, preset, overrides)
+        measure = config.measure
+        bar = PassBar(config.strategy.label, 1 + measure.warmup + measure.repeats)
+        try:
+            outcome = experiment.run(bar)
+        finally:
+            bar.close()
+        record = outcome.record
+        self.runs.append((record, folder))
+        self.exit_codes.add(0 if record.ok else 1)
+        log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
+        if hydra_config.mode is not RunMode.MULTIRUN:
+            self._show([record])
+        self._file(config, outcome, folder)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+
+    def _file(self, config: Config, outcome: Outcome, folder: Path) -> None:
+        """Record first, MLflow after."""
+        record, paths = outcome.record, []
+        try:
+            paths.append(record.save(folder))
+            if outcome.timeline:
+                paths.append(save_trace(outcome.timeline, record.name, folder))
+        except OSError as error:
+            log.debug("cannot write", exc_info=True)
+            self.say(f"{folder}: the record cannot be written whole ({error}); free space or choose hydra.run.dir")
+            self.exit_codes.add(1)
+            return
+        composed = folder / ".hydra" / "config.yaml"
+        with self._tracked():
+            if store := self._store(config):
+                parent = os.environ.get(tracking.PARENT_VARIABLE)
+                store.log(record, folder, [*paths, *[composed] * composed.is_file()], parent)
+
+    def _store(self, config: Config) -> tracking.Store | None:
+        wanted = config.tracking
+        if wanted.kind is TrackingKind.off:
+            return None
+        return tracking.open_store(wanted.uri, wanted.artifacts, wanted.experiment)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        """MLflow failing costs the exit code, not the run: the record is on disk."""
+        try:
+            yield
+        except tracking.TrackingError as error:
+            log.debug("tracking failed", exc_info=True)
+            self.say(f"{error}; the record is kept, but not in MLflow (tracking=off does without)")
+            self.exit_codes.add(1)
+
+    def _end_sweep(self, config: Config, folder: Path) -> None:
+        """One table of all runs, and the sweep's MLflow run closed."""
+        runs = self.runs or [(Record.load(path.parent), path.parent) for path in sorted(folder.glob("*/record.json"))]
+        records = [record for record, _ in runs]
+        if records:
+            self._show(records)
+        parent = os.environ.pop(tracking.PARENT_VARIABLE, None)
+        with self._tracked():
+            if parent and (store := self._store(config)):
+                found = zip(runs, speedups(records), strict=True)
+                by_folder = {str(path.absolute()): speedup.ratio for (_, path), speedup in found if speedup}
+                store.end_sweep(parent, [record.verdict for record in records], by_folder)
+
+    def _show(self, records: list[Record]) -> None:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=WIDE)
+        console.print(table(records, speedups(records)))
+        for line in footnotes(records):
+            console.print(line, markup=False)
+
+
+def _discard(folder: Path) -> None:
+    """Take away what Hydra wrote for a run that never was, and the folders that leaves empty."""
+    for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
+        (folder / ".hydra" / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / ".hydra").rmdir()
+        os.removedirs(folder)
+
+
+def main() -> None:
+    """Entry point; exit codes: 0 done and right, 1 failed, 2 wrong request, 130 interrupted."""
+    sys.exit(Command().execute())
+
+
+if __name__ == "__main__":
+    main()

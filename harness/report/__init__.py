@@ -1,0 +1,1 @@
+"""Pictures of records and timelines: the terminal's table and the Perfetto trace."""

@@ -1,0 +1,68 @@
+"""A timeline as Chrome trace events, which Perfetto (ui.perfetto.dev) opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.record import write_json
+from harness.timeline import DEVICE_WORK, Stage, Timeline
+from harness.units import NS_PER_US
+
+FILE_NAME = "trace.json"
+HOST_PID, DEVICE_PID = 1, 2
+MOST_TILES = 10_000
+"""Tiles traced at the most: 60,000 events, 9 MB."""
+
+
+def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
+    """Write `trace.json` into `folder`, whole or not at all; OSError where that fails."""
+    return write_json(folder / FILE_NAME, trace(timeline, title))
+
+
+def trace(timeline: Timeline, title: str) -> dict[str, Any]:
+    """Trace events: one track for the host, one per column; `ts` and `dur` in microseconds, exact to the ns."""
+    rows = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist()
+    events = [_name("process_name", HOST_PID, 0, "host"), _name("thread_name", HOST_PID, 0, "host thread")]
+    if timeline.has_device:
+        events.append(_name("process_name", DEVICE_PID, 0, "NPU"))
+        events += [_name("thread_name", DEVICE_PID, c, f"column {c}") for c in range(timeline.columns)]
+    for code, tile, tiles, column, start_ns, end_ns in rows:
+        stage = Stage(code)
+        on_device = stage in DEVICE_WORK
+        events.append(
+            {
+                "ph": "X",
+                "name": f"{stage.name.lower()} {tile}"
+                if tiles == 1
+                else f"{stage.name.lower()} {tile}-{tile + tiles - 1}",
+                "cat": stage.name.lower(),
+                "pid": DEVICE_PID if on_device else HOST_PID,
+                "tid": column if on_device else 0,
+                "ts": start_ns / NS_PER_US,
+                "dur": (end_ns - start_ns) / NS_PER_US,
+                "args": {
+                    "tile": tile,
+                    "tiles": tiles,
+                    "column": column,
+                    "start_ns": start_ns,
+                    "end_ns": end_ns,
+                },
+            }
+        )
+    cut = {"cut": f"first {MOST_TILES} of {timeline.tiles} tiles"} if timeline.tiles > MOST_TILES else {}
+    return {
+        "traceEvents": events,
+        "displayTimeUnit": "ns",
+        "otherData": {
+            "title": title,
+            "tiles": timeline.tiles,
+            "columns": timeline.columns,
+            "clock": timeline.clock,
+            **cut,
+        },
+    }
+
+
+def _name(kind: str, pid: int, tid: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"name": name}}

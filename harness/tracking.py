@@ -1,0 +1,172 @@
+"""MLflow as an index of records: written after them, and never in a timed window."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.record import Record, Verdict
+
+PARENT_VARIABLE = "HARNESS_PARENT_RUN"
+"""Names the sweep's run to the processes that launchers start."""
+
+
+class TrackingError(HarnessError):
+    """MLflow could not be reached or written; the record is not affected."""
+
+
+class Store:
+    """One MLflow experiment."""
+
+    def __init__(self, uri: str, artifacts: str, experiment: str) -> None:
+        """Create the store and the experiment if they are new; TrackingError where that fails."""
+        # Before the import: telemetry is on by default, and a dead server would be asked again for minutes.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        from mlflow.tracking import MlflowClient
+
+        with _translated(uri):
+            self._client = MlflowClient(tracking_uri=_absolute(uri))
+            with _locked(uri):
+                found = self._client.get_experiment_by_name(experiment)
+                root = Path(artifacts).absolute().as_uri() if artifacts else None
+                self._experiment_id = (
+                    found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=root)
+                )
+        self._uri = uri
+
+    def log(self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None) -> str:
+        """File a record; returns the MLflow run id."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        begin_ms = int(time.time() * 1000)
+        metrics = [
+            Metric(name, float(value), begin_ms, 0) for name, value in record.metrics.items() if value is not None
+        ]
+        metrics += [
+            Metric("sample/total_ms", total_ns / 1e6, begin_ms, step)
+            for step, total_ns in enumerate(record.samples["total_ns"])
+        ]
+        tags = _tags(record, folder) | ({"mlflow.parentRunId": parent} if parent else {})
+        with _translated(self._uri):
+            run = self._client.create_run(self._experiment_id, run_name=record.name)
+            self._client.log_batch(
+                run.info.run_id,
+                metrics,
+                [Param(key, str(value)) for key, value in _params(record).items()],
+                [RunTag(key, value) for key, value in tags.items()],
+            )
+            for path in artifacts:
+                self._client.log_artifact(run.info.run_id, str(path))
+            self._client.set_terminated(run.info.run_id, "FINISHED" if record.ok else "FAILED")
+        return str(run.info.run_id)
+
+    def begin_sweep(self, name: str, folder: Path) -> str:
+        """Start the run that the runs of a sweep hang under; returns its id."""
+        with _translated(self._uri):
+            self._bury_dead_sweeps()
+            tags = {
+                "sweep": str(folder),
+                "harness.pid": str(os.getpid()),
+                "harness.host": os.uname().nodename,
+            }
+            return str(self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id)
+
+    def end_sweep(self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, float]) -> None:
+        """Close a sweep's run, and give its children their speed-up over the baseline, by the folder of each."""
+        counts = {f"sweep/{verdict.value}": verdicts.count(verdict) for verdict in Verdict if verdict in verdicts}
+        with _translated(self._uri):
+            children = self._client.search_runs([self._experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
+            for child in children:
+                if (speedup := speedups.get(child.data.tags["record"])) is not None:
+                    self._client.log_metric(child.info.run_id, "speedup/vs_baseline", speedup)
+            for name, count in counts.items():
+                self._client.log_metric(parent, name, count)
+            self._client.set_terminated(parent, "FINISHED" if set(verdicts) <= {Verdict.OK} else "FAILED")
+
+    def _bury_dead_sweeps(self) -> None:
+        """Mark as KILLED the sweeps of this host whose process is gone: nobody else would ever end them."""
+        running = self._client.search_runs(
+            [self._experiment_id],
+            f"attributes.status = 'RUNNING' and tags.`harness.host` = '{os.uname().nodename}'",
+        )
+        for run in running:
+            if not Path(f"/proc/{run.data.tags['harness.pid']}").exists():
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+
+@lru_cache(maxsize=1)
+def open_store(uri: str, artifacts: str, experiment: str) -> Store:
+    """The store, opened once per process."""
+    return Store(uri, artifacts, experiment)
+
+
+def _params(record: Record) -> dict[str, Any]:
+    """The effective knobs and what was swept: what the compare view is read by."""
+    knobs = {key: getattr(value, "value", value) for key, value in record.knobs.items()}
+    swept = dict(override.lstrip("+").split("=", 1) for override in record.overrides if "=" in override)
+    fixed = {"kernel": record.kernel, "workload.tiles": record.config["workload"]["tiles"]}
+    return {**fixed, **{f"strategy.{key}": value for key, value in knobs.items()}, **_not_groups(swept)}
+
+
+def _not_groups(swept: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in swept.items() if key not in ("depth", "strategy") and "." in key}
+
+
+def _tags(record: Record, folder: Path) -> dict[str, str]:
+    lasting = {key: value for key, value in record.environment.items() if key != "command"}
+    environment = json.dumps(lasting, sort_keys=True, default=str)
+    return {
+        "phase": record.phase,
+        "strategy": record.preset,
+        "device": record.device,
+        "label": record.label,
+        "verdict": record.verdict.value,
+        "reason": record.reason,
+        "config_hash": record.config_hash,
+        "environment_hash": hashlib.sha256(environment.encode()).hexdigest(),
+        "record": str(folder.absolute()),
+    }
+
+
+def _absolute(uri: str) -> str:
+    """A sqlite URI with its relative path made absolute, so that a later chdir changes nothing."""
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix):
+        return uri
+    path = Path(uri.removeprefix(prefix)).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"{prefix}{path}"
+
+
+@contextmanager
+def _locked(uri: str) -> Iterator[None]:
+    """Hold a lock beside a sqlite store: its schema migration crashes when processes run it at once."""
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix):
+        yield
+        return
+    with Path(uri.removeprefix(prefix) + ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Any failure inside as a TrackingError: MLflow lets those of SQLAlchemy, requests and the OS through."""
+    try:
+        yield
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        raise TrackingError(f"tracking.uri={uri}: {type(error).__name__}: {text[0] if text else ''}") from error

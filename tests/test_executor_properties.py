@@ -1,0 +1,221 @@
+"""What holds for every strategy and any number of tiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ADD, COSTS, make_tiles, make_world, run_pass
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.bounds import bounds, makespan_ns
+from harness.device import Simulator
+from harness.errors import DeviceError
+from harness.executor import Executor
+from harness.kernel import Buffer, Part
+from harness.metrics import stalls_ns
+from harness.session import Session, open_world
+from harness.sim import pyxrt
+from harness.slot import Slot
+from harness.strategy import Buffers, Strategy
+from harness.timeline import HOST, Stage
+from harness.verify import Checker, Kept
+
+strategies = st.builds(
+    Strategy,
+    buffers=st.sampled_from(Buffers),
+    depth=st.integers(1, 7),
+    batch=st.integers(1, 30),
+    prefetch=st.integers(0, 3),
+    columns=st.integers(1, 4),
+)
+costs = st.fixed_dictionaries(
+    {name: st.integers(0, 300) for name, value in COSTS.items() if isinstance(value, int)}
+    | {"cold_start_ns": st.integers(0, 500), "exec_ns": st.fixed_dictionaries({"add": st.integers(0, 300)})}
+)
+ODD = replace(
+    ADD,
+    inputs=(Buffer("operands", (Part("left", (3, 7)), Part("right", (3, 7)))),),
+    output=Buffer("sum", (Part("sum", (3, 7)),)),
+)
+"""Sizes that are no multiple of a cache line."""
+
+
+@given(strategies, st.integers(0, 70), costs, st.sampled_from([ADD, ODD]))
+def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) -> None:  # type: ignore[no-untyped-def]
+    tiles = make_tiles(spec, max(1, count))
+    session = Session(make_world(spec, **cost), spec, strategy.columns, timeout_ms=1000)
+    executor = Executor(session, strategy, count)
+    checker, order = Checker(tiles), []
+
+    def sink(first: int, outputs: np.ndarray) -> None:
+        order.extend(range(first, first + len(outputs)))
+        checker(first, outputs)
+
+    allocated = session.allocations, session.world.device._machine.allocations
+    timeline = executor.run(tiles, sink, checker.poison)
+    new = session.allocations - allocated[0], session.world.device._machine.allocations - allocated[1]
+    assert order == list(range(count)), "outputs come back in tile order, each once"
+    assert not checker.mismatches
+    assert new == ((0, 0) if strategy.buffers is Buffers.pooled else (2 * -(-count // strategy.batch),) * 2)
+
+    host = timeline.of(*HOST)
+    assert (host[1:, 4] >= host[:-1, 5]).all(), "the host does one thing at a time"
+    for column in range(strategy.columns):
+        device = timeline.of(Stage.EXEC, Stage.LOAD)
+        device = device[device[:, 3] == column]
+        device = device[np.lexsort((device[:, 5], device[:, 4]))]
+        assert (device[1:, 4] >= device[:-1, 5]).all(), "a column does one thing at a time"
+    if count:
+        limits = bounds(executor.run(tiles, sink, None))
+        assert limits is not None
+        assert limits.makespan_ns >= limits.bound_ns
+        assert limits.makespan_ns <= limits.serial_ns or strategy.buffers is Buffers.per_tile or cost["completion_ns"]
+
+
+@given(strategies, st.integers(1, 40), costs)
+def test_in_flight_never_exceeds_depth(strategy: Strategy, count: int, cost: dict[str, int]) -> None:
+    timeline = run_pass(count, costs=cost, **vars(strategy))
+    for column in range(strategy.columns):
+        launches = timeline.of(Stage.LAUNCH)
+        reads = timeline.of(Stage.READ)
+        begins = launches[launches[:, 3] == column][:, 4]
+        ends = reads[reads[:, 3] == column][:, 5]
+        in_flight = [int((begins <= now).sum() - (ends <= now).sum()) for now in begins]
+        assert max(in_flight, default=0) <= strategy.depth
+
+
+@given(strategies, st.integers(0, 40), st.integers(0, 3))
+def test_the_same_seed_gives_the_identical_timeline(strategy: Strategy, count: int, seed: int) -> None:
+    def rows() -> np.ndarray:
+        session = Session(make_world(), ADD, strategy.columns, 1000)
+        return Executor(session, strategy, count).run(make_tiles(ADD, 50, seed), lambda first, outputs: None).rows
+
+    np.testing.assert_array_equal(rows(), rows())
+
+
+def test_serial_passes_are_serial_and_deep_ones_reach_their_bound() -> None:
+    serial, deep = bounds(run_pass(10)), bounds(run_pass(10, depth=2))
+    assert serial is not None
+    assert deep is not None
+    assert serial.efficiency == 0
+    assert serial.makespan_ns == serial.serial_ns
+    assert deep.efficiency == deep.ratio == 1
+
+
+def test_stalls_are_gaps_that_the_host_left() -> None:
+    assert stalls_ns(run_pass(10)).tolist() == [42] * 9, "read 5, write 10, launch 20, completion 7"
+    assert stalls_ns(run_pass(10, depth=2)).tolist() == []
+    assert stalls_ns(run_pass(4, columns=4)).tolist() == [], "filling and draining columns is no stall"
+    assert stalls_ns(run_pass(10, depth=2, costs={"exec_ns": {"add": 1}})).size, "a host that is too slow"
+
+
+def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classic fault: all tiles in flight share one pair of bos. Timing is the same, outputs are wrong."""
+    shared: list[Slot] = []
+
+    def allocate_shared(self: Slot, original=Slot.allocate) -> None:  # type: ignore[no-untyped-def]
+        original(self)
+        if shared:
+            first = shared[0]
+            self._bos, self._views, self._windows = first._bos, first._views, first._windows
+            for run in self._runs[1]:
+                for argument, windows in enumerate(self._windows):
+                    run.set_arg(3 + argument, windows[0])
+        shared.append(self)
+
+    def wrong_tiles(depth: int) -> int:
+        shared.clear()
+        tiles, strategy = make_tiles(ADD, 10), Strategy(depth=depth)
+        checker = Checker(tiles)
+        Executor(Session(make_world(), ADD, 1, 1000), strategy, 10).run(tiles, checker, checker.poison)
+        return checker.mismatches
+
+    monkeypatch.setattr(Slot, "allocate", allocate_shared)
+    assert wrong_tiles(1) == 0
+    assert wrong_tiles(2) == 9, "all but the last: each one's input is overwritten while it executes"
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        ("to_device", "inputs never reach the device"),
+        ("from_device", "outputs never come back"),
+    ],
+)
+def test_a_missing_sync_is_found_out(monkeypatch: pytest.MonkeyPatch, broken: str, what: str) -> None:
+    tiles = make_tiles(ADD, 5)
+    session = Session(make_world(), ADD, 1, 1000)
+    monkeypatch.setattr(session, broken, lambda bo, size_bytes: None)
+    checker = Checker(tiles)
+    Executor(session, Strategy(), 5).run(tiles, checker, checker.poison)
+    assert checker.mismatches == 5, what
+
+
+def test_a_mismatch_names_tile_index_and_values() -> None:
+    tiles = make_tiles(ADD, 3)
+
+    def broken(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        total = left + right
+        if (left[0] == tiles.spec.inputs[0].unpack(tiles.packed[0])[0][1]).all():
+            total[0, 2, 5] += 1
+        return total
+
+    world = make_world(replace(ADD, reference=broken))
+    checker = Checker(tiles)
+    Executor(Session(world, ADD, 1, 1000), Strategy(depth=2), 3).run(tiles, checker, checker.poison)
+    right = tiles.spec.output.unpack(tiles.expected)[0][1, 2, 5]
+    wrong = np.int8(right + np.int8(1)) if right < 127 else np.int8(-128)
+    assert checker.mismatches == 1
+    assert checker.first_mismatch == f"tile 1: sum[2, 5] is {wrong}, the reference says {right}"
+
+
+def test_more_tiles_than_distinct_inputs_wrap_around() -> None:
+    tiles = make_tiles(ADD, 7)
+    executor = Executor(Session(make_world(), ADD, 1, 1000), Strategy(depth=2, batch=3), 20)
+    checker, kept = Checker(tiles), Kept(tiles, poisoned=True)
+    executor.run(tiles, checker, checker.poison)
+    executor.run(tiles, kept)
+    assert (checker.compared, checker.mismatches) == (20, 0)
+    np.testing.assert_array_equal(kept.outputs, tiles.expected)
+
+
+def test_a_run_that_takes_too_long_fails_and_none_is_left_in_flight() -> None:
+    session = Session(make_world(exec_ns={"add": 3_000_000}), ADD, 1, timeout_ms=2)
+    executor = Executor(session, Strategy(depth=3), 5)
+    with pytest.raises(DeviceError, match=r"add: no completion within device.timeout_ms=2"):
+        executor.run(make_tiles(ADD, 5), lambda first, outputs: None)
+    machine = session.world.device._machine
+    assert all(visible <= machine.now_ns for context in machine.contexts for visible in context.visible_ns)
+
+
+def test_an_interrupt_leaves_nothing_in_flight() -> None:
+    session = Session(make_world(), ADD, 2, 1000)
+    executor = Executor(session, Strategy(depth=2, columns=2), 20)
+
+    def interrupted(first: int, outputs: np.ndarray) -> None:
+        if first == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        executor.run(make_tiles(ADD, 20), interrupted)
+    machine = session.world.device._machine
+    assert all(visible <= machine.now_ns for context in machine.contexts for visible in context.visible_ns)
+
+
+def test_makespan_counts_from_the_first_stage_in() -> None:
+    assert makespan_ns(run_pass(10)) == 10 * 142
+
+
+def test_dropping_a_session_closes_its_contexts() -> None:
+    world = open_world(Simulator(**COSTS), ADD)
+    for _ in range(10):
+        session = Session(world, ADD, 4, 1000)
+        executor = Executor(session, Strategy(columns=4, batch=2), 9)
+        executor.run(make_tiles(ADD, 9), lambda first, outputs: None)
+        assert len(world.device._machine.contexts) == 4
+        del session, executor
+        assert not world.device._machine.contexts
+    assert world.pyxrt is pyxrt

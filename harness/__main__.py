@@ -57,6 +57,7 @@ class Command:
         configuration.register()
         sweeper.register()
         sweeper.on_begin[:] = [self.begin_sweep]
+        logging.raiseExceptions = False  # a log that can't be written is no reason to fail
         os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise to us instead of printing and exiting with 1
         try:
             self._run_hydra()
@@ -79,21 +80,23 @@ class Command:
         )
         try:
             application()
-        except OSError as error:
-            if self.started:
-                self.say(f"the sweep ends here: {error}")
-                self.exit_codes.add(1)
-                return
-            # The run's folder can't be made. The experiment can run all the same, and its record be kept elsewhere.
-            kept = tempfile.mkdtemp(prefix="harness-")
-            self.say(f"outputs cannot be written ({error}); the results go to {kept}")
-            self.exit_codes.add(1)
-            sys.argv += [f"hydra.run.dir={kept}", f"hydra.sweep.dir={kept}", "hydra.output_subdir=null"]
-            application()
         except (HarnessError, HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
             if self.started:
                 raise
             self._refuse(error)
+        except OSError as error:
+            self.exit_codes.add(1)
+            if self.started:
+                self.say(f"the sweep ends here: {error}")
+                return
+            # The run's folder can't be made. The experiment can run all the same, its record be kept elsewhere.
+            kept = _elsewhere()
+            self.say(f"outputs cannot be written ({error}); the results go to {kept}")
+            sys.argv += [f"hydra.run.dir={kept}", f"hydra.sweep.dir={kept}", "hydra.output_subdir=null"]
+            try:
+                application()
+            except OSError as again:
+                self.say(f"nor can {kept} ({again}); free space")
 
     def _refuse(self, error: Exception) -> None:
         """Say why the request was wrong, and leave the traceback in outputs/harness.log."""
@@ -127,8 +130,8 @@ class Command:
 
     def _job(self, cfg: DictConfig, folder: Path) -> None:
         hydra_config = HydraConfig.get()
-        overrides = list(hydra_config.overrides.task)
         config = configuration.build(cfg)
+        overrides = cast(list[str], OmegaConf.to_container(hydra_config.overrides.task, resolve=False))
         if ignored := configuration.ignored_depth(cfg, overrides):
             self.say(ignored)
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
@@ -206,10 +209,19 @@ class Command:
             console.print(line, markup=False)
 
 
+def _elsewhere() -> str:
+    """A temporary folder, or this one where there is none: then only the table remains."""
+    try:
+        return tempfile.mkdtemp(prefix="harness-")
+    except OSError:
+        return "."
+
+
 def _discard(folder: Path) -> None:
     """Take away what Hydra wrote for a run that never was, and the folders that leaves empty."""
     for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
-        (folder / ".hydra" / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / ".hydra" / name).unlink()
     with suppress(OSError):
         (folder / ".hydra").rmdir()
         os.removedirs(folder)

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.device import Device, Hardware, Simulator
 from harness.errors import RequestError, check_range, nearest
-from harness.strategy import Strategy
+from harness.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
 from harness.workload import Workload
 
 
@@ -84,7 +84,6 @@ class Config:
     verify: Verify = Verify.all
 
     def __post_init__(self) -> None:
-        check_range("depth", self.depth, 1, 1024, "1 is serial, 2 double buffering, 3 triple buffering")
         check_range("seed", self.seed, 0)
 
 
@@ -139,11 +138,12 @@ def build(cfg: DictConfig) -> Config:
 
     Hydra's own part of it, if it is still there, is left aside.
     """
-    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
-        values = typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+        chosen = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        values = typing.cast(dict[str, Any], OmegaConf.to_container(chosen, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error
+    check_range("depth", values["depth"], 1, MOST_DEPTH, DEPTH_REMEDY)  # first: strategies take it over
     kind = values["device"].get("kind", "simulator")
     if kind not in _KINDS:
         raise RequestError(f"device.kind={kind}: unknown; {nearest(kind, _KINDS)}")
@@ -173,30 +173,57 @@ def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
 
 
 _SCHEMAS: dict[str, type] = {cls.__name__: cls for cls in (Config, *_GROUPS.values(), *_KINDS.values())}
+_FULL_KEY = re.compile(r"full_key: (\S+)")
 
 
 def explain(error: BaseException) -> str:
-    """One line for an error of Hydra or OmegaConf: what was given, what is allowed, the nearest valid name."""
+    """One line for an error of Hydra or OmegaConf: what was given, what is allowed, what to do."""
     chain: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
         chain.append(str(cause))
         cause = cause.__cause__
     text = "\n".join(chain)
-    key = found[1] if (found := re.search(r"full_key: (\S+)", text)) else ""
-    if option := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        group, given = option.groups()
-        known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
-        return f"{group}={given}: no such option; {nearest(given, known)}"
-    if unknown := re.search(r"Key '([^']+)' not in '(\w+)'", text):
-        name, owner = unknown.groups()
-        cls = _SCHEMAS.get(owner)
-        allowed = nearest(name, [item.name for item in dataclasses.fields(cls)]) if cls else "see --cfg job"
-        asked = found[1] if (found := re.search(r"config use \+(.+)", text)) else key or name
-        return f"{asked}: unknown key; {allowed}"
-    if choice := re.search(r"Invalid value '([^']*)', expected one of \[(.*)\]", text):
-        return f"{key}={choice[1]}: not allowed; {nearest(choice[1], choice[2].split(', '))}"
-    if wrong := re.search(r"Value '(.*)' of type '(\w+)' could not be converted to (\w+)", text):
-        return f"{key}={wrong[1]}: not allowed; give a value of type {wrong[3]}"
+    key = found[1] if (found := _FULL_KEY.search(text)) else ""
+    for pattern, say in _EXPLANATIONS:
+        if match := re.search(pattern, text):
+            return say(match, key, text)
     lines = [line.strip() for line in text.splitlines() if line.strip() and "full_key" not in line]
-    return "; ".join(dict.fromkeys(lines[:3]))
+    return "; ".join([*dict.fromkeys(lines[:2]), "`python -m harness --help` shows what is allowed"])
+
+
+def _no_option(match: re.Match[str], key: str, text: str) -> str:
+    group, given = match.groups()
+    known = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+    return f"{group}={given}: no such option; {nearest(given, known)}"
+
+
+def _unknown_key(match: re.Match[str], key: str, text: str) -> str:
+    name, owner = match.groups()
+    cls = _SCHEMAS.get(owner)
+    allowed = nearest(name, [item.name for item in dataclasses.fields(cls)]) if cls else "--cfg all shows the keys"
+    given = found[1] if (found := re.search(r"config use \+(.+)", text)) else key or name
+    return f"{given}: unknown key; {allowed}"
+
+
+_EXPLANATIONS: tuple[tuple[str, typing.Callable[[re.Match[str], str, str], str]], ...] = (
+    (r"Could not find '([^']+)/([^'/]+)'", _no_option),
+    (r"Key '([^']+)' not in '(\w+)'", _unknown_key),
+    (
+        r"Invalid value '([^']*)', expected one of \[(.*)\]",
+        lambda match, key, _: f"{key}={match[1]}: not allowed; {nearest(match[1], match[2].split(', '))}",
+    ),
+    (
+        r"Value '(.*)' of type '\w+' could not be converted to (\w+)",
+        lambda match, key, _: f"{key}={match[1]}: not allowed; give a value of type {match[2]}",
+    ),
+    (r"Missing mandatory value: (\S+)", lambda match, *_: f"{match[1]}: missing; it needs a value"),
+    (
+        r"Interpolation key '([^']+)' not found",
+        lambda match, key, _: f"{key}: refers to {match[1]}, which there is not; --cfg job shows the keys",
+    ),
+    (
+        r"Ambiguous value for argument '([^']+)'",
+        lambda match, *_: f"{match[1]}: several values; add -m to sweep over them, or brackets for a list",
+    ),
+)

@@ -38,5 +38,5 @@ def check_range(key: str, given: float, least: float, most: float | None = None,
     """Raise RequestError unless `least <= given <= most`; `remedy` says what to do about it."""
     if given >= least and (most is None or given <= most):
         return
-    allowed = f"{least:g} to {most:g}" if most is not None else f"{least:g} or more"
+    allowed = f"{least} to {most}" if most is not None else f"{least} or more"
     raise RequestError(f"{key}={given}: out of range; allowed: {allowed}{'; ' + remedy if remedy else ''}")

@@ -25,6 +25,8 @@ class Inputs(Protocol):
         """Tiles `first` to `first + count - 1`: one (count, size_bytes) uint8 per input buffer."""
 
 
+DRAIN_PATIENCE = 10
+"""Timeouts that a run in flight is given when its pass has failed: dropping it would be worse than waiting."""
 Group = tuple[Slot, int, int]
 """A submission: its slot, its first tile, its number of tiles."""
 Sink = Callable[[int, Bytes], None]
@@ -87,7 +89,7 @@ class Executor:
         """Wait for what is still in flight: a run dropped before its completion was seen aborts the process."""
         for slot, _, count in flying:
             with suppress(DeviceError):
-                slot.wait(count)
+                slot.wait(count, DRAIN_PATIENCE)
 
     def _stage(
         self,

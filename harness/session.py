@@ -191,14 +191,14 @@ class Session:
             runlist.add(run)
         return runlist
 
-    def finish(self, run: Any) -> None:
-        """Wait until a started run has completed; DeviceError if it failed or took longer than the timeout.
+    def finish(self, run: Any, patience: int = 1) -> None:
+        """Wait until a started run has completed; DeviceError if it failed or took longer than `patience` timeouts.
 
         Polls `state()`: pyxrt's `wait()` holds the GIL, so that neither Ctrl-C nor a timeout would get through.
         """
         state = run.state()
         if state.value in IN_FLIGHT:
-            deadline_ns = self.world.now_ns() + self._timeout_ns
+            deadline_ns = self.world.now_ns() + patience * self._timeout_ns
             while (state := run.state()).value in IN_FLIGHT:
                 if self.world.now_ns() >= deadline_ns:
                     raise DeviceError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")

@@ -67,12 +67,12 @@ class Slot:
         start: Callable[[], None] = self._lists[count].execute if count > 1 else self._runs[count][0].start
         start()
 
-    def wait(self, count: int) -> None:
-        """Wait for the submission of `count` tiles; DeviceError if it failed."""
+    def wait(self, count: int, patience: int = 1) -> None:
+        """Wait for the submission of `count` tiles; DeviceError if it failed or took more than `patience` timeouts."""
         if count > 1:
             self._session.finish_list(self._lists[count])
         else:
-            self._session.finish(self._runs[count][0])
+            self._session.finish(self._runs[count][0], patience)
 
     def read(self, count: int) -> Bytes:
         """Collect: sync the output back; a view (count, size_bytes) valid until the slot is staged again."""

@@ -58,12 +58,13 @@ class CheckedSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; RequestError or Hydra's own error, and nothing written, if any job of it is wrong."""
         master = cast(DictConfig, self.config)
+        folder = Path(master.hydra.sweep.dir)  # before composing: the jobs take over the time in its name
         parser = OverridesParser.create(cast(ConfigLoader, self._once))
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         jobs = [job for batch in self.split_arguments(overrides, None) for job in batch]
         configs = [self._once.check(master, job) for job in jobs]
         for tell in on_begin:
-            tell(configs[0], Path(master.hydra.sweep.dir))
+            tell(configs[0], folder)
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

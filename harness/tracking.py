@@ -16,6 +16,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.record import Record, Verdict
 
+SQLITE = "sqlite:///"
 PARENT_VARIABLE = "HARNESS_PARENT_RUN"
 """Names the sweep's run to the processes that launchers start."""
 
@@ -34,17 +35,18 @@ class Store:
         os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow.tracking import MlflowClient
 
-        with _translated(uri):
-            self._client = MlflowClient(tracking_uri=_absolute(uri))
-            with _locked(uri):
-                found = self._client.get_experiment_by_name(experiment)
-                root = Path(artifacts).absolute().as_uri() if artifacts else None
-                self._experiment_id = (
-                    found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=root)
-                )
         self._uri = uri
+        with _translated(uri), _locked(uri):
+            self._client = MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(experiment)
+            if found:
+                self._experiment_id = found.experiment_id
+            else:
+                root = Path(artifacts).as_uri() if artifacts else None
+                self._experiment_id = self._client.create_experiment(experiment, artifact_location=root)
 
     def log(self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None) -> str:
         """File a record; returns the MLflow run id."""
@@ -106,9 +108,15 @@ class Store:
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
 
-@lru_cache(maxsize=1)
 def open_store(uri: str, artifacts: str, experiment: str) -> Store:
-    """The store, opened once per process."""
+    """The store, opened once per process; relative paths of a sqlite file and of artifacts are of this folder."""
+    if uri.startswith(SQLITE):
+        uri = f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    return _open(uri, str(Path(artifacts).absolute()) if artifacts else "", experiment)
+
+
+@lru_cache(maxsize=1)
+def _open(uri: str, artifacts: str, experiment: str) -> Store:
     return Store(uri, artifacts, experiment)
 
 
@@ -140,24 +148,15 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
     }
 
 
-def _absolute(uri: str) -> str:
-    """A sqlite URI with its relative path made absolute, so that a later chdir changes nothing."""
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        return uri
-    path = Path(uri.removeprefix(prefix)).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"{prefix}{path}"
-
-
 @contextmanager
 def _locked(uri: str) -> Iterator[None]:
     """Hold a lock beside a sqlite store: its schema migration crashes when processes run it at once."""
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
+    if not uri.startswith(SQLITE):
         yield
         return
-    with Path(uri.removeprefix(prefix) + ".lock").open("w") as file:
+    path = Path(uri.removeprefix(SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -49,7 +49,7 @@ class Workload:
         check_range("workload.tiles", self.tiles, 0, 10_000_000, "0 runs nothing")
         if self.host_ms != "measured":
             try:
-                check_range("workload.host_ms", float(self.host_ms), 0)
+                check_range("workload.host_ms", float(self.host_ms), 0, 3_600_000)
             except ValueError:
                 raise RequestError(
                     f"workload.host_ms={self.host_ms}: neither `measured` nor a number of milliseconds; "

@@ -9,7 +9,7 @@ from harness.kernel import Bytes
 LINE_BYTES = 64
 """A sync moves whole cache lines: user-space clflush (xdna-driver, src/shim/buffer.cpp)."""
 UNDEFINED = 0xA5
-"""What fresh device memory holds, so that reading data never synced shows."""
+"""What device memory holds before anything defines it, so that reading it shows."""
 
 
 class Memory:

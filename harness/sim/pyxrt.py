@@ -10,8 +10,11 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
+
+from harness.kernel import Bytes
 from harness.sim.machine import Context, Image, Machine
-from harness.sim.memory import Memory
+from harness.sim.memory import UNDEFINED, Memory
 
 _machines: list[Machine] = []
 
@@ -268,7 +271,11 @@ class runlist:  # noqa: N801 (XRT's name)
 
 
 def _effects(of: run) -> list[tuple[Callable[[], None], Callable[[], None]]]:
-    """What an execution does to device memory: reads inputs at its start, writes the output at its end."""
+    """What an execution does to device memory.
+
+    It reads its inputs from start to end and writes its output all the while: so the output is undefined until the
+    end, and after it too if an input changed in between.
+    """
     image = of._kernel._image
     bos = [value for value in of._bos if value is not None]
     if len(bos) < len(of._bos):
@@ -277,16 +284,18 @@ def _effects(of: run) -> list[tuple[Callable[[], None], Callable[[], None]]]:
     if not image.computes:
         return []
     buffers = (*image.spec.inputs, image.spec.output)
-    views = [
+    *inputs, output = (
         value._memory.device[value._offset : value._offset + buffer.size_bytes].reshape(1, -1)
         for value, buffer in zip(bos, buffers, strict=True)
-    ]
-    result = []
+    )
+    taken: list[Bytes] = []
 
     def begin() -> None:
-        result.append(image.spec.compute(*views[:-1]))
+        taken.extend(view.copy() for view in inputs)
+        output.fill(UNDEFINED)
 
     def finish() -> None:
-        views[-1][:] = result.pop()
+        if all(map(np.array_equal, taken, inputs)):
+            output[:] = image.spec.compute(*taken)
 
     return [(begin, finish)]

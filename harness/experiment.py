@@ -15,7 +15,7 @@ from harness.errors import DeviceError
 from harness.executor import Executor
 from harness.metrics import METRIC_NAMES, Audio, Metrics, intervals_ns, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment
-from harness.session import Session, World, open_world
+from harness.session import Session, World, host_now_ns, open_world
 from harness.stats import median_index
 from harness.timeline import Timeline
 from harness.units import ms_to_ns
@@ -58,7 +58,7 @@ class Experiment:
         self._preset = preset
         self._overrides = overrides
         workload = config.workload
-        self._tiles: Tiles = make_tiles(workload.kernel, workload.tiles, workload.source, config.seed)
+        self._tiles: Tiles = make_tiles(workload.kernel, workload.tiles, workload.source, config.seed, host_now_ns)
         self._computes = config.verify is Verify.all
         self._world: World = open_world(config.device, self._tiles.spec, computes=self._computes)
 

@@ -6,9 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Store:
         """File a record; returns the MLflow run id."""
         from mlflow.entities import Metric, Param, RunTag
 
-        begin_ms = int(time.time() * 1000)
+        begin_ms = int(datetime.fromisoformat(record.created).timestamp() * 1000)
         metrics = [
             Metric(name, float(value), begin_ms, 0) for name, value in record.metrics.items() if value is not None
         ]

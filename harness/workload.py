@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
@@ -99,19 +99,19 @@ def encoder_tiles(accounting: Accounting, audio_s: float) -> float:
 
 
 @lru_cache(maxsize=4)
-def make_tiles(kernel: str, tiles: int, source: str, seed: int) -> Tiles:
+def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable[[], int]) -> Tiles:
     """Inputs for `tiles` tiles of `kernel`; RequestError for an unknown kernel or audio that can't be read.
 
-    Cached: the jobs of a sweep share them, and the host time is that of the first making.
+    Cached: the jobs of a sweep share them, and the host time, by the clock `now_ns`, is that of the first making.
     """
     spec = load_kernel(kernel)
     period = max(1, min(tiles, PERIOD_TILES))
-    begin_ns = time.perf_counter_ns()
+    begin_ns = now_ns()
     if source == "random":
         packed, audio_s = _random(spec, period, seed), GUIDE_AUDIO_S
     else:
         packed, audio_s = _speech(spec, period, source, seed)
-    return Tiles(spec, packed, audio_s, time.perf_counter_ns() - begin_ns)
+    return Tiles(spec, packed, audio_s, now_ns() - begin_ns)
 
 
 def _random(spec: KernelSpec, period: int, seed: int) -> tuple[Bytes, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -29,12 +28,12 @@ class PassBar:
         )
         self._title = title
         self._task = self._progress.add_task(title, total=passes)
-        self._begin_s = time.monotonic()
+        self._begin_s = self._progress.get_time()
         self._drawn = False
 
     def __call__(self, name: str) -> None:
         """A pass begins."""
-        if not self._drawn and time.monotonic() - self._begin_s < PATIENCE_S:
+        if not self._drawn and self._progress.get_time() - self._begin_s < PATIENCE_S:
             self._progress.advance(self._task)
             return
         if not self._drawn:

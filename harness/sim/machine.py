@@ -47,7 +47,7 @@ class Context:
     def __init__(self, machine: Machine, column: Column) -> None:
         self._machine = machine
         self.column = column
-        self._cold = True
+        self._cold = machine.profile.cold_start_ns > 0
         self._queue: deque[int] = deque()
         self.visible_ns: deque[int] = deque()
 

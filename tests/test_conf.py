@@ -1,0 +1,91 @@
+"""Every YAML option composes, runs, and says where its numbers come from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from harness import config as configuration
+from harness import sweeper
+from harness.config import Config, build, conf_dir
+from harness.device import Simulator
+from harness.experiment import Experiment
+from harness.record import Verdict
+from harness.strategy import Buffers, Strategy
+
+GROUPS = ("device", "strategy", "workload", "phase", "measure", "tracking", "experiment")
+OPTIONS = sorted((path.parent.name, path.stem) for group in GROUPS for path in (conf_dir() / group).glob("*.yaml"))
+EXPERIMENTS = sorted((conf_dir() / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> Config:
+    configuration.register()
+    sweeper.register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return build(compose("config", list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_runs(group: str, option: str) -> None:
+    config = composed(f"{group}={option}", "workload.tiles=5")
+    if config.device.kind == "simulator":
+        record = Experiment(config, {"workload": {"tiles": 5}}, option, []).run().record
+        assert (record.verdict, record.reason) == (Verdict.OK, "")
+
+
+@pytest.mark.parametrize(
+    ("preset", "knobs"),
+    [
+        ("baseline", Strategy(Buffers.per_tile, depth=1, batch=1, prefetch=0, columns=1)),
+        ("pooled", Strategy(Buffers.pooled, depth=1, batch=1, prefetch=0, columns=1)),
+        ("pipelined", Strategy(Buffers.pooled, depth=3, batch=1, prefetch=0, columns=1)),
+        ("batch", Strategy(Buffers.pooled, depth=1, batch=4, prefetch=0, columns=1)),
+        ("stacked", Strategy(Buffers.pooled, depth=3, batch=4, prefetch=0, columns=1)),
+    ],
+)
+def test_presets_are_points_in_one_space(preset: str, knobs: Strategy) -> None:
+    assert composed(f"strategy={preset}", "depth=3").strategy == knobs
+    assert knobs.is_baseline == (preset == "baseline")
+
+
+def test_any_knob_can_be_overridden() -> None:
+    strategy = composed("strategy=batch", "strategy.columns=4", "strategy.depth=2", "strategy.prefetch=1").strategy
+    assert strategy.label == "pooled d2 b4 c4 p1"
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiments_carry_their_command(path: Path) -> None:
+    head = path.read_text().splitlines()
+    assert head[:2] == ["# @package _global_", f"# python -m harness experiment={path.stem}"]
+
+
+def test_every_figure_of_a_device_has_a_source() -> None:
+    raw = yaml.safe_load((conf_dir() / "device" / "simulator.yaml").read_text())
+    figures = {key for key, value in raw.items() if isinstance(value, int)}
+    figures |= {f"exec_ns.{kernel}" for kernel in raw["exec_ns"]}
+    assert set(raw["sources"]) == figures
+    assert all(
+        re.match(r"report|reported|fitted|assumed|mlir-aie|xdna-driver|XRT", text) for text in raw["sources"].values()
+    )
+
+
+def test_calibration_is_what_it_says() -> None:
+    device = composed().device
+    assert isinstance(device, Simulator)
+    assert device.sync_ns(device.write_fixed_ns, 12_288) == 22_000
+    assert device.sync_ns(device.read_fixed_ns, 4_096) == 8_000
+    assert device.sync_ns(0, 1 << 20) == 11_700
+
+
+def test_a_preset_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "strategy").mkdir()
+    (tmp_path / "strategy" / "mine.yaml").write_text("depht: 3\n")
+    with pytest.raises(Exception, match="depht") as raised:
+        composed("strategy=mine", f"hydra.searchpath=[file://{tmp_path}]")
+    assert configuration.explain(raised.value) == (
+        "strategy.depht: unknown key; did you mean depth? Allowed: batch, buffers, columns, depth, prefetch"
+    )

@@ -1,0 +1,142 @@
+"""Metrics, bounds and statistics of timelines written down by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import run_pass
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.bounds import bounds
+from harness.metrics import METRIC_NAMES, Audio, intervals_ns, pass_metrics, rtf_metrics, stalls_ns
+from harness.stats import median_index, percentile, ratio_interval, samples_needed
+from harness.timeline import Stage, Timeline
+from harness.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
+
+SPANS = [
+    (Stage.WRITE, 0, 1, 0, 0, 10),
+    (Stage.LAUNCH, 0, 1, 0, 10, 30),
+    (Stage.WRITE, 1, 1, 0, 30, 40),
+    (Stage.WAIT, 0, 1, 0, 40, 137),
+    (Stage.READ, 0, 1, 0, 137, 142),
+    (Stage.LAUNCH, 1, 1, 0, 142, 162),
+    (Stage.WAIT, 1, 1, 0, 162, 270),
+    (Stage.READ, 1, 1, 0, 270, 275),
+]
+EXECUTIONS = [(Stage.EXEC, 0, 1, 0, 30, 130), (Stage.EXEC, 1, 1, 0, 162, 262)]
+
+
+def timeline(has_device: bool = True, clock: str = "virtual") -> Timeline:
+    rows = np.array(SPANS + EXECUTIONS * has_device, dtype=np.int64)
+    return Timeline(rows, tiles=2, columns=1, clock=clock, has_device=has_device)
+
+
+def test_pass_metrics_by_hand() -> None:
+    found = pass_metrics(timeline(), intervals_ns(timeline()))
+    assert found == {
+        "time/total_ms": 275e-6,
+        "time/tile_ms": 137.5e-6,
+        "time/interval_p50_ms": None,
+        "time/interval_p95_ms": None,
+        "time/interval_p99_ms": None,
+        "time/alloc_ms": 0,
+        "time/write_ms": 10e-6,
+        "time/launch_ms": 20e-6,
+        "time/wait_ms": 102.5e-6,
+        "time/read_ms": 5e-6,
+        "time/exec_ms": 100e-6,
+        "dma/overhead_pct": pytest.approx(100 * 30 / 275),
+        "stall/count": 1,
+        "stall/total_ms": 32e-6,
+        "device/utilisation": pytest.approx(200 / 275),
+        "overlap/efficiency": pytest.approx((284 - 275) / (284 - 242)),
+        "bound/total_ms": 242e-6,
+        "bound/ratio": pytest.approx(275 / 242),
+        "throughput/tiles_per_s": pytest.approx(2e9 / 275),
+        "harness/self_us": None,
+    }
+
+
+def test_bounds_by_hand() -> None:
+    limits = bounds(timeline())
+    assert limits is not None
+    assert (limits.host_ns, limits.device_ns, limits.fill_ns) == (70, 200, 30)
+    assert (limits.completion_ns, limits.drain_ns) == (7, 5)
+    assert limits.bound_ns == 30 + 200 + 7 + 5
+    assert limits.serial_ns == 70 + 200 + 2 * 7
+
+
+def test_back_pressure_is_not_work() -> None:
+    deep = bounds(run_pass(20, depth=8))
+    assert deep is not None
+    assert deep.host_ns == 20 * (10 + 20 + 5), "launches that blocked count as the shortest"
+    assert deep.bound_ns == 30 + 20 * 100 + 7 + 5
+
+
+def test_what_cannot_be_seen_is_none() -> None:
+    found = pass_metrics(timeline(has_device=False, clock="monotonic"), intervals_ns(timeline()))
+    unseen = {name for name, value in found.items() if value is None}
+    assert unseen >= {"time/exec_ms", "stall/count", "stall/total_ms", "device/utilisation", "bound/total_ms"}
+    assert found["harness/self_us"] == 0
+    assert stalls_ns(timeline(has_device=False)) is None
+
+
+def test_time_between_runtime_calls_is_the_harness() -> None:
+    rows = np.array(SPANS, dtype=np.int64)
+    rows[4:, 4:] += 3_000
+    gapped = Timeline(rows, tiles=2, columns=1, clock="monotonic", has_device=False)
+    assert pass_metrics(gapped, intervals_ns(gapped))["harness/self_us"] == 1.5
+
+
+def test_an_empty_pass_has_no_ratios() -> None:
+    empty = run_pass(0)
+    found = pass_metrics(empty, intervals_ns(empty))
+    assert found["time/total_ms"] == 0
+    assert found["time/tile_ms"] is found["bound/ratio"] is found["throughput/tiles_per_s"] is None
+
+
+def test_names_are_those_of_the_contract() -> None:
+    audio = Audio(11.0, 304_700_000, 140.625)
+    found = pass_metrics(timeline(), intervals_ns(timeline())) | rtf_metrics(1e6, audio)
+    rest = {"verify/tiles", "verify/mismatches", "hazard/count", "alloc/steady_state", "speedup/vs_baseline"}
+    assert set(found) | rest == set(METRIC_NAMES)
+
+
+@pytest.mark.parametrize(("tile_ms", "rtf"), [(2.400, 17.1), (1.927, 19.1)])
+def test_guide_accounting(tile_ms: float, rtf: float) -> None:
+    assert GUIDE_TILES_PER_WINDOW == 140.625
+    audio = Audio(11.0, 304_700_000, encoder_tiles(Accounting.guide, 11.0))
+    found = rtf_metrics(tile_ms * 1e6, audio)
+    assert found["rtf/end_to_end"] == pytest.approx(rtf, abs=0.05)
+    assert found["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
+    assert found["rtf/encoder"] == pytest.approx(11 / (tile_ms * 0.140625))
+
+
+@pytest.mark.parametrize(("audio_s", "windows"), [(0.1, 1), (11, 1), (30, 1), (30.1, 2), (61, 3)])
+def test_audio_is_encoded_in_whole_windows(audio_s: float, windows: int) -> None:
+    assert encoder_tiles(Accounting.guide, audio_s) == windows * 140.625
+
+
+@pytest.mark.parametrize(("quantile", "needed"), [(0.5, 7), (0.95, 90), (0.99, 459), (0.999, 4603)])
+def test_percentiles_need_samples(quantile: float, needed: int) -> None:
+    assert samples_needed(quantile) == needed
+    assert percentile(np.arange(needed - 1), quantile) is None
+    assert percentile(np.arange(needed), quantile) == pytest.approx(quantile * (needed - 1))
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=9))
+def test_the_median_pass_is_a_measured_one(samples: list[int]) -> None:
+    chosen = samples[median_index(samples)]
+    assert sum(sample < chosen for sample in samples) <= len(samples) / 2
+    assert sum(sample > chosen for sample in samples) <= len(samples) / 2
+
+
+def test_ratio_interval() -> None:
+    generator = np.random.default_rng(1)
+    slow, fast = generator.normal(200, 2, 50), generator.normal(100, 1, 50)
+    low, ratio, high = ratio_interval(slow, fast)
+    assert low < ratio < high
+    assert low > 1.95
+    assert high < 2.05
+    assert ratio_interval([200] * 5, [100] * 5) == (2, 2, 2)

@@ -1,0 +1,209 @@
+"""The simulated pyxrt on its own, as a script would use it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import ADD, COSTS
+
+from harness.device import Simulator
+from harness.sim import pyxrt
+from harness.sim.machine import Image, Machine
+from harness.sim.memory import UNDEFINED
+
+TO_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
+FROM_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
+STATE = pyxrt.ert_cmd_state
+
+
+class Rig:
+    """A device with one kernel opened, and helpers."""
+
+    def __init__(self, **costs: object) -> None:
+        self.machine = Machine(Simulator(**{**COSTS, **costs}), {"add.xclbin": Image(ADD)})
+        pyxrt.plug(self.machine)
+        self.device = pyxrt.device(0)
+        self.uuid = self.device.register_xclbin(pyxrt.xclbin("add.xclbin"))
+        self.context = pyxrt.hw_context(self.device, self.uuid)
+        self.kernel = pyxrt.kernel(self.context, "add")
+
+    def bo(self, size: int) -> pyxrt.bo:
+        return pyxrt.bo(self.device, size, pyxrt.bo.host_only, self.kernel.group_id(3))
+
+    def run(self, operands: pyxrt.bo, total: pyxrt.bo) -> pyxrt.run:
+        run = pyxrt.run(self.kernel)
+        for index, value in enumerate((3, operands, 16, operands, total)):
+            run.set_arg(index, value)
+        return run
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def fill(bo: pyxrt.bo, seed: int = 0) -> np.ndarray:
+    view = np.frombuffer(bo.map(), np.int8)
+    view[:] = np.random.default_rng(seed).integers(-128, 128, len(view), np.int8)
+    return view
+
+
+def test_a_script(rig: Rig) -> None:
+    operands, total = rig.bo(256), rig.bo(128)
+    data = fill(operands)
+    operands.sync(TO_DEVICE)
+    run = rig.run(operands, total)
+    run.start()
+    assert run.state() is STATE.ERT_CMD_STATE_NEW, "as amdxdna shows a run in flight"
+    assert run.wait() is STATE.ERT_CMD_STATE_COMPLETED
+    total.sync(FROM_DEVICE)
+    np.testing.assert_array_equal(np.frombuffer(total.map(), np.int8), data[:128] + data[128:])
+    assert rig.machine.now_ns == 1 + 1 + 10 + 20 + 100 + 7 + 5
+
+
+def test_copies_are_apart_until_sync(rig: Rig) -> None:
+    operands, total = rig.bo(256), rig.bo(128)
+    fill(operands)
+    run = rig.run(operands, total)
+    run.start()
+    run.wait()
+    assert not np.frombuffer(total.map(), np.uint8).any(), "not synced back: the host still sees its own zeros"
+    total.sync(FROM_DEVICE)
+    undefined = np.full(128, UNDEFINED, np.uint8)
+    np.testing.assert_array_equal(np.frombuffer(total.map(), np.uint8), undefined + undefined)
+
+
+def test_a_sync_moves_whole_lines(rig: Rig) -> None:
+    bo = rig.bo(256)
+    view = np.frombuffer(bo.map(), np.uint8)
+    view[:] = 1
+    bo.sync(TO_DEVICE, 10, 60)
+    view[:] = 2
+    bo.sync(FROM_DEVICE)
+    assert (view[:128] == 1).all(), "bytes 60 to 69 touch the first two lines"
+    assert (view[128:] == UNDEFINED).all()
+
+
+def test_sub_buffers_alias_their_parent(rig: Rig) -> None:
+    parent = rig.bo(256)
+    child = pyxrt.bo(parent, 64, 128)
+    np.frombuffer(child.map(), np.uint8)[:] = 9
+    assert child.size() == 64
+    assert np.frombuffer(parent.map(), np.uint8)[128:192].tolist() == [9] * 64
+    child.sync(TO_DEVICE)
+    np.frombuffer(parent.map(), np.uint8)[:] = 0
+    parent.sync(FROM_DEVICE)
+    assert np.frombuffer(parent.map(), np.uint8)[128:192].tolist() == [9] * 64
+    with pytest.raises(RuntimeError, match="sub buffer size and offset"):
+        pyxrt.bo(parent, 200, 128)
+
+
+def test_inputs_that_change_during_execution_spoil_the_output(rig: Rig) -> None:
+    operands, total = rig.bo(256), rig.bo(128)
+    fill(operands)
+    operands.sync(TO_DEVICE)
+    run = rig.run(operands, total)
+    run.start()
+    fill(operands, seed=1)
+    operands.sync(TO_DEVICE)
+    run.wait()
+    total.sync(FROM_DEVICE)
+    assert (np.frombuffer(total.map(), np.uint8) == UNDEFINED).all()
+
+
+def test_an_output_read_during_execution_is_undefined(rig: Rig) -> None:
+    operands, total = rig.bo(256), rig.bo(128)
+    fill(operands)
+    operands.sync(TO_DEVICE)
+    run = rig.run(operands, total)
+    run.start()
+    total.sync(FROM_DEVICE)
+    assert (np.frombuffer(total.map(), np.uint8) == UNDEFINED).all()
+    run.wait()
+
+
+def test_wait_with_a_timeout_leaves_the_run_in_flight(rig: Rig) -> None:
+    slow = Rig(exec_ns={"add": 5_000_000})
+    operands, total = slow.bo(256), slow.bo(128)
+    run = slow.run(operands, total)
+    run.start()
+    begin = slow.machine.now_ns
+    assert run.wait(2) is STATE.ERT_CMD_STATE_TIMEOUT
+    assert slow.machine.now_ns == begin + 2_000_000
+    assert run.state() is STATE.ERT_CMD_STATE_NEW
+    assert run.wait(0) is STATE.ERT_CMD_STATE_COMPLETED
+
+
+def test_a_runlist_runs_in_order_in_chains(rig: Rig) -> None:
+    rig = Rig(chain_length=2, chain_command_ns=3)
+    pairs = [(rig.bo(256), rig.bo(128)) for _ in range(5)]
+    runlist = pyxrt.runlist(rig.context)
+    members = [rig.run(*pair) for pair in pairs]
+    for member in members:
+        runlist.add(member)
+    for index, (operands, _) in enumerate(pairs):
+        fill(operands, index)
+        operands.sync(TO_DEVICE)
+    begin = rig.machine.now_ns
+    runlist.execute()
+    with pytest.raises(RuntimeError, match="must be idle"):
+        runlist.execute()
+    runlist.wait()
+    assert rig.machine.now_ns - begin == 20 + 100 + 103 + 100 + 103 + 100 + 7, "each chain begins without dispatch"
+    assert all(member.state() is STATE.ERT_CMD_STATE_COMPLETED for member in members)
+    with pytest.raises(RuntimeError, match="belongs to a runlist"):
+        members[0].start()
+    runlist.execute()
+    runlist.wait()
+
+
+def test_limits(rig: Rig) -> None:
+    contexts = [pyxrt.hw_context(rig.device, rig.uuid) for _ in range(5)]
+    with pytest.raises(RuntimeError, match=r"CREATE_HWCTX IOCTL failed \(err=-22\): Invalid argument"):
+        pyxrt.hw_context(rig.device, rig.uuid)
+    del contexts
+    pyxrt.hw_context(rig.device, rig.uuid)
+    with pytest.raises(RuntimeError, match=r"Bad BO type"):
+        pyxrt.bo(rig.device, 64, pyxrt.bo.normal, 0)
+    with pytest.raises(RuntimeError, match="No such device with index '1'"):
+        pyxrt.device(1)
+    with pytest.raises(RuntimeError, match=r"No such file 'other.xclbin'"):
+        pyxrt.xclbin("other.xclbin")
+    run = pyxrt.run(rig.kernel)
+    run.set_arg(3, rig.bo(256))
+    with pytest.raises(RuntimeError, match="argument 4 is not set"):
+        run.start()
+
+
+def test_contexts_of_one_column_share_it(rig: Rig) -> None:
+    """A fifth context on four columns: its commands queue behind the others of its column."""
+    kernels = [pyxrt.kernel(pyxrt.hw_context(rig.device, rig.uuid), "add") for _ in range(4)]
+    runs = []
+    for kernel in [rig.kernel, *kernels]:
+        rig.kernel = kernel
+        runs.append(rig.run(rig.bo(256), rig.bo(128)))
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.wait()
+    spans = rig.machine.take_trace()[:, 1:].tolist()
+    columns = [column for column, _, _ in spans]
+    assert columns == [0, 1, 2, 3, 0]
+    assert spans[4][1] == spans[0][2], "begins when the first context's execution ends"
+
+
+def test_enum_values() -> None:
+    assert {name: value.value for name, value in STATE.__members__.items()} == {
+        "ERT_CMD_STATE_NEW": 1,
+        "ERT_CMD_STATE_QUEUED": 2,
+        "ERT_CMD_STATE_COMPLETED": 4,
+        "ERT_CMD_STATE_ERROR": 5,
+        "ERT_CMD_STATE_ABORT": 6,
+        "ERT_CMD_STATE_SUBMITTED": 7,
+        "ERT_CMD_STATE_TIMEOUT": 8,
+        "ERT_CMD_STATE_NORESPONSE": 9,
+        "ERT_CMD_STATE_SKERROR": 10,
+        "ERT_CMD_STATE_SKCRASHED": 11,
+    }
+    assert int(pyxrt.bo.flags.host_only) == 0x2000_0000
+    assert (int(TO_DEVICE), int(FROM_DEVICE)) == (0, 1)

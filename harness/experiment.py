@@ -14,7 +14,7 @@ from harness.config import Config, Verify
 from harness.errors import DeviceError
 from harness.executor import Executor
 from harness.metrics import METRIC_NAMES, Audio, Metrics, intervals_ns, pass_metrics, rtf_metrics
-from harness.record import Record, Verdict, config_hash, environment
+from harness.record import Record, Verdict, config_hash, environment, given
 from harness.session import Session, World, host_now_ns, open_world
 from harness.stats import median_index
 from harness.timeline import Timeline
@@ -134,8 +134,9 @@ class Experiment:
             metrics |= rtf_metrics(tile_ns, audio) | {"alloc/steady_state": findings.allocations[chosen]}
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
         spec, device = self._tiles.spec, config.device.kind
+        swept = [f"{key}={value}" for key, value in given(self._overrides).items() if key != "device"]
         record = Record(
-            name=f"{config.strategy.label} {spec.name} {device}",
+            name=" ".join([config.strategy.label, spec.name, device, *swept]),
             label=config.strategy.label,
             preset=self._preset,
             phase=config.phase.name,

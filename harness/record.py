@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -69,6 +69,11 @@ class Record:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def given(self) -> dict[str, str]:
+        """What was asked for beyond what the label tells, as key -> value."""
+        return given(self.overrides)
+
+    @property
     def ok(self) -> bool:
         """Whether the run is done and right."""
         return self.verdict is Verdict.OK
@@ -86,6 +91,12 @@ class Record:
                 f"{folder / FILE_NAME}: schema version {raw.get('schema_version')}; this harness reads {SCHEMA_VERSION}"
             )
         return cls(**{**raw, "verdict": Verdict(raw["verdict"])})
+
+
+def given(overrides: Sequence[str]) -> dict[str, str]:
+    """Overrides of the command line as key -> value, without those of the strategy, which labels tell."""
+    pairs = (override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    return {key: value for key, value in pairs if key.split(".")[0] not in ("strategy", "depth", "tracking", "hydra")}
 
 
 def write_json(path: Path, content: Any) -> Path:

@@ -46,7 +46,7 @@ class Store:
                 self._experiment_id = found.experiment_id
             else:
                 root = Path(artifacts).as_uri() if artifacts else None
-                self._experiment_id = self._client.create_experiment(experiment, artifact_location=root)
+                self._experiment_id = self._client.create_experiment(experiment, root)
 
     def log(self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None) -> str:
         """File a record; returns the MLflow run id."""
@@ -121,15 +121,10 @@ def _open(uri: str, artifacts: str, experiment: str) -> Store:
 
 
 def _params(record: Record) -> dict[str, Any]:
-    """The effective knobs and what was swept: what the compare view is read by."""
-    knobs = {key: getattr(value, "value", value) for key, value in record.knobs.items()}
-    swept = dict(override.lstrip("+").split("=", 1) for override in record.overrides if "=" in override)
+    """The effective knobs and what else was given: what the compare view is read by."""
+    knobs = {f"strategy.{key}": getattr(value, "value", value) for key, value in record.knobs.items()}
     fixed = {"kernel": record.kernel, "workload.tiles": record.config["workload"]["tiles"]}
-    return {**fixed, **{f"strategy.{key}": value for key, value in knobs.items()}, **_not_groups(swept)}
-
-
-def _not_groups(swept: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in swept.items() if key not in ("depth", "strategy") and "." in key}
+    return {**fixed, **knobs, **record.given}
 
 
 def _tags(record: Record, folder: Path) -> dict[str, str]:
@@ -145,6 +140,8 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
         "config_hash": record.config_hash,
         "environment_hash": hashlib.sha256(environment.encode()).hexdigest(),
         "record": str(folder.absolute()),
+        "mlflow.source.name": f"python -m harness {' '.join(record.overrides)}".strip(),
+        "mlflow.source.type": "LOCAL",
     }
 
 

@@ -18,7 +18,7 @@ def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Tabl
     result.add_column("run", no_wrap=True)
     swept = _swept(records)
     for key in swept:
-        result.add_column(key, justify="right")
+        result.add_column(key.split(".")[-1], justify="right")
     with_alloc = any(record.metrics["time/alloc_ms"] for record in records)
     with_speedup = len(records) > 1 and any(speedups)
     stages = ["alloc"] * with_alloc + ["write", "launch", "wait", "read"]
@@ -29,7 +29,7 @@ def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Tabl
     result.add_column("verdict", no_wrap=True)
     for record, speedup in zip(records, speedups, strict=True):
         values = record.metrics
-        cells = [record.label, *(_given(record).get(key, NOTHING) for key in swept)]
+        cells = [record.label, *(record.given.get(key, NOTHING) for key in swept)]
         cells.append(_number(values["time/tile_ms"], 3))
         cells += [_number(values[f"time/{stage}_ms"], 3) for stage in stages]
         cells += [_stalls(record), _percent(values["device/utilisation"])]
@@ -51,15 +51,10 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _given(record: Record) -> dict[str, str]:
-    return dict(override.lstrip("+").split("=", 1) for override in record.overrides if "=" in override)
-
-
 def _swept(records: Sequence[Record]) -> list[str]:
-    """Keys whose given values differ between the rows, other than those that the label already tells."""
-    keys = dict.fromkeys(key for record in records for key in _given(record))
-    told = {"depth", "strategy", "strategy.buffers", "strategy.depth", "strategy.batch", "strategy.columns"}
-    return [key for key in keys if key not in told and len({_given(record).get(key) for record in records}) > 1]
+    """Keys whose given values differ between the rows."""
+    keys = dict.fromkeys(key for record in records for key in record.given)
+    return [key for key in keys if len({record.given.get(key) for record in records}) > 1]
 
 
 def _number(value: float | None, digits: int) -> str:

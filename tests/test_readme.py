@@ -1,0 +1,81 @@
+"""The README is true: its commands run, their output is what it shows, what it names is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
+ENTRIES = [entry for block in BLOCKS for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+COMMANDS = [(entry.splitlines()[0], entry.splitlines()[1:]) for entry in ENTRIES]
+HARNESS = [(command, shown) for command, shown in COMMANDS if "benchmarks/" not in command]
+
+
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command of the README in `folder`; `make run` by what make would run."""
+    if command == "make run":
+        dry = subprocess.run(["make", "-n", "-C", ROOT, "run"], capture_output=True, text=True, check=True).stdout
+        (command,) = re.findall(r"python (-m harness .*)$", dry, re.MULTILINE)
+        command = f"python {command}"
+    program, *arguments = shlex.split(command)
+    assert program == "python"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(("command", "shown"), HARNESS, ids=[command for command, _ in HARNESS])
+def test_commands_do_what_is_shown(command: str, shown: list[str], tmp_path: Path) -> None:
+    done = run(command, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    if shown:
+        assert lines(done.stdout) == lines("\n".join(shown))
+
+
+def test_make_run_passes_overrides_through() -> None:
+    arguments = ["make", "-n", "-C", str(ROOT), "run", "ARGS=strategy=batch workload.tiles=40"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert "python -m harness strategy=batch workload.tiles=40" in done.stdout
+
+
+def test_benchmarks_named_are_there() -> None:
+    named = [command.split()[1] for command, _ in COMMANDS if "benchmarks/" in command]
+    assert sorted(named) == sorted(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("bench_*.py"))
+
+
+def test_links_lead_somewhere() -> None:
+    for path in ROOT.rglob("*.md"):
+        if not {".venv", "outputs", "node_modules"} & set(path.relative_to(ROOT).parts):
+            for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+                assert target.startswith("https://") or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_tree_names_every_folder() -> None:
+    tree = re.search(r"## The tree\n+```\n(.*?)```", TEXT, re.DOTALL)
+    assert tree is not None
+    named = {line.split()[0] for line in tree[1].splitlines()}
+    top = {f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))}
+    assert top | {"outputs/"} <= named | {"dist/", "build/"}
+
+
+def test_a_strategy_of_ones_own_is_yaml_only(tmp_path: Path) -> None:
+    yaml = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    assert yaml is not None
+    (tmp_path / "mine" / "strategy").mkdir(parents=True)
+    (tmp_path / "mine" / "strategy" / "mine.yaml").write_text(yaml[1])
+    done = run(f"python -m harness --config-dir {tmp_path / 'mine'} strategy=mine tracking=off", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "pooled d3 b1 c1 p1" in done.stdout

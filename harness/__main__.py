@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
+from rich.measure import Measurement
 
 from harness import config as configuration
 from harness import sweeper, tracking
@@ -37,8 +38,8 @@ log = logging.getLogger("harness")
 OUTPUTS = Path("outputs")
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
-WIDE = 132
-"""Columns of the table where stdout is no terminal: a file has room."""
+UNLIMITED = 1_000
+"""Columns that no table needs."""
 
 
 @dataclass
@@ -201,10 +202,11 @@ class Command:
                 store.end_sweep(parent, [record.verdict for record in records], by_folder)
 
     def _show(self, records: list[Record]) -> None:
+        rows = table(records, speedups(records))
         console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=WIDE)
-        console.print(table(records, speedups(records)))
+        needed = Measurement.get(console, console.options.update_width(UNLIMITED), rows).maximum
+        console.width = max(console.width, needed)  # a number cut short is a wrong number
+        console.print(rows)
         for line in footnotes(records):
             console.print(line, markup=False)
 

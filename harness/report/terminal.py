@@ -14,7 +14,7 @@ NOTHING = "-"
 
 def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Table:
     """One row per record; columns that would say the same nothing in every row are left out."""
-    result = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    result = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="bold")
     result.add_column("run", no_wrap=True)
     swept = _swept(records)
     for key in swept:
@@ -22,7 +22,7 @@ def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Tabl
     with_alloc = any(record.metrics["time/alloc_ms"] for record in records)
     with_speedup = len(records) > 1 and any(speedups)
     stages = ["alloc"] * with_alloc + ["write", "launch", "wait", "read"]
-    for heading in ("ms/tile", *stages, "stalls", "busy", "x bound", "RTF"):
+    for heading in ("ms/tile", *stages, "stalls", "busy", "/bound", "RTF"):
         result.add_column(heading, justify="right", no_wrap=True)
     if with_speedup:
         result.add_column("speed-up", justify="right", no_wrap=True)

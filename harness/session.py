@@ -199,13 +199,17 @@ class Session:
         Polls `state()`: pyxrt's `wait()` holds the GIL, so that neither Ctrl-C nor a timeout would get through.
         """
         state = run.state()
-        if state.value in IN_FLIGHT:
-            deadline_ns = self.world.now_ns() + patience * self._timeout_ns
-            while (state := run.state()).value in IN_FLIGHT:
-                if self.world.now_ns() >= deadline_ns:
+        if int(state) in IN_FLIGHT:
+            world = self.world
+            deadline_ns = world.now_ns() + patience * self._timeout_ns
+            while True:
+                world.pause(deadline_ns)
+                state = run.state()
+                if int(state) not in IN_FLIGHT:
+                    break
+                if world.now_ns() >= deadline_ns:
                     raise DeviceError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")
-                self.world.pause(deadline_ns)
-        if state.value != COMPLETED:
+        if int(state) != COMPLETED:
             raise DeviceError(f"{self.spec.name}: the device ended the run in state {state.name}")
 
     def finish_list(self, runlist: Any) -> None:

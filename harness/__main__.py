@@ -69,10 +69,10 @@ class Command:
             self._end_sweep(*self.sweep)
         return 1 if 1 in self.exit_codes else max(self.exit_codes)
 
-    def say(self, line: str) -> None:
-        """A line on stderr, once."""
-        if line not in self.said:
-            self.said.add(line)
+    def say(self, line: str, subject: str = "") -> None:
+        """A line on stderr, once; of lines on the same subject, the first."""
+        if (subject or line) not in self.said:
+            self.said.add(subject or line)
             print(f"harness: {line}", file=sys.stderr)
 
     def _run_hydra(self) -> None:
@@ -134,7 +134,7 @@ class Command:
         config = configuration.build(cfg)
         overrides = cast(list[str], OmegaConf.to_container(hydra_config.overrides.task, resolve=False))
         if ignored := configuration.ignored_depth(cfg, overrides):
-            self.say(ignored)
+            self.say(ignored, "ignored depth")
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
         preset = str(hydra_config.runtime.choices["strategy"])
         experiment = Experiment(config, resolved, preset, overrides)

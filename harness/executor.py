@@ -40,6 +40,7 @@ class Executor:
         self._session = session
         self._strategy = strategy
         self._tiles = tiles
+        self._now_ns = session.world.now_ns
         batch = strategy.batch
         counts = {min(batch, tiles), tiles % batch} - {0}
         needed = min(strategy.slots, -(-tiles // batch))
@@ -62,7 +63,7 @@ class Executor:
         take_trace = self._session.world.take_trace
         if take_trace:
             take_trace()
-        origin_ns = self._session.world.now_ns()
+        origin_ns = self._now_ns()
         submitted = first = 0
         try:
             while first < tiles or staged or flying:
@@ -100,7 +101,7 @@ class Executor:
         poison: Callable[[int, int], Bytes] | None,
         recorder: Recorder,
     ) -> None:
-        now_ns = self._session.world.now_ns
+        now_ns = self._now_ns
         data = inputs.window(first, count)
         if not self._pooled:
             begin_ns = now_ns()
@@ -113,13 +114,13 @@ class Executor:
         recorder.add(Stage.WRITE, first, count, slot.column, begin_ns, now_ns())
 
     def _launch(self, slot: Slot, first: int, count: int, recorder: Recorder) -> None:
-        now_ns = self._session.world.now_ns
+        now_ns = self._now_ns
         begin_ns = now_ns()
         slot.launch(count)
         recorder.add(Stage.LAUNCH, first, count, slot.column, begin_ns, now_ns())
 
     def _collect(self, slot: Slot, first: int, count: int, sink: Sink, recorder: Recorder) -> None:
-        now_ns = self._session.world.now_ns
+        now_ns = self._now_ns
         begin_ns = now_ns()
         slot.wait(count)
         waited_ns = now_ns()

@@ -53,9 +53,11 @@ class Slot:
 
     def write(self, inputs: Sequence[Bytes]) -> None:
         """Stage in: copy (tiles, size_bytes) per input buffer into the bos and sync them to the device."""
-        for bo, view, stride, data in zip(self._bos, self._views, self._strides, inputs, strict=False):
-            view[: len(data)] = data
-            self._session.to_device(bo, len(data) * stride)
+        to_device = self._session.to_device
+        for index, data in enumerate(inputs):
+            count = len(data)
+            self._views[index][:count] = data
+            to_device(self._bos[index], count * self._strides[index])
 
     def poison(self, content: Bytes) -> None:
         """Fill the output bo's host and device copies with `content` (tiles, size_bytes)."""

@@ -81,10 +81,11 @@ class Tiles:
 
     def window(self, first: int, count: int) -> tuple[Bytes, ...]:
         """Inputs of tiles `first` to `first + count - 1`: one (count, size_bytes) per input buffer."""
-        start = first % self.period
-        if start + count <= self.period:
-            return tuple(packed[start : start + count] for packed in self.packed)
-        rows = np.arange(first, first + count) % self.period
+        period = len(self.packed[0])
+        start = first % period
+        if start + count <= period:
+            return tuple([packed[start : start + count] for packed in self.packed])
+        rows = np.arange(first, first + count) % period
         return tuple(packed[rows] for packed in self.packed)
 
     def expect(self, first: int, count: int) -> Bytes:

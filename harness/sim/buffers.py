@@ -10,6 +10,8 @@ from harness.sim.machine import Machine
 from harness.sim.memory import Memory
 from harness.sim.platform import device
 
+_TO_DEVICE = int(xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE)
+
 
 class bo:
     """A buffer object, or a window onto one."""
@@ -57,17 +59,15 @@ class bo:
 
     def sync(self, direction: int, size: int | None = None, offset: int = 0) -> None:
         """Make the copies equal in `direction`, for the whole bo or for `size` bytes from `offset`."""
-        machine = self._machine
-        size = self._size if size is None else size
-        begin = self._offset + offset
-        if begin + size > len(self._memory.host):
+        if size is None:
+            size = self._size
+        memory, begin = self._memory, self._offset + offset
+        if begin + size > memory.size:
             raise RuntimeError("sync size and offset out of range")
-        to_device = direction == xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
-        profile = machine.profile
-        fixed_ns = profile.write_fixed_ns if to_device else profile.read_fixed_ns
-        machine.advance(profile.sync_ns(fixed_ns, size))
+        machine, to_device = self._machine, direction == _TO_DEVICE
+        machine.now_ns += machine.sync_ns(to_device, size)
         machine.settle()
         if to_device:
-            self._memory.to_device(begin, size)
+            memory.to_device(begin, size)
         else:
-            self._memory.from_device(begin, size)
+            memory.from_device(begin, size)

@@ -93,7 +93,17 @@ class Machine:
         self.contexts: list[Context] = []
         self._effects: list[tuple[int, int, Effect]] = []
         self._sequence = 0
+        self._sync_ns: dict[int, int] = {}
         self._trace: array[int] = array("q")
+
+    def sync_ns(self, to_device: bool, size_bytes: int) -> int:
+        """What a sync costs the host."""
+        key = size_bytes if to_device else ~size_bytes
+        if key not in self._sync_ns:
+            profile = self.profile
+            fixed_ns = profile.write_fixed_ns if to_device else profile.read_fixed_ns
+            self._sync_ns[key] = profile.sync_ns(fixed_ns, size_bytes)
+        return self._sync_ns[key]
 
     def advance(self, cost_ns: int) -> None:
         """The host spends `cost_ns`."""

@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -87,6 +88,8 @@ class Config:
         check_range("seed", self.seed, 0)
 
 
+SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
+"""Where Hydra finds `harness.sweeper.CheckedSweeper`."""
 _KINDS: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware}
 _GROUPS: dict[str, type] = {
     "strategy": Strategy,
@@ -105,11 +108,20 @@ def conf_dir() -> Path:
 
 
 def register() -> None:
-    """Give Hydra the schemas: `schema` for the whole, `/schema/<kind>` for each kind of device."""
+    """Give Hydra what the YAML refers to: `schema`, `/schema/<kind of device>`, `hydra/sweeper=checked`."""
     store = ConfigStore.instance()
     store.store(name="schema", node=_schema(Config))
     for kind, cls in _KINDS.items():
         store.store(group="schema", name=kind, node=_schema(cls))
+    sweeper = {"_target_": SWEEPER_TARGET, "max_batch_size": None, "params": None}
+    store.store(group="hydra/sweeper", name="checked", node=sweeper)
+
+
+def load(*overrides: str) -> Config:
+    """The configuration that the command line would compose from `overrides`; raises as Hydra and `build` do."""
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return build(compose("config", list(overrides)))
 
 
 def _schema(cls: type) -> type:

@@ -121,7 +121,7 @@ def _hardware(device: Hardware) -> World:
 class Session:
     """One kernel, opened on a context per column; gone with its last reference.
 
-    `allocations` counts the bos made through `allocate`.
+    `allocations` counts the bos made through `allocate`; `directions` are sync's, to the device and from it.
     """
 
     def __init__(self, world: World, spec: KernelSpec, columns: int, timeout_ms: int) -> None:
@@ -131,8 +131,8 @@ class Session:
         self._timeout_ms = timeout_ms
         self._timeout_ns = ms_to_ns(timeout_ms)
         pyxrt = world.pyxrt
-        self._to_device = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
-        self._from_device = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
+        direction = pyxrt.xclBOSyncDirection
+        self.directions = direction.XCL_BO_SYNC_BO_TO_DEVICE, direction.XCL_BO_SYNC_BO_FROM_DEVICE
         path, instructions = world.image(spec)
         try:
             xclbin = pyxrt.xclbin(path)
@@ -146,7 +146,7 @@ class Session:
         except RuntimeError as error:
             raise DeviceError(f"opening {path} on {columns} column(s): {error}") from error
         np.frombuffer(self._instructions.map(), np.uint8)[:] = instructions
-        self._instructions.sync(self._to_device)
+        self._instructions.sync(self.directions[0])
 
     def _kernel_name(self, xclbin: Any, path: str) -> str:
         kernels = xclbin.get_kernels()
@@ -169,14 +169,6 @@ class Session:
     def window(self, root: Any, size_bytes: int, offset_bytes: int) -> Any:
         """A sub-buffer of a root bo."""
         return self.world.pyxrt.bo(root, size_bytes, offset_bytes)
-
-    def to_device(self, bo: Any, size_bytes: int) -> None:
-        """Sync the first `size_bytes` of `bo` from host to device."""
-        bo.sync(self._to_device, size_bytes, 0)
-
-    def from_device(self, bo: Any, size_bytes: int) -> None:
-        """Sync the first `size_bytes` of `bo` from device to host."""
-        bo.sync(self._from_device, size_bytes, 0)
 
     def prepare(self, column: int) -> Any:
         """A run of the kernel on `column`, its instructions set, its data arguments not yet."""

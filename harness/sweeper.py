@@ -10,12 +10,11 @@ from types import ModuleType
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
-from harness.config import Config, build
+from harness.config import SWEEPER_TARGET, Config, build
 
 _plugins = Plugins.instance()  # its scan executes the core plugins anew: only after it are their classes final
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
@@ -72,17 +71,13 @@ class CheckedSweeper(BasicSweeper):
 
 
 def register() -> None:
-    """Give Hydra the sweeper, as `hydra/sweeper=checked`.
+    """Give Hydra the sweeper that the configuration names.
 
     Hydra instantiates plugins of the package `hydra_plugins` only, so this module gets a name in it.
     """
-    alias = "hydra_plugins.harness"
-    package = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
-    package.harness = sys.modules[alias] = sys.modules[__name__]  # type: ignore[attr-defined]
-    CheckedSweeper.__module__ = alias
+    package, _, name = SWEEPER_TARGET.rpartition(".")[0].rpartition(".")
+    parent = sys.modules.setdefault(package, ModuleType(package))
+    setattr(parent, name, sys.modules[__name__])
+    CheckedSweeper.__module__ = f"{package}.{name}"
+    sys.modules[CheckedSweeper.__module__] = sys.modules[__name__]
     _plugins.register(CheckedSweeper)
-    ConfigStore.instance().store(
-        group="hydra/sweeper",
-        name="checked",
-        node={"_target_": f"{alias}.{CheckedSweeper.__name__}", "max_batch_size": None, "params": None},
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,17 @@ class Stage(IntEnum):
 
 HOST = (Stage.ALLOC, Stage.WRITE, Stage.LAUNCH, Stage.WAIT, Stage.READ)
 DEVICE_WORK = (Stage.LOAD, Stage.EXEC)
+MARKS = 9
+ALLOC, ALLOCATED, WRITE, WRITTEN, LAUNCH, LAUNCHED, WAIT, WAITED, READ = range(MARKS)
+"""Marks of a submission, in the order they are passed; reading begins when waiting has ended."""
+_HOST_SPANS = (
+    (Stage.ALLOC, ALLOC, ALLOCATED),
+    (Stage.WRITE, WRITE, WRITTEN),
+    (Stage.LAUNCH, LAUNCH, LAUNCHED),
+    (Stage.WAIT, WAIT, WAITED),
+    (Stage.READ, WAITED, READ),
+)
+Marks: TypeAlias = "array[int]"
 FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns")
 
 
@@ -62,33 +74,48 @@ def lengths_ns(rows: Spans) -> Spans:
     return rows[:, 5] - rows[:, 4]
 
 
-class Recorder:
-    """Collects spans while a pass runs: 48 bytes a span, one C call each."""
+def blank_marks(submissions: int) -> Marks:
+    """Marks of a pass to come: MARKS times a submission, 72 bytes, written by index while it runs."""
+    return array("q", bytes(8 * MARKS * submissions))
 
-    def __init__(self) -> None:
-        self._cells: array[int] = array("q")
-        self._device: Spans | None = None
 
-    def add(self, stage: Stage, tile: int, tiles: int, column: int, start_ns: int, end_ns: int) -> None:
-        """Append one span of the host."""
-        self._cells.extend((stage, tile, tiles, column, start_ns, end_ns))
+def marked_timeline(
+    marks: Marks,
+    tiles: int,
+    batch: int,
+    columns: int,
+    origin_ns: int,
+    clock: str,
+    trace: NDArray[np.int64] | None,
+) -> Timeline:
+    """The spans between the marks, and those of the device if it gave a `trace`, counted from `origin_ns`.
 
-    def add_device(self, trace: NDArray[np.int64], batch: int, columns: int) -> None:
-        """Add what the device did: `trace` int64 (n, 4) of is_load, column, start_ns, end_ns, as submitted.
+    trace: int64 (n, 4) of is_load, column, start_ns, end_ns, as submitted.
+    """
+    times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
+    first = np.arange(len(times)) * batch
+    count = np.minimum(batch, tiles - first)
+    column = np.arange(len(times)) % columns
+    spans = [
+        np.column_stack([np.full_like(first, stage), first, count, column, times[:, begin], times[:, end]])
+        for stage, begin, end in _HOST_SPANS
+        if stage is not Stage.ALLOC or times[:, ALLOCATED].any()
+    ]
+    rows = np.concatenate(spans)
+    rows = rows[np.lexsort((rows[:, 5], rows[:, 4]))]
+    if trace is not None:
+        rows = np.concatenate([rows, _device_rows(trace, batch, columns)])
+    rows[:, 4:] -= origin_ns
+    return Timeline(rows, tiles, columns, clock, trace is not None)
 
-        Tiles are submitted in order, so execution k is tile k's; a load belongs to the tile that follows it.
-        Columns are named as the strategy deals them, whatever the device calls them.
-        """
-        is_load = trace[:, 0].astype(bool)
-        tile = np.cumsum(~is_load) - ~is_load
-        stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
-        column = tile // batch % columns
-        self._device = np.column_stack([stage, tile, np.ones_like(tile), column, trace[:, 2:]])
 
-    def timeline(self, tiles: int, columns: int, clock: str, origin_ns: int) -> Timeline:
-        """The spans so far as a Timeline that begins at `origin_ns`."""
-        rows = np.frombuffer(self._cells, dtype=np.int64).reshape(-1, len(FIELDS))
-        if self._device is not None:
-            rows = np.concatenate([rows, self._device])
-        rows = rows - np.array([0, 0, 0, 0, origin_ns, origin_ns])
-        return Timeline(rows, tiles, columns, clock, self._device is not None)
+def _device_rows(trace: NDArray[np.int64], batch: int, columns: int) -> Spans:
+    """What the device did, as spans.
+
+    Tiles are submitted in order, so execution k is tile k's; a load belongs to the tile that follows it. Columns are
+    named as the strategy deals them, whatever the device calls them.
+    """
+    is_load = trace[:, 0].astype(bool)
+    tile = np.cumsum(~is_load) - ~is_load
+    stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
+    return np.column_stack([stage, tile, np.ones_like(tile), tile // batch % columns, trace[:, 2:]])

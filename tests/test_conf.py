@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 
 from harness import config as configuration
-from harness import sweeper
-from harness.config import Config, build, conf_dir
+from harness.config import conf_dir, load
 from harness.device import Simulator
 from harness.experiment import Experiment
 from harness.record import Verdict
@@ -22,16 +20,9 @@ OPTIONS = sorted((path.parent.name, path.stem) for group in GROUPS for path in (
 EXPERIMENTS = sorted((conf_dir() / "experiment").glob("*.yaml"))
 
 
-def composed(*overrides: str) -> Config:
-    configuration.register()
-    sweeper.register()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return build(compose("config", list(overrides)))
-
-
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_runs(group: str, option: str) -> None:
-    config = composed(f"{group}={option}", "workload.tiles=5")
+    config = load(f"{group}={option}", "workload.tiles=5")
     if config.device.kind == "simulator":
         record = Experiment(config, {"workload": {"tiles": 5}}, option, []).run().record
         assert (record.verdict, record.reason) == (Verdict.OK, "")
@@ -48,12 +39,12 @@ def test_every_option_composes_and_runs(group: str, option: str) -> None:
     ],
 )
 def test_presets_are_points_in_one_space(preset: str, knobs: Strategy) -> None:
-    assert composed(f"strategy={preset}", "depth=3").strategy == knobs
+    assert load(f"strategy={preset}", "depth=3").strategy == knobs
     assert knobs.is_baseline == (preset == "baseline")
 
 
 def test_any_knob_can_be_overridden() -> None:
-    strategy = composed("strategy=batch", "strategy.columns=4", "strategy.depth=2", "strategy.prefetch=1").strategy
+    strategy = load("strategy=batch", "strategy.columns=4", "strategy.depth=2", "strategy.prefetch=1").strategy
     assert strategy.label == "pooled d2 b4 c4 p1"
 
 
@@ -74,7 +65,7 @@ def test_every_figure_of_a_device_has_a_source() -> None:
 
 
 def test_calibration_is_what_it_says() -> None:
-    device = composed().device
+    device = load().device
     assert isinstance(device, Simulator)
     assert device.sync_ns(device.write_fixed_ns, 12_288) == 22_000
     assert device.sync_ns(device.read_fixed_ns, 4_096) == 8_000
@@ -85,7 +76,7 @@ def test_a_preset_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "strategy").mkdir()
     (tmp_path / "strategy" / "mine.yaml").write_text("depht: 3\n")
     with pytest.raises(Exception, match="depht") as raised:
-        composed("strategy=mine", f"hydra.searchpath=[file://{tmp_path}]")
+        load("strategy=mine", f"hydra.searchpath=[file://{tmp_path}]")
     assert configuration.explain(raised.value) == (
         "strategy.depht: unknown key; did you mean depth? Allowed: batch, buffers, columns, depth, prefetch"
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -21,11 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.measure import Measurement
+from yaml import YAMLError
 
 from harness import config as configuration
 from harness import sweeper, tracking
 from harness.config import Config, TrackingKind
-from harness.errors import HarnessError, RequestError
+from harness.errors import HarnessError, RequestError, nearest
 from harness.experiment import Experiment, Outcome
 from harness.record import Record
 from harness.report.progress import PassBar
@@ -59,6 +61,7 @@ class Command:
         sweeper.register()
         sweeper.on_begin[:] = [self.begin_sweep]
         logging.raiseExceptions = False  # a log that can't be written is no reason to fail
+        sys.argv[1:] = _overrides_last(sys.argv[1:])
         os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise to us instead of printing and exiting with 1
         try:
             self._run_hydra()
@@ -80,8 +83,9 @@ class Command:
             self.job
         )
         try:
+            _refuse_unknown_flags(sys.argv[1:])
             application()
-        except (HarnessError, HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+        except (HarnessError, HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
             if self.started:
                 raise
             self._refuse(error)
@@ -211,6 +215,21 @@ class Command:
             console.print(line, markup=False)
 
 
+def _overrides_last(arguments: list[str]) -> list[str]:
+    """Flags before overrides: Hydra's parser takes overrides in one piece only."""
+    is_override = {text: "=" in text and not text.startswith("-") for text in arguments}
+    return sorted(arguments, key=lambda text: is_override[text])
+
+
+def _refuse_unknown_flags(arguments: list[str]) -> None:
+    """RequestError for a flag that Hydra has not, before its parser answers with a page."""
+    parser = get_args_parser()
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    for given in parser.parse_known_args(arguments)[1]:
+        if given.startswith("-"):
+            raise RequestError(f"{given}: no such flag; {nearest(given, known)}")
+
+
 def _elsewhere() -> str:
     """A temporary folder, or this one where there is none: then only the table remains."""
     try:
@@ -224,9 +243,11 @@ def _discard(folder: Path) -> None:
     for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
         with suppress(OSError):
             (folder / ".hydra" / name).unlink()
+    here = Path.cwd()
+    parents = [parent for parent in folder.parents if parent.is_relative_to(here) and parent != here]
     with suppress(OSError):
-        (folder / ".hydra").rmdir()
-        os.removedirs(folder)
+        for empty in (folder / ".hydra", folder, *parents):
+            empty.rmdir()
 
 
 def main() -> None:

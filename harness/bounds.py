@@ -36,9 +36,9 @@ class Bounds:
         return max(self.host_ns, device_ns)
 
     @property
-    def ratio(self) -> float:
-        """makespan / bound, at least 1."""
-        return self.makespan_ns / self.bound_ns
+    def ratio(self) -> float | None:
+        """makespan / bound, at least 1; None where the bound is no time at all."""
+        return self.makespan_ns / self.bound_ns if self.bound_ns else None
 
     @property
     def efficiency(self) -> float:

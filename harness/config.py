@@ -69,6 +69,20 @@ class Tracking:
     artifacts: str = ""
     experiment: str = "harness"
 
+    def __post_init__(self) -> None:
+        if self.kind is TrackingKind.local and not self.uri.startswith("sqlite:///"):
+            raise RequestError(
+                f"tracking.uri={self.uri}: not a local store; give sqlite:///<file> or use tracking=server"
+            )
+        if self.kind is TrackingKind.local and not self.artifacts:
+            raise RequestError("tracking.artifacts=: empty; give the folder that artifacts are kept in")
+        if self.kind is TrackingKind.server and not self.uri.startswith(("http://", "https://")):
+            raise RequestError(
+                f"tracking.uri={self.uri}: not a server; give http://<host>:<port> or use tracking=local"
+            )
+        if self.kind is not TrackingKind.off and not self.experiment:
+            raise RequestError("tracking.experiment=: empty; give the name of an MLflow experiment")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -201,7 +215,8 @@ def explain(error: BaseException) -> str:
         if match := re.search(pattern, text):
             return say(match, key, text)
     lines = [line.strip() for line in text.splitlines() if line.strip() and "full_key" not in line]
-    return "; ".join([*dict.fromkeys(lines[:2]), "`python -m harness --help` shows what is allowed"])
+    said = "; ".join([*dict.fromkeys(lines[:3]), "`python -m harness --help` shows what is allowed"])
+    return f"{key}: {said}" if key else said
 
 
 def _no_option(match: re.Match[str], key: str, text: str) -> str:
@@ -218,18 +233,20 @@ def _unknown_key(match: re.Match[str], key: str, text: str) -> str:
     return f"{given}: unknown key; {allowed}"
 
 
+def _no_choice(match: re.Match[str], key: str, text: str) -> str:
+    remedy = '; in YAML, quote it: "off"' if match[1] == "False" else ""
+    return f"{key}={match[1]}: not allowed; {nearest(match[1], match[2].split(', '))}{remedy}"
+
+
 _EXPLANATIONS: tuple[tuple[str, typing.Callable[[re.Match[str], str, str], str]], ...] = (
     (r"Could not find '([^']+)/([^'/]+)'", _no_option),
     (r"Key '([^']+)' not in '(\w+)'", _unknown_key),
-    (
-        r"Invalid value '([^']*)', expected one of \[(.*)\]",
-        lambda match, key, _: f"{key}={match[1]}: not allowed; {nearest(match[1], match[2].split(', '))}",
-    ),
+    (r"Invalid value '([^']*)', expected one of \[(.*)\]", _no_choice),
     (
         r"Value '(.*)' of type '\w+' could not be converted to (\w+)",
         lambda match, key, _: f"{key}={match[1]}: not allowed; give a value of type {match[2]}",
     ),
-    (r"Missing mandatory value: (\S+)", lambda match, *_: f"{match[1]}: missing; it needs a value"),
+    (r"Missing mandatory value: (\S+)", lambda match, key, _: f"{key or match[1]}: missing; it needs a value"),
     (
         r"Interpolation key '([^']+)' not found",
         lambda match, key, _: f"{key}: refers to {match[1]}, which there is not; --cfg job shows the keys",

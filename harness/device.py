@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from harness.errors import RequestError, check_range, nearest
-from harness.units import BYTES_PER_MIB
+from harness.units import BYTES_PER_MIB, NS_PER_S
+
+MOST_NS = 100 * NS_PER_S
+"""Of one cost: ten million tiles of it still fit the clock's 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ class Simulator(Device):
         super().__post_init__()
         for item in fields(self):
             if item.name.endswith(("_ns", "_mib")) and item.name != "exec_ns":
-                check_range(f"device.{item.name}", getattr(self, item.name), 0)
+                check_range(f"device.{item.name}", getattr(self, item.name), 0, MOST_NS)
         for kernel, exec_ns in self.exec_ns.items():
-            check_range(f"device.exec_ns.{kernel}", exec_ns, 0)
+            check_range(f"device.exec_ns.{kernel}", exec_ns, 0, MOST_NS)
         for name in ("columns", "context_limit", "queue_depth", "chain_length"):
             check_range(f"device.{name}", getattr(self, name), 1)
 

@@ -13,6 +13,7 @@ from harness.bounds import makespan_ns
 from harness.config import Config, Verify
 from harness.errors import DeviceError
 from harness.executor import Executor
+from harness.kernel import load_kernel
 from harness.metrics import METRIC_NAMES, Audio, Metrics, intervals_ns, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment, given
 from harness.session import Session, World, host_now_ns, open_world
@@ -20,7 +21,7 @@ from harness.stats import median_index
 from harness.timeline import Timeline
 from harness.units import ms_to_ns
 from harness.verify import Checker, Kept
-from harness.workload import Tiles, encoder_tiles, make_tiles
+from harness.workload import Tiles, check_source, encoder_tiles, make_tiles
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,13 @@ class Outcome:
     record: Record
     timeline: Timeline | None
     interrupted: bool = False
+
+
+def preflight(config: Config) -> Config:
+    """The configuration, if an experiment with it could begin; else RequestError. Leaves nothing open but hardware."""
+    check_source(config.workload.kernel, config.workload.source)
+    open_world(config.device, load_kernel(config.workload.kernel))
+    return config
 
 
 class Experiment:

@@ -119,8 +119,9 @@ def rtf_metrics(tile_ns: float | None, audio: Audio) -> Metrics:
     """
     host_s, audio_s = audio.host_ns / NS_PER_S, audio.seconds
     encoder_s = None if tile_ns is None else tile_ns * audio.tiles / NS_PER_S
+    whole_s = None if encoder_s is None else host_s + encoder_s
     return {
-        "rtf/end_to_end": audio_s / (host_s + encoder_s) if encoder_s else None,
+        "rtf/end_to_end": audio_s / whole_s if whole_s else None,
         "rtf/encoder": audio_s / encoder_s if encoder_s else None,
         "rtf/ceiling": audio_s / host_s if host_s else None,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,6 @@ def _hardware(device: Hardware) -> World:
             f"device=hardware: pyxrt cannot be imported ({error}); install XRT's Python package for this Python "
             "and source its setup script, or use device=simulator"
         ) from error
-    try:
-        opened = pyxrt.device(device.index)
-    except RuntimeError as error:
-        raise RequestError(
-            f"device=hardware device.index={device.index}: XRT opens no such device ({error}); "
-            "check `xrt-smi examine` and the amdxdna driver, or use device=simulator"
-        ) from error
 
     def image(spec: KernelSpec) -> tuple[str, Bytes]:
         folder = Path(device.kernels_dir)
@@ -109,13 +103,25 @@ def _hardware(device: Hardware) -> World:
 
     return World(
         pyxrt=pyxrt,
-        device=opened,
+        device=_opened(pyxrt, device.index),
         clock="monotonic",
         now_ns=host_now_ns,
         pause=lambda until_ns: time.sleep(0),
         image=image,
         take_trace=None,
     )
+
+
+@cache
+def _opened(pyxrt: Any, index: int) -> Any:
+    """The process's one handle: closing the last one closes the device, and reopening may fail (mlir-aie)."""
+    try:
+        return pyxrt.device(index)
+    except RuntimeError as error:
+        raise RequestError(
+            f"device=hardware device.index={index}: XRT opens no such device ({error}); "
+            "check `xrt-smi examine` and the amdxdna driver, or use device=simulator"
+        ) from error
 
 
 class Session:

@@ -15,6 +15,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from harness.config import SWEEPER_TARGET, Config, build
+from harness.experiment import preflight
 
 _plugins = Plugins.instance()  # its scan executes the core plugins anew: only after it are their classes final
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
@@ -34,10 +35,10 @@ class OnceLoader:
         return getattr(self._loader, name)
 
     def check(self, master: DictConfig, job: Sequence[str]) -> Config:
-        """Compose a job's configuration, keep it and return it built."""
+        """Compose a job's configuration, keep it and return it built; raises if the job could not begin."""
         composed = self._loader.load_sweep_config(master, list(job))
         self._composed[tuple(job)] = composed
-        return build(composed)
+        return preflight(build(composed))
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """What was kept for the job, once; composed anew after that."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from math import ceil
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import RequestError, check_range
 from harness.kernel import Bytes, KernelSpec, load_kernel
@@ -99,6 +100,14 @@ def encoder_tiles(accounting: Accounting, audio_s: float) -> float:
     return GUIDE_TILES_PER_WINDOW * max(1, ceil(audio_s / WINDOW_S))
 
 
+@cache
+def check_source(kernel: str, source: str) -> None:
+    """RequestError for an unknown kernel, or a source that tiles can't be cut from; quiet and quick the next time."""
+    load_kernel(kernel)
+    if source != "random":
+        _samples(source)
+
+
 @lru_cache(maxsize=4)
 def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable[[], int]) -> Tiles:
     """Inputs for `tiles` tiles of `kernel`; RequestError for an unknown kernel or audio that can't be read.
@@ -129,9 +138,9 @@ def _speech(spec: KernelSpec, period: int, source: str, seed: int) -> tuple[tupl
 
     A clip that is out of tiles begins again under another projection (the next head).
     """
-    from harness.speech import CLIP, SAMPLE_RATE_HZ, load_audio, log_mel, project
+    from harness.speech import SAMPLE_RATE_HZ, log_mel, project
 
-    samples = load_audio(CLIP if source == "speech" else Path(source))
+    samples = _samples(source)
     mel = log_mel(samples)
     parts = [part for buffer in spec.inputs for part in buffer.parts]
     rows = [int(np.prod(part.shape[:-1], dtype=int)) for part in parts]
@@ -147,3 +156,9 @@ def _speech(spec: KernelSpec, period: int, source: str, seed: int) -> tuple[tupl
     arrays = iter([np.concatenate(piece)[:period] for piece in pieces])
     packed = tuple(buffer.pack(*(next(arrays) for _ in buffer.parts)) for buffer in spec.inputs)
     return packed, len(samples) / SAMPLE_RATE_HZ
+
+
+def _samples(source: str) -> NDArray[np.float32]:
+    from harness.speech import CLIP, load_audio
+
+    return load_audio(CLIP if source == "speech" else Path(source))

@@ -54,6 +54,7 @@ class Command:
     runs: list[tuple[Record, Path]] = field(default_factory=list)
     exit_codes: set[int] = field(default_factory=lambda: {0})
     said: set[str] = field(default_factory=set)
+    untracked: bool = False
 
     def execute(self) -> int:
         """Run Hydra's application on sys.argv; returns the exit code."""
@@ -90,9 +91,9 @@ class Command:
                 raise
             self._refuse(error)
         except OSError as error:
-            self.exit_codes.add(1)
             if self.started:
                 self.say(f"the sweep ends here: {error}")
+                self.exit_codes.add(1)
                 return
             # The run's folder can't be made. The experiment can run all the same, its record be kept elsewhere.
             kept = _elsewhere()
@@ -102,6 +103,9 @@ class Command:
                 application()
             except OSError as again:
                 self.say(f"nor can {kept} ({again}); free space")
+                self.exit_codes.add(1)
+            if self.runs:
+                self.exit_codes.add(1)
 
     def _refuse(self, error: Exception) -> None:
         """Say why the request was wrong, and leave the traceback in outputs/harness.log."""
@@ -178,17 +182,18 @@ class Command:
 
     def _store(self, config: Config) -> tracking.Store | None:
         wanted = config.tracking
-        if wanted.kind is TrackingKind.off:
+        if wanted.kind is TrackingKind.off or self.untracked:
             return None
         return tracking.open_store(wanted.uri, wanted.artifacts, wanted.experiment)
 
     @contextmanager
     def _tracked(self) -> Iterator[None]:
-        """MLflow failing costs the exit code, not the run: the record is on disk."""
+        """MLflow failing costs the exit code, not the run: the record is on disk. It is not asked again."""
         try:
             yield
         except tracking.TrackingError as error:
             log.debug("tracking failed", exc_info=True)
+            self.untracked = True
             self.say(f"{error}; the record is kept, but not in MLflow (tracking=off does without)")
             self.exit_codes.add(1)
 

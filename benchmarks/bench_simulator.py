@@ -1,0 +1,163 @@
+"""Tiles per second of the executor over the simulator, beside a SimPy model of the same pipeline.
+
+Then where the executor's host time goes: the same passes over a pyxrt whose calls do nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+
+from harness import config as configuration
+from harness import sweeper
+from harness.bounds import makespan_ns
+from harness.device import Simulator
+from harness.executor import Executor
+from harness.kernel import KernelSpec, load_kernel
+from harness.session import COMPLETED, Session, World, open_world
+from harness.strategy import Strategy
+from harness.timeline import Timeline
+from harness.workload import Tiles
+
+TESTS = Path(__file__).parent.parent / "tests"
+TARGET = 2.0
+TILES = 20_000
+REPETITIONS = 7
+STRATEGY = Strategy(depth=2)
+TIMEOUT_MS = 5_000
+
+
+class State(IntEnum):
+    """The one state that a run is ever in."""
+
+    COMPLETED = COMPLETED
+
+
+class NoBo:
+    """A buffer object whose syncs do nothing."""
+
+    cacheable = host_only = 0
+
+    def __init__(self, device: Any, size_bytes: int, flags: int, group: int) -> None:
+        self._memory = bytearray(size_bytes)
+
+    def map(self) -> memoryview:
+        return memoryview(self._memory)
+
+    def size(self) -> int:
+        return len(self._memory)
+
+    def sync(self, direction: int, size_bytes: int = 0, offset_bytes: int = 0) -> None:
+        pass
+
+
+class NoRun:
+    """A run that is complete as soon as it is started."""
+
+    def __init__(self, kernel: Any) -> None:
+        pass
+
+    def set_arg(self, index: int, value: Any) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def state(self) -> State:
+        return State.COMPLETED
+
+
+def no_world(spec: KernelSpec) -> World:
+    """A pyxrt that does nothing, and the clock of real hardware."""
+    kernel = SimpleNamespace(
+        get_name=lambda: spec.name,
+        get_num_args=lambda: 3 + len(spec.inputs) + 1,
+        group_id=lambda index: 0,
+    )
+    pyxrt = SimpleNamespace(
+        xclBOSyncDirection=SimpleNamespace(XCL_BO_SYNC_BO_TO_DEVICE=0, XCL_BO_SYNC_BO_FROM_DEVICE=1),
+        xclbin=lambda path: SimpleNamespace(get_kernels=lambda: [kernel]),
+        hw_context=lambda device, uuid: None,
+        kernel=lambda context, name: kernel,
+        bo=NoBo,
+        run=NoRun,
+    )
+    return World(
+        pyxrt=pyxrt,
+        device=SimpleNamespace(register_xclbin=lambda xclbin: 0),
+        clock="monotonic",
+        now_ns=time.perf_counter_ns,
+        pause=lambda until_ns: None,
+        image=lambda _: ("none.xclbin", np.zeros(4, np.uint8)),
+        take_trace=None,
+    )
+
+
+def phoenix() -> Simulator:
+    """The calibrated profile."""
+    configuration.register()
+    sweeper.register()
+    with initialize_config_dir(str(configuration.conf_dir()), version_base="1.3"):
+        device = configuration.build(compose("config", ["device=simulator", "tracking=off"])).device
+    assert isinstance(device, Simulator)
+    return device
+
+
+def run_pass(world: World, inputs: Tiles) -> Timeline:
+    """Open a session on `world` and run one pass, its outputs thrown away."""
+    session = Session(world, inputs.spec, STRATEGY.columns, TIMEOUT_MS)
+    return Executor(session, STRATEGY, TILES).run(inputs, lambda first, outputs: None)
+
+
+def main() -> None:
+    sys.path.append(str(TESTS))
+    from simpy_model import simulate
+
+    profile, spec = phoenix(), load_kernel("attention")
+    inputs = Tiles(spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0)
+    (sent,) = spec.inputs
+    exec_ns = profile.exec_of(spec.name)
+
+    def harness_ns() -> int:
+        return makespan_ns(run_pass(open_world(profile, spec, computes=False), inputs))
+
+    def simpy_ns() -> int:
+        model = simulate(profile, STRATEGY, TILES, sent.size_bytes, spec.output.size_bytes, exec_ns, cold=True)
+        return model.makespan_ns
+
+    contenders: dict[str, Callable[[], object]] = {
+        "harness": harness_ns,
+        "simpy": simpy_ns,
+        "nothing": lambda: run_pass(no_world(spec), inputs),
+    }
+    if harness_ns() != simpy_ns():  # warms both up, too
+        sys.exit("bench_simulator: the two do not simulate the same thing; see tests/test_simpy_agreement.py")
+    taken_s: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(REPETITIONS):
+        for name, call in contenders.items():
+            begin_s = time.process_time()
+            call()
+            taken_s[name].append(time.process_time() - begin_s)
+    best_s = {name: min(times) for name, times in taken_s.items()}
+    print(
+        f"simulator: harness / SimPy = {best_s['simpy'] / best_s['harness']:.2f} (target >= {TARGET}): "
+        f"{TILES / best_s['harness']:,.0f} / {TILES / best_s['simpy']:,.0f} tiles/s of CPU time, "
+        f"{TILES:,} tiles at depth {STRATEGY.depth}, minima of {REPETITIONS} interleaved"
+    )
+    whole_us, own_us = (1e6 * best_s[name] / TILES for name in ("harness", "nothing"))
+    print(
+        f"host time a tile: {whole_us:.1f} us, of which executor, slot and session {own_us:.1f} us "
+        f"(the same pass over a pyxrt whose calls do nothing) and the simulator {whole_us - own_us:.1f} us"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The pipeline as SimPy processes: an oracle for the simulator that shares no code with it.
+
+One process is the host, one more stands for each column. Time is whole nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import simpy
+
+from harness.device import Simulator
+from harness.strategy import Buffers, Strategy
+
+MIB = 1 << 20
+BOS_PER_GROUP = 2
+
+Steps = Generator[simpy.Event, int, None]
+Execution = tuple[int, int, int, int]
+"""Tile, column, start_ns, end_ns."""
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """From the host's first step to its last; what the columns executed, in the order it ended."""
+
+    makespan_ns: int
+    executions: list[Execution]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A chain of tiles on its way through a column's queue. `place` is given back, `ended` fired at its end."""
+
+    tiles: range
+    place: simpy.resources.resource.Request
+    ended: simpy.Event | None
+
+
+class Column:
+    """A context's in-order queue and the column behind it."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        index: int,
+        profile: Simulator,
+        exec_ns: int,
+        cold: bool,
+        executions: list[Execution],
+    ) -> None:
+        self.places = simpy.Resource(env, profile.queue_depth)
+        self.queue = simpy.Store(env)
+        self._env = env
+        self._index = index
+        self._exec_ns = exec_ns
+        self._chain_command_ns = profile.chain_command_ns
+        self._cold_start_ns = profile.cold_start_ns if cold else 0
+        self._executions = executions
+        env.process(self._work())
+
+    def _work(self) -> Steps:
+        env = self._env
+        command = yield self.queue.get()
+        yield env.timeout(self._cold_start_ns)
+        while True:
+            between_ns = 0
+            for tile in command.tiles:
+                start_ns = env.now
+                yield env.timeout(between_ns + self._exec_ns)
+                self._executions.append((tile, self._index, start_ns, env.now))
+                between_ns = self._chain_command_ns
+            self.places.release(command.place)
+            if command.ended:
+                command.ended.succeed(env.now)
+            command = yield self.queue.get()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Consecutive tiles submitted together. `ended` fires when the last of them has been executed."""
+
+    tiles: range
+    column: Column
+    ended: simpy.Event
+
+
+class Host:
+    """The serial host loop: launch what is staged, else stage what fits, else collect the oldest."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        profile: Simulator,
+        strategy: Strategy,
+        groups: deque[Group],
+        input_bytes: int,
+        output_bytes: int,
+    ) -> None:
+        self._env = env
+        self._profile = profile
+        self._strategy = strategy
+        self._groups = groups
+        self._input_bytes = input_bytes
+        self._output_bytes = output_bytes
+
+    def work(self) -> Steps:
+        strategy = self._strategy
+        most_flying = strategy.depth * strategy.columns
+        most_held = most_flying + strategy.prefetch * strategy.columns
+        staged: deque[Group] = deque()
+        flying: deque[Group] = deque()
+        while self._groups or staged or flying:
+            if staged and len(flying) < most_flying:
+                group = staged.popleft()
+                yield from self._launch(group)
+                flying.append(group)
+            elif self._groups and len(staged) + len(flying) < most_held:
+                group = self._groups.popleft()
+                yield from self._stage(group)
+                staged.append(group)
+            else:
+                yield from self._collect(flying.popleft())
+
+    def _stage(self, group: Group) -> Steps:
+        if self._strategy.buffers is Buffers.per_tile:
+            yield self._env.timeout(BOS_PER_GROUP * self._profile.alloc_ns)
+        yield self._env.timeout(self._profile.write_fixed_ns + self._moving_ns(group, self._input_bytes))
+
+    def _launch(self, group: Group) -> Steps:
+        yield self._env.timeout(self._profile.launch_ns)
+        length = self._profile.chain_length
+        chains = [group.tiles[start : start + length] for start in range(0, len(group.tiles), length)]
+        for chain in chains:
+            place = group.column.places.request()
+            yield place
+            group.column.queue.put(Command(chain, place, group.ended if chain is chains[-1] else None))
+
+    def _collect(self, group: Group) -> Steps:
+        seen_ns = (yield group.ended) + self._profile.completion_ns
+        if seen_ns > self._env.now:
+            yield self._env.timeout(seen_ns - self._env.now)
+        yield self._env.timeout(self._profile.read_fixed_ns + self._moving_ns(group, self._output_bytes))
+
+    def _moving_ns(self, group: Group, tile_bytes: int) -> int:
+        """Time for the group's bytes, each tile on cache lines of its own; half a nanosecond rounds up."""
+        lines = len(group.tiles) * ((tile_bytes + 63) // 64)
+        return (2 * lines * 64 * self._profile.sync_ns_per_mib + MIB) // (2 * MIB)
+
+
+def simulate(
+    profile: Simulator,
+    strategy: Strategy,
+    tiles: int,
+    input_bytes: int,
+    output_bytes: int,
+    exec_ns: int,
+    cold: bool,
+) -> ModelResult:
+    """One pass of `tiles` tiles with `strategy`; cold: no context has executed anything before."""
+    env = simpy.Environment()
+    executions: list[Execution] = []
+    columns = [Column(env, index, profile, exec_ns, cold, executions) for index in range(strategy.columns)]
+    firsts = range(0, tiles, strategy.batch)
+    groups = deque(
+        Group(range(first, min(first + strategy.batch, tiles)), columns[number % len(columns)], env.event())
+        for number, first in enumerate(firsts)
+    )
+    host = Host(env, profile, strategy, groups, input_bytes, output_bytes)
+    env.run(env.process(host.work()))
+    return ModelResult(int(env.now), executions)

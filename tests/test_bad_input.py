@@ -1,0 +1,268 @@
+"""Wrong requests: exit code 2, one line that says what was given and what is allowed, and no run begun."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from test_cli import Shell, in_process, process
+
+from harness.config import Config, Measure, Phase, Tracking, conf_dir
+from harness.device import Hardware, Simulator
+from harness.strategy import Strategy
+from harness.workload import Workload
+
+SCHEMAS = {
+    "": Config,
+    "strategy.": Strategy,
+    "workload.": Workload,
+    "phase.": Phase,
+    "measure.": Measure,
+    "tracking.": Tracking,
+    "device.": Simulator,
+    "device=hardware device.": Hardware,
+}
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    with in_process(monkeypatch, capfd) as run:
+        yield run
+
+
+@pytest.fixture
+def refused(shell: Shell, in_folder: Path) -> Refused:
+    """Run the command with arguments that it must refuse; returns the line it says."""
+
+    def run(*arguments: str, by: Shell = shell) -> str:
+        done = by(*arguments)
+        assert in_folder.is_dir(), "the folder that the command was given in is gone"
+        assert (done.code, done.out) == (2, ""), done
+        (line,) = done.err.splitlines()
+        assert line.startswith("harness: ")
+        assert [str(path) for path in Path("outputs").rglob("*")] == ["outputs/harness.log"]
+        assert "Traceback" in Path("outputs/harness.log").read_text()
+        return line
+
+    return run
+
+
+def misspelt(name: str) -> str:
+    """The name without its middle letter."""
+    return name[: len(name) // 2] + name[len(name) // 2 + 1 :]
+
+
+def fields() -> list[tuple[str, str]]:
+    return [(prefix, field.name) for prefix, cls in SCHEMAS.items() for field in dataclasses.fields(cls)]
+
+
+def options() -> list[tuple[str, str]]:
+    files = sorted(conf_dir().glob("*/*.yaml"))
+    return [(path.parent.name, path.stem) for path in files if path.parent.name != "hydra"]
+
+
+@pytest.mark.parametrize(("prefix", "name"), fields(), ids=lambda text: text or "top")
+def test_misspelt_key(refused: Refused, prefix: str, name: str) -> None:
+    *before, prefix = f" {prefix}".split(" ")[1:]
+    line = refused(*before, f"{prefix}{misspelt(name)}=1")
+    assert line.startswith(f"harness: {prefix}{misspelt(name)}=1: unknown key; did you mean {name}? ")
+
+
+@pytest.mark.parametrize(("group", "option"), options())
+def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
+    line = refused(f"{group}={misspelt(option)}")
+    assert line.startswith(f"harness: {group}={misspelt(option)}: no such option; did you mean {option}? ")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        # of another type
+        ("depth=abc", ["Integer"]),
+        ("seed=1.5", ["Integer"]),
+        ("seed=nan", ["Integer"]),
+        ("depth=[1]", ["Integer"]),
+        ("depth=", ["Integer"]),
+        ("measure.repeats=few", ["Integer"]),
+        ("device.exec_ns.attention=fast", ["Integer"]),
+        ("strategy.buffers=poold", ["did you mean pooled?"]),
+        ("strategy.buffers=[1]", ["Buffers"]),
+        ("verify=al", ["did you mean all?", "Allowed: all, off"]),
+        ("tracking.kind=locl", ["did you mean local?"]),
+        ("workload.accounting=guid", ["did you mean guide?"]),
+        ("workload.kernel=attentio", ["did you mean attention?"]),
+        ("device.exec_ns=3", ["Dict[str, int]"]),
+        ("phase.name=null", ["not Optional"]),
+        ("workload.host_ms=null", ["not Optional"]),
+        ("strategy={dept:1}", ["dept"]),
+        # out of range
+        ("depth=0", ["1 to 1024"]),
+        ("strategy.depth=0", ["1 to 1024"]),
+        ("strategy.columns=8", ["1 to 4", "usable columns"]),
+        ("strategy.columns=0", ["1 to 4"]),
+        ("strategy.batch=0", ["1 to 4096"]),
+        ("strategy.prefetch=-1", ["0 to 1024"]),
+        ("workload.tiles=-1", ["0 to 10000000"]),
+        ("workload.host_ms=-1", ["0 to 3600000"]),
+        ("workload.host_ms=nan", ["0 to 3600000"]),
+        ("workload.host_ms=abc", ["`measured`", "304.7"]),
+        ("measure.repeats=0", ["1 to 10000"]),
+        ("measure.warmup=-1", ["0 to 10000"]),
+        ("seed=-1", ["allowed: 0"]),
+        ("device.launch_ns=-1", ["allowed: 0"]),
+        ("device.sync_ns_per_mib=-1", ["allowed: 0"]),
+        ("device.exec_ns.attention=-1", ["allowed: 0"]),
+        ("device.queue_depth=0", ["allowed: 1"]),
+        ("device.timeout_ms=0", ["allowed: 1"]),
+        # not there
+        ("+unknown=1", ["unknown key"]),
+        ("+strategy.unknown=1", ["unknown key", "columns"]),
+        ("++device.unknown=1", ["unknown key", "launch_ns"]),
+        ("device.exec_ns.attentio=1", []),
+        ("hydra.run.di=x", ["unknown key"]),
+        ("experiment=typo", ["no such option", "guide_baseline"]),
+        ("+strategy=batch", ["strategy"]),
+        ("device=hardware", ["pyxrt cannot be imported"]),
+        ("depth=${nope}", ["depth", "nope"]),
+        ("strategy.batch=${oc.env:NO_SUCH_VARIABLE}", ["NO_SUCH_VARIABLE"]),
+        ("strategy.batch=???", ["strategy.batch", "missing"]),
+        ("~strategy", ["strategy", "missing"]),
+        # not an override
+        ("depth", ["depth"]),
+        ("depth=${", ["depth"]),
+        ("depth=1,2", ["-m"]),
+    ],
+)
+def test_a_wrong_value(refused: Refused, override: str, said: list[str]) -> None:
+    line = refused(override)
+    key, _, value = override.lstrip("+~").partition("=")
+    given = "" if set(value) & set("${?") else value
+    assert all(text in line for text in (key.split(".")[-1], given, *said)), line
+
+
+@pytest.mark.parametrize("key", ["device.launch_ns", "device.sync_ns_per_mib", "device.exec_ns.attention"])
+def test_more_than_the_clock_holds(refused: Refused, key: str) -> None:
+    line = refused("tracking=off", f"{key}={2**63 - 1}")
+    assert line.startswith(f"harness: {key}={2**63 - 1}: out of range; allowed: 0 to ")
+
+
+@pytest.mark.parametrize("arguments", ["depth=0", "dept=1", "strategy=pipelind", "device=hardware", "--nope"])
+def test_the_exit_code_of_a_process(refused: Refused, arguments: str) -> None:
+    assert arguments in refused(arguments, by=process)
+
+
+# Audio
+
+
+def no_bytes(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("RIFF, or so it says\n" * 100)
+
+
+def no_samples(path: Path) -> None:
+    soundfile.write(path, np.zeros(0), 16_000)
+
+
+def not_numbers(path: Path) -> None:
+    soundfile.write(path, np.array([0, np.nan, 1.0]), 16_000, subtype="FLOAT")
+
+
+def nothing(path: Path) -> None:
+    """Leaves it missing."""
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (no_bytes, "not audio"),
+        (text, "not audio"),
+        (no_samples, "holds no samples"),
+        (not_numbers, "NaN"),
+        (nothing, "no such file"),
+        (Path.mkdir, "is a directory"),
+    ],
+)
+def test_unusable_audio(refused: Refused, tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    path = tmp_path / "clip.wav"
+    make(path)
+    line = refused(f"workload.source={path}")
+    assert line.startswith(f"harness: workload.source={path}: ")
+    assert said in line
+    assert "speech, random" in line, "what to give instead"
+
+
+def test_audio_without_permission(refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path, *_: object, **__: object) -> None:
+        if self.name == "clip.wav":
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *_, **__)
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", denied)  # root may read everything
+    assert "permission denied" in refused(f"workload.source={tmp_path / 'clip.wav'}")
+
+
+# Sweeps
+
+
+@pytest.mark.parametrize(
+    ("swept", "said"),
+    [
+        ("depth=1,0", "depth=0"),
+        ("strategy=baseline,pipelind", "did you mean pipelined?"),
+        ("strategy.columns=1,2,8", "strategy.columns=8"),
+        ("workload.tiles=10,x", "workload.tiles=x"),
+        ("+unknown=1,2", "unknown=1"),
+        ("workload.source=speech,nowhere.wav", "nowhere.wav"),
+        ("device=simulator,hardware", "pyxrt"),
+        ("device=hardware depth=1,2", "pyxrt"),
+    ],
+)
+def test_one_wrong_job_and_nothing_of_the_sweep_runs(refused: Refused, swept: str, said: str) -> None:
+    assert said in refused("-m", "tracking=off", *swept.split())
+
+
+def test_a_wrong_sweep_opens_no_store(refused: Refused) -> None:
+    refused("-m", "depth=1,0")
+    assert not Path("outputs/mlflow.db").exists()
+
+
+# Presets of one's own
+
+
+@pytest.mark.parametrize(
+    ("preset", "content", "said"),
+    [
+        ("strategy/mine", "buffers: pooled\nbatc: 3\n", ["strategy.batc", "did you mean batch?"]),
+        ("strategy/mine", "depth: deep\n", ["strategy.depth=deep", "Integer"]),
+        ("strategy/mine", "columns: 9\n", ["strategy.columns=9", "1 to 4"]),
+        ("experiment/mine", "# @package _global_\ndept: 3\n", ["dept", "did you mean depth?"]),
+        ("experiment/mine", "# @package _global_\nworkload:\n  tile: 3\n", ["workload.tile", "did you mean tiles?"]),
+        (
+            "experiment/mine",
+            "# @package _global_\ndefaults:\n  - override /strategy: pipelind\n",
+            ["did you mean pipelined?"],
+        ),
+        ("experiment/mine", "depth: [\n", ["mine.yaml", "line 2"]),
+        ("experiment/mine", "# @package _global_\nverify: off\n", ["verify", '"off"']),
+    ],
+    ids=lambda value: value.splitlines()[-1] if isinstance(value, str) else "",
+)
+def test_a_wrong_preset(refused: Refused, tmp_path: Path, preset: str, content: str, said: list[str]) -> None:
+    path = (tmp_path / "mine" / preset).with_suffix(".yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    line = refused("--config-dir", str(tmp_path / "mine"), f"{path.parent.name}=mine")
+    assert all(text in line for text in said), line
+
+
+def test_a_folder_of_presets_that_is_not_there(refused: Refused) -> None:
+    assert "nowhere" in refused("--config-dir", "nowhere")

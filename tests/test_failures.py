@@ -1,0 +1,222 @@
+"""What is left when outputs cannot be written, the tracking server is dead, or a signal ends the process."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import Done, end, process, rows, run_folders, start
+from test_tracking import filed, parent_id
+
+pytestmark = pytest.mark.usefixtures("in_folder")
+
+LONG = "workload.tiles=20000"
+"""Twenty seconds of verified passes."""
+NOWHERE = "http://127.0.0.1:9"
+
+
+def wait_for(what: Callable[[], Any]) -> None:
+    """Wait until a process has come as far as that."""
+    for _ in range(3000):
+        if what():
+            return
+        time.sleep(0.01)
+    pytest.fail("it never came that far")
+
+
+def job_begun(name: str = "") -> Callable[[], bool]:
+    """Whether a run (of a sweep: the one so numbered) has been begun."""
+    return lambda: any(Path("outputs").glob(f"*/*/{name}/.hydra/overrides.yaml"))
+
+
+def whole(folder: Path) -> list[str]:
+    """Names of the records and traces below a folder, temporary ones too, all of which are whole."""
+    paths = [*folder.rglob("*record.json*"), *folder.rglob("*trace.json*")]
+    for path in paths:
+        json.loads(path.read_text())
+    return sorted(path.name for path in paths)
+
+
+def said(done: Done) -> list[str]:
+    """Lines on stderr, every one of them the harness's own."""
+    lines = done.err.splitlines()
+    assert all(line.startswith("harness: ") for line in lines), done.err
+    return lines
+
+
+# Outputs that cannot be written
+
+
+@pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
+def test_outputs_is_a_file(flags: list[str]) -> None:
+    Path("outputs").write_text("mine")
+    done = process(*flags, "tracking=off")
+    assert done.code == 1
+    assert [row.split()[-1] for row in rows(done.out)] == ["OK"] * max(1, len(flags))
+    (line,) = said(done)
+    (kept,) = [folder for folder in Path.cwd().iterdir() if folder.is_dir()]
+    assert str(kept) in line, "where the results went"
+    assert whole(kept) == ["record.json"] * max(1, len(flags)) + ["trace.json"] * max(1, len(flags))
+    assert Path("outputs").read_text() == "mine"
+
+
+def test_a_wrong_request_is_wrong_wherever_outputs_go() -> None:
+    Path("outputs").write_text("mine")
+    done = process("depth=0")
+    assert (done.code, done.out) == (2, "")
+    assert "depth=0" in said(done)[-1]
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("limit_bytes", [0, 2 << 10, 8 << 10, 40 << 10])
+def test_a_full_disk(limit_bytes: int, flags: list[str]) -> None:
+    """No file may grow past the limit: a trace of 100 tiles, the last to be written, has 120 kB."""
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+    done = end(start(*flags, "tracking=off", "strategy=pooled", "workload.tiles=100", preexec_fn=fill))
+    assert done.code == 1
+    assert "File too large" in said(done)[-1]
+    if flags and limit_bytes < 8 << 10:  # not even the folder of the sweep can be made: nothing is run, nothing lost
+        assert (done.out, done.folders) == ("", [])
+        return
+    (row,) = rows(done.out)
+    assert row.split()[-1] == "OK", "the measurement is done and right"
+    assert set(whole(Path.cwd())) <= {"record.json"}
+    assert bool(done.folders) is (limit_bytes >= 8 << 10), "a record of 5 kB is kept where it fits"
+
+
+# A tracking server that does not answer
+
+
+class Hangup(socketserver.BaseRequestHandler):
+    """Takes calls and answers none."""
+
+    calls = 0
+
+    def handle(self) -> None:
+        Hangup.calls += 1
+
+
+@pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
+def test_a_dead_server(flags: list[str]) -> None:
+    begin_s = time.monotonic()
+    done = process(*flags, "tracking=server", f"tracking.uri={NOWHERE}")
+    assert time.monotonic() - begin_s < 30
+    assert done.code == 1
+    assert done.verdicts == ["OK"] * max(1, len(flags))
+    assert len(rows(done.out)) == len(done.folders)
+    (line,) = said(done)
+    assert NOWHERE in line
+    assert "the record is kept" in line
+
+
+def test_a_sweep_asks_a_dead_server_once() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), Hangup) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_address[1]}"
+        done = process("-m", "depth=1,2,3", "tracking=server", f"tracking.uri={uri}")
+        server.shutdown()
+    assert (done.code, done.verdicts) == (1, ["OK"] * 3)
+    assert Hangup.calls <= 2, "a server that lets every request wait would hold up each run"
+
+
+def test_a_store_that_cannot_be_made() -> None:
+    done = process("tracking.uri=sqlite:////proc/nowhere/mlflow.db")
+    assert (done.code, done.verdicts) == (1, ["OK"])
+    (line,) = said(done)
+    assert "/proc/nowhere" in line
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("later_s", [0, 0.3, 2])
+def test_ctrl_c_in_a_run(later_s: float) -> None:
+    running = start("tracking=off", LONG)
+    wait_for(job_begun())
+    time.sleep(later_s)
+    running.send_signal(signal.SIGINT)
+    begin_s = time.monotonic()
+    done = end(running)
+    assert time.monotonic() - begin_s < 3
+    assert done.code == 130
+    assert said(done) == ["harness: interrupted"]
+    assert set(whole(Path.cwd())) <= {"record.json"}
+    for record in done.records:
+        assert (record["verdict"], record["reason"]) == ("FAILED", "interrupted")
+        assert record["metrics"]["time/total_ms"] is None
+    assert later_s < 1 or len(done.records) == 1
+
+
+def interrupted_sweep(*arguments: str) -> Done:
+    """A sweep of two short runs and two long ones, ended by Ctrl-C in the third."""
+    running = start("-m", "workload.tiles=10,11,20000,20001", *arguments)
+    wait_for(job_begun("2"))
+    time.sleep(2)
+    running.send_signal(signal.SIGINT)
+    done = end(running)
+    assert done.code == 130
+    assert said(done) == ["harness: interrupted"]
+    return done
+
+
+def test_ctrl_c_in_a_sweep() -> None:
+    done = interrupted_sweep("tracking=off")
+    assert done.verdicts == ["OK", "OK", "FAILED"], "finished runs are kept, and no other is begun"
+    assert whole(done.folders[0].parent) == ["record.json"] * 3 + ["trace.json"] * 2
+    assert [row.split()[-1] for row in rows(done.out)] == ["OK", "OK", "FAILED"]
+
+
+def test_ctrl_c_twice() -> None:
+    running = start("-m", "tracking=off", "workload.tiles=10,20000")
+    wait_for(job_begun("1"))
+    time.sleep(0.3)
+    for _ in range(2):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    done = end(running)
+    assert done.code in (130, -signal.SIGINT)
+    assert done.verdicts[0] == "OK"
+    whole(Path("outputs"))
+
+
+# kill -9
+
+
+def kill(running: subprocess.Popen[str]) -> Done:
+    running.kill()
+    done = end(running)
+    assert done.code == -signal.SIGKILL
+    return done
+
+
+def test_killed_in_a_sweep() -> None:
+    running = start("-m", "tracking=off", "workload.tiles=range(300,312)", "measure.repeats=1")
+    wait_for(lambda: len(run_folders()) >= 2)
+    done = kill(running)
+    assert set(done.verdicts) == {"OK"}
+    assert len(done.verdicts) >= 2
+    for path in Path("outputs").rglob("trace.json"):
+        json.loads(path.read_text())
+
+
+def test_the_store_after_a_killed_and_an_interrupted_sweep() -> None:
+    running = start("-m", "workload.tiles=10,20000")
+    wait_for(job_begun("1"))
+    assert kill(running).verdicts == ["OK"]
+    assert [run.info.status for run in filed() if not parent_id(run)] == ["RUNNING"]
+    interrupted_sweep()
+    sweeps, jobs = ([run.info.status for run in filed() if bool(parent_id(run)) is child] for child in (False, True))
+    assert sweeps == ["KILLED", "FAILED"], "the next sweep buries the dead one"
+    assert jobs == ["FINISHED", "FINISHED", "FINISHED", "FAILED"]

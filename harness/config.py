@@ -165,8 +165,7 @@ def build(cfg: DictConfig) -> Config:
     Hydra's own part of it, if it is still there, is left aside.
     """
     try:
-        chosen = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        values = typing.cast(dict[str, Any], OmegaConf.to_container(chosen, resolve=True, throw_on_missing=True))
+        values = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error
     check_range("depth", values["depth"], 1, MOST_DEPTH, DEPTH_REMEDY)  # first: strategies take it over
@@ -176,6 +175,11 @@ def build(cfg: DictConfig) -> Config:
     groups = {"device": _KINDS[kind], **_GROUPS}
     built = {group: _construct(cls, values[group], f"{group}.") for group, cls in groups.items()}
     return typing.cast(Config, _construct(Config, {**values, **built}, ""))
+
+
+def _plain(cfg: DictConfig, key: str) -> Any:
+    value = OmegaConf.select(cfg, key, throw_on_missing=True)
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
 def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:

@@ -99,15 +99,18 @@ def given(overrides: Sequence[str]) -> dict[str, str]:
     return {key: value for key, value in pairs if key.split(".")[0] not in ("strategy", "depth", "tracking", "hydra")}
 
 
-def write_json(path: Path, content: Any) -> Path:
-    """Write JSON atomically: a reader or a crash sees the old file or the whole new one."""
+def write_json(path: Path, content: Any, *, durable: bool = True) -> Path:
+    """Write JSON atomically: a reader or a crash sees the old file or the whole new one.
+
+    durable: survive a loss of power too, and be read by people: indented. Else as quick as it can be.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w") as file:
-            json.dump(content, file, indent=1, default=_plain)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+            file.write(json.dumps(content, indent=1 if durable else None, default=_plain) + "\n")
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

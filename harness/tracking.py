@@ -50,7 +50,7 @@ class Store:
 
     def log(self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None) -> str:
         """File a record; returns the MLflow run id."""
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, Param
 
         begin_ms = int(datetime.fromisoformat(record.created).timestamp() * 1000)
         metrics = [
@@ -62,13 +62,9 @@ class Store:
         ]
         tags = _tags(record, folder) | ({"mlflow.parentRunId": parent} if parent else {})
         with _translated(self._uri):
-            run = self._client.create_run(self._experiment_id, run_name=record.name)
-            self._client.log_batch(
-                run.info.run_id,
-                metrics,
-                [Param(key, str(value)) for key, value in _params(record).items()],
-                [RunTag(key, value) for key, value in tags.items()],
-            )
+            run = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags)
+            params = [Param(key, str(value)) for key, value in _params(record).items()]
+            self._client.log_batch(run.info.run_id, metrics, params)
             for path in artifacts:
                 self._client.log_artifact(run.info.run_id, str(path))
             self._client.set_terminated(run.info.run_id, "FINISHED" if record.ok else "FAILED")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,14 +177,20 @@ def test_no_run_is_left_open(sweep: Done, partly_failed: Done) -> None:
     assert not [run for run in filed() if run.info.status == "RUNNING"]
 
 
-def test_sweeps_at_once_leave_each_other_alone(sweep: Done) -> None:
-    before = {run.info.run_id for run in filed()}
-    running = [start("-m", "depth=1,2", "workload.tiles=3") for _ in range(2)]
-    assert [end(each).code for each in running] == [0, 0]
-    new = [run for run in filed() if run.info.run_id not in before]
-    assert [run.info.status for run in new] == ["FINISHED"] * 6
-    parents = [parent_id(run) for run in new]
-    assert [parents.count(run.info.run_id) for run in new if not parent_id(run)] == [2, 2]
+def test_a_sweep_leaves_another_that_runs_alone(sweep: Done, shell: Shell) -> None:
+    def still_running() -> list[str]:
+        return [run.info.run_id for run in filed() if run.info.status == "RUNNING"]
+
+    other = start("-m", "workload.tiles=20000,20001")
+    while not (begun := still_running()):
+        assert other.poll() is None
+        time.sleep(0.1)
+    done = shell("-m", "depth=1,2", "workload.tiles=3")
+    assert still_running() == begun
+    assert {parent_id(run) for run in filed_as(done)}.isdisjoint(begun)
+    other.send_signal(signal.SIGINT)
+    assert end(other).code == 130
+    assert not still_running()
 
 
 def test_processes_at_once_make_a_store_together(in_folder: Path) -> None:

@@ -17,7 +17,7 @@ MOST_TILES = 10_000
 
 def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
     """Write `trace.json` into `folder`, whole or not at all; OSError where that fails."""
-    return write_json(folder / FILE_NAME, trace(timeline, title))
+    return write_json(folder / FILE_NAME, trace(timeline, title), durable=False)
 
 
 def trace(timeline: Timeline, title: str) -> dict[str, Any]:

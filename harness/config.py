@@ -172,6 +172,10 @@ def build(cfg: DictConfig) -> Config:
     kind = values["device"].get("kind", "simulator")
     if kind not in _KINDS:
         raise RequestError(f"device.kind={kind}: unknown; {nearest(kind, _KINDS)}")
+    fields = {name: {item.name for item in dataclasses.fields(cls)} for name, cls in _KINDS.items()}
+    others = set().union(*fields.values()) - fields[kind]
+    if others & set(values["device"]):
+        raise RequestError(f"device.kind={kind}: does not go with the other keys; choose the kind with device={kind}")
     groups = {"device": _KINDS[kind], **_GROUPS}
     built = {group: _construct(cls, values[group], f"{group}.") for group, cls in groups.items()}
     return typing.cast(Config, _construct(Config, {**values, **built}, ""))
@@ -203,6 +207,7 @@ def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
 
 
 _SCHEMAS: dict[str, type] = {cls.__name__: cls for cls in (Config, *_GROUPS.values(), *_KINDS.values())}
+_LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 
 
@@ -218,7 +223,7 @@ def explain(error: BaseException) -> str:
     for pattern, say in _EXPLANATIONS:
         if match := re.search(pattern, text):
             return say(match, key, text)
-    lines = [line.strip() for line in text.splitlines() if line.strip() and "full_key" not in line]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _LEAK.match(line.strip())]
     said = "; ".join([*dict.fromkeys(lines[:3]), "`python -m harness --help` shows what is allowed"])
     return f"{key}: {said}" if key else said
 
@@ -245,6 +250,10 @@ def _no_choice(match: re.Match[str], key: str, text: str) -> str:
 _EXPLANATIONS: tuple[tuple[str, typing.Callable[[re.Match[str], str, str], str]], ...] = (
     (r"Could not find '([^']+)/([^'/]+)'", _no_option),
     (r"Key '([^']+)' not in '(\w+)'", _unknown_key),
+    (
+        r"To append to your config use \+(\S+)[^\0]*is not in struct",
+        lambda match, *_: f"{match[1]}: no such key; +{match[1]} adds it",
+    ),
     (r"Invalid value '([^']*)', expected one of \[(.*)\]", _no_choice),
     (
         r"Value '(.*)' of type '\w+' could not be converted to (\w+)",

@@ -10,6 +10,8 @@ from harness.units import BYTES_PER_MIB, NS_PER_S
 MOST_NS = 100 * NS_PER_S
 """Of one cost: ten million tiles of it still fit the clock's 64 bits."""
 
+MOST_COUNT = 4096
+
 
 @dataclass(frozen=True)
 class Device:
@@ -70,7 +72,7 @@ class Simulator(Device):
         for kernel, exec_ns in self.exec_ns.items():
             check_range(f"device.exec_ns.{kernel}", exec_ns, 0, MOST_NS)
         for name in ("columns", "context_limit", "queue_depth", "chain_length"):
-            check_range(f"device.{name}", getattr(self, name), 1)
+            check_range(f"device.{name}", getattr(self, name), 1, MOST_COUNT)
 
     def exec_of(self, kernel: str) -> int:
         """Nanoseconds of one execution of `kernel`; RequestError where the profile has no figure for it."""

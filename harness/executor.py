@@ -5,6 +5,7 @@ pyxrt holds the GIL in start, sync and wait, so more threads would overlap nothi
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -81,6 +82,8 @@ class Executor:
             world.take_trace()
         origin_ns = self._now_ns()
         staged = launched = collected = 0
+        collecting = gc.isenabled()
+        gc.disable()  # a collection would land in some tile's time
         try:
             while collected < submissions:
                 if launched < staged and launched - collected < in_flight:
@@ -95,6 +98,9 @@ class Executor:
         except BaseException:
             self._drain(range(collected, launched))
             raise
+        finally:
+            if collecting:
+                gc.enable()
         trace = world.take_trace() if world.take_trace else None
         return marked_timeline(marks, self._tiles, self._batch, strategy.columns, origin_ns, world.clock, trace)
 

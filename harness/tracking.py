@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.record import Record, Verdict
 
 SQLITE = "sqlite:///"
+MOST_CHARACTERS = 160
+"""Of an error of MLflow's in a line to the user."""
 PARENT_VARIABLE = "HARNESS_PARENT_RUN"
 """Names the sweep's run to the processes that launchers start."""
 
@@ -47,6 +50,7 @@ class Store:
             else:
                 root = Path(artifacts).as_uri() if artifacts else None
                 self._experiment_id = self._client.create_experiment(experiment, root)
+            self._bury_the_dead()
 
     def log(self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None) -> str:
         """File a record; returns the MLflow run id."""
@@ -72,13 +76,8 @@ class Store:
 
     def begin_sweep(self, name: str, folder: Path) -> str:
         """Start the run that the runs of a sweep hang under; returns its id."""
+        tags = {"sweep": str(folder), **_process_tags()}
         with _translated(self._uri):
-            self._bury_dead_sweeps()
-            tags = {
-                "sweep": str(folder),
-                "harness.pid": str(os.getpid()),
-                "harness.host": os.uname().nodename,
-            }
             return str(self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id)
 
     def end_sweep(self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, float]) -> None:
@@ -93,22 +92,21 @@ class Store:
                 self._client.log_metric(parent, name, count)
             self._client.set_terminated(parent, "FINISHED" if set(verdicts) <= {Verdict.OK} else "FAILED")
 
-    def _bury_dead_sweeps(self) -> None:
-        """Mark as KILLED the sweeps of this host whose process is gone: nobody else would ever end them."""
+    def _bury_the_dead(self) -> None:
+        """Mark as KILLED the runs of this host whose process is gone: nobody else would ever end them."""
         running = self._client.search_runs(
-            [self._experiment_id],
-            f"attributes.status = 'RUNNING' and tags.`harness.host` = '{os.uname().nodename}'",
+            [self._experiment_id], f"attributes.status = 'RUNNING' and tags.`harness.host` = '{os.uname().nodename}'"
         )
         for run in running:
             if not Path(f"/proc/{run.data.tags['harness.pid']}").exists():
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
 
-def open_store(uri: str, artifacts: str, experiment: str) -> Store:
-    """The store, opened once per process; relative paths of a sqlite file and of artifacts are of this folder."""
+def open_store(uri: str, artifacts: str, experiment: str, here: Path) -> Store:
+    """The store, opened once per process; relative paths of a sqlite file and of artifacts are of the folder `here`."""
     if uri.startswith(SQLITE):
-        uri = f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
-    return _open(uri, str(Path(artifacts).absolute()) if artifacts else "", experiment)
+        uri = f"{SQLITE}{here / uri.removeprefix(SQLITE)}"
+    return _open(uri, str(here / artifacts) if artifacts else "", experiment)
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +136,12 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
         "record": str(folder.absolute()),
         "mlflow.source.name": f"python -m harness {' '.join(record.overrides)}".strip(),
         "mlflow.source.type": "LOCAL",
+        **_process_tags(),
     }
+
+
+def _process_tags() -> dict[str, str]:
+    return {"harness.pid": str(os.getpid()), "harness.host": os.uname().nodename}
 
 
 @contextmanager
@@ -160,5 +163,5 @@ def _translated(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        text = str(error).strip().splitlines()
-        raise TrackingError(f"tracking.uri={uri}: {type(error).__name__}: {text[0] if text else ''}") from error
+        text = next(iter(str(error).strip().splitlines()), "")
+        raise TrackingError(f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_CHARACTERS)}") from error

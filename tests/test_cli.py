@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from harness import experiment
-from harness.__main__ import Command
+from harness.command import Command
 from harness.device import Simulator
 from harness.kernel import Array, KernelSpec, load_kernel
 from harness.metrics import METRIC_NAMES
@@ -260,6 +260,17 @@ def test_runs_of_one_second_have_folders_of_their_own(shell: Shell) -> None:
     for number in range(1, 4):
         shell("tracking=off", "workload.tiles=1", "measure.repeats=1")
         assert len(run_folders()) == number
+
+
+@pytest.mark.parametrize("flags", [["hydra.run.dir=outputs/a/mine"], ["-m", "hydra.sweep.dir=outputs/a", "seed=0"]])
+def test_a_record_is_never_written_over(shell: Shell, flags: list[str]) -> None:
+    first = shell("tracking=off", "workload.tiles=3", *flags)
+    (record,) = Path("outputs/a").rglob("record.json")
+    before = record.read_bytes()
+    second = shell("tracking=off", "workload.tiles=4", *flags)
+    assert record.read_bytes() == before
+    assert (first.code, second.code) == (0, 2)
+    assert "record.json" in second.err
 
 
 @pytest.mark.parametrize(

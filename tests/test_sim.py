@@ -134,6 +134,26 @@ def test_wait_with_a_timeout_leaves_the_run_in_flight(rig: Rig) -> None:
     assert run.wait(0) is STATE.ERT_CMD_STATE_COMPLETED
 
 
+def test_a_run_in_flight_cannot_be_started_again(rig: Rig) -> None:
+    run = rig.run(rig.bo(256), rig.bo(128))
+    run.start()
+    with pytest.raises(RuntimeError, match="bad command state, can't launch"):
+        run.start()
+    run.wait()
+    run.start()
+    run.wait()
+
+
+def test_completions_are_forgotten_when_they_have_been_seen(rig: Rig) -> None:
+    run = rig.run(rig.bo(256), rig.bo(128))
+    runlist = pyxrt.runlist(rig.context)
+    runlist.add(run)
+    for _ in range(100):
+        runlist.execute()
+        runlist.wait()
+    assert len(rig.context._context.visible_ns) == 1
+
+
 def test_a_runlist_runs_in_order_in_chains(rig: Rig) -> None:
     rig = Rig(chain_length=2, chain_command_ns=3)
     pairs = [(rig.bo(256), rig.bo(128)) for _ in range(5)]

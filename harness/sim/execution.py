@@ -40,6 +40,8 @@ class run:
         """Submit; blocks while the context's queue is full."""
         if self._in_list:
             raise RuntimeError("Run object belongs to a runlist and cannot be explicitly started")
+        if self._machine.now_ns < self._visible_ns < _NEVER_NS:
+            raise RuntimeError("bad command state, can't launch")
         self._machine.advance(self._machine.profile.launch_ns)
         self._visible_ns = self._context.submit(self._kernel._exec_ns, 1, _effects(self))
 

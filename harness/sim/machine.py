@@ -77,7 +77,10 @@ class Context:
                 machine.at(time_ns, effects[index][1])
         queue.append(time_ns)
         visible_ns = time_ns + profile.completion_ns
-        self.visible_ns.append(visible_ns)
+        pending = self.visible_ns
+        while pending and pending[0] <= machine.now_ns:
+            pending.popleft()
+        pending.append(visible_ns)
         return visible_ns
 
 

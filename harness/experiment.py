@@ -13,7 +13,7 @@ from harness.bounds import makespan_ns
 from harness.config import Config, Verify
 from harness.errors import DeviceError
 from harness.executor import Executor
-from harness.kernel import load_kernel
+from harness.kernel import Bytes, load_kernel
 from harness.metrics import METRIC_NAMES, Audio, Metrics, intervals_ns, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment, given
 from harness.session import Session, World, host_now_ns, open_world
@@ -25,8 +25,8 @@ from harness.workload import Tiles, check_source, encoder_tiles, make_tiles
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str], None]
-"""Told the name of each pass when it begins."""
+Progress = Callable[[str, float], None]
+"""Told the name of each pass when it begins, and the share of it that is done where that disturbs nothing."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Experiment:
         self._computes = config.verify is Verify.all
         self._world: World = open_world(config.device, self._tiles.spec, computes=self._computes)
 
-    def run(self, progress: Progress = lambda name: None) -> Outcome:
+    def run(self, progress: Progress = lambda name, share: None) -> Outcome:
         """Run it. Whatever fails on the way is a verdict in the record, not an exception."""
         findings, interrupted = Findings(), False
         try:
@@ -94,10 +94,10 @@ class Experiment:
         if self._computes and not self._verified(executor, findings, progress):
             return
         for _ in range(measure.warmup):
-            progress("warm-up")
+            progress("warm-up", 0)
             executor.run(self._tiles, Kept(self._tiles, poisoned=False))
         for number in range(measure.repeats):
-            progress(f"pass {number + 1} of {measure.repeats}")
+            progress(f"pass {number + 1} of {measure.repeats}", 0)
             if measure.warmup == 0:
                 del session, executor  # closes their contexts: a cold pass begins on fresh ones
                 session, executor = self._executor()
@@ -110,9 +110,14 @@ class Experiment:
             findings.allocations.append(session.allocations - before)
 
     def _verified(self, executor: Executor, findings: Findings, progress: Progress) -> bool:
-        progress("verify")
-        checker = Checker(self._tiles)
-        executor.run(self._tiles, checker, checker.poison)
+        progress("verify", 0)
+        checker, tiles = Checker(self._tiles), self._config.workload.tiles
+
+        def sink(first: int, outputs: Bytes) -> None:
+            checker(first, outputs)
+            progress("verify", checker.compared / tiles)
+
+        executor.run(self._tiles, sink, checker.poison)
         return self._judge(checker, findings, "")
 
     def _still_right(self, kept: Kept, findings: Findings, number: int) -> bool:

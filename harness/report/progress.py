@@ -5,22 +5,23 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 PATIENCE_S = 0.5
+REDRAW_S = 0.1
 
 
 class PassBar:
-    """Call it with the name of each pass that begins; draws on stderr if that is a terminal and work takes long.
+    """Call it with the name of a pass and the share of it that is done; draws where that takes long.
 
-    It draws between passes only: a thread that refreshes would disturb the timing inside them.
+    On stderr, if that is a terminal, and only when called: a thread that refreshes would disturb the timing.
     """
 
     def __init__(self, title: str, passes: int) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.percentage:3.0f}%"),
             console=Console(stderr=True),
             transient=True,
             auto_refresh=False,
@@ -28,20 +29,20 @@ class PassBar:
         )
         self._title = title
         self._task = self._progress.add_task(title, total=passes)
-        self._begin_s = self._progress.get_time()
-        self._drawn = False
+        self._begun = 0
+        self._next_s = self._progress.get_time() + PATIENCE_S
 
-    def __call__(self, name: str) -> None:
-        """A pass begins."""
-        if not self._drawn and self._progress.get_time() - self._begin_s < PATIENCE_S:
-            self._progress.advance(self._task)
+    def __call__(self, name: str, share: float = 0.0) -> None:
+        """A pass begins, or (share > 0) has come so far."""
+        if not share:
+            self._begun += 1
+        now_s = self._progress.get_time()
+        if now_s < self._next_s:
             return
-        if not self._drawn:
-            self._progress.start()
-            self._drawn = True
-        self._progress.update(self._task, description=f"{self._title}: {name}")
+        self._next_s = now_s + REDRAW_S
+        self._progress.start()
+        self._progress.update(self._task, description=f"{self._title}: {name}", completed=self._begun - 1 + share)
         self._progress.refresh()
-        self._progress.advance(self._task)
 
     def close(self) -> None:
         """Take the bar off the screen."""

@@ -1,0 +1,45 @@
+"""The progress bar: drawn on a terminal, where work is long, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+
+def stderr_of(tiles: int, folder: Path, *, terminal: bool) -> str:
+    """What a run of `tiles` tiles draws on stderr, which is a terminal or a pipe."""
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    arguments = ["-m", "harness", "tracking=off", "measure=quick", f"workload.tiles={tiles}"]
+    with subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=theirs) as running:
+        os.close(theirs)
+        drawn = b""
+        while piece := _read(ours):
+            drawn += piece
+        assert running.stdout is not None
+        assert b"verdict" in running.stdout.read()
+    os.close(ours)
+    return drawn.decode()
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:  # how a pseudo-terminal says that nobody writes to it any more
+        return b""
+
+
+def test_a_long_run_shows_how_far_it_is(tmp_path: Path) -> None:
+    drawn = stderr_of(12_000, tmp_path, terminal=True)
+    assert "pooled d2 b1 c1: verify" in drawn
+    assert "%" in drawn
+
+
+def test_a_short_run_shows_nothing(tmp_path: Path) -> None:
+    assert "verify" not in stderr_of(5, tmp_path, terminal=True)
+
+
+def test_a_pipe_is_left_alone(tmp_path: Path) -> None:
+    assert stderr_of(12_000, tmp_path, terminal=False) == ""

@@ -222,7 +222,7 @@ class Command:
         with self._tracked():
             if parent and (store := self._store(config)):
                 found = zip(runs, speedups(records), strict=True)
-                by_folder = {str(path.absolute()): speedup.ratio for (_, path), speedup in found if speedup}
+                by_folder = {str(path.absolute()): speedup for (_, path), speedup in found if speedup}
                 store.end_sweep(parent, [record.verdict for record in records], by_folder)
 
     def _show(self, records: list[Record]) -> None:

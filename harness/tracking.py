@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.record import Record, Verdict
+from harness.speedup import Speedup
 
 SQLITE = "sqlite:///"
 MOST_CHARACTERS = 160
@@ -80,14 +81,19 @@ class Store:
         with _translated(self._uri):
             return str(self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id)
 
-    def end_sweep(self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, float]) -> None:
-        """Close a sweep's run, and give its children their speed-up over the baseline, by the folder of each."""
+    def end_sweep(self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, Speedup]) -> None:
+        """Close a sweep's run, and give its children their speed-up with its interval, by the folder of each."""
+        from mlflow.entities import Metric
+
         counts = {f"sweep/{verdict.value}": verdicts.count(verdict) for verdict in Verdict if verdict in verdicts}
         with _translated(self._uri):
             children = self._client.search_runs([self._experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
             for child in children:
-                if (speedup := speedups.get(child.data.tags["record"])) is not None:
-                    self._client.log_metric(child.info.run_id, "speedup/vs_baseline", speedup)
+                if speedup := speedups.get(child.data.tags["record"]):
+                    named = {"": speedup.ratio, "_low": speedup.low, "_high": speedup.high}
+                    now_ms = int(datetime.now().timestamp() * 1000)
+                    metrics = [Metric(f"speedup/vs_baseline{name}", value, now_ms, 0) for name, value in named.items()]
+                    self._client.log_batch(child.info.run_id, metrics)
             for name, count in counts.items():
                 self._client.log_metric(parent, name, count)
             self._client.set_terminated(parent, "FINISHED" if set(verdicts) <= {Verdict.OK} else "FAILED")

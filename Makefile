@@ -7,7 +7,7 @@ ARGS   ?= strategy=pipelined depth=3
 .PHONY: run test check bench ui clean
 
 run: $(VENV)/run.stamp
-	$(BIN)/python -m harness $(ARGS)
+	@$(BIN)/python -m harness $(ARGS)
 
 test: check
 	$(BIN)/python -m pytest

@@ -151,7 +151,7 @@ class Command:
         overrides = cast(list[str], OmegaConf.to_container(hydra_config.overrides.task, resolve=False))
         if ignored := configuration.ignored_depth(cfg, overrides):
             self.say(ignored, "ignored depth")
-        resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+        resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         preset = str(hydra_config.runtime.choices["strategy"])
         experiment = Experiment(config, resolved, preset, overrides)
         measure = config.measure
@@ -164,9 +164,9 @@ class Command:
         self.runs.append((record, folder))
         self.exit_codes.add(0 if record.ok else 1)
         log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
-        if hydra_config.mode is not RunMode.MULTIRUN:
-            self._show([record])
         self._file(config, outcome, folder)
+        if hydra_config.mode is not RunMode.MULTIRUN:
+            self._told([record])
         if outcome.interrupted:
             raise KeyboardInterrupt
 
@@ -216,14 +216,14 @@ class Command:
         """One table of all runs, and the sweep's MLflow run closed."""
         runs = self.runs or [(Record.load(path.parent), path.parent) for path in sorted(folder.glob("*/record.json"))]
         records = [record for record, _ in runs]
-        if records:
-            self._show(records)
         parent = os.environ.pop(tracking.PARENT_VARIABLE, None)
         with self._tracked():
             if parent and (store := self._store(config)):
                 found = zip(runs, speedups(records), strict=True)
                 by_folder = {str(path.absolute()): speedup for (_, path), speedup in found if speedup}
                 store.end_sweep(parent, [record.verdict for record in records], by_folder)
+        if records:
+            self._told(records)
 
     def _show(self, records: list[Record]) -> None:
         rows = table(records, speedups(records))
@@ -233,6 +233,14 @@ class Command:
         console.print(rows)
         for line in footnotes(records):
             console.print(line, markup=False, soft_wrap=True)
+
+    def _told(self, records: list[Record]) -> None:
+        """The table, after all is filed: a closed or full stdout loses no run."""
+        try:
+            self._show(records)
+        except OSError as error:
+            self.say(f"the table cannot be printed ({error}); the record has it all")
+            self.exit_codes.add(1)
 
 
 def _overrides_last(arguments: list[str]) -> list[str]:
@@ -265,6 +273,9 @@ def _discard(folder: Path) -> None:
             (folder / ".hydra" / name).unlink()
     here = Path.cwd()
     parents = [parent for parent in folder.parents if parent.is_relative_to(here) and parent != here]
+    for handler in logging.getLogger().handlers[:]:
+        if isinstance(handler, logging.FileHandler):  # it would open its file in the folder that goes
+            logging.getLogger().removeHandler(handler)
     with suppress(OSError):
         for empty in (folder / ".hydra", folder, *parents):
             empty.rmdir()

@@ -100,6 +100,8 @@ class Config:
 
     def __post_init__(self) -> None:
         check_range("seed", self.seed, 0)
+        columns = self.device.columns
+        check_range("strategy.columns", self.strategy.columns, 1, columns, f"the device has {columns} usable columns")
 
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
@@ -169,7 +171,7 @@ def build(cfg: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error
     check_range("depth", values["depth"], 1, MOST_DEPTH, DEPTH_REMEDY)  # first: strategies take it over
-    kind = values["device"].get("kind", "simulator")
+    kind = values["device"].get("kind", "")
     if kind not in _KINDS:
         raise RequestError(f"device.kind={kind}: unknown; {nearest(kind, _KINDS)}")
     fields = {name: {item.name for item in dataclasses.fields(cls)} for name, cls in _KINDS.items()}

@@ -15,13 +15,19 @@ MOST_COUNT = 4096
 
 @dataclass(frozen=True)
 class Device:
-    """What both kinds of device need. `timeout_ms`: how long a submission may take before the run has FAILED."""
+    """What both kinds of device need.
+
+    columns: usable ones; five on a Phoenix NPU, of which column 0 has no shim DMA (mlir-aie #2371). timeout_ms: how
+    long a submission may take; a single run is given up then, a runlist judged when it has ended.
+    """
 
     kind: str
     kernels_dir: str = "kernels/build"
     timeout_ms: int = 5_000
+    columns: int = 4
 
     def __post_init__(self) -> None:
+        check_range("device.columns", self.columns, 1, MOST_COUNT)
         check_range("device.timeout_ms", self.timeout_ms, 1)
 
 
@@ -58,7 +64,6 @@ class Simulator(Device):
     completion_ns: int = 0
     chain_command_ns: int = 0
     exec_ns: dict[str, int] = field(default_factory=dict)
-    columns: int = 4
     context_limit: int = 6
     queue_depth: int = 4
     chain_length: int = 24
@@ -71,7 +76,7 @@ class Simulator(Device):
                 check_range(f"device.{item.name}", getattr(self, item.name), 0, MOST_NS)
         for kernel, exec_ns in self.exec_ns.items():
             check_range(f"device.exec_ns.{kernel}", exec_ns, 0, MOST_NS)
-        for name in ("columns", "context_limit", "queue_depth", "chain_length"):
+        for name in ("context_limit", "queue_depth", "chain_length"):
             check_range(f"device.{name}", getattr(self, name), 1, MOST_COUNT)
 
     def exec_of(self, kernel: str) -> int:

@@ -6,11 +6,13 @@ pyxrt holds the GIL in start, sync and wait, so more threads would overlap nothi
 from __future__ import annotations
 
 import gc
+import logging
+import signal
+import threading
 from collections.abc import Callable
-from contextlib import suppress
+from types import FrameType
 from typing import Protocol
 
-from harness.errors import DeviceError
 from harness.kernel import Bytes
 from harness.session import Session
 from harness.slot import Slot
@@ -38,6 +40,34 @@ Sink = Callable[[int, Bytes], None]
 """Given the first tile and the outputs (count, size_bytes) of each submission, in tile order; copies what it keeps."""
 Poison = Callable[[int, int], Bytes]
 """Given the first tile and their number: what the output bos of those tiles hold before launch, (count, size_bytes)."""
+
+
+_never_dropped: list[Slot] = []
+"""Slots whose runs may still be in flight: XRT aborts the process when such a run is dropped."""
+log = logging.getLogger(__name__)
+
+
+class Interrupted:
+    """Holds Ctrl-C back until it is asked for, where signals can be handled at all: in the main thread."""
+
+    def __init__(self) -> None:
+        self._heard = False
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGINT, self._hear)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._heard = True
+
+    def check(self) -> None:
+        """KeyboardInterrupt if Ctrl-C was pressed."""
+        if self._heard:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Let Ctrl-C through again."""
+        if self._main:
+            signal.signal(signal.SIGINT, self._before)
 
 
 class Inputs(Protocol):
@@ -70,10 +100,17 @@ class Executor:
             for slot in self._slots:
                 slot.allocate()
 
+    def poison(self, poison: Poison) -> None:
+        """Fill the output bo of every pooled slot as before the first tiles it will carry."""
+        for submission, slot in enumerate(self._slots if self._pooled else []):
+            count = self._batch if submission < self._full else self._tail
+            slot.poison(poison(submission * self._batch, count))
+
     def run(self, inputs: Inputs, sink: Sink, poison: Poison | None = None) -> Timeline:
         """One pass over all tiles: launch what is staged, stage what fits, collect the oldest.
 
-        DeviceError from the session; whatever ends the pass, no run is left in flight.
+        DeviceError from the session, RuntimeError from pyxrt; whatever ends the pass, no run is left in flight.
+        Ctrl-C is heard between two steps, so that no run is started and not counted.
         """
         strategy, world, submissions = self._strategy, self._session.world, self._submissions
         in_flight, slots = strategy.in_flight, strategy.slots
@@ -84,8 +121,10 @@ class Executor:
         staged = launched = collected = 0
         collecting = gc.isenabled()
         gc.disable()  # a collection would land in some tile's time
+        interrupted = Interrupted()
         try:
             while collected < submissions:
+                interrupted.check()
                 if launched < staged and launched - collected < in_flight:
                     self._launch(launched, marks)
                     launched += 1
@@ -99,6 +138,7 @@ class Executor:
             self._drain(range(collected, launched))
             raise
         finally:
+            interrupted.close()
             if collecting:
                 gc.enable()
         trace = world.take_trace() if world.take_trace else None
@@ -139,6 +179,9 @@ class Executor:
     def _drain(self, submissions: range) -> None:
         """Wait for what is still in flight: a run dropped before its completion was seen aborts the process."""
         for submission in submissions:
-            with suppress(DeviceError):
-                count = self._batch if submission < self._full else self._tail
-                self._slots[submission % len(self._slots)].wait(count, DRAIN_PATIENCE)
+            slot = self._slots[submission % len(self._slots)]
+            try:
+                slot.wait(self._batch if submission < self._full else self._tail, DRAIN_PATIENCE)
+            except Exception:
+                log.debug("a run was not seen to complete", exc_info=True)
+                _never_dropped.append(slot)

@@ -21,7 +21,7 @@ from harness.stats import median_index
 from harness.timeline import Timeline
 from harness.units import ms_to_ns
 from harness.verify import Checker, Kept
-from harness.workload import Tiles, check_source, encoder_tiles, make_tiles
+from harness.workload import PERIODS, Tiles, check_source, encoder_tiles, make_tiles
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class Outcome:
 def preflight(config: Config) -> Config:
     """The configuration, if an experiment with it could begin; else RequestError. Leaves nothing open but hardware."""
     check_source(config.workload.kernel, config.workload.source)
-    open_world(config.device, load_kernel(config.workload.kernel))
+    spec = load_kernel(config.workload.kernel)
+    open_world(config.device, spec).image(spec)
     return config
 
 
@@ -65,8 +66,12 @@ class Experiment:
         self._resolved = resolved
         self._preset = preset
         self._overrides = overrides
-        workload = config.workload
-        self._tiles: Tiles = make_tiles(workload.kernel, workload.tiles, workload.source, config.seed, host_now_ns)
+        workload, strategy = config.workload, config.strategy
+        # A slot must not meet the inputs again that it had before: a stale output would be right.
+        period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
+        self._tiles: Tiles = make_tiles(
+            workload.kernel, workload.tiles, workload.source, config.seed, host_now_ns, period
+        )
         self._computes = config.verify is Verify.all
         self._world: World = open_world(config.device, self._tiles.spec, computes=self._computes)
 
@@ -75,7 +80,7 @@ class Experiment:
         findings, interrupted = Findings(), False
         try:
             self._measure(findings, progress)
-        except DeviceError as error:
+        except (DeviceError, RuntimeError) as error:  # pyxrt raises nothing but RuntimeError
             log.debug("device failed", exc_info=True)
             findings.verdict, findings.reason = Verdict.FAILED, str(error)
         except KeyboardInterrupt:
@@ -95,14 +100,16 @@ class Experiment:
             return
         for _ in range(measure.warmup):
             progress("warm-up", 0)
-            executor.run(self._tiles, Kept(self._tiles, poisoned=False))
+            executor.run(self._tiles, Kept(self._tiles, self._config.workload.tiles))
         for number in range(measure.repeats):
             progress(f"pass {number + 1} of {measure.repeats}", 0)
             if measure.warmup == 0:
                 del session, executor  # closes their contexts: a cold pass begins on fresh ones
                 session, executor = self._executor()
             before = session.allocations
-            kept = Kept(self._tiles, poisoned=self._computes)
+            kept = Kept(self._tiles, self._config.workload.tiles)
+            if self._computes:
+                executor.poison(Checker(self._tiles).poison)
             timeline = executor.run(self._tiles, kept)
             if self._computes and not self._still_right(kept, findings, number):
                 return
@@ -123,7 +130,7 @@ class Experiment:
     def _still_right(self, kept: Kept, findings: Findings, number: int) -> bool:
         """Whether the outputs that a timed pass left are right too: some races exist only at full speed."""
         checker = Checker(self._tiles)
-        checker(0, kept.outputs[: self._config.workload.tiles])
+        kept.feed(checker)
         return self._judge(checker, findings, f" in timed pass {number + 1}")
 
     def _judge(self, checker: Checker, findings: Findings, where: str) -> bool:

@@ -84,8 +84,11 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> Record:
-        """The record in `folder`; HarnessError if it is of another schema."""
-        raw = json.loads((folder / FILE_NAME).read_text())
+        """The record in `folder`; HarnessError if there is none, or one of another schema."""
+        try:
+            raw = json.loads((folder / FILE_NAME).read_text())
+        except (OSError, ValueError) as error:
+            raise HarnessError(f"{folder / FILE_NAME}: no record can be read from it ({error})") from error
         if raw.get("schema_version") != SCHEMA_VERSION:
             raise HarnessError(
                 f"{folder / FILE_NAME}: schema version {raw.get('schema_version')}; this harness reads {SCHEMA_VERSION}"

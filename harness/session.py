@@ -146,13 +146,18 @@ class Session:
             name = self._kernel_name(xclbin, path)
             self._contexts = [pyxrt.hw_context(world.device, uuid) for _ in range(columns)]
             self._kernels = [pyxrt.kernel(context, name) for context in self._contexts]
-            self._instructions = pyxrt.bo(
-                world.device, instructions.nbytes, pyxrt.bo.cacheable, self._kernels[0].group_id(1)
-            )
+            self._instructions = [self._load(kernel, instructions) for kernel in self._kernels]
         except RuntimeError as error:
             raise DeviceError(f"opening {path} on {columns} column(s): {error}") from error
-        np.frombuffer(self._instructions.map(), np.uint8)[:] = instructions
-        self._instructions.sync(self.directions[0])
+        self._instructions_bytes = instructions.nbytes
+
+    def _load(self, kernel: Any, instructions: Bytes) -> Any:
+        """A bo with the instructions, in the bank of the kernel's own context."""
+        pyxrt = self.world.pyxrt
+        bo = pyxrt.bo(self.world.device, instructions.nbytes, pyxrt.bo.cacheable, kernel.group_id(1))
+        np.frombuffer(bo.map(), np.uint8)[: instructions.nbytes] = instructions
+        bo.sync(self.directions[0])
+        return bo
 
     def _kernel_name(self, xclbin: Any, path: str) -> str:
         kernels = xclbin.get_kernels()
@@ -180,8 +185,8 @@ class Session:
         """A run of the kernel on `column`, its instructions set, its data arguments not yet."""
         run = self.world.pyxrt.run(self._kernels[column])
         run.set_arg(0, OPCODE_TXN)
-        run.set_arg(1, self._instructions)
-        run.set_arg(2, self._instructions.size())
+        run.set_arg(1, self._instructions[column])
+        run.set_arg(2, self._instructions_bytes)
         return run
 
     def chain(self, runs: list[Any], column: int) -> Any:
@@ -211,11 +216,12 @@ class Session:
             raise DeviceError(f"{self.spec.name}: the device ended the run in state {state.name}")
 
     def finish_list(self, runlist: Any) -> None:
-        """Wait until every run of an executed runlist has completed; DeviceError if one failed.
+        """Wait until every run of an executed runlist has completed; DeviceError if that took longer than the timeout.
 
-        XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout.
+        XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout, so what is too long
+        is known only when it has ended. RuntimeError, XRT's own, if a run failed.
         """
-        try:
-            runlist.wait()
-        except RuntimeError as error:
-            raise DeviceError(f"{self.spec.name}: {error}") from error
+        begin_ns = self.world.now_ns()
+        runlist.wait()
+        if self.world.now_ns() - begin_ns > self._timeout_ns:
+            raise DeviceError(f"{self.spec.name}: completion took longer than device.timeout_ms={self._timeout_ms}")

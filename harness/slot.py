@@ -47,7 +47,7 @@ class Slot:
         self._bos = [session.allocate(i, stride * batch, self.column) for i, stride in enumerate(self._strides)]
         self._syncs = [bo.sync for bo in self._bos]
         self._views = [
-            np.frombuffer(bo.map(), np.uint8).reshape(batch, stride)[:, :size]
+            np.frombuffer(bo.map(), np.uint8)[: batch * stride].reshape(batch, stride)[:, :size]
             for bo, size, stride in zip(self._bos, self._sizes, self._strides, strict=True)
         ]
         self._windows = [

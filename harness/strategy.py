@@ -7,8 +7,6 @@ from enum import Enum
 
 from harness.errors import check_range
 
-PHOENIX_COLUMNS = 4
-"""Usable columns of a Phoenix NPU: five, of which column 0 has no shim DMA (mlir-aie #2371)."""
 MOST_DEPTH = 1024
 DEPTH_REMEDY = "1 is serial, 2 double buffering, 3 triple buffering"
 
@@ -40,7 +38,7 @@ class Strategy:
         check_range("strategy.depth", self.depth, 1, MOST_DEPTH, DEPTH_REMEDY)
         check_range("strategy.batch", self.batch, 1, 4096, "1 submits every tile on its own")
         check_range("strategy.prefetch", self.prefetch, 0, 1024, "0 stages nothing ahead")
-        check_range("strategy.columns", self.columns, 1, PHOENIX_COLUMNS, "a Phoenix NPU has 4 usable columns")
+        check_range("strategy.columns", self.columns, 1)
 
     @property
     def in_flight(self) -> int:

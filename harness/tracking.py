@@ -96,7 +96,7 @@ class Store:
                     self._client.log_batch(child.info.run_id, metrics)
             for name, count in counts.items():
                 self._client.log_metric(parent, name, count)
-            self._client.set_terminated(parent, "FINISHED" if set(verdicts) <= {Verdict.OK} else "FAILED")
+            self._client.set_terminated(parent, "FINISHED" if set(verdicts) == {Verdict.OK} else "FAILED")
 
     def _bury_the_dead(self) -> None:
         """Mark as KILLED the runs of this host whose process is gone: nobody else would ever end them."""

@@ -7,6 +7,9 @@ import numpy as np
 from harness.kernel import Bytes
 from harness.workload import Tiles
 
+MOST_KEPT_BYTES = 1 << 30
+CHUNK_TILES = 1024
+
 
 class Checker:
     """A sink that compares every tile when it is collected, and remembers the first that is wrong.
@@ -48,16 +51,28 @@ class Checker:
 
 
 class Kept:
-    """A sink that keeps the outputs of a timed pass, to be checked after it: row i is tile i modulo the period."""
+    """A sink that keeps the outputs of a timed pass, to be checked after it.
 
-    def __init__(self, tiles: Tiles, poisoned: bool) -> None:
-        self.outputs = ~tiles.expected if poisoned else np.empty((tiles.period, tiles.spec.output.size_bytes), np.uint8)
+    All of them, up to MOST_KEPT_BYTES; of a longer pass the last ones. Row i is tile i modulo the rows.
+    """
+
+    def __init__(self, tiles: Tiles, count: int) -> None:
+        size_bytes = tiles.spec.output.size_bytes
+        self._count = count
+        self._rows = max(1, min(count, MOST_KEPT_BYTES // size_bytes))
+        self._outputs: Bytes = np.empty((self._rows, size_bytes), np.uint8)
 
     def __call__(self, first: int, outputs: Bytes) -> None:
         """Copy outputs (count, size_bytes) uint8 of tiles `first`, `first` + 1, ..."""
-        kept, count = self.outputs, len(outputs)
-        start = first % len(kept)
-        fitting = min(count, len(kept) - start)
-        kept[start : start + fitting] = outputs[:fitting]
-        if fitting < count:
-            kept[np.arange(count - fitting) % len(kept)] = outputs[fitting:]
+        kept, count = self._outputs, len(outputs)
+        start = first % self._rows
+        if start + count <= self._rows:
+            kept[start : start + count] = outputs
+        else:
+            kept[np.arange(first, first + count) % self._rows] = outputs
+
+    def feed(self, checker: Checker) -> None:
+        """Have a checker compare what is kept, in tile order."""
+        for first in range(max(0, self._count - self._rows), self._count, CHUNK_TILES):
+            tiles = np.arange(first, min(first + CHUNK_TILES, self._count))
+            checker(first, self._outputs[tiles % self._rows])

@@ -21,9 +21,8 @@ GUIDE_AUDIO_S = 11.0
 GUIDE_TILES_PER_WINDOW = 6 * 1500 / 64
 """Guide accounting of a Whisper base encoder: 6 blocks over 1500 frames, 64 frames a tile, per 30 s window."""
 WINDOW_S = 30
-PERIOD_TILES = 1021
-"""Distinct tiles at the most: 12.5 MB of attention inputs. Prime, so that the tile that used a slot before never
-has the inputs of the tile that uses it now, whatever the number of slots."""
+PERIODS = (1021, 1019, 1013)
+"""Distinct tiles at the most, 12.5 MB of attention inputs; primes, of which one divides no given number of slots."""
 
 
 class Accounting(Enum):
@@ -48,6 +47,11 @@ class Workload:
 
     def __post_init__(self) -> None:
         check_range("workload.tiles", self.tiles, 0, 10_000_000, "0 runs nothing")
+        if self.host_ms == "measured" and self.source == "random":
+            raise RequestError(
+                "workload.host_ms=measured: random tiles have no preprocessing to measure; "
+                f"give milliseconds (the guide's are {GUIDE_HOST_MS}) or another workload.source"
+            )
         if self.host_ms != "measured":
             try:
                 check_range("workload.host_ms", float(self.host_ms), 0, 3_600_000)
@@ -109,19 +113,20 @@ def check_source(kernel: str, source: str) -> None:
 
 
 @lru_cache(maxsize=4)
-def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable[[], int]) -> Tiles:
-    """Inputs for `tiles` tiles of `kernel`; RequestError for an unknown kernel or audio that can't be read.
+def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable[[], int], most: int) -> Tiles:
+    """Inputs for `tiles` tiles of `kernel`, `most` of them distinct.
 
-    Cached: the jobs of a sweep share them, and the host time, by the clock `now_ns`, is that of the first making.
+    RequestError for an unknown kernel, or audio that can't be read or has nothing in it. Cached: the jobs of a sweep
+    share them, and the host time, by the clock `now_ns`, is that of the first making.
     """
     spec = load_kernel(kernel)
-    period = max(1, min(tiles, PERIOD_TILES))
-    begin_ns = now_ns()
+    period = max(1, min(tiles, most))
     if source == "random":
-        packed, audio_s = _random(spec, period, seed), GUIDE_AUDIO_S
-    else:
-        packed, audio_s = _speech(spec, period, source, seed)
-    return Tiles(spec, packed, audio_s, now_ns() - begin_ns)
+        return Tiles(spec, _random(spec, period, seed), GUIDE_AUDIO_S, 0)
+    tiles_of_speech = _speech(spec, period, source, seed, now_ns)
+    if period > 1 and all((packed == packed[0]).all() for packed in tiles_of_speech.packed):
+        raise RequestError(f"workload.source={source}: all its tiles are alike (silence?), so no mix-up would show")
+    return tiles_of_speech
 
 
 def _random(spec: KernelSpec, period: int, seed: int) -> tuple[Bytes, ...]:
@@ -133,29 +138,35 @@ def _random(spec: KernelSpec, period: int, seed: int) -> tuple[Bytes, ...]:
     )
 
 
-def _speech(spec: KernelSpec, period: int, source: str, seed: int) -> tuple[tuple[Bytes, ...], float]:
+def _speech(spec: KernelSpec, period: int, source: str, seed: int, now_ns: Callable[[], int]) -> Tiles:
     """Each part's rows are consecutive frames of log-mel, projected to the part's width.
 
-    A clip that is out of tiles begins again under another projection (the next head).
+    A clip that is out of tiles begins again under another projection (the next head). The host time is that of
+    reading, log-mel and one head: what the clip costs, however many tiles are asked for.
     """
     from harness.speech import SAMPLE_RATE_HZ, log_mel, project
 
-    samples = _samples(source)
-    mel = log_mel(samples)
     parts = [part for buffer in spec.inputs for part in buffer.parts]
     rows = [int(np.prod(part.shape[:-1], dtype=int)) for part in parts]
+    widths = [part.shape[-1] for part in parts]
+    _samples(source)  # once unmeasured: its imports are no preprocessing
+    begin_ns = now_ns()
+    samples = _samples(source)
+    mel = log_mel(samples)
+    project(mel, widths, seed, 0)
+    host_ns = now_ns() - begin_ns
     mel = np.resize(mel, (max(len(mel), *rows), mel.shape[1]))  # a clip shorter than a tile repeats
     per_head = len(mel) // max(rows)
     pieces: list[list[Bytes]] = [[] for _ in parts]
     for head in range(-(-period // per_head)):
-        frames = project(mel, [part.shape[-1] for part in parts], seed, head)
+        frames = project(mel, widths, seed, head)
         for piece, part, count, projected in zip(pieces, parts, rows, frames, strict=True):
             starts = np.arange(per_head) * max(rows)
             cut = projected[starts[:, None] + np.arange(count)]
             piece.append(cut.reshape(per_head, *part.shape))
     arrays = iter([np.concatenate(piece)[:period] for piece in pieces])
     packed = tuple(buffer.pack(*(next(arrays) for _ in buffer.parts)) for buffer in spec.inputs)
-    return packed, len(samples) / SAMPLE_RATE_HZ
+    return Tiles(spec, packed, len(samples) / SAMPLE_RATE_HZ, host_ns)
 
 
 def _samples(source: str) -> NDArray[np.float32]:

@@ -104,7 +104,7 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("depth=0", ["1 to 1024"]),
         ("strategy.depth=0", ["1 to 1024"]),
         ("strategy.columns=8", ["1 to 4", "usable columns"]),
-        ("strategy.columns=0", ["1 to 4"]),
+        ("strategy.columns=0", ["1 or more"]),
         ("strategy.batch=0", ["1 to 4096"]),
         ("strategy.prefetch=-1", ["0 to 1024"]),
         ("workload.tiles=-1", ["0 to 10000000"]),

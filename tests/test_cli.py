@@ -441,7 +441,7 @@ def built_wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Arra
 
 
 SPEC = load_kernel("attention")
-SPEECH = make_tiles("attention", 10, "speech", 0, now_ns=lambda: 0)
+SPEECH = make_tiles("attention", 10, "speech", 0, now_ns=lambda: 0, most=1021)
 Q7 = SPEC.inputs[0].unpack(SPEECH.packed[0][7:8])[0]
 
 

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PORT   ?= 5000
 ARGS   ?= strategy=pipelined depth=3
 
 .PHONY: run test check bench ui clean
@@ -21,7 +22,7 @@ bench: $(VENV)/test.stamp
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 ui: $(VENV)/run.stamp
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port $(PORT) --backend-store-uri sqlite:///outputs/mlflow.db
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

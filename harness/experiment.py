@@ -19,9 +19,8 @@ from harness.record import Record, Verdict, config_hash, environment, given
 from harness.session import Session, World, host_now_ns, open_world
 from harness.stats import median_index
 from harness.timeline import Timeline
-from harness.units import ms_to_ns
 from harness.verify import Checker, Kept
-from harness.workload import PERIODS, Tiles, check_source, encoder_tiles, make_tiles
+from harness.workload import PERIODS, Tiles, check_source, encoder_tiles, host_ns, make_tiles
 
 log = logging.getLogger(__name__)
 
@@ -184,5 +183,4 @@ class Experiment:
 
     def _audio(self) -> Audio:
         workload, tiles = self._config.workload, self._tiles
-        host_ns = tiles.host_ns if workload.host_ms == "measured" else ms_to_ns(float(workload.host_ms))
-        return Audio(tiles.audio_s, host_ns, encoder_tiles(workload.accounting, tiles.audio_s))
+        return Audio(tiles.audio_s, host_ns(workload, tiles), encoder_tiles(workload.accounting, tiles.audio_s))

@@ -91,7 +91,11 @@ class KernelSpec:
     def compute(self, *inputs: Bytes) -> Bytes:
         """The reference on packed bytes: one (tiles, size_bytes) uint8 per input buffer -> the output's."""
         arrays = [array for buffer, packed in zip(self.inputs, inputs, strict=True) for array in buffer.unpack(packed)]
-        return self.output.pack(self.reference(*arrays))
+        (packed,) = inputs[:1]
+        output = self.reference(*arrays)
+        if len(output) != len(packed):
+            raise ValueError(f"{len(output)} outputs of {len(packed)} tiles")
+        return self.output.pack(output)
 
 
 def kernels_root() -> Path:
@@ -103,11 +107,18 @@ def kernels_root() -> Path:
 
 @cache
 def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
-    """The `SPEC` of `<root>/<name>/spec.py`; RequestError for an unknown name."""
+    """The `SPEC` of `<root>/<name>/spec.py`; RequestError where there is none that can be loaded."""
     root = root or kernels_root()
     path = root / name / "spec.py"
     if not path.is_file():
         known = [spec.parent.name for spec in root.glob("*/spec.py")]
         raise RequestError(f"kernel {name}: no {path}; {nearest(name, known)}; add a folder with a spec.py")
-    spec: KernelSpec = runpy.run_path(str(path))["SPEC"]
+    try:
+        spec = runpy.run_path(str(path)).get("SPEC")
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"kernel {name}: {path} cannot be loaded ({type(error).__name__}: {error})") from error
+    if not isinstance(spec, KernelSpec):
+        raise RequestError(f"kernel {name}: {path} defines no SPEC that is a harness.kernel.KernelSpec")
+    if spec.name != name:
+        raise RequestError(f"kernel {name}: the SPEC of {path} is named {spec.name}; name it as its folder")
     return spec

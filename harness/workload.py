@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from harness.errors import RequestError, check_range
 from harness.kernel import Bytes, KernelSpec, load_kernel
+from harness.units import ms_to_ns
 
 GUIDE_HOST_MS = 304.7
-"""Mel preprocessing of 11 s of audio on the guide's machine (its fuller report)."""
 GUIDE_AUDIO_S = 11.0
+"""Mel preprocessing takes 304.7 ms for 11 s of audio on the guide's machine (its fuller report)."""
 GUIDE_TILES_PER_WINDOW = 6 * 1500 / 64
 """Guide accounting of a Whisper base encoder: 6 blocks over 1500 frames, 64 frames a tile, per 30 s window."""
 WINDOW_S = 30
@@ -36,29 +37,29 @@ class Workload:
     """The request: which kernel, how many tiles, cut from what, accounted how.
 
     source: `speech` (the packaged clip), `random`, or the path of an audio file. host_ms: preprocessing time for
-    the RTF in milliseconds, or `measured` for what it took here.
+    the RTF: `guide` (its figure, by the length of the audio), `measured` (what it took here), or milliseconds.
     """
 
     kernel: str
     tiles: int = 10
     source: str = "speech"
     accounting: Accounting = Accounting.guide
-    host_ms: str = str(GUIDE_HOST_MS)
+    host_ms: str = "guide"
 
     def __post_init__(self) -> None:
         check_range("workload.tiles", self.tiles, 0, 10_000_000, "0 runs nothing")
         if self.host_ms == "measured" and self.source == "random":
             raise RequestError(
                 "workload.host_ms=measured: random tiles have no preprocessing to measure; "
-                f"give milliseconds (the guide's are {GUIDE_HOST_MS}) or another workload.source"
+                "give guide, milliseconds, or another workload.source"
             )
-        if self.host_ms != "measured":
+        if self.host_ms not in ("guide", "measured"):
             try:
                 check_range("workload.host_ms", float(self.host_ms), 0, 3_600_000)
             except ValueError:
                 raise RequestError(
-                    f"workload.host_ms={self.host_ms}: neither `measured` nor a number of milliseconds; "
-                    f"the guide's figure is {GUIDE_HOST_MS}"
+                    f"workload.host_ms={self.host_ms}: not allowed; give guide, measured, or milliseconds "
+                    f"(the guide's are {GUIDE_HOST_MS} for {GUIDE_AUDIO_S:g} s)"
                 ) from None
 
 
@@ -74,6 +75,10 @@ class Tiles:
     audio_s: float
     host_ns: int
 
+    def __post_init__(self) -> None:
+        for packed in self.packed:
+            packed.setflags(write=False)
+
     @property
     def period(self) -> int:
         """Number of distinct tiles."""
@@ -82,7 +87,13 @@ class Tiles:
     @cached_property
     def expected(self) -> Bytes:
         """The reference's outputs, (period, size_bytes) uint8."""
-        return self.spec.compute(*self.packed)
+        try:
+            return self.spec.compute(*self.packed)
+        except Exception as error:
+            raise RequestError(
+                f"kernel {self.spec.name}: its reference fails ({type(error).__name__}: {error}); "
+                "it takes the input parts as read-only arrays (tiles, *shape) and returns one (tiles, *shape)"
+            ) from error
 
     def window(self, first: int, count: int) -> tuple[Bytes, ...]:
         """Inputs of tiles `first` to `first + count - 1`: one (count, size_bytes) per input buffer."""
@@ -96,6 +107,15 @@ class Tiles:
     def expect(self, first: int, count: int) -> Bytes:
         """The reference's outputs of those tiles, (count, size_bytes) uint8."""
         return self.expected[np.arange(first, first + count) % self.period]
+
+
+def host_ns(workload: Workload, tiles: Tiles) -> int:
+    """Preprocessing that the RTF counts."""
+    if workload.host_ms == "measured":
+        return tiles.host_ns
+    if workload.host_ms == "guide":
+        return ms_to_ns(GUIDE_HOST_MS * tiles.audio_s / GUIDE_AUDIO_S)
+    return ms_to_ns(float(workload.host_ms))
 
 
 def encoder_tiles(accounting: Accounting, audio_s: float) -> float:
@@ -121,6 +141,9 @@ def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable
     """
     spec = load_kernel(kernel)
     period = max(1, min(tiles, most))
+    for part in (part for buffer in spec.inputs for part in buffer.parts):
+        if part.dtype != "int8":
+            raise RequestError(f"kernel {kernel}: its input {part.name} is {part.dtype}; tiles are cut as int8")
     if source == "random":
         return Tiles(spec, _random(spec, period, seed), GUIDE_AUDIO_S, 0)
     tiles_of_speech = _speech(spec, period, source, seed, now_ns)
@@ -154,7 +177,7 @@ def _speech(spec: KernelSpec, period: int, source: str, seed: int, now_ns: Calla
     samples = _samples(source)
     mel = log_mel(samples)
     project(mel, widths, seed, 0)
-    host_ns = now_ns() - begin_ns
+    taken_ns = now_ns() - begin_ns
     mel = np.resize(mel, (max(len(mel), *rows), mel.shape[1]))  # a clip shorter than a tile repeats
     per_head = len(mel) // max(rows)
     pieces: list[list[Bytes]] = [[] for _ in parts]
@@ -166,7 +189,7 @@ def _speech(spec: KernelSpec, period: int, source: str, seed: int, now_ns: Calla
             piece.append(cut.reshape(per_head, *part.shape))
     arrays = iter([np.concatenate(piece)[:period] for piece in pieces])
     packed = tuple(buffer.pack(*(next(arrays) for _ in buffer.parts)) for buffer in spec.inputs)
-    return Tiles(spec, packed, len(samples) / SAMPLE_RATE_HZ, host_ns)
+    return Tiles(spec, packed, len(samples) / SAMPLE_RATE_HZ, taken_ns)
 
 
 def _samples(source: str) -> NDArray[np.float32]:

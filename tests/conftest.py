@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from harness.strategy import Buffers, Strategy
 from harness.timeline import Timeline
 from harness.verify import Checker
 from harness.workload import Tiles
+
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COSTS: dict[str, Any] = {
     "alloc_ns": 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,4 +79,19 @@ def test_a_strategy_of_ones_own_is_yaml_only(tmp_path: Path) -> None:
     (tmp_path / "mine" / "strategy" / "mine.yaml").write_text(yaml[1])
     done = run(f"python -m harness --config-dir {tmp_path / 'mine'} strategy=mine tracking=off", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "pooled d3 b1 c1 p1" in done.stdout
+    assert "pooled d2 b1 c1 p1" in done.stdout
+
+
+def test_a_kernel_of_ones_own_is_a_folder(tmp_path: Path) -> None:
+    """The README's kernel, in a copy of the tree's kernels, through the whole command."""
+    python = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert python is not None
+    for part in ("harness", "conf", "kernels"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    (tmp_path / "kernels" / "add").mkdir()
+    (tmp_path / "kernels" / "add" / "spec.py").write_text(python[1])
+    (tmp_path / "conf" / "workload" / "add.yaml").write_text("kernel: add\n")
+    arguments = ["-m", "harness", "workload=add", "+device.exec_ns.add=100000", "tracking=off"]
+    done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "OK" in done.stdout

@@ -187,7 +187,7 @@ def test_no_hardware_here(shell: Shell) -> None:
             ["--help"],
             ["python -m harness strategy=pipelined depth=3", "strategy: baseline, batch, pipelined", "depth: 2"],
         ),
-        (["--cfg", "job"], ["strategy:\n", "depth: ${depth}", "host_ms: '304.7'"]),
+        (["--cfg", "job"], ["strategy:\n", "depth: ${depth}", "host_ms: guide"]),
         (["--cfg", "job", "--resolve", "depth=3"], ["  depth: 3\n"]),
     ],
     ids=" ".join,

@@ -14,11 +14,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 
-from harness import config as configuration
-from harness import sweeper
 from harness.bounds import makespan_ns
+from harness.config import load
 from harness.device import Simulator
 from harness.executor import Executor
 from harness.kernel import KernelSpec, load_kernel
@@ -103,10 +101,7 @@ def no_world(spec: KernelSpec) -> World:
 
 def phoenix() -> Simulator:
     """The calibrated profile."""
-    configuration.register()
-    sweeper.register()
-    with initialize_config_dir(str(configuration.conf_dir()), version_base="1.3"):
-        device = configuration.build(compose("config", ["device=simulator", "tracking=off"])).device
+    device = load("device=simulator", "tracking=off").device
     assert isinstance(device, Simulator)
     return device
 

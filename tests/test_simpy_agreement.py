@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simpy_model import Execution, ModelResult, simulate
 
-from harness import config as configuration
-from harness import sweeper
 from harness.bounds import makespan_ns
+from harness.config import load
 from harness.device import Simulator
 from harness.executor import Executor
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
@@ -95,10 +93,7 @@ def test_any_pass_takes_the_models_time(profile, strategy, tiles):
 
 @pytest.fixture(scope="module")
 def phoenix() -> Simulator:
-    configuration.register()
-    sweeper.register()
-    with initialize_config_dir(str(configuration.conf_dir()), version_base="1.3"):
-        device = configuration.build(compose("config", ["device=simulator", "tracking=off"])).device
+    device = load("device=simulator", "tracking=off").device
     assert isinstance(device, Simulator)
     return device
 

@@ -47,7 +47,7 @@ ODD = replace(
 
 
 @given(strategies, st.integers(0, 140), costs, st.sampled_from([ADD, ODD]))
-def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) -> None:  # type: ignore[no-untyped-def]
+def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) -> None:
     tiles = make_tiles(spec, max(1, count))
     session = Session(make_world(spec, **cost), spec, strategy.columns, timeout_ms=1000)
     executor = Executor(session, strategy, count)
@@ -118,7 +118,7 @@ def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The classic fault: all tiles in flight share one pair of bos. Timing is the same, outputs are wrong."""
     shared: list[Slot] = []
 
-    def allocate_shared(self: Slot, original=Slot.allocate) -> None:  # type: ignore[no-untyped-def]
+    def allocate_shared(self: Slot, original=Slot.allocate) -> None:
         original(self)
         if shared:
             first = shared[0]

@@ -43,7 +43,7 @@ def test_a_wrong_spec(tmp_path: Path, text: str, said: str) -> None:
         (lambda left: left, "TypeError"),
     ],
 )
-def test_a_wrong_reference(reference, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_reference(reference, said: str) -> None:
     tiles = make_tiles(replace(ADD, reference=reference), 3)
     with pytest.raises(RequestError, match="kernel add: its reference fails") as raised:
         _ = tiles.expected

@@ -19,7 +19,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.device import Device, Hardware, Simulator
+from harness.device import Device, Faults, Hardware, Noise, Simulator
 from harness.errors import RequestError, check_range, nearest
 from harness.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
 from harness.workload import Workload
@@ -150,10 +150,11 @@ def _schema(cls: type) -> type:
     for item in dataclasses.fields(cls):
         if hints[item.name] is Device:
             hints[item.name] = Any
-        elif dataclasses.is_dataclass(hints[item.name]):
+        nested = dataclasses.is_dataclass(hints[item.name])
+        if nested:
             hints[item.name] = _schema(hints[item.name])
         if item.default_factory is not dataclasses.MISSING:
-            default = dataclasses.field(default_factory=item.default_factory)
+            default = dataclasses.field(default_factory=hints[item.name] if nested else item.default_factory)
         else:
             missing = item.default is dataclasses.MISSING
             default = dataclasses.field(default=MISSING if missing else item.default)
@@ -189,11 +190,17 @@ def _plain(cfg: DictConfig, key: str) -> Any:
 
 
 def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
-    known = [item.name for item in dataclasses.fields(cls)]
+    """The dataclass of plain values, and those inside it."""
+    hints = typing.get_type_hints(cls)
     for key, value in values.items():
-        if key not in known:
-            raise RequestError(f"{prefix}{key}={value}: unknown key; {nearest(key, known)}")
-    return cls(**values)
+        if key not in hints:
+            raise RequestError(f"{prefix}{key}={value}: unknown key; {nearest(key, hints)}")
+    inner = {
+        key: _construct(hints[key], value, f"{prefix}{key}.")
+        for key, value in values.items()
+        if dataclasses.is_dataclass(hints[key]) and isinstance(value, dict)
+    }
+    return cls(**{**values, **inner})
 
 
 def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
@@ -208,7 +215,9 @@ def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
     )
 
 
-_SCHEMAS: dict[str, type] = {cls.__name__: cls for cls in (Config, *_GROUPS.values(), *_KINDS.values())}
+_SCHEMAS: dict[str, type] = {
+    cls.__name__: cls for cls in (Config, *_GROUPS.values(), *_KINDS.values(), Noise, Faults)
+}
 _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 

@@ -215,9 +215,7 @@ def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
     )
 
 
-_SCHEMAS: dict[str, type] = {
-    cls.__name__: cls for cls in (Config, *_GROUPS.values(), *_KINDS.values(), Noise, Faults)
-}
+_SCHEMAS: dict[str, type] = {cls.__name__: cls for cls in (Config, *_GROUPS.values(), *_KINDS.values(), Noise, Faults)}
 _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
+import numpy as np
+
 from harness.kernel import Bytes
 from harness.session import Session
-from harness.slot import Slot
+from harness.slot import Group, Slot
 from harness.strategy import Buffers, Strategy
 from harness.timeline import (
     ALLOC,
@@ -28,10 +30,8 @@ from harness.timeline import (
     WAITED,
     WRITE,
     WRITTEN,
-    Marks,
-    Timeline,
+    Recording,
     blank_marks,
-    marked_timeline,
 )
 
 DRAIN_PATIENCE = 10
@@ -48,21 +48,16 @@ log = logging.getLogger(__name__)
 
 
 class Interrupted:
-    """Holds Ctrl-C back until it is asked for, where signals can be handled at all: in the main thread."""
+    """Holds Ctrl-C back and tells whether it was `heard`, where signals can be handled at all: in the main thread."""
 
     def __init__(self) -> None:
-        self._heard = False
+        self.heard = False
         self._main = threading.current_thread() is threading.main_thread()
         if self._main:
             self._before = signal.signal(signal.SIGINT, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self._heard = True
-
-    def check(self) -> None:
-        """KeyboardInterrupt if Ctrl-C was pressed."""
-        if self._heard:
-            raise KeyboardInterrupt
+        self.heard = True
 
     def close(self) -> None:
         """Let Ctrl-C through again."""
@@ -73,8 +68,8 @@ class Interrupted:
 class Inputs(Protocol):
     """Where a pass takes its tiles from."""
 
-    def window(self, first: int, count: int) -> tuple[Bytes, ...]:
-        """Tiles `first` to `first + count - 1`: one (count, size_bytes) uint8 per input buffer."""
+    def windows(self, count: int) -> Callable[[int], tuple[memoryview, ...]]:
+        """A function of the first tile: `count` tiles' inputs from it on, count * stride_bytes bytes per buffer."""
 
 
 class Executor:
@@ -88,13 +83,13 @@ class Executor:
         self._session = session
         self._strategy = strategy
         self._tiles = tiles
-        self._now_ns = session.world.now_ns
         self._batch = batch = strategy.batch
         self._full, self._tail = divmod(tiles, batch)
         self._submissions = self._full + bool(self._tail)
         counts = [batch] * bool(self._full) + [self._tail] * bool(self._tail)
         needed = min(strategy.slots, self._submissions)
         self._slots = [Slot(session, i % strategy.columns, batch, counts) for i in range(needed)]
+        self._ready: dict[int, Group] = {}  # by slot: the group it was staged for
         self._pooled = strategy.buffers is Buffers.pooled
         if self._pooled:
             for slot in self._slots:
@@ -103,36 +98,61 @@ class Executor:
     def poison(self, poison: Poison) -> None:
         """Fill the output bo of every pooled slot as before the first tiles it will carry."""
         for submission, slot in enumerate(self._slots if self._pooled else []):
-            count = self._batch if submission < self._full else self._tail
-            slot.poison(poison(submission * self._batch, count))
+            group = slot.groups[self._batch if submission < self._full else self._tail]
+            group.poison(poison(submission * self._batch, len(group.outputs)))
 
-    def run(self, inputs: Inputs, sink: Sink, poison: Poison | None = None) -> Timeline:
+    def run(self, inputs: Inputs, sink: Sink, poison: Poison | None = None) -> Recording:
         """One pass over all tiles: launch what is staged, stage what fits, collect the oldest.
 
         DeviceError from the session, RuntimeError from pyxrt; whatever ends the pass, no run is left in flight.
         Ctrl-C is heard between two steps, so that no run is started and not counted.
         """
-        strategy, world, submissions = self._strategy, self._session.world, self._submissions
-        in_flight, slots = strategy.in_flight, strategy.slots
+        strategy, world, submissions, batch = self._strategy, self._session.world, self._submissions, self._batch
+        in_flight, slots, pooled = strategy.in_flight, len(self._slots), self._pooled
+        now_ns, own, ready, full, tail = world.now_ns, self._slots, self._ready, self._full, self._tail
+        whole, rest = inputs.windows(batch), inputs.windows(tail)
         marks = blank_marks(submissions)
         if world.take_trace:
             world.take_trace()
-        origin_ns = self._now_ns()
+        origin_ns = now_ns()
         staged = launched = collected = 0
         collecting = gc.isenabled()
         gc.disable()  # a collection would land in some tile's time
         interrupted = Interrupted()
         try:
             while collected < submissions:
-                interrupted.check()
+                if interrupted.heard:
+                    raise KeyboardInterrupt
                 if launched < staged and launched - collected < in_flight:
-                    self._launch(launched, marks)
+                    at = launched * MARKS
+                    marks[at + LAUNCH] = now_ns()
+                    ready[launched % slots].launch()
                     launched += 1
+                    marks[at + LAUNCHED] = now_ns()
                 elif staged < submissions and staged - collected < slots:
-                    self._stage(staged, marks, inputs, poison)
+                    at, first, slot = staged * MARKS, staged * batch, own[staged % slots]
+                    data = whole(first) if staged < full else rest(first)
+                    if not pooled:
+                        marks[at + ALLOC] = now_ns()
+                        slot.allocate()
+                        marks[at + ALLOCATED] = now_ns()
+                    ready[staged % slots] = group = slot.groups[batch if staged < full else tail]
+                    if poison:
+                        group.poison(poison(first, len(group.outputs)))
+                    marks[at + WRITE] = now_ns()
+                    for (target, sync), content in zip(group.stage, data, strict=True):
+                        target[:] = content
+                        sync()
+                    marks[at + WRITTEN] = now_ns()
                     staged += 1
                 else:
-                    self._collect(collected, marks, sink)
+                    at, group = collected * MARKS, ready[collected % slots]
+                    marks[at + WAIT] = now_ns()
+                    group.wait(1)
+                    marks[at + WAITED] = now_ns()
+                    group.collect()
+                    sink(collected * batch, group.outputs)
+                    marks[at + READ] = now_ns()
                     collected += 1
         except BaseException:
             self._drain(range(collected, launched))
@@ -142,46 +162,14 @@ class Executor:
             if collecting:
                 gc.enable()
         trace = world.take_trace() if world.take_trace else None
-        return marked_timeline(marks, self._tiles, self._batch, strategy.columns, origin_ns, world.clock, trace)
-
-    def _stage(self, submission: int, marks: Marks, inputs: Inputs, poison: Poison | None) -> None:
-        slots, batch, now_ns = self._slots, self._batch, self._now_ns
-        slot, first = slots[submission % len(slots)], submission * batch
-        data = inputs.window(first, batch if submission < self._full else self._tail)
-        at = submission * MARKS
-        if not self._pooled:
-            marks[at + ALLOC] = now_ns()
-            slot.allocate()
-            marks[at + ALLOCATED] = now_ns()
-        if poison:
-            slot.poison(poison(first, len(data[0])))
-        marks[at + WRITE] = now_ns()
-        slot.write(data)
-        marks[at + WRITTEN] = now_ns()
-
-    def _launch(self, submission: int, marks: Marks) -> None:
-        slots, now_ns = self._slots, self._now_ns
-        at = submission * MARKS
-        marks[at + LAUNCH] = now_ns()
-        slots[submission % len(slots)].launch(self._batch if submission < self._full else self._tail)
-        marks[at + LAUNCHED] = now_ns()
-
-    def _collect(self, submission: int, marks: Marks, sink: Sink) -> None:
-        slots, now_ns = self._slots, self._now_ns
-        slot, count = slots[submission % len(slots)], self._batch if submission < self._full else self._tail
-        at = submission * MARKS
-        marks[at + WAIT] = now_ns()
-        slot.wait(count)
-        marks[at + WAITED] = now_ns()
-        sink(submission * self._batch, slot.read(count))
-        marks[at + READ] = now_ns()
+        times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
+        return Recording(times, trace, self._tiles, batch, strategy.columns, origin_ns, world.clock)
 
     def _drain(self, submissions: range) -> None:
         """Wait for what is still in flight: a run dropped before its completion was seen aborts the process."""
         for submission in submissions:
-            slot = self._slots[submission % len(self._slots)]
             try:
-                slot.wait(self._batch if submission < self._full else self._tail, DRAIN_PATIENCE)
+                self._ready[submission % len(self._slots)].wait(DRAIN_PATIENCE)
             except Exception:
                 log.debug("a run was not seen to complete", exc_info=True)
-                _never_dropped.append(slot)
+                _never_dropped.append(self._slots[submission % len(self._slots)])

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.bounds import makespan_ns
 from harness.config import Config, Verify
 from harness.errors import DeviceError
 from harness.executor import Executor
 from harness.kernel import Bytes, load_kernel
-from harness.metrics import METRIC_NAMES, Audio, Metrics, intervals_ns, pass_metrics, rtf_metrics
+from harness.metrics import METRIC_NAMES, Audio, Metrics, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment, given
 from harness.session import Session, World, host_now_ns, open_world
 from harness.stats import median_index
-from harness.timeline import Timeline
+from harness.timeline import Recording, Timeline
 from harness.verify import Checker, Kept
 from harness.workload import PERIODS, Tiles, check_source, encoder_tiles, host_ns, make_tiles
 
@@ -37,7 +36,7 @@ class Findings:
     compared: int = 0
     mismatches: int = 0
     allocations: list[int] = field(default_factory=list)
-    passes: list[Timeline] = field(default_factory=list)
+    passes: list[Recording] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,10 @@ class Experiment:
             kept = Kept(self._tiles, self._config.workload.tiles)
             if self._computes:
                 executor.poison(Checker(self._tiles).poison)
-            timeline = executor.run(self._tiles, kept)
+            recording = executor.run(self._tiles, kept)
             if self._computes and not self._still_right(kept, findings, number):
                 return
-            findings.passes.append(timeline)
+            findings.passes.append(recording)
             findings.allocations.append(session.allocations - before)
 
     def _verified(self, executor: Executor, findings: Findings, progress: Progress) -> bool:
@@ -142,13 +141,14 @@ class Experiment:
 
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
         config, passes = self._config, findings.passes if findings.verdict is Verdict.OK else []
-        totals = [makespan_ns(timeline) for timeline in passes]
+        totals = [recording.makespan_ns for recording in passes]
         chosen = median_index(totals) if totals else None
         audio = self._audio()
         metrics: Metrics = dict.fromkeys(METRIC_NAMES)
+        timeline = None
         if chosen is not None:
-            timeline = passes[chosen]
-            metrics |= pass_metrics(timeline, np.concatenate([intervals_ns(each) for each in passes]))
+            timeline = passes[chosen].timeline()
+            metrics |= pass_metrics(timeline, np.concatenate([each.intervals_ns for each in passes]))
             tile_ns = totals[chosen] / timeline.tiles if timeline.tiles else None
             metrics |= rtf_metrics(tile_ns, audio) | {"alloc/steady_state": findings.allocations[chosen]}
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
@@ -179,7 +179,7 @@ class Experiment:
             overrides=self._overrides,
             environment=environment(),
         )
-        return Outcome(record, None if chosen is None else passes[chosen], interrupted)
+        return Outcome(record, timeline, interrupted)
 
     def _audio(self) -> Audio:
         workload, tiles = self._config.workload, self._tiles

@@ -19,6 +19,10 @@ Bytes = NDArray[np.uint8]
 Array = NDArray[Any]
 
 
+LINE_BYTES = 64
+"""Tiles of a batch start on cache lines, so that syncing one never touches another."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One array inside a buffer: C order, no padding."""
@@ -44,6 +48,11 @@ class Buffer:
     def size_bytes(self) -> int:
         """Bytes of one tile's data in this buffer."""
         return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def stride_bytes(self) -> int:
+        """Bytes from one tile of a batch to the next: whole cache lines."""
+        return -(-self.size_bytes // LINE_BYTES) * LINE_BYTES
 
     def pack(self, *arrays: Array) -> Bytes:
         """Arrays (tiles, *part.shape), one per part, as (tiles, size_bytes) uint8; ValueError if they don't fit."""

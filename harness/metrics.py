@@ -54,11 +54,6 @@ class Audio:
     tiles: float
 
 
-def intervals_ns(timeline: Timeline) -> Spans:
-    """Completion to completion: time between the ends of successive waits."""
-    return np.diff(timeline.of(Stage.WAIT)[:, 5])
-
-
 def stalls_ns(timeline: Timeline) -> Spans | None:
     """Lengths of the stalls, or None where the device gave no timestamps.
 

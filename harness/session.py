@@ -10,21 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.device import Device, Hardware, Simulator
+from harness.device import Clock, Device, Hardware, Simulator
 from harness.errors import DeviceError, RequestError
+from harness.hazard import Hazard
 from harness.kernel import Bytes, KernelSpec
 from harness.units import ms_to_ns
+
+if TYPE_CHECKING:
+    from harness.sim.clock import Clock as SimulatedClock
 
 OPCODE_TXN = 3
 """Opcode of a transaction-style instruction stream (mlir-aie, xrtruntime/hostruntime.py)."""
 FIRST_DATA_ARGUMENT = 3
 """Arguments 0 to 2 are opcode, instruction bo and its size; bos of the kernel follow."""
-COMPLETED = 4
 IN_FLIGHT = frozenset({1, 2, 3, 7})
 """NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes."""
 host_now_ns = time.perf_counter_ns
@@ -35,18 +38,21 @@ host_now_ns = time.perf_counter_ns
 class World:
     """One device and the clock that belongs to it.
 
-    pause(until_ns): let time pass while polling, at the longest until `until_ns`. image(kernel): path of its
-    xclbin, and its instructions. take_trace: int64 (n, 4) of what the columns did since the last call, as
-    `harness.sim.machine.TRACE_FIELDS`; None where the device gives no timestamps.
+    wait(run, until_ns): let time pass until a started `run` has ended, at the longest until `until_ns`; returns its
+    state then. It polls: pyxrt's own `wait()` holds the GIL, so that no Ctrl-C would get through. image(kernel): path
+    of its xclbin, and its instructions. take_trace: int64 (n, 5) of what the columns did since the last call, as
+    `harness.sim.machine.TRACE_FIELDS`; None where the device gives no timestamps. take_hazards: those found since the
+    last call; None where nobody looks for them.
     """
 
     pyxrt: Any
     device: Any
     clock: str
     now_ns: Callable[[], int]
-    pause: Callable[[int], None]
+    wait: Callable[[Any, int], Any]
     image: Callable[[KernelSpec], tuple[str, Bytes]]
     take_trace: Callable[[], NDArray[np.int64]] | None
+    take_hazards: Callable[[], list[Hazard]] | None = None
 
 
 def open_world(device: Device, spec: KernelSpec, *, computes: bool = True) -> World:
@@ -63,22 +69,38 @@ def open_world(device: Device, spec: KernelSpec, *, computes: bool = True) -> Wo
 
 def _simulated(profile: Simulator, spec: KernelSpec, computes: bool) -> World:
     from harness.sim import pyxrt
-    from harness.sim.machine import Image, Machine
+    from harness.sim.images import image_of
+    from harness.sim.machine import Machine
+    from harness.sim.platform import plug
 
-    profile.exec_of(spec.name)
     path = f"{profile.kernels_dir}/{spec.name}.xclbin"
-    machine = Machine(profile, {path: Image(spec, computes)})
-    pyxrt.plug(machine)
+    clock = simulated_clock(profile)
+    machine = Machine(profile, {path: image_of(spec, profile.exec_of(spec.name), computes)}, clock)
+    plug(machine)
+
+    def wait(run: pyxrt.run, until_ns: int) -> pyxrt.ert_cmd_state:
+        visible_ns = run._flight.visible_ns
+        machine.wait_until(visible_ns if visible_ns < until_ns else until_ns)
+        return run.state()
+
     instructions = np.zeros(4, np.uint8)
     return World(
         pyxrt=pyxrt,
         device=pyxrt.device(0),
-        clock="virtual",
-        now_ns=lambda: machine.now_ns,
-        pause=machine.pause,
+        clock="virtual" if profile.clock is Clock.virtual else "monotonic",
+        now_ns=lambda: clock.now_ns,
+        wait=wait,
         image=lambda _: (path, instructions),
         take_trace=machine.take_trace,
+        take_hazards=machine.sanitizer.take if machine.sanitizer else None,
     )
+
+
+def simulated_clock(profile: Simulator) -> SimulatedClock:
+    """The clock that `device.clock` asks for."""
+    from harness.sim.clock import VirtualClock, WallClock
+
+    return VirtualClock() if profile.clock is Clock.virtual else WallClock(host_now_ns, time.sleep)
 
 
 def _hardware(device: Hardware) -> World:
@@ -106,10 +128,18 @@ def _hardware(device: Hardware) -> World:
         device=_opened(pyxrt, device.index),
         clock="monotonic",
         now_ns=host_now_ns,
-        pause=lambda until_ns: time.sleep(0),
+        wait=_poll,
         image=image,
         take_trace=None,
     )
+
+
+def _poll(run: Any, until_ns: int) -> Any:
+    state = run.state()
+    while int(state) in IN_FLIGHT and host_now_ns() < until_ns:
+        time.sleep(0)
+        state = run.state()
+    return state
 
 
 @cache
@@ -138,6 +168,7 @@ class Session:
         self._timeout_ns = ms_to_ns(timeout_ms)
         pyxrt = world.pyxrt
         direction = pyxrt.xclBOSyncDirection
+        self._completed = (pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED,)  # found by identity first, which is quick
         self.directions = direction.XCL_BO_SYNC_BO_TO_DEVICE, direction.XCL_BO_SYNC_BO_FROM_DEVICE
         path, instructions = world.image(spec)
         try:
@@ -155,7 +186,7 @@ class Session:
         """A bo with the instructions, in the bank of the kernel's own context."""
         pyxrt = self.world.pyxrt
         bo = pyxrt.bo(self.world.device, instructions.nbytes, pyxrt.bo.cacheable, kernel.group_id(1))
-        np.frombuffer(bo.map(), np.uint8)[: instructions.nbytes] = instructions
+        bo.write(instructions, 0)
         bo.sync(self.directions[0])
         return bo
 
@@ -196,32 +227,40 @@ class Session:
             runlist.add(run)
         return runlist
 
-    def finish(self, run: Any, patience: int = 1) -> None:
-        """Wait until a started run has completed; DeviceError if it failed or took longer than `patience` timeouts.
+    def waiter(self, run: Any) -> Callable[[int], None]:
+        """A function of a number of timeouts: waits until `run`, started, has completed.
 
-        Polls `state()`: pyxrt's `wait()` holds the GIL, so that neither Ctrl-C nor a timeout would get through.
+        It raises DeviceError if the run failed or took longer.
         """
-        state = run.state()
-        if int(state) in IN_FLIGHT:
-            world = self.world
-            deadline_ns = world.now_ns() + patience * self._timeout_ns
-            while True:
-                world.pause(deadline_ns)
-                state = run.state()
-                if int(state) not in IN_FLIGHT:
-                    break
-                if world.now_ns() >= deadline_ns:
-                    raise DeviceError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")
-        if int(state) != COMPLETED:
+        world_wait, now_ns, timeout_ns, completed = (
+            self.world.wait,
+            self.world.now_ns,
+            self._timeout_ns,
+            self._completed,
+        )
+
+        def wait(patience: int) -> None:
+            state = world_wait(run, now_ns() + patience * timeout_ns)
+            if state in completed:
+                return
+            if int(state) in IN_FLIGHT:
+                raise DeviceError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")
             raise DeviceError(f"{self.spec.name}: the device ended the run in state {state.name}")
 
-    def finish_list(self, runlist: Any) -> None:
-        """Wait until every run of an executed runlist has completed; DeviceError if that took longer than the timeout.
+        return wait
+
+    def list_waiter(self, runlist: Any) -> Callable[[int], None]:
+        """The same for an executed runlist, which raises RuntimeError, XRT's own, if a run failed.
 
         XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout, so what is too long
-        is known only when it has ended. RuntimeError, XRT's own, if a run failed.
+        is known only when it has ended.
         """
-        begin_ns = self.world.now_ns()
-        runlist.wait()
-        if self.world.now_ns() - begin_ns > self._timeout_ns:
-            raise DeviceError(f"{self.spec.name}: completion took longer than device.timeout_ms={self._timeout_ms}")
+        now_ns, timeout_ns = self.world.now_ns, self._timeout_ns
+
+        def wait(patience: int) -> None:
+            begin_ns = now_ns()
+            runlist.wait()
+            if now_ns() - begin_ns > patience * timeout_ns:
+                raise DeviceError(f"{self.spec.name}: completion took longer than device.timeout_ms={self._timeout_ms}")
+
+        return wait

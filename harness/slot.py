@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,80 +12,79 @@ import numpy as np
 from harness.kernel import Bytes
 from harness.session import FIRST_DATA_ARGUMENT, Session
 
-ALIGNMENT_BYTES = 64
-"""Tiles of a batch start on cache lines, so that syncing one never touches another."""
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a slot does with a group of some number of tiles, ready to be called: its steps are timed.
+
+    stage: per input buffer, the bytes to fill and the sync to the device. wait: takes a number of timeouts. outputs:
+    (tiles, size_bytes), valid from `collect`, the sync from the device, until the slot is staged again. reset: sync
+    of the output bo to the device.
+    """
+
+    stage: Sequence[tuple[memoryview, Step]]
+    launch: Step
+    wait: Callable[[int], None]
+    collect: Step
+    outputs: Bytes
+    reset: Step
+
+    def poison(self, content: Bytes) -> None:
+        """Fill the output bo's host and device copies with `content` (tiles, size_bytes)."""
+        self.outputs[:] = content
+        self.reset()
 
 
 class Slot:
-    """Bos for up to `batch` tiles on one column, and runs for each of the group sizes in `counts`.
+    """Bos for up to `batch` tiles on one column, and a `Group` for each of the sizes in `counts`.
 
     A group of one tile is a run; a larger one is a runlist over sub-buffers of the same bos.
     """
 
     def __init__(self, session: Session, column: int, batch: int, counts: Sequence[int]) -> None:
         self._session = session
-        self._to_device, self._from_device = session.directions
-        self.column = column
+        self._column = column
         self._batch = batch
         self._runs = {count: [session.prepare(column) for _ in range(count)] for count in counts}
         self._lists = {count: session.chain(runs, column) for count, runs in self._runs.items() if count > 1}
-        buffers = (*session.spec.inputs, session.spec.output)
-        self._sizes = [buffer.size_bytes for buffer in buffers]
-        self._strides = [-(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for size in self._sizes]
-        self._starts = {count: self._start(count) for count in counts}
-        self._views: list[Bytes] = []
-        self._syncs: list[Callable[[int, int, int], None]] = []
         self._bos: list[Any] = []
-        self._windows: list[list[Any]] = []
-
-    def _start(self, count: int) -> Callable[[], None]:
-        start: Callable[[], None] = self._lists[count].execute if count > 1 else self._runs[count][0].start
-        return start
+        self.groups: dict[int, Group] = {}
 
     def allocate(self) -> None:
-        """Give the slot fresh bos and bind its runs to them."""
+        """Give the slot fresh bos and bind its runs to them; `groups` are made anew."""
         session, batch = self._session, self._batch
-        self._views = []  # before their bos: a view of a freed bo dangles
-        self._bos = [session.allocate(i, stride * batch, self.column) for i, stride in enumerate(self._strides)]
-        self._syncs = [bo.sync for bo in self._bos]
-        self._views = [
-            np.frombuffer(bo.map(), np.uint8)[: batch * stride].reshape(batch, stride)[:, :size]
-            for bo, size, stride in zip(self._bos, self._sizes, self._strides, strict=True)
+        buffers = (*session.spec.inputs, session.spec.output)
+        self.groups = {}  # before the bos: a view of a freed bo dangles
+        self._bos = [session.allocate(i, each.stride_bytes * batch, self._column) for i, each in enumerate(buffers)]
+        windows = [
+            [session.window(bo, each.size_bytes, tile * each.stride_bytes) for tile in range(batch)]
+            if batch > 1
+            else [bo]
+            for bo, each in zip(self._bos, buffers, strict=True)
         ]
-        self._windows = [
-            [session.window(bo, size, tile * stride) for tile in range(batch)] if batch > 1 else [bo]
-            for bo, size, stride in zip(self._bos, self._sizes, self._strides, strict=True)
-        ]
-        for runs in self._runs.values():
+        for count, runs in self._runs.items():
             for tile, run in enumerate(runs):
-                for argument, tiles in enumerate(self._windows):
+                for argument, tiles in enumerate(windows):
                     run.set_arg(FIRST_DATA_ARGUMENT + argument, tiles[tile])
+            self.groups[count] = self._group(count, [each.stride_bytes * count for each in buffers])
 
-    def write(self, inputs: Sequence[Bytes]) -> None:
-        """Stage in: copy (tiles, size_bytes) per input buffer into the bos and sync them to the device."""
-        views, syncs, strides = self._views, self._syncs, self._strides
-        for index, data in enumerate(inputs):
-            count = len(data)
-            views[index][:count] = data
-            syncs[index](self._to_device, count * strides[index], 0)
-
-    def poison(self, content: Bytes) -> None:
-        """Fill the output bo's host and device copies with `content` (tiles, size_bytes)."""
-        self._views[-1][: len(content)] = content
-        self._syncs[-1](self._to_device, len(content) * self._strides[-1], 0)
-
-    def launch(self, count: int) -> None:
-        """Submit the slot's first `count` tiles."""
-        self._starts[count]()
-
-    def wait(self, count: int, patience: int = 1) -> None:
-        """Wait for the submission of `count` tiles; DeviceError if it failed or took more than `patience` timeouts."""
-        if count > 1:
-            self._session.finish_list(self._lists[count])
-        else:
-            self._session.finish(self._runs[1][0], patience)
-
-    def read(self, count: int) -> Bytes:
-        """Collect: sync the output back; a view (count, size_bytes) valid until the slot is staged again."""
-        self._syncs[-1](self._from_device, count * self._strides[-1], 0)
-        return self._views[-1][:count]
+    def _group(self, count: int, sizes: list[int]) -> Group:
+        session, bos, whole = self._session, self._bos, count == self._batch
+        to_device, from_device = session.directions
+        spans = [() if whole else (size, 0) for size in sizes]
+        stage = [
+            (bo.map()[:size], partial(bo.sync, to_device, *span))
+            for bo, size, span in zip(bos, sizes, spans, strict=True)
+        ]
+        output, reset = stage.pop()
+        single = count == 1
+        return Group(
+            stage=stage,
+            launch=self._runs[1][0].start if single else self._lists[count].execute,
+            wait=session.waiter(self._runs[1][0]) if single else session.list_waiter(self._lists[count]),
+            collect=partial(bos[-1].sync, from_device, *spans[-1]),
+            outputs=np.frombuffer(output, np.uint8).reshape(count, -1)[:, : session.spec.output.size_bytes],
+            reset=reset,
+        )

@@ -79,43 +79,67 @@ def blank_marks(submissions: int) -> Marks:
     return array("q", bytes(8 * MARKS * submissions))
 
 
-def marked_timeline(
-    marks: Marks,
-    tiles: int,
-    batch: int,
-    columns: int,
-    origin_ns: int,
-    clock: str,
-    trace: NDArray[np.int64] | None,
-) -> Timeline:
-    """The spans between the marks, and those of the device if it gave a `trace`, counted from `origin_ns`.
+@dataclass(frozen=True)
+class Recording:
+    """A pass as it was recorded: what a `Timeline` is made of, at a third of its size.
 
-    trace: int64 (n, 4) of is_load, column, start_ns, end_ns, as submitted.
+    marks: int64 (submissions, MARKS); times of the clock, which stood at `origin_ns` when the pass began. trace: int64
+    (n, 5) of is_load, context, column, start_ns, end_ns, of each context as submitted; None where there is none.
     """
-    times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
-    first = np.arange(len(times)) * batch
-    count = np.minimum(batch, tiles - first)
-    column = np.arange(len(times)) % columns
-    spans = [
-        np.column_stack([np.full_like(first, stage), first, count, column, times[:, begin], times[:, end]])
-        for stage, begin, end in _HOST_SPANS
-        if stage is not Stage.ALLOC or times[:, ALLOCATED].any()
-    ]
-    rows = np.concatenate(spans)
-    rows = rows[np.lexsort((rows[:, 5], rows[:, 4]))]
-    if trace is not None:
-        rows = np.concatenate([rows, _device_rows(trace, batch, columns)])
-    rows[:, 4:] -= origin_ns
-    return Timeline(rows, tiles, columns, clock, trace is not None)
+
+    marks: Spans
+    trace: Spans | None
+    tiles: int
+    batch: int
+    columns: int
+    origin_ns: int
+    clock: str
+
+    @property
+    def makespan_ns(self) -> int:
+        """First stage-in to last collect."""
+        if not len(self.marks):
+            return 0
+        return int(self.marks[-1, READ] - self.marks[0, ALLOC if self.marks[0, ALLOCATED] else WRITE])
+
+    @property
+    def intervals_ns(self) -> Spans:
+        """Completion to completion: time between the ends of successive waits."""
+        return np.diff(self.marks[:, WAITED])
+
+    def timeline(self) -> Timeline:
+        """The spans between the marks, and those of the device, counted from the begin of the pass."""
+        times, batch = self.marks, self.batch
+        first = np.arange(len(times)) * batch
+        count = np.minimum(batch, self.tiles - first)
+        column = np.arange(len(times)) % self.columns
+        spans = [
+            np.column_stack([np.full_like(first, stage), first, count, column, times[:, begin], times[:, end]])
+            for stage, begin, end in _HOST_SPANS
+            if stage is not Stage.ALLOC or times[:, ALLOCATED].any()
+        ]
+        rows = np.concatenate(spans)
+        rows = rows[np.lexsort((rows[:, 5], rows[:, 4]))]
+        if self.trace is not None:
+            rows = np.concatenate([rows, _device_rows(self.trace, self.tiles, batch, self.columns)])
+        rows[:, 4:] -= self.origin_ns
+        return Timeline(rows, self.tiles, self.columns, self.clock, self.trace is not None)
 
 
-def _device_rows(trace: NDArray[np.int64], batch: int, columns: int) -> Spans:
+def _device_rows(trace: NDArray[np.int64], tiles: int, batch: int, columns: int) -> Spans:
     """What the device did, as spans.
 
-    Tiles are submitted in order, so execution k is tile k's; a load belongs to the tile that follows it. Columns are
-    named as the strategy deals them, whatever the device calls them.
+    The k-th context is the column that the strategy deals the k-th submission to; each executes its tiles in order, and
+    a load belongs to the tile that follows it.
     """
-    is_load = trace[:, 0].astype(bool)
-    tile = np.cumsum(~is_load) - ~is_load
-    stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
-    return np.column_stack([stage, tile, np.ones_like(tile), tile // batch % columns, trace[:, 2:]])
+    dealt = np.arange(tiles) // batch % columns
+    rows = [np.zeros((0, len(FIELDS)), np.int64)]
+    for column, context in enumerate(np.unique(trace[:, 1])):
+        of_column = trace[trace[:, 1] == context]
+        is_load = of_column[:, 0].astype(bool)
+        tile = np.flatnonzero(dealt == column)[np.cumsum(~is_load) - ~is_load]
+        stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
+        one = np.ones_like(tile)
+        rows.append(np.column_stack([stage, tile, one, one * column, of_column[:, 3:]]))
+    together = np.concatenate(rows)
+    return together[np.argsort(together[:, 1], kind="stable")]

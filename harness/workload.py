@@ -95,14 +95,31 @@ class Tiles:
                 "it takes the input parts as read-only arrays (tiles, *shape) and returns one (tiles, *shape)"
             ) from error
 
-    def window(self, first: int, count: int) -> tuple[Bytes, ...]:
-        """Inputs of tiles `first` to `first + count - 1`: one (count, size_bytes) per input buffer."""
-        period = len(self.packed[0])
-        start = first % period
-        if start + count <= period:
-            return tuple([packed[start : start + count] for packed in self.packed])
-        rows = np.arange(first, first + count) % period
-        return tuple(packed[rows] for packed in self.packed)
+    @cached_property
+    def _staged(self) -> tuple[memoryview, ...]:
+        """All distinct tiles as bos hold them, one flat piece per input buffer: each tile on cache lines of its own."""
+        padded = (
+            np.pad(packed, ((0, 0), (0, buffer.stride_bytes - buffer.size_bytes)))
+            for packed, buffer in zip(self.packed, self.spec.inputs, strict=True)
+        )
+        return tuple(np.ascontiguousarray(each).reshape(-1).data for each in padded)
+
+    def _cut(self, first: int, count: int) -> tuple[memoryview, ...]:
+        """Tiles modulo the period, per input buffer."""
+        strides = [buffer.stride_bytes for buffer in self.spec.inputs]
+        if first + count <= self.period:
+            return tuple(flat[first * s : (first + count) * s] for flat, s in zip(self._staged, strides, strict=True))
+        rows = np.arange(first, first + count) % self.period
+        flats = (np.frombuffer(flat, np.uint8).reshape(self.period, -1) for flat in self._staged)
+        return tuple(flat[rows].reshape(-1).data for flat in flats)
+
+    def windows(self, count: int) -> Callable[[int], tuple[memoryview, ...]]:
+        """A function of the first tile: `count` tiles' inputs from it on, count * stride_bytes bytes per buffer."""
+        period = self.period
+        if count > 1:
+            return lambda first: self._cut(first % period, count)
+        single = [self._cut(tile, 1) for tile in range(period)]
+        return lambda first: single[first % period]
 
     def expect(self, first: int, count: int) -> Bytes:
         """The reference's outputs of those tiles, (count, size_bytes) uint8."""

@@ -68,7 +68,7 @@ def run_pass(tiles: int, spec: KernelSpec = ADD, costs: dict[str, Any] | None = 
     checker = Checker(inputs)
     executor.run(inputs, checker, checker.poison)
     assert (checker.compared, checker.first_mismatch) == (tiles, "")
-    return executor.run(inputs, lambda first, outputs: None)
+    return executor.run(inputs, lambda first, outputs: None).timeline()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness"
 LAYERS = (
     ("errors", "units"),
-    ("kernel", "strategy", "device", "workload", "speech", "timeline"),
+    ("kernel", "strategy", "device", "hazard", "workload", "speech", "timeline"),
     ("config", "sim"),
     ("session", "slot"),
     ("executor",),
@@ -109,8 +109,20 @@ def test_metric_names() -> None:
 
 def test_public_names_of_the_simulated_pyxrt() -> None:
     assert sorted(pyxrt.__all__) == [
-        *("bo", "device", "ert_cmd_state", "hw_context", "kernel", "plug", "run", "runlist"),
-        *("xclBOSyncDirection", "xclbin"),
+        *("XCL_BO_FLAGS_NONE", "alert", "bo", "critical", "debug", "device", "emergency", "enumerate_devices", "error"),
+        *(
+            "ert_cmd_state",
+            "hw_context",
+            "info",
+            "kernel",
+            "log_message",
+            "notice",
+            "run",
+            "runlist",
+            "uuid",
+            "warning",
+        ),
+        *("xclBOSyncDirection", "xclbin", "xrt_info_device", "xrt_msg_level"),
     ]
 
 

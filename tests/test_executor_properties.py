@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from harness import verify
 from harness.bounds import bounds, makespan_ns
-from harness.device import Simulator
+from harness.device import Hazards, Simulator
 from harness.errors import DeviceError
 from harness.executor import Executor
+from harness.hazard import Kind
 from harness.kernel import Buffer, Part
 from harness.metrics import stalls_ns
 from harness.session import Session, open_world
 from harness.sim import pyxrt
+from harness.sim.flight import Flight
 from harness.slot import Slot
 from harness.strategy import Buffers, Strategy
 from harness.timeline import HOST, Stage
@@ -58,12 +60,15 @@ def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) 
         checker(first, outputs)
 
     allocated = session.allocations, session.world.device._machine.allocations
-    timeline = executor.run(tiles, sink, checker.poison)
+    recording = executor.run(tiles, sink, checker.poison)
+    timeline = recording.timeline()
     new = session.allocations - allocated[0], session.world.device._machine.allocations - allocated[1]
     assert order == list(range(count)), "outputs come back in tile order, each once"
     assert not checker.mismatches
     assert new == ((0, 0) if strategy.buffers is Buffers.pooled else (2 * -(-count // strategy.batch),) * 2)
 
+    assert recording.makespan_ns == makespan_ns(timeline)
+    np.testing.assert_array_equal(recording.intervals_ns, np.diff(timeline.of(Stage.WAIT)[:, 5]))
     host = timeline.of(*HOST)
     assert (host[1:, 4] >= host[:-1, 5]).all(), "the host does one thing at a time"
     for column in range(strategy.columns):
@@ -72,7 +77,7 @@ def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) 
         device = device[np.lexsort((device[:, 5], device[:, 4]))]
         assert (device[1:, 4] >= device[:-1, 5]).all(), "a column does one thing at a time"
     if count:
-        limits = bounds(executor.run(tiles, sink, None))
+        limits = bounds(executor.run(tiles, sink, None).timeline())
         assert limits is not None
         assert limits.makespan_ns >= limits.bound_ns
 
@@ -93,7 +98,12 @@ def test_in_flight_never_exceeds_depth(strategy: Strategy, count: int, cost: dic
 def test_the_same_seed_gives_the_identical_timeline(strategy: Strategy, count: int, seed: int) -> None:
     def rows() -> np.ndarray:
         session = Session(make_world(), ADD, strategy.columns, 1000)
-        return Executor(session, strategy, count).run(make_tiles(ADD, 50, seed), lambda first, outputs: None).rows
+        return (
+            Executor(session, strategy, count)
+            .run(make_tiles(ADD, 50, seed), lambda first, outputs: None)
+            .timeline()
+            .rows
+        )
 
     np.testing.assert_array_equal(rows(), rows())
 
@@ -122,29 +132,32 @@ def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
         original(self)
         if shared:
             first = shared[0]
-            self._bos, self._views, self._windows = first._bos, first._views, first._windows
-            self._syncs = first._syncs
-            for run in self._runs[1]:
-                for argument, windows in enumerate(self._windows):
-                    run.set_arg(3 + argument, windows[0])
+            own, theirs = self.groups[1], first.groups[1]
+            self.groups[1] = replace(theirs, launch=own.launch, wait=own.wait)
+            for argument, bo in enumerate(first._bos):
+                self._runs[1][0].set_arg(3 + argument, bo)
         shared.append(self)
 
-    def wrong_tiles(depth: int) -> int:
+    def found(depth: int, hazards: Hazards) -> tuple[int, set[Kind]]:
         shared.clear()
         tiles, strategy = make_tiles(ADD, 10), Strategy(depth=depth)
-        checker = Checker(tiles)
-        Executor(Session(make_world(), ADD, 1, 1000), strategy, 10).run(tiles, checker, checker.poison)
-        return checker.mismatches
+        checker, world = Checker(tiles), make_world(hazards=hazards)
+        Executor(Session(world, ADD, 1, 1000), strategy, 10).run(tiles, checker, checker.poison)
+        return checker.mismatches, {hazard.kind for hazard in world.take_hazards()} if world.take_hazards else set()
 
     monkeypatch.setattr(Slot, "allocate", allocate_shared)
-    assert wrong_tiles(1) == 0
-    assert wrong_tiles(2) == 9, "all but the last: each one's input is overwritten while it executes"
+    assert found(1, Hazards.error) == (0, set())
+    assert found(2, Hazards.off) == (9, set()), "all but the last: each one's input is overwritten while it executes"
+    assert found(2, Hazards.error) == (
+        10,
+        {Kind.WRITE_IN_FLIGHT, Kind.SHARED_OUTPUT, Kind.READ_BEFORE_COMPLETION},
+    )
 
 
 @pytest.mark.parametrize(("forgotten", "what"), [(0, "inputs never reach the device"), (1, "outputs never come back")])
 def test_a_missing_sync_is_found_out(monkeypatch: pytest.MonkeyPatch, forgotten: int, what: str) -> None:
     def sync(self: pyxrt.bo, direction: int, *window: int) -> None:
-        if direction != forgotten or not window:  # the instructions are synced whole
+        if direction != forgotten or self.size() == 16:  # the instructions
             original(self, direction, *window)
 
     original = pyxrt.bo.sync
@@ -193,7 +206,9 @@ def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(monkeypatch: py
 
 
 @pytest.mark.parametrize("knobs", [{}, {"depth": 10}, {"batch": 10}, {"depth": 2, "batch": 3, "columns": 2}])
-def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(knobs: dict[str, int]) -> None:
+def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(
+    monkeypatch: pytest.MonkeyPatch, knobs: dict[str, int]
+) -> None:
     """Even where each slot still holds the right output of the pass before."""
     tiles, strategy = make_tiles(ADD, 10), Strategy(**knobs)
     world = make_world()
@@ -201,8 +216,8 @@ def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(knobs: dict[st
     checker, kept, again = Checker(tiles), Kept(tiles, 10), Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     executor.poison(checker.poison)
-    for image in set(world.device._machine.images.values()):
-        object.__setattr__(image, "computes", False)
+    for effect in ("begin", "finish"):
+        monkeypatch.setattr(Flight, effect, lambda self: None)
     executor.run(tiles, kept)
     kept.feed(again)
     assert checker.mismatches == 0
@@ -223,7 +238,7 @@ def test_a_device_error_of_pyxrt_leaves_nothing_in_flight(monkeypatch: pytest.Mo
     with pytest.raises(RuntimeError, match="EXEC_CMD"):
         Executor(session, Strategy(depth=3), 9).run(make_tiles(ADD, 9), lambda first, outputs: None)
     machine = session.world.device._machine
-    assert all(visible <= machine.now_ns for context in machine.contexts for visible in context.visible_ns)
+    assert all(context.retired == context.submitted for context in machine.contexts)
 
 
 def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +253,7 @@ def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(monkeypa
     with pytest.raises(KeyboardInterrupt):
         Executor(session, Strategy(depth=6), 9).run(make_tiles(ADD, 9), lambda first, outputs: None)
     machine = session.world.device._machine
-    assert all(visible <= machine.now_ns for context in machine.contexts for visible in context.visible_ns)
+    assert all(context.retired == context.submitted for context in machine.contexts)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
@@ -256,7 +271,7 @@ def test_a_run_that_takes_too_long_fails_and_none_is_left_in_flight() -> None:
     with pytest.raises(DeviceError, match=r"add: no completion within device.timeout_ms=2"):
         executor.run(make_tiles(ADD, 5), lambda first, outputs: None)
     machine = session.world.device._machine
-    assert all(visible <= machine.now_ns for context in machine.contexts for visible in context.visible_ns)
+    assert all(context.retired == context.submitted for context in machine.contexts)
 
 
 def test_an_interrupt_leaves_nothing_in_flight() -> None:
@@ -270,7 +285,7 @@ def test_an_interrupt_leaves_nothing_in_flight() -> None:
     with pytest.raises(KeyboardInterrupt):
         executor.run(make_tiles(ADD, 20), interrupted)
     machine = session.world.device._machine
-    assert all(visible <= machine.now_ns for context in machine.contexts for visible in context.visible_ns)
+    assert all(context.retired == context.submitted for context in machine.contexts)
 
 
 def test_makespan_counts_from_the_first_stage_in() -> None:

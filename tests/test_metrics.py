@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.bounds import bounds
-from harness.metrics import METRIC_NAMES, Audio, intervals_ns, pass_metrics, rtf_metrics, stalls_ns
+from harness.metrics import METRIC_NAMES, Audio, pass_metrics, rtf_metrics, stalls_ns
 from harness.stats import median_index, percentile, ratio_interval, samples_needed
 from harness.timeline import Stage, Timeline
 from harness.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
@@ -24,6 +24,7 @@ SPANS = [
     (Stage.WAIT, 1, 1, 0, 162, 270),
     (Stage.READ, 1, 1, 0, 270, 275),
 ]
+INTERVALS_NS = np.array([270 - 137])
 EXECUTIONS = [(Stage.EXEC, 0, 1, 0, 30, 130), (Stage.EXEC, 1, 1, 0, 162, 262)]
 
 
@@ -33,7 +34,7 @@ def timeline(has_device: bool = True, clock: str = "virtual") -> Timeline:
 
 
 def test_pass_metrics_by_hand() -> None:
-    found = pass_metrics(timeline(), intervals_ns(timeline()))
+    found = pass_metrics(timeline(), INTERVALS_NS)
     assert found == {
         "time/total_ms": 275e-6,
         "time/tile_ms": 137.5e-6,
@@ -75,7 +76,7 @@ def test_back_pressure_is_not_work() -> None:
 
 
 def test_what_cannot_be_seen_is_none() -> None:
-    found = pass_metrics(timeline(has_device=False, clock="monotonic"), intervals_ns(timeline()))
+    found = pass_metrics(timeline(has_device=False, clock="monotonic"), INTERVALS_NS)
     unseen = {name for name, value in found.items() if value is None}
     assert unseen >= {"time/exec_ms", "stall/count", "stall/total_ms", "device/utilisation", "bound/total_ms"}
     assert found["harness/self_us"] == 0
@@ -86,19 +87,19 @@ def test_time_between_runtime_calls_is_the_harness() -> None:
     rows = np.array(SPANS, dtype=np.int64)
     rows[4:, 4:] += 3_000
     gapped = Timeline(rows, tiles=2, columns=1, clock="monotonic", has_device=False)
-    assert pass_metrics(gapped, intervals_ns(gapped))["harness/self_us"] == 1.5
+    assert pass_metrics(gapped, INTERVALS_NS)["harness/self_us"] == 1.5
 
 
 def test_an_empty_pass_has_no_ratios() -> None:
     empty = run_pass(0)
-    found = pass_metrics(empty, intervals_ns(empty))
+    found = pass_metrics(empty, INTERVALS_NS[:0])
     assert found["time/total_ms"] == 0
     assert found["time/tile_ms"] is found["bound/ratio"] is found["throughput/tiles_per_s"] is None
 
 
 def test_names_are_those_of_the_contract() -> None:
     audio = Audio(11.0, 304_700_000, 140.625)
-    found = pass_metrics(timeline(), intervals_ns(timeline())) | rtf_metrics(1e6, audio)
+    found = pass_metrics(timeline(), INTERVALS_NS) | rtf_metrics(1e6, audio)
     rest = {"verify/tiles", "verify/mismatches", "hazard/count", "alloc/steady_state", "speedup/vs_baseline"}
     assert set(found) | rest == set(METRIC_NAMES)
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from conftest import ADD, COSTS
 
-from harness.device import Simulator
+from harness.device import Hazards, Simulator
 from harness.sim import pyxrt
-from harness.sim.machine import Image, Machine
+from harness.sim.images import image_of
+from harness.sim.machine import Machine
 from harness.sim.memory import UNDEFINED
+from harness.sim.platform import plug
 
 TO_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
 FROM_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
@@ -20,19 +22,22 @@ class Rig:
     """A device with one kernel opened, and helpers."""
 
     def __init__(self, **costs: object) -> None:
-        self.machine = Machine(Simulator(**{**COSTS, **costs}), {"add.xclbin": Image(ADD)})
-        pyxrt.plug(self.machine)
+        self.machine = Machine(
+            profile := Simulator(**{**COSTS, **costs}), {"add.xclbin": image_of(ADD, profile.exec_of("add"))}
+        )
+        plug(self.machine)
         self.device = pyxrt.device(0)
         self.uuid = self.device.register_xclbin(pyxrt.xclbin("add.xclbin"))
         self.context = pyxrt.hw_context(self.device, self.uuid)
         self.kernel = pyxrt.kernel(self.context, "add")
+        self.instructions = pyxrt.bo(self.device, 16, pyxrt.bo.cacheable, self.kernel.group_id(1))
 
     def bo(self, size: int) -> pyxrt.bo:
         return pyxrt.bo(self.device, size, pyxrt.bo.host_only, self.kernel.group_id(3))
 
     def run(self, operands: pyxrt.bo, total: pyxrt.bo) -> pyxrt.run:
         run = pyxrt.run(self.kernel)
-        for index, value in enumerate((3, operands, 16, operands, total)):
+        for index, value in enumerate((3, self.instructions, 16, operands, total)):
             run.set_arg(index, value)
         return run
 
@@ -58,19 +63,19 @@ def test_a_script(rig: Rig) -> None:
     assert run.wait() is STATE.ERT_CMD_STATE_COMPLETED
     total.sync(FROM_DEVICE)
     np.testing.assert_array_equal(np.frombuffer(total.map(), np.int8), data[:128] + data[128:])
-    assert rig.machine.now_ns == 1 + 1 + 10 + 20 + 100 + 7 + 5
+    assert rig.machine.clock.now_ns == 3 * 1 + 10 + 20 + 100 + 7 + 5, "three bos, and each stage"
 
 
 def test_copies_are_apart_until_sync(rig: Rig) -> None:
     operands, total = rig.bo(256), rig.bo(128)
-    fill(operands)
+    data = fill(operands)
+    operands.sync(TO_DEVICE)
     run = rig.run(operands, total)
     run.start()
     run.wait()
     assert not np.frombuffer(total.map(), np.uint8).any(), "not synced back: the host still sees its own zeros"
     total.sync(FROM_DEVICE)
-    undefined = np.full(128, UNDEFINED, np.uint8)
-    np.testing.assert_array_equal(np.frombuffer(total.map(), np.uint8), undefined + undefined)
+    np.testing.assert_array_equal(np.frombuffer(total.map(), np.int8), data[:128] + data[128:])
 
 
 def test_a_sync_moves_whole_lines(rig: Rig) -> None:
@@ -78,10 +83,28 @@ def test_a_sync_moves_whole_lines(rig: Rig) -> None:
     view = np.frombuffer(bo.map(), np.uint8)
     view[:] = 1
     bo.sync(TO_DEVICE, 10, 60)
-    view[:] = 2
-    bo.sync(FROM_DEVICE)
-    assert (view[:128] == 1).all(), "bytes 60 to 69 touch the first two lines"
-    assert (view[128:] == UNDEFINED).all()
+    assert [line.tolist() for line in np.frombuffer(bo._window.memory.device, np.uint8)[::64].reshape(-1, 1)] == [
+        [1],
+        [1],
+        [0],
+        [0],
+    ]
+
+
+def test_a_sync_back_writes_changed_lines_to_the_device_first(rig: Rig) -> None:
+    """Both directions flush and invalidate: lines that the host changed overwrite what the device wrote."""
+    rig = Rig(hazards=Hazards.off)
+    operands, total = rig.bo(256), rig.bo(128)
+    fill(operands)[:] = 3
+    operands.sync(TO_DEVICE)
+    view = np.frombuffer(total.map(), np.uint8)
+    view[70] = 9
+    run = rig.run(operands, total)
+    run.start()
+    run.wait()
+    total.sync(FROM_DEVICE)
+    assert view[:64].tolist() == [6] * 64, "a line that the host left alone"
+    assert view[64:].tolist() == [0] * 6 + [9] + [0] * 57, "a line that it wrote to"
 
 
 def test_sub_buffers_alias_their_parent(rig: Rig) -> None:
@@ -91,9 +114,7 @@ def test_sub_buffers_alias_their_parent(rig: Rig) -> None:
     assert child.size() == 64
     assert np.frombuffer(parent.map(), np.uint8)[128:192].tolist() == [9] * 64
     child.sync(TO_DEVICE)
-    np.frombuffer(parent.map(), np.uint8)[:] = 0
-    parent.sync(FROM_DEVICE)
-    assert np.frombuffer(parent.map(), np.uint8)[128:192].tolist() == [9] * 64
+    assert bytes(parent._window.memory.device[128:192]) == bytes([9] * 64)
     with pytest.raises(RuntimeError, match="sub buffer size and offset"):
         pyxrt.bo(parent, 200, 128)
 
@@ -127,9 +148,9 @@ def test_wait_with_a_timeout_leaves_the_run_in_flight(rig: Rig) -> None:
     operands, total = slow.bo(256), slow.bo(128)
     run = slow.run(operands, total)
     run.start()
-    begin = slow.machine.now_ns
+    begin = slow.machine.clock.now_ns
     assert run.wait(2) is STATE.ERT_CMD_STATE_TIMEOUT
-    assert slow.machine.now_ns == begin + 2_000_000
+    assert slow.machine.clock.now_ns == begin + 2_000_000
     assert run.state() is STATE.ERT_CMD_STATE_NEW
     assert run.wait(0) is STATE.ERT_CMD_STATE_COMPLETED
 
@@ -144,16 +165,6 @@ def test_a_run_in_flight_cannot_be_started_again(rig: Rig) -> None:
     run.wait()
 
 
-def test_completions_are_forgotten_when_they_have_been_seen(rig: Rig) -> None:
-    run = rig.run(rig.bo(256), rig.bo(128))
-    runlist = pyxrt.runlist(rig.context)
-    runlist.add(run)
-    for _ in range(100):
-        runlist.execute()
-        runlist.wait()
-    assert len(rig.context._context.visible_ns) == 1
-
-
 def test_a_runlist_runs_in_order_in_chains(rig: Rig) -> None:
     rig = Rig(chain_length=2, chain_command_ns=3)
     pairs = [(rig.bo(256), rig.bo(128)) for _ in range(5)]
@@ -164,12 +175,14 @@ def test_a_runlist_runs_in_order_in_chains(rig: Rig) -> None:
     for index, (operands, _) in enumerate(pairs):
         fill(operands, index)
         operands.sync(TO_DEVICE)
-    begin = rig.machine.now_ns
+    begin = rig.machine.clock.now_ns
     runlist.execute()
     with pytest.raises(RuntimeError, match="must be idle"):
         runlist.execute()
     runlist.wait()
-    assert rig.machine.now_ns - begin == 20 + 100 + 103 + 100 + 103 + 100 + 7, "each chain begins without dispatch"
+    assert rig.machine.clock.now_ns - begin == 20 + 100 + 103 + 100 + 103 + 100 + 7, (
+        "each chain begins without dispatch"
+    )
     assert all(member.state() is STATE.ERT_CMD_STATE_COMPLETED for member in members)
     with pytest.raises(RuntimeError, match="belongs to a runlist"):
         members[0].start()
@@ -187,12 +200,8 @@ def test_limits(rig: Rig) -> None:
         pyxrt.bo(rig.device, 64, pyxrt.bo.normal, 0)
     with pytest.raises(RuntimeError, match="No such device with index '1'"):
         pyxrt.device(1)
-    with pytest.raises(RuntimeError, match=r"No such file 'other.xclbin'"):
+    with pytest.raises(RuntimeError, match=r"No such file or directory 'other.xclbin'"):
         pyxrt.xclbin("other.xclbin")
-    run = pyxrt.run(rig.kernel)
-    run.set_arg(3, rig.bo(256))
-    with pytest.raises(RuntimeError, match="argument 4 is not set"):
-        run.start()
 
 
 def test_contexts_of_one_column_share_it(rig: Rig) -> None:
@@ -206,7 +215,7 @@ def test_contexts_of_one_column_share_it(rig: Rig) -> None:
         run.start()
     for run in runs:
         run.wait()
-    spans = rig.machine.take_trace()[:, 1:].tolist()
+    spans = rig.machine.take_trace()[:, 2:].tolist()
     columns = [column for column, _, _ in spans]
     assert columns == [0, 1, 2, 3, 0]
     assert spans[4][1] == spans[0][2], "begins when the first context's execution ends"

@@ -69,7 +69,7 @@ def run_passes(profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: 
     session = Session(world, spec, strategy.columns, TIMEOUT_MS)
     executor = Executor(session, strategy, tiles)
     inputs = Tiles(spec, packed, audio_s=1.0, host_ns=0)
-    return [executor.run(inputs, lambda first, outputs: None) for _ in range(passes)]
+    return [executor.run(inputs, lambda first, outputs: None).timeline() for _ in range(passes)]
 
 
 def model(profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int, *, cold: bool) -> ModelResult:

@@ -1,124 +1,266 @@
-"""Runs and runlists, as pyxrt has them, and what an execution does to memory."""
+"""Kernels and runs, as pyxrt has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from harness.kernel import Bytes
-from harness.sim.buffers import bo
-from harness.sim.enums import ert_cmd_state
-from harness.sim.machine import Context
-from harness.sim.memory import UNDEFINED
-from harness.sim.platform import FIRST_DATA_ARGUMENT, hw_context, kernel
+from harness.hazard import Kind
+from harness.sim.bound import INT32, UINT32, Bound, incompatible, is_int
+from harness.sim.buffers import Window, bo
+from harness.sim.clock import ProcessAborted
+from harness.sim.enums import cu_access_mode, ert_cmd_state
+from harness.sim.flight import FIRST_DATA_ARGUMENT, NEVER_NS, Flight
+from harness.sim.images import NO_BANK
+from harness.sim.memory import Memory
+from harness.sim.platform import device, hw_context, uuid
+from harness.sim.sites import Site, caller, here
+from harness.units import NS_PER_MS
 
 _NEW, _COMPLETED = ert_cmd_state.ERT_CMD_STATE_NEW, ert_cmd_state.ERT_CMD_STATE_COMPLETED
-_NEVER_NS = 1 << 62
+_ABORT, _TIMEOUT = ert_cmd_state.ERT_CMD_STATE_ABORT, ert_cmd_state.ERT_CMD_STATE_TIMEOUT
+_KERNEL_FORMS = (
+    "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str, mode: pyxrt.kernel.cu_access_mode)",
+    "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str)",
+    "pyxrt.kernel(hw_context: pyxrt.hw_context, name: str)",
+)
+_SET_ARG_FORMS = (
+    "(self: pyxrt.run, arg0: int, arg1: xrt::bo) -> None",
+    "(self: pyxrt.run, arg0: int, arg1: int) -> None",
+)
+_WAIT_FORMS = (
+    "(self: pyxrt.run) -> pyxrt.ert_cmd_state",
+    "(self: pyxrt.run, arg0: int) -> pyxrt.ert_cmd_state",
+)
+DURATION = "std::chrono::duration<long, std::ratio<1l, 1000l> >"
 
 
-class run:
+class kernel(Bound):
+    """A kernel of a context's xclbin."""
+
+    cu_access_mode = cu_access_mode
+    exclusive, shared, none = cu_access_mode.exclusive, cu_access_mode.shared, cu_access_mode.none
+
+    _hw_context: hw_context
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        values = (*given, *named.values())
+        if len(values) in (3, 4) and isinstance(values[0], device) and isinstance(values[1], uuid):
+            if len(values) == 4 and not isinstance(values[3], cu_access_mode):
+                raise incompatible("__init__", _KERNEL_FORMS, given)
+            warnings.warn(
+                "kernel(device, uuid, name[, mode]) is deprecated; use kernel(hw_context, name) instead.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            values = hw_context(*values[:2]), values[2]
+        if len(values) != 2 or not isinstance(values[0], hw_context) or not isinstance(values[1], str):
+            raise incompatible("__init__", _KERNEL_FORMS, given)
+        self._hw_context, name = values
+        self._machine = self._hw_context._machine
+        fitting = [image for image in self._hw_context._xclbin._images if image.name == name or image.any_name]
+        if not fitting:
+            raise RuntimeError(f"No such kernel '{name}'")
+        self._image = fitting[0]
+        spec = self._image.spec
+        self._outputs = {FIRST_DATA_ARGUMENT + len(spec.inputs)} if spec else set()
+
+    def group_id(self, index: int, /) -> int:
+        """Memory bank of an argument, and the context's slot above 16 bits; 65535 for scalars, which have none."""
+        if not is_int(index, INT32):
+            raise incompatible("group_id", ("(self: pyxrt.kernel, arg0: int) -> int",), (self, index))
+        banks = self._image.banks
+        if not 0 <= index < len(banks):
+            raise IndexError(f"vector::_M_range_check: __n (which is {index}) >= this->size() (which is {len(banks)})")
+        bank = banks[index]
+        return bank if bank == NO_BANK else bank | self._hw_context._context.slot << 16
+
+    def __call__(self, *arguments: Any) -> run:
+        """A new run with these arguments, started. As in pyxrt, an argument that cannot be set is left unset."""
+        started = run(self)
+        for index, value in enumerate(arguments):
+            try:
+                started.set_arg(index, value)
+            except Exception:  # pyxrt swallows every exception here (pyxrt.cpp, kernel.__call__)
+                continue
+        started.start()
+        return started
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """What an argument was set to: bytes `key` of a memory, or (None) a scalar. site: the call, for complaints."""
+
+    memory: Memory | None
+    key: tuple[int, int]
+    problem: Kind | None
+    site: Site
+
+
+class run(Bound):
     """One prepared execution of a kernel: bound to its arguments once, started many times."""
 
-    def __init__(self, of: kernel) -> None:
+    def __init__(self, *given: kernel) -> None:
+        if not given:
+            return
+        if len(given) > 1 or not isinstance(given[0], kernel):
+            raise incompatible("__init__", ("pyxrt.run()", "pyxrt.run(arg0: xrt::kernel)"), given)
+        (of,) = given
         self._kernel = of
         self._machine = of._machine
-        self._context: Context = of._hw_context._context
-        self._bos: list[bo | None] = [None] * (len(of._image.spec.inputs) + 1)
-        self._visible_ns = _NEVER_NS
-        self._in_list = False
+        self._arguments: list[_Argument | None] = [None] * len(of._image.banks)
+        self._flight = self._made()
 
-    def set_arg(self, index: int, value: Any) -> None:
-        """Bind argument `index`."""
-        if not 0 <= index < FIRST_DATA_ARGUMENT + len(self._bos):
+    def __del__(self) -> None:
+        if "_flight" not in self.__dict__:
+            return
+        machine = self._machine
+        if self._flight.unseen and not machine.aborted:
+            if machine.sanitizer:
+                machine.sanitizer.dropped(self._flight)
+            machine.abort("a run was dropped before its completion was seen: XRT would abort the process (SIGABRT)")
+        self._flight.release()
+
+    def set_arg(self, index: int, value: Any, /) -> None:
+        """Bind argument `index`: a bo, or an integer of 32 bits."""
+        is_bo = isinstance(value, bo)
+        if not is_int(index, INT32) or not (is_bo or is_int(value, INT32)):
+            raise incompatible("set_arg", _SET_ARG_FORMS, (self, index, value))
+        machine, arguments = self._machine, self._arguments
+        if not 0 <= index < len(arguments):
+            if is_bo:  # connections are looked up unchecked
+                machine.abort(f"a bo for argument {index} of {len(arguments)}: XRT would crash (SIGSEGV)")
+                raise ProcessAborted(machine.aborted)
             raise RuntimeError(f"No such argument index '{index}'")
-        if index >= FIRST_DATA_ARGUMENT:
-            self._bos[index - FIRST_DATA_ARGUMENT] = value
+        if self._flight.unseen and machine.sanitizer:
+            machine.sanitizer.argument_set(self._flight)
+        site = here(machine.clock.now_ns)
+        bank = self._kernel._image.banks[index]
+        if not is_bo:
+            arguments[index] = _Argument(None, (0, 0), None, site)
+        else:
+            arguments[index] = _bo_argument(value._window, bank, site)
+        self._flight.bound = False
 
     def start(self) -> None:
         """Submit; blocks while the context's queue is full."""
-        if self._in_list:
+        flight = self._flight
+        if flight.in_list:
             raise RuntimeError("Run object belongs to a runlist and cannot be explicitly started")
-        if self._machine.now_ns < self._visible_ns < _NEVER_NS:
+        if flight.unseen:
             raise RuntimeError("bad command state, can't launch")
-        self._machine.advance(self._machine.profile.launch_ns)
-        self._visible_ns = self._context.submit(self._kernel._exec_ns, 1, _effects(self))
+        if not flight.bound:
+            flight = self._bind()
+        machine = flight.machine
+        machine.clock.now_ns += machine.launch_ns
+        if machine.lost_ns != NEVER_NS:
+            machine.ioctl("EXEC_CMD")
+        if machine.sanitizer is not None:
+            frame = sys._getframe(1)
+            machine.sanitizer.launched(flight, frame if frame.f_code is not _CALL else caller(frame))
+        flight.unseen = True
+        flight.context.submit((flight,))
 
     def state(self) -> ert_cmd_state:
         """NEW until the completion is visible, as on amdxdna."""
-        return _COMPLETED if self._visible_ns <= self._machine.now_ns else _NEW
+        flight = self._flight
+        machine = flight.machine
+        if flight.visible_ns > machine.clock.now_ns:
+            return _NEW
+        if flight.unseen:
+            flight.unseen = False
+            if machine.sanitizer is not None:
+                machine.sanitizer.observed(flight)
+        return flight.final
 
-    def wait(self, timeout_ms: int = 0) -> ert_cmd_state:
+    def wait(self, *timeout_ms: int) -> ert_cmd_state:
         """Wait for completion, or `timeout_ms` if that is not 0; returns ERT_CMD_STATE_TIMEOUT after that."""
-        until_ns = self._visible_ns
-        if timeout_ms:
-            until_ns = min(until_ns, self._machine.now_ns + timeout_ms * 1_000_000)
-        self._machine.advance_to(until_ns)
+        if timeout_ms and (len(timeout_ms) > 1 or not is_int(timeout_ms[0], UINT32)):
+            raise incompatible("wait", _WAIT_FORMS, (self, *timeout_ms))
+        until_ns = self._flight.visible_ns
+        if timeout_ms and timeout_ms[0]:
+            until_ns = min(until_ns, self._machine.clock.now_ns + int(timeout_ms[0]) * NS_PER_MS)
+        if until_ns == NEVER_NS:
+            return _NEW  # never started
+        self._machine.wait_until(until_ns)
         state = self.state()
-        return state if state is _COMPLETED else ert_cmd_state.ERT_CMD_STATE_TIMEOUT
+        return _TIMEOUT if state is _NEW else state
+
+    def wait2(self, *timeout: Any) -> None:
+        """Wait for completion; RuntimeError unless the run completed. XRT's own timeout cannot be given from Python."""
+        if timeout:
+            forms = "(self: pyxrt.run) -> None", f"(self: pyxrt.run, arg0: {DURATION}) -> std::cv_status"
+            raise incompatible("wait2", forms, (self, *timeout), hint=True)
+        state = self.wait()
+        if state is not _COMPLETED:
+            raise RuntimeError(f"Command failed to complete successfully ({state._name_})")
+
+    def add_callback(self, *given: Any) -> None:
+        """Cannot be called from Python: pyxrt knows no type for a callback."""
+        form = "(self: pyxrt.run, arg0: pyxrt.ert_cmd_state, arg1: std::function<...>, arg2: types.CapsuleType) -> None"
+        raise incompatible("add_callback", (form,), (self, *given), hint=True)
+
+    def get_ctrl_scratchpad_bo(self) -> bo:
+        """RuntimeError: only kernels of ELF files have one."""
+        self._machine.clock  # noqa: B018 - a null object crashes first
+        raise RuntimeError("No control scratchpad: the kernel does not come from an ELF (err=-22): Invalid argument")
+
+    def _bind(self) -> Flight:
+        """The arguments as they are set now, for this launch and the following."""
+        self._flight.release()
+        image, before = self._kernel._image, self._flight
+        self._flight = flight = self._made()
+        flight.in_list, flight.bound = before.in_list, True
+        parts = () if image.spec is None else (*image.spec.inputs, image.spec.output)
+        used: list[Any] = []
+        for index, argument in enumerate(self._arguments):
+            part = parts[index - FIRST_DATA_ARGUMENT] if 0 <= index - FIRST_DATA_ARGUMENT < len(parts) else None
+            if argument is None:
+                if part or (index < FIRST_DATA_ARGUMENT and image.banks[index] != NO_BANK):
+                    flight.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
+                continue
+            if argument.memory is None:
+                if image.banks[index] != NO_BANK:
+                    flight.problem(Kind.UNSET_ARGUMENT, f"argument {index}, a number where a bo belongs", argument.site)
+                continue
+            low, high = argument.key
+            if part and high - low < part.size_bytes:
+                flight.problem(
+                    Kind.UNSET_ARGUMENT, f"argument {index}: {high - low} of {part.size_bytes} B", argument.site
+                )
+            elif part:
+                high = low + part.size_bytes
+            writes = (
+                index in flight.outputs
+                if image.spec or index < FIRST_DATA_ARGUMENT
+                else index in flight.outputs or None
+            )
+            used.append(flight.use(index, argument.memory, (low, min(high, argument.memory.size)), writes))
+            if argument.problem:
+                flight.problem(argument.problem, f"argument {index}", argument.site)
+        data = [access for access in used if FIRST_DATA_ARGUMENT <= access.argument < FIRST_DATA_ARGUMENT + len(parts)]
+        if image.spec and image.computes and len(data) == len(parts):
+            flight.computes(image.spec, data[:-1], data[-1])
+        return flight
+
+    def _made(self) -> Flight:
+        kernel = self._kernel
+        image, context = kernel._image, kernel._hw_context._context
+        return Flight(self._machine, context, image.name, image.exec_ns, kernel._outputs)
 
 
-class runlist:
-    """Runs submitted together, in order, as chains of commands."""
-
-    def __init__(self, context: hw_context) -> None:
-        self._machine = context._machine
-        self._context = context._context
-        self._runs: list[run] = []
-        self._visible_ns = 0
-
-    def add(self, member: run) -> None:
-        """Append a run; it can no longer be started on its own."""
-        member._in_list = True
-        self._runs.append(member)
-
-    def execute(self) -> None:
-        """Submit all members, one command per chain of at most `chain_length`."""
-        if self._visible_ns > self._machine.now_ns:
-            raise RuntimeError("runlist must be idle before submitting for execution")
-        machine = self._machine
-        machine.advance(machine.profile.launch_ns)
-        length = machine.profile.chain_length
-        for first in range(0, len(self._runs), length):
-            chain = self._runs[first : first + length]
-            effects = [effect for member in chain for effect in _effects(member)]
-            visible_ns = self._context.submit(chain[0]._kernel._exec_ns, len(chain), effects)
-            self._visible_ns = visible_ns
-            for member in chain:
-                member._visible_ns = visible_ns
-
-    def wait(self) -> None:
-        """Wait until every member has completed."""
-        self._machine.advance_to(self._visible_ns)
+def _bo_argument(window: Window, bank: int, site: Site) -> _Argument:
+    """What binding a bo does: in another bank XRT quietly binds a copy of it, and results land there."""
+    if bank not in (window.memory.bank, NO_BANK):
+        copy = Memory(window.size, f"copy of {window.memory.name} in another bank", bank=bank)
+        copy.handles = 1
+        copy.device[: window.size] = copy.host[: window.size] = window.memory.device[slice(*window.key)]
+        return _Argument(copy, copy.key, Kind.WRONG_BANK, site)
+    begin = window.device_offset
+    problem = None if begin == window.offset else Kind.NESTED_SUB_BUFFER
+    return _Argument(window.memory, (begin, begin + window.size), problem, site)
 
 
-def _effects(of: run) -> list[tuple[Callable[[], None], Callable[[], None]]]:
-    """What an execution does to device memory.
-
-    It reads its inputs from start to end and writes its output all the while: so the output is undefined until the
-    end, and after it too if an input changed in between.
-    """
-    image = of._kernel._image
-    bos = [value for value in of._bos if value is not None]
-    if len(bos) < len(of._bos):
-        missing = FIRST_DATA_ARGUMENT + of._bos.index(None)
-        raise RuntimeError(f"kernel {image.spec.name}: argument {missing} is not set")
-    if not image.computes:
-        return []
-    buffers = (*image.spec.inputs, image.spec.output)
-    *inputs, output = (
-        value._memory.device[value._offset : value._offset + buffer.size_bytes].reshape(1, -1)
-        for value, buffer in zip(bos, buffers, strict=True)
-    )
-    taken: list[Bytes] = []
-
-    def begin() -> None:
-        taken.extend(view.copy() for view in inputs)
-        output.fill(UNDEFINED)
-
-    def finish() -> None:
-        if all(map(np.array_equal, taken, inputs)):
-            output[:] = image.spec.compute(*taken)
-
-    return [(begin, finish)]
+_CALL = kernel.__call__.__code__

@@ -1,166 +1,170 @@
-"""The simulated machine: its virtual clock, its columns, and the contexts whose commands run on them.
-
-Everything a submission will cost is known when it is made, because queues are in order: so a command's start
-and end are computed at once, and no event loop runs. Only the effects of kernels on memory wait for their time.
-"""
+"""The simulated machine: one NPU with its memory, columns and contexts, and the clock that everything is charged on."""
 
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.device import Simulator
-from harness.kernel import KernelSpec
+from harness.device import Hazards, Simulator
+from harness.sim.clock import Clock, DeadClock, VirtualClock
+from harness.sim.contexts import Context, Partition
+from harness.sim.flight import NEVER_NS
+from harness.sim.images import INSTRUCTION_BANK, Image
+from harness.sim.memory import UNDEFINED, Memory
+from harness.sim.noise import NoiseFactors
+from harness.sim.sanitizer import Sanitizer
+from harness.units import BYTES_PER_MIB
 
-EXEC, LOAD = 0, 1
-TRACE_FIELDS = ("kind", "column", "start_ns", "end_ns")
+TRACE_FIELDS = ("is_load", "context", "column", "start_ns", "end_ns")
+PAGE_BYTES = 4096
 
 Effect = Callable[[], None]
 
 
-@dataclass(frozen=True)
-class Image:
-    """What an xclbin file stands for: one kernel. `computes` False: it takes its time and leaves memory alone."""
-
-    spec: KernelSpec
-    computes: bool = True
-
-
-class Column:
-    """One NPU column: executes one command at a time, in order of submission."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.free_ns = 0
-        self.contexts = 0
-
-
-class Context:
-    """One hardware context: an in-order queue onto a column, cold until its first command."""
-
-    def __init__(self, machine: Machine, column: Column) -> None:
-        self._machine = machine
-        self.column = column
-        self._cold = machine.profile.cold_start_ns > 0
-        self._queue: deque[int] = deque()
-        self.visible_ns: deque[int] = deque()
-
-    def submit(self, exec_ns: int, count: int, effects: Sequence[tuple[Effect, Effect]] = ()) -> int:
-        """Submit one command of `count` chained executions; returns when the host can see its completion.
-
-        `effects`: what each execution does to memory at its start and at its end, if it does anything.
-
-        Blocks, as `start()` does, while the queue is full: a place is free when its command has ended.
-        """
-        machine, column, profile = self._machine, self.column, self._machine.profile
-        queue = self._queue
-        while queue and queue[0] <= machine.now_ns:
-            queue.popleft()
-        if len(queue) >= profile.queue_depth:
-            machine.advance_to(queue.popleft())
-        time_ns = max(machine.now_ns, column.free_ns)
-        if self._cold:
-            self._cold = False
-            time_ns = machine.occupy(LOAD, column, time_ns, profile.cold_start_ns)
-        for index in range(count):
-            start_ns = time_ns
-            dispatch_ns = profile.chain_command_ns if index else 0
-            time_ns = machine.occupy(EXEC, column, start_ns, dispatch_ns + exec_ns)
-            if effects:
-                machine.at(start_ns, effects[index][0])
-                machine.at(time_ns, effects[index][1])
-        queue.append(time_ns)
-        visible_ns = time_ns + profile.completion_ns
-        pending = self.visible_ns
-        while pending and pending[0] <= machine.now_ns:
-            pending.popleft()
-        pending.append(visible_ns)
-        return visible_ns
-
-
 class Machine:
-    """A computer with one NPU, on a virtual clock that only calls of the pyxrt API move."""
+    """A computer with one NPU. `clock` is its time; what calls of the pyxrt API cost is spent on it."""
 
-    def __init__(self, profile: Simulator, images: dict[str, Image]) -> None:
+    def __init__(self, profile: Simulator, images: dict[str, Image], clock: Clock | None = None) -> None:
         self.profile = profile
         self.images = images
-        self.now_ns = 0
-        self.allocations = 0
-        self.columns = [Column(index) for index in range(profile.columns)]
+        self.clock: Clock = clock or VirtualClock()
+        self.sanitizer = None if profile.hazards is Hazards.off else Sanitizer(self)
+        self.partitions: list[Partition] = []
         self.contexts: list[Context] = []
-        self._effects: list[tuple[int, int, Effect]] = []
+        self.spans: list[tuple[Context, array[int]]] = []
+        self.launch_ns = profile.launch_ns
+        self.executions = 0
+        self.allocations = 0
+        self.openings = 0
+        self.heap_bytes = 0
+        self.lost_ns = NEVER_NS
+        self.said: list[str] = []
+        self.aborted = ""
+        self.noise = NoiseFactors(profile.noise) if profile.noise.enabled else None
+        self.memories: dict[int, Memory] = {}
+        self._address = PAGE_BYTES
+        self.effects: list[tuple[int, int, Effect]] = []
         self._sequence = 0
-        self._sync_ns: dict[int, int] = {}
-        self._trace: array[int] = array("q")
+        self._costs_ns: dict[int, int] = {}
 
     def sync_ns(self, to_device: bool, size_bytes: int) -> int:
         """What a sync costs the host."""
         key = size_bytes if to_device else ~size_bytes
-        if key not in self._sync_ns:
+        if key not in self._costs_ns:
             profile = self.profile
             fixed_ns = profile.write_fixed_ns if to_device else profile.read_fixed_ns
-            self._sync_ns[key] = profile.sync_ns(fixed_ns, size_bytes)
-        return self._sync_ns[key]
+            self._costs_ns[key] = profile.sync_ns(fixed_ns, size_bytes)
+        return self._costs_ns[key]
 
-    def advance(self, cost_ns: int) -> None:
-        """The host spends `cost_ns`."""
-        self.now_ns += cost_ns
+    def wait_until(self, time_ns: int) -> None:
+        """The host is blocked until `time_ns`: what memory will see by then may as well happen before it sleeps."""
+        if self.effects:
+            self.settle(time_ns)
+        if time_ns > self.clock.now_ns:
+            self.clock.now_ns = time_ns
 
-    def advance_to(self, time_ns: int) -> None:
-        """The host waits until `time_ns`, if that is not past."""
-        self.now_ns = max(self.now_ns, time_ns)
+    def ioctl(self, name: str) -> None:
+        """RuntimeError, as a system call would fail, once the device is lost."""
+        if self.clock.now_ns >= self.lost_ns:
+            raise RuntimeError(f"DRM_IOCTL_AMDXDNA_{name} IOCTL failed (err=-19): No such device")
 
-    def pause(self, until_ns: int) -> None:
-        """The host waits for the next completion it could see, at the longest until `until_ns`."""
-        now_ns, next_ns = self.now_ns, until_ns
-        for context in self.contexts:
-            pending = context.visible_ns
-            while pending and pending[0] <= now_ns:
-                pending.popleft()
-            if pending and pending[0] < next_ns:
-                next_ns = pending[0]
-        self.advance_to(next_ns)
+    def open_context(self, images: Sequence[Image]) -> Context:
+        """A context for kernels on as many free columns as they take, else on the least shared partition of that width.
 
-    def open_context(self) -> Context | None:
-        """A context on the least shared column, or None where the limit of contexts is reached."""
-        if len(self.contexts) >= self.profile.context_limit:
-            return None
-        column = min(self.columns, key=lambda candidate: candidate.contexts)
-        column.contexts += 1
-        context = Context(self, column)
+        RuntimeError with XRT's text where the limit is reached or no partition fits (xdna-driver, aie2_solver.c).
+        """
+        refused = self.openings in self.profile.faults.refuse_context
+        self.openings += 1
+        self.ioctl("CREATE_HWCTX")
+        if refused or len(self.contexts) >= self.profile.context_limit:
+            raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument")
+        partition = self._partition(max((image.width for image in images), default=1))
+        if partition is None:
+            raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device")
+        partition.contexts += 1
+        longest_ns = max((image.exec_ns for image in images), default=0)
+        slots = {context.slot for context in self.contexts}
+        context = Context(
+            self, partition, next(slot for slot in range(len(slots) + 1) if slot not in slots), longest_ns
+        )
         self.contexts.append(context)
         return context
 
+    def _partition(self, width: int) -> Partition | None:
+        taken = {each.start + column for each in self.partitions for column in range(each.width)}
+        for start in range(self.profile.columns - width + 1):
+            if taken.isdisjoint(range(start, start + width)):
+                partition = Partition(start, width)
+                self.partitions.append(partition)
+                return partition
+        same = [each for each in self.partitions if each.width == width]
+        return min(same, key=lambda each: each.contexts, default=None)
+
     def close_context(self, context: Context) -> None:
-        """Give the context's place back."""
+        """Give the context's place back, and its columns with the last context on them."""
         context.column.contexts -= 1
+        if not context.column.contexts:
+            self.partitions.remove(context.column)
         self.contexts.remove(context)
 
-    def occupy(self, kind: int, column: Column, start_ns: int, length_ns: int) -> int:
-        """Trace that `column` is busy from `start_ns` for `length_ns`; returns the end."""
-        column.free_ns = end_ns = start_ns + length_ns
-        self._trace.extend((kind, column.index, start_ns, end_ns))
-        return end_ns
+    def allocate(self, size_bytes: int, bank: int) -> Memory:
+        """Memory of a new bo, at the next page of the device; RuntimeError once instruction memory is used up."""
+        if bank == INSTRUCTION_BANK:
+            if self.heap_bytes + size_bytes > self.profile.heap_mib * BYTES_PER_MIB:
+                raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory")
+            self.heap_bytes += size_bytes
+        self.allocations += 1
+        memory = Memory(size_bytes, f"bo {self.allocations} ({size_bytes} B)", self._address, bank)
+        self._address += -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
+        self.memories[id(memory)] = memory
+        return memory
+
+    def free(self, memory: Memory) -> None:
+        """The last bo of a memory is gone; a view of it that is still around sees nothing to rely on."""
+        if memory.bank == INSTRUCTION_BANK:
+            self.heap_bytes -= memory.size
+        del self.memories[id(memory)]
+        if self.sanitizer:
+            self.sanitizer.freed(memory)
+            memory.host[:] = bytes([UNDEFINED]) * len(memory.host)
 
     def at(self, time_ns: int, effect: Effect) -> None:
         """Have `effect` happen at `time_ns`; effects of one instant happen in the order given."""
         self._sequence += 1
-        heappush(self._effects, (time_ns, self._sequence, effect))
+        heappush(self.effects, (time_ns, self._sequence, effect))
 
-    def settle(self) -> None:
-        """Let every effect due by now happen; called before memory is looked at."""
-        effects = self._effects
-        while effects and effects[0][0] <= self.now_ns:
-            heappop(effects)[2]()
+    def settle(self, until_ns: int | None = None) -> None:
+        """Let every effect due by `until_ns`, or now, happen; called before memory is looked at."""
+        effects = self.effects
+        if effects:
+            until_ns = self.clock.now_ns if until_ns is None else until_ns
+            while effects and effects[0][0] <= until_ns:
+                heappop(effects)[2]()
+
+    def say_once(self, line: str) -> None:
+        """Keep a remark for the user, once."""
+        if line not in self.said:
+            self.said.append(line)
+
+    def abort(self, reason: str) -> None:
+        """The host process ends here, as XRT would end it: from now on the clock raises ProcessAborted."""
+        self.aborted = self.aborted or reason
+        self.clock = DeadClock(reason)
 
     def take_trace(self) -> NDArray[np.int64]:
-        """What the columns did since the last call: int64 (spans, 4), columns TRACE_FIELDS, as submitted."""
-        trace = np.array(self._trace, dtype=np.int64).reshape(-1, len(TRACE_FIELDS))
-        self._trace = array("q")
-        return trace
+        """What the contexts did since the last call: int64 (spans, 5), columns TRACE_FIELDS.
+
+        By context, in the order they were opened, and of each as submitted.
+        """
+        pieces = [np.empty((0, len(TRACE_FIELDS)), np.int64)]
+        for context, spans in self.spans:
+            start, end = np.array(spans, np.int64).reshape(-1, 2).T
+            where = (np.full_like(start, context.serial), np.full_like(start, context.column.start))
+            pieces.append(np.column_stack([start < 0, *where, np.where(start < 0, ~start, start), end]))
+            del spans[:]
+        self.spans = [(context, spans) for context, spans in self.spans if context in self.contexts]
+        return np.concatenate(pieces)

@@ -2,31 +2,103 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from harness.kernel import Bytes
+from harness.sim.sites import Site
+
+if TYPE_CHECKING:
+    from harness.sim.flight import Access, Flight
 
 LINE_BYTES = 64
 """A sync moves whole cache lines: user-space clflush (xdna-driver, src/shim/buffer.cpp)."""
 _ROUND_UP = LINE_BYTES - 1
 UNDEFINED = 0xA5
-"""What device memory holds before anything defines it, so that reading it shows."""
+"""What stands where nothing is defined, so that reading it shows."""
 
 
 class Memory:
-    """The two copies of one allocation, each (size_bytes,) uint8."""
+    """The two copies of one allocation, zero at first, as the driver hands it out; whole cache lines.
 
-    def __init__(self, size_bytes: int) -> None:
+    Whichever its direction, a sync writes the lines that the host changed back, and drops the others from the
+    cache, so that the host reads them anew. `agreed` is what both sides last had; it is the device's copy itself until
+    the device writes (None), and a copy of its own from then on.
+
+    accesses: what runs bound to it will do; written_by: how many of them write. last: the latest flight that used it;
+    mixed: that does not tell of all that do. fresh: byte ranges that runs wrote and nobody has synced since. handles: bos
+    and sub-buffers that still exist. name: for people. size: bytes asked for; key: all of them. address, bank: on the
+    device. suspect: the host may have written to it since the last sync; mapped: it may at any time, through a view.
+    written: the last call through which it may have.
+    """
+
+    __slots__ = (
+        *("accesses", "address", "agreed", "bank", "device", "fresh", "handles", "host", "key", "last"),
+        *("mapped", "mixed", "name", "size", "suspect", "written", "written_by"),
+    )
+
+    def __init__(self, size_bytes: int, name: str = "bo", address: int = 0, bank: int = 0) -> None:
+        whole = size_bytes + _ROUND_UP & -LINE_BYTES
         self.size = size_bytes
-        self.host: Bytes = np.zeros(size_bytes, np.uint8)
-        self.device: Bytes = np.full(size_bytes, UNDEFINED, np.uint8)
+        self.key = 0, size_bytes
+        self.host = bytearray(whole)
+        self.device = bytearray(whole)
+        self.agreed: bytearray | None = None
+        self.accesses: list[Access] = []
+        self.fresh: dict[tuple[int, int], Flight] = {}
+        self.handles = self.written_by = 0
+        self.last: Flight | None = None
+        self.mapped = self.suspect = self.mixed = False
+        self.name = name
+        self.address = address
+        self.bank = bank
+        self.written: Site | None = None
 
-    def to_device(self, offset: int, size: int) -> None:
-        """Copy host bytes of every line that [offset, offset + size) touches to the device copy."""
-        low, high = offset & -LINE_BYTES, offset + size + _ROUND_UP & -LINE_BYTES
-        self.device[low:high] = self.host[low:high]
+    def sync(self, low: int, high: int) -> None:
+        """Make the copies of every line that bytes `low` to `high` touch equal."""
+        host, device, agreed = self.host, self.device, self.agreed
+        low, high = low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
+        if agreed is None:
+            device[low:high] = host[low:high]
+            return
+        before, ours = agreed[low:high], host[low:high]
+        if ours != before:
+            theirs = device[low:high]
+            if theirs != before:
+                ours = _merged(ours, theirs, before)
+            device[low:high] = agreed[low:high] = ours
+            host[low:high] = ours
+        else:
+            host[low:high] = agreed[low:high] = device[low:high]
 
-    def from_device(self, offset: int, size: int) -> None:
-        """The same from the device copy to the host copy."""
-        low, high = offset & -LINE_BYTES, offset + size + _ROUND_UP & -LINE_BYTES
-        self.host[low:high] = self.device[low:high]
+    def changed_by_host(self, low: int, high: int) -> bool:
+        """Whether the host has written to bytes `low` to `high` since they were last synced."""
+        agreed = self.agreed
+        if agreed is None:
+            agreed = self.device
+        if low == 0 and high >= self.size:
+            return self.host != agreed
+        return self.host[low:high] != agreed[low:high]
+
+    def device_writes(self) -> None:
+        """Called before the device's copy changes: from here on the two copies differ for more than one reason."""
+        if self.agreed is None:
+            self.agreed = bytearray(self.device)
+
+    def undefine(self, low: int, high: int) -> None:
+        """Leave nothing to rely on in what the device holds in bytes `low` to `high`."""
+        self.device_writes()
+        self.device[low:high] = bytes([UNDEFINED]) * (high - low)
+
+    def undefine_host(self, low: int, high: int) -> None:
+        """The same with what the host sees, until the next sync."""
+        self.device_writes()
+        assert self.agreed is not None
+        self.host[low:high] = self.agreed[low:high] = bytes([UNDEFINED]) * (high - low)
+
+
+def _merged(host: bytearray, device: bytearray, before: bytearray) -> bytearray:
+    """The lines that the host changed, else the device's."""
+    ours, theirs, agreed = (np.frombuffer(copy, np.uint8).reshape(-1, LINE_BYTES) for copy in (host, device, before))
+    dirty = (ours != agreed).any(axis=1, keepdims=True)
+    return bytearray(np.where(dirty, ours, theirs).tobytes())

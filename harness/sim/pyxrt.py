@@ -1,24 +1,54 @@
-"""The pyxrt API over a simulated machine; names, argument orders and values as in XRT's own module.
+"""The pyxrt API over a simulated machine; names, argument orders, values and errors as in pyxrt 2.25.
 
-`plug(machine)` is to this module what the driver is to the real one: `device(0)` is the machine plugged last.
+`harness.sim.platform.plug` is to this module what the driver is to the real one: `device(0)` is the machine plugged
+last.
 """
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from harness.sim.buffers import bo
-from harness.sim.enums import ert_cmd_state, xclBOSyncDirection
-from harness.sim.execution import run, runlist
-from harness.sim.platform import device, hw_context, kernel, plug, xclbin
+from harness.sim.chains import runlist
+from harness.sim.enums import ert_cmd_state, xclBOSyncDirection, xrt_info_device, xrt_msg_level
+from harness.sim.execution import kernel, run
+from harness.sim.platform import device, enumerate_devices, hw_context, log_message, uuid, xclbin
+
+XCL_BO_FLAGS_NONE = 0
+emergency, alert, critical, error = (
+    xrt_msg_level.emergency,
+    xrt_msg_level.alert,
+    xrt_msg_level.critical,
+    xrt_msg_level.error,
+)
+warning, notice, info, debug = xrt_msg_level.warning, xrt_msg_level.notice, xrt_msg_level.info, xrt_msg_level.debug
 
 __all__ = [
+    "XCL_BO_FLAGS_NONE",
+    "alert",
     "bo",
+    "critical",
+    "debug",
     "device",
+    "emergency",
+    "enumerate_devices",
+    "error",
     "ert_cmd_state",
     "hw_context",
+    "info",
     "kernel",
-    "plug",
+    "log_message",
+    "notice",
     "run",
     "runlist",
+    "uuid",
+    "warning",
     "xclBOSyncDirection",
     "xclbin",
+    "xrt_info_device",
+    "xrt_msg_level",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise AttributeError(f"module 'pyxrt' has no attribute '{name}' in the simulator, which has: {', '.join(__all__)}")

@@ -1,0 +1,160 @@
+"""What a run does to memory, each time it is launched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.hazard import Kind
+from harness.kernel import Bytes, KernelSpec
+from harness.sim.enums import ert_cmd_state
+from harness.sim.memory import Memory
+from harness.sim.sites import Site
+
+if TYPE_CHECKING:
+    from harness.sim.contexts import Context
+    from harness.sim.machine import Machine
+
+NEVER_NS = 1 << 62
+FIRST_DATA_ARGUMENT = 3
+"""Arguments 0 to 2 of every kernel are opcode, instructions and their size."""
+
+
+class Access:
+    """Bytes `key` = (low, high) of a memory that a flight uses. writes: None where nobody knows."""
+
+    __slots__ = ("argument", "flight", "key", "memory", "writes")
+
+    def __init__(self, flight: Flight, argument: int, memory: Memory, key: tuple[int, int], writes: bool | None):
+        self.flight = flight
+        self.argument = argument
+        self.memory = memory
+        self.key = key
+        self.writes = writes
+
+    def overlaps(self, low: int, high: int) -> bool:
+        """Whether it uses any of bytes `low` to `high`."""
+        return self.key[0] < high and low < self.key[1]
+
+    def turn_out_written(self) -> None:
+        """The program showed that the argument is an output: the kernel's next runs are bound as such."""
+        self.flight.outputs.add(self.argument)
+        self.flight.bound = False
+
+
+class Flight:
+    """A run with the arguments it was bound to; serves every launch until one of them is set again.
+
+    An execution reads its inputs from start to end and writes its output all the while: so the output is undefined
+    until the end, and after it too if an input changed in between.
+
+    visible_ns, final: when and as what its end can be seen. order: its place in the context's queue; it is in flight
+    until the context's `retired` has reached that. site: the launch. problems: arguments that are wrong in themselves.
+    outputs: arguments that the kernel is known to write.
+    computing: does the kernel's arithmetic. unseen: launched, and the program has not looked at its end. bound: its
+    arguments are still those of the run.
+    spoilt: a hazard left its output undefined. unread: its output has not been synced; restaged: and yet an input has
+    been. consumed: another run has used it.
+    """
+
+    __slots__ = (
+        *(
+            "accesses",
+            "bound",
+            "computing",
+            "consumed",
+            "context",
+            "data",
+            "exec_ns",
+            "final",
+            "in_list",
+            "instructions",
+            "kernel",
+            "machine",
+        ),
+        *("order", "outputs", "problems", "restaged", "site", "spoilt", "unread", "unseen", "visible_ns"),
+        *("_inputs", "_output", "_spec", "_taken"),
+    )
+
+    def __init__(self, machine: Machine, context: Context, kernel: str, exec_ns: int, outputs: set[int]) -> None:
+        self.machine = machine
+        self.context = context
+        self.kernel = kernel
+        self.exec_ns = exec_ns
+        self.outputs = outputs
+        self.accesses: list[Access] = []
+        self.data: list[tuple[Access, Memory, tuple[int, int], bool, bool | None]] = []
+        self.instructions: list[Access] = []
+        self.visible_ns = NEVER_NS
+        self.final = ert_cmd_state.ERT_CMD_STATE_NEW
+        self.order = 0
+        self.site: Site | None = None
+        self.problems: list[tuple[Kind, str, Site | None]] = []
+        self.spoilt = self.unread = self.restaged = self.consumed = self.computing = False
+        self.bound = self.unseen = self.in_list = False
+
+    def use(self, argument: int, memory: Memory, key: tuple[int, int], writes: bool | None) -> Access:
+        """Add the bytes of an argument."""
+        access = Access(self, argument, memory, key, writes)
+        self.accesses.append(access)
+        if argument >= FIRST_DATA_ARGUMENT:
+            self.data.append((access, memory, key, key == memory.key, writes))
+        else:
+            self.instructions.append(access)
+            memory.mixed = True
+        memory.accesses.append(access)
+        memory.written_by += bool(writes)
+        return access
+
+    def problem(self, kind: Kind, what: str, site: Site | None = None) -> None:
+        """Note an argument that is wrong whatever other runs do; `site`: where it was set."""
+        self.problems.append((kind, what, site))
+
+    def access(self, memory: Memory, begin: int) -> Access:
+        """Its use of byte `begin` of a memory."""
+        return next(each for each in self.accesses if each.memory is memory and each.overlaps(begin, begin + 1))
+
+    def release(self) -> None:
+        """Forget the bos: there will be no further launch."""
+        for access in self.accesses:
+            access.memory.accesses.remove(access)
+            access.memory.written_by -= bool(access.writes)
+
+    @property
+    def in_flight(self) -> bool:
+        """Launched, and not yet known to the host to have ended."""
+        return self.order > self.context.retired
+
+    def loses_to(self, other: Flight) -> bool:
+        """Whether a launch of `other` into its output loses a result, and is not just the same work again."""
+        if self.consumed or self.final is not ert_cmd_state.ERT_CMD_STATE_COMPLETED:
+            return False
+        return self.restaged or [(a.memory, a.key) for a in self.accesses] != [
+            (a.memory, a.key) for a in other.accesses
+        ]
+
+    def computes(self, spec: KernelSpec, inputs: list[Access], output: Access) -> None:
+        """Have it do the kernel's arithmetic."""
+        self.computing = True
+        self._spec, self._output = spec, output
+        self._inputs = [
+            np.frombuffer(each.memory.device, np.uint8, each.key[1] - each.key[0], each.key[0]).reshape(1, -1)
+            for each in inputs
+        ]
+
+    def begin(self) -> None:
+        """At the start of an execution."""
+        self._taken: list[Bytes] = [view.copy() for view in self._inputs]
+        self._output.memory.undefine(*self._output.key)
+
+    def finish(self) -> None:
+        """At the end of one that completes."""
+        low, high = self._output.key
+        if not self.spoilt and all(map(np.array_equal, self._taken, self._inputs)):
+            self._output.memory.device[low:high] = self._spec.compute(*self._taken).tobytes()
+
+    def finish_corrupt(self) -> None:
+        """At the end of one whose output has a bit flipped."""
+        self.finish()
+        self._output.memory.device[self._output.key[0]] ^= 1

@@ -1,0 +1,90 @@
+"""Which kernels an xclbin file holds, and what they stand for in the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.kernel import KernelSpec, load_kernel
+from harness.sim import axlf
+
+if TYPE_CHECKING:
+    from harness.sim.machine import Machine
+
+DATA_BANK, INSTRUCTION_BANK, NO_BANK = 0, 1, axlf.NO_BANK
+"""HOST memory, SRAM, and what a scalar is in (mlir-aie's memory topology; XRT's group_id)."""
+ANY_BOS = 5
+"""Bos that a kernel declares of which nobody knows more: what mlir-aie's own xclbins declare."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What one kernel of an xclbin stands for.
+
+    spec: its arithmetic, None where nobody described it. computes: False takes its time and leaves memory alone.
+    banks: memory bank of each argument. width: columns of the array that it takes. any_name: whether `kernel` may
+    ask for it under any name, because the file does not tell one.
+    """
+
+    name: str
+    exec_ns: int
+    banks: tuple[int, ...]
+    spec: KernelSpec | None = None
+    computes: bool = True
+    width: int = 1
+    any_name: bool = False
+
+
+def image_of(spec: KernelSpec, exec_ns: int, computes: bool = True) -> Image:
+    """The image of a kernel as its spec declares it."""
+    return Image(spec.name, exec_ns, argument_banks(len(spec.inputs) + 1), spec, computes)
+
+
+def argument_banks(bos: int) -> tuple[int, ...]:
+    """Banks of a kernel's arguments: opcode, instructions, their size, then `bos` bos."""
+    return NO_BANK, INSTRUCTION_BANK, NO_BANK, *[DATA_BANK] * bos
+
+
+def read_images(machine: Machine, path: str) -> tuple[list[Image], axlf.Container | None]:
+    """The kernels of a file: known to the machine by its path, or told by `device.xclbins` and the file itself.
+
+    RuntimeError with XRT's texts for a missing or broken file; a missing one will do where a pattern names it.
+    """
+    if path in machine.images:
+        return [machine.images[path]], None
+    profile = machine.profile
+    named = [kernel for pattern, kernel in profile.xclbins.items() if fnmatch(path, pattern)]
+    container = None
+    if Path(path).is_file():
+        try:
+            container = axlf.read(Path(path))
+        except ValueError as error:
+            raise RuntimeError(str(error)) from error
+    elif named:
+        machine.say_once(f"{path}: no such file; simulated as kernel {named[0]} (device.xclbins)")
+    else:
+        raise RuntimeError(f"No such file or directory '{path}'")
+    if named:
+        spec = load_kernel(named[0])
+        spec_ns = profile.exec_of(spec.name)
+    else:
+        spec, spec_ns = None, profile.scaled(profile.unknown_exec_ns)
+        machine.say_once(
+            f"{path}: no pattern of device.xclbins fits; its kernels only take {profile.unknown_exec_ns / 1000:g} us "
+            "(device.unknown_exec_ns) and leave memory alone"
+        )
+    if container is None:
+        bos = len(spec.inputs) + 1 if spec else ANY_BOS
+        return [Image("MLIR_AIE", spec_ns, argument_banks(max(bos, ANY_BOS)), spec, any_name=True)], None
+    return [
+        Image(
+            kernel.name,
+            spec_ns,
+            tuple(argument.bank for argument in kernel.arguments),
+            spec if spec and len(kernel.arguments) >= len(argument_banks(len(spec.inputs) + 1)) else None,
+            width=container.columns or 1,
+        )
+        for kernel in container.kernels
+    ], container

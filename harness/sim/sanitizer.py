@@ -1,0 +1,265 @@
+"""The sanitizer: watches which bytes of which bos runs in flight use, and tells calls that do not go together.
+
+A run is in flight from the call that launched it until the program has seen its completion, by `wait()` or `state()`
+of it or of a later one on the same context, which executes in order. What the clock says does not matter: a program
+that is right by luck is wrong. What a hazard makes undefined is filled with `memory.UNDEFINED`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from harness.hazard import Hazard, Kind
+from harness.sim.enums import ert_cmd_state
+from harness.sim.memory import LINE_BYTES, Memory
+from harness.sim.sites import Site, call_of, present_call
+
+if TYPE_CHECKING:
+    from harness.sim.flight import Access, Flight
+    from harness.sim.machine import Machine
+
+MOST_HAZARDS = 1000
+"""Different pairs of places told; a program with more has one problem, not a thousand."""
+_COMPLETED = ert_cmd_state.ERT_CMD_STATE_COMPLETED
+_ROUND_UP = LINE_BYTES - 1
+
+
+class Sanitizer:
+    """Hazards of one machine, in the order found."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._found: dict[tuple[object, ...], Hazard] = {}
+
+    def take(self) -> list[Hazard]:
+        """What was found since the last call."""
+        found = list(self._found.values())
+        self._found.clear()
+        return found
+
+    def launched(self, flight: Flight, frame: FrameType) -> None:
+        """A run is started from `frame`: from here on its arguments are in use."""
+        flight.site = frame.f_code, frame.f_lasti, self._machine.clock.now_ns
+        flight.spoilt = flight.restaged = False
+        context = flight.context
+        context.submitted = flight.order = context.submitted + 1
+        if flight.problems:
+            self._problems(flight)
+        for access in flight.instructions:
+            if access.memory.suspect and access.memory.changed_by_host(*access.key):
+                self._not_synced(access)
+        for access, memory, key, whole, writes in flight.data:
+            # The comparison is spelt out, here and below: it is what every launch costs.
+            if memory.suspect and (
+                memory.host != (memory.agreed or memory.device) if whole else memory.changed_by_host(*key)
+            ):
+                self._not_synced(access)
+            last = memory.last
+            if last is not flight:
+                if last is not None:
+                    memory.mixed = memory.mixed or last.context is not context
+                    if memory.written_by:
+                        self._conflicts(access)
+                memory.last = flight
+            if memory.fresh:
+                self._uses_results(access)
+            if writes:
+                memory.fresh[key] = flight
+                flight.unread = True
+
+    def observed(self, flight: Flight) -> None:
+        """The host has seen that a run has ended, and so have all before it on its context."""
+        context = flight.context
+        if flight.order > context.retired:
+            context.retired = flight.order
+        for access, memory, key, whole, _ in flight.data:
+            if memory.suspect and (
+                memory.host != (memory.agreed or memory.device) if whole else memory.changed_by_host(*key)
+            ):
+                self._written_in_flight(access)
+        if flight.final is not _COMPLETED:
+            self._spoil(flight)
+
+    def syncing(self, memory: Memory, key: tuple[int, int], to_device: bool) -> list[tuple[int, int]] | None:
+        """A sync of bytes `key` is about to happen; returns what the host will not see rightly after it.
+
+        Need not be called for a memory that `unconcerned` tells.
+        """
+        last, fresh = memory.last, memory.fresh
+        if last and last.order <= last.context.retired and fresh.get(key) is last and last.final is _COMPLETED:
+            del fresh[key]  # the usual end of a run, in short
+            last.unread = False
+            if not fresh and not memory.mixed:
+                return None
+        wrong: list[tuple[int, int]] | None = None
+        for access in memory.accesses:
+            flight = access.flight
+            if flight.order > flight.context.retired:
+                if self._sync_in_flight(access, *key, to_device):
+                    wrong = [*(wrong or []), (max(key[0], access.key[0]), min(key[1], access.key[1]))]
+            elif to_device:
+                if flight.unread and not access.writes and memory.changed_by_host(*access.key):
+                    flight.restaged = True
+            elif access.writes is None and flight.order:
+                access.turn_out_written()  # nobody syncs inputs back
+        if memory.fresh and not wrong:
+            self._take_results(memory, *key, to_device)
+        return wrong
+
+    def writing(self, memory: Memory, low: int, high: int) -> None:
+        """`write()` of those bytes is about to happen."""
+        for access in memory.accesses:
+            if access.flight.in_flight and access.overlaps(low, high):
+                self._report(Kind.WRITE_IN_FLIGHT, access, access.flight.site, "launch")
+                self._spoil(access.flight)
+
+    def reading(self, memory: Memory, low: int, high: int) -> bool:
+        """Whether `read()` of those bytes gives what they are meant to hold."""
+        right = True
+        for (begin, end), flight in memory.fresh.items():
+            if begin < high and low < end:
+                kind = Kind.READ_BEFORE_COMPLETION if flight.in_flight else Kind.STALE_READ
+                self._report(kind, flight.access(memory, begin), flight.site, "launch")
+                right = False
+        return right
+
+    def freed(self, memory: Memory) -> None:
+        """The last handle of a bo is gone."""
+        for access in memory.accesses:
+            if access.flight.in_flight:
+                self._report(Kind.FREED_IN_FLIGHT, access, access.flight.site, "launch", "free in ")
+                self._spoil(access.flight)
+        self._never_read(memory, "free in ")
+
+    def ended(self, memories: list[Memory]) -> None:
+        """The program is over."""
+        for memory in memories:
+            self._never_read(memory, "end of the program, after ")
+
+    def argument_set(self, flight: Flight) -> None:
+        """An argument of a run is set."""
+        if flight.in_flight and flight.accesses:
+            self._report(Kind.ARGUMENT_IN_FLIGHT, flight.accesses[-1], flight.site, "launch")
+
+    def dropped(self, flight: Flight) -> None:
+        """A run object is gone while in flight."""
+        if flight.accesses:
+            self._report(Kind.RUN_DROPPED, flight.accesses[-1], flight.site, "launch", "dropped in ")
+
+    def _not_synced(self, access: Access) -> None:
+        self._report(Kind.NOT_SYNCED, access, access.memory.written, "write")
+        self._spoil(access.flight)
+
+    def _written_in_flight(self, access: Access) -> None:
+        """Bytes changed through `map()`, which makes no call, between the launch of a run and the sight of its end."""
+        if not access.flight.spoilt:
+            self._report(Kind.WRITE_IN_FLIGHT, access, access.flight.site, "launch", "write through map(), seen in ")
+            self._spoil(access.flight)
+
+    def _conflicts(self, access: Access) -> None:
+        """Other runs in flight that use the same bytes."""
+        flight = access.flight
+        for other in access.memory.accesses:
+            theirs = other.flight
+            if theirs is flight or theirs.order <= theirs.context.retired or not other.overlaps(*access.key):
+                continue
+            if access.writes and other.writes:
+                kind = Kind.SHARED_OUTPUT if other.key == access.key else Kind.OVERLAP
+            elif (access.writes or other.writes) and theirs.context is not flight.context:
+                kind = Kind.UNORDERED
+            else:  # reads share, and one context executes in order
+                continue
+            self._report(kind, access, theirs.site, "launch")
+            self._spoil(flight)
+            self._spoil(theirs)
+
+    def _uses_results(self, access: Access) -> None:
+        """Outputs that nobody has read, among the bytes that a launch uses."""
+        memory, flight = access.memory, access.flight
+        for key, theirs in list(memory.fresh.items()):
+            if not access.overlaps(*key):
+                continue
+            if not access.writes:
+                if not theirs.in_flight and theirs.final is not _COMPLETED:
+                    self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
+                    self._spoil(flight)
+                theirs.consumed = True
+            elif not theirs.in_flight or theirs is flight:
+                if theirs.loses_to(flight):
+                    self._report(Kind.NEVER_READ, access, theirs.site, "launch")
+                del memory.fresh[key]
+
+    def _sync_in_flight(self, access: Access, low: int, high: int, to_device: bool) -> bool:
+        """Judge a sync of a memory that a run in flight uses; whether it reads what is not there yet."""
+        memory, flight = access.memory, access.flight
+        if access.overlaps(low, high):
+            if not to_device and access.writes is not False:
+                self._report(Kind.READ_BEFORE_COMPLETION, access, flight.site, "launch")
+                return True
+            if to_device or memory.changed_by_host(*access.key):
+                self._report(Kind.WRITE_IN_FLIGHT, access, flight.site, "launch")
+                self._spoil(flight)
+            return False
+        for begin, end in ((low & -LINE_BYTES, low), (high, high + _ROUND_UP & -LINE_BYTES)):
+            touched = max(begin, access.key[0]), min(end, access.key[1])
+            if touched[0] < touched[1] and (access.writes is not False or memory.changed_by_host(*touched)):
+                self._report(Kind.MISALIGNED_SYNC, access, flight.site, "launch")
+                self._spoil(flight)
+        return False
+
+    def _take_results(self, memory: Memory, low: int, high: int, to_device: bool) -> None:
+        """Outputs among the bytes synced have been taken, or what remains of them stays to be."""
+        for (begin, end), flight in list(memory.fresh.items()):
+            if flight.in_flight or begin >= high or low >= end:
+                continue
+            if flight.final is not _COMPLETED and not to_device:
+                self._report(Kind.FAILED_OUTPUT, flight.access(memory, begin), flight.site, "launch")
+            del memory.fresh[begin, end]
+            rest = [(begin, low)] * (begin < low) + [(high, end)] * (high < end)
+            memory.fresh.update(dict.fromkeys(rest, flight))
+            flight.unread = bool(rest)
+
+    def _never_read(self, memory: Memory, how: str) -> None:
+        for (begin, _), flight in memory.fresh.items():
+            if not flight.in_flight and not flight.consumed and flight.final is _COMPLETED:
+                self._report(Kind.NEVER_READ, flight.access(memory, begin), flight.site, "launch", how)
+        memory.fresh.clear()
+
+    def _problems(self, flight: Flight) -> None:
+        """Arguments that are wrong whatever other runs do."""
+        for kind, what, site in flight.problems:
+            self._keep(kind, flight, what, (0, 0), site, "run.set_arg")
+        self._spoil(flight)
+
+    def _spoil(self, flight: Flight) -> None:
+        """Leave nothing in its output to rely on, now or when it ends."""
+        flight.spoilt = True
+        for access in flight.accesses:
+            if access.writes:
+                access.memory.undefine(*access.key)
+
+    def _report(self, kind: Kind, access: Access, earlier: Site | None, what: str, how: str = "") -> None:
+        """Keep a hazard of some bytes between an earlier call and the present one."""
+        self._keep(kind, access.flight, access.memory.name, access.key, earlier, what, how)
+
+    def _keep(
+        self,
+        kind: Kind,
+        flight: Flight,
+        subject: str,
+        key: tuple[int, int],
+        earlier: Site | None,
+        what: str,
+        how: str = "",
+    ) -> None:
+        """Keep a hazard; the same two places again are counted."""
+        later = present_call(self._machine.clock.now_ns, how)
+        first = call_of(earlier, what) if earlier else None
+        place = (kind, first and (first.what, first.file, first.line), later.what, later.file, later.line)
+        if known := self._found.get(place):
+            self._found[place] = replace(known, count=known.count + 1)
+        elif len(self._found) < MOST_HAZARDS:
+            run = f"run {flight.order} of {flight.kernel} on context {flight.context.slot}"
+            self._found[place] = Hazard(kind, subject, *key, run, first, later)

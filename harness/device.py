@@ -143,6 +143,7 @@ class Simulator(Device):
     launch_ns: int = 0
     completion_ns: int = 0
     chain_command_ns: int = 0
+    poll_ns: int = 100
     exec_ns: dict[str, int] = field(default_factory=dict)
     unknown_exec_ns: int = 100_000
     clock_mhz: dict[str, int] = field(default_factory=dict)
@@ -166,7 +167,7 @@ class Simulator(Device):
                 check_range(f"device.{item.name}", getattr(self, item.name), 0, MOST_NS)
         for kernel, exec_ns in self.exec_ns.items():
             check_range(f"device.exec_ns.{kernel}", exec_ns, 0, MOST_NS)
-        for name in ("context_limit", "queue_depth", "chain_length", "calibrated_mhz"):
+        for name in ("context_limit", "queue_depth", "chain_length", "calibrated_mhz", "poll_ns"):
             check_range(f"device.{name}", getattr(self, name), 1, MOST_COUNT)
         for mode, mhz in self.clock_mhz.items():
             if mode not in PowerMode.__members__:

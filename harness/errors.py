@@ -22,6 +22,10 @@ class DeviceError(HarnessError):
     """The device refused, failed, timed out or was lost."""
 
 
+class DeviceTimeoutError(DeviceError):
+    """A run has not ended in time; it is still in flight."""
+
+
 def nearest(given: str, allowed: Iterable[str]) -> str:
     """The allowed names as text, led by the one nearest to `given` where there is one.
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from harness.errors import DeviceError, DeviceTimeoutError
 from harness.kernel import Bytes
 from harness.session import Session
 from harness.slot import Group, Slot
@@ -170,6 +171,8 @@ class Executor:
         for submission in submissions:
             try:
                 self._ready[submission % len(self._slots)].wait(DRAIN_PATIENCE)
-            except Exception:
-                log.debug("a run was not seen to complete", exc_info=True)
+            except (DeviceTimeoutError, RuntimeError):
+                log.debug("a run was not seen to end", exc_info=True)
                 _never_dropped.append(self._slots[submission % len(self._slots)])
+            except DeviceError:
+                log.debug("a run in flight failed too", exc_info=True)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from harness.config import Config, Verify
+from harness.device import Hazards, Simulator
 from harness.errors import DeviceError
 from harness.executor import Executor
+from harness.hazard import Hazard
 from harness.kernel import Bytes, load_kernel
 from harness.metrics import METRIC_NAMES, Audio, Metrics, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment, given
@@ -35,6 +37,7 @@ class Findings:
     reason: str = ""
     compared: int = 0
     mismatches: int = 0
+    hazards: list[Hazard] = field(default_factory=list)
     allocations: list[int] = field(default_factory=list)
     passes: list[Recording] = field(default_factory=list)
 
@@ -84,6 +87,7 @@ class Experiment:
         except KeyboardInterrupt:
             interrupted = True
             findings.verdict, findings.reason = Verdict.FAILED, "interrupted"
+        self._take_hazards(findings)
         return self._outcome(findings, interrupted)
 
     def _executor(self) -> tuple[Session, Executor]:
@@ -98,18 +102,16 @@ class Experiment:
             return
         for _ in range(measure.warmup):
             progress("warm-up", 0)
-            executor.run(self._tiles, Kept(self._tiles, self._config.workload.tiles))
+            if not self._pass(executor, findings, "the warm-up"):
+                return
         for number in range(measure.repeats):
             progress(f"pass {number + 1} of {measure.repeats}", 0)
             if measure.warmup == 0:
                 del session, executor  # closes their contexts: a cold pass begins on fresh ones
                 session, executor = self._executor()
             before = session.allocations
-            kept = Kept(self._tiles, self._config.workload.tiles)
-            if self._computes:
-                executor.poison(Checker(self._tiles).poison)
-            recording = executor.run(self._tiles, kept)
-            if self._computes and not self._still_right(kept, findings, number):
+            recording = self._pass(executor, findings, f"timed pass {number + 1}")
+            if not recording:
                 return
             findings.passes.append(recording)
             findings.allocations.append(session.allocations - before)
@@ -123,13 +125,34 @@ class Experiment:
             progress("verify", checker.compared / tiles)
 
         executor.run(self._tiles, sink, checker.poison)
-        return self._judge(checker, findings, "")
+        return self._without_hazards(findings, "") and self._judge(checker, findings, "")
 
-    def _still_right(self, kept: Kept, findings: Findings, number: int) -> bool:
-        """Whether the outputs that a timed pass left are right too: some races exist only at full speed."""
-        checker = Checker(self._tiles)
-        kept.feed(checker)
-        return self._judge(checker, findings, f" in timed pass {number + 1}")
+    def _pass(self, executor: Executor, findings: Findings, name: str) -> Recording | None:
+        """A pass at full speed, if it is right: its outputs are compared after it, for some races exist only then."""
+        kept, checker = Kept(self._tiles, self._config.workload.tiles), Checker(self._tiles)
+        if self._computes:
+            executor.poison(checker.poison)
+        recording = executor.run(self._tiles, kept)
+        if not self._without_hazards(findings, f" in {name}"):
+            return None
+        if self._computes:
+            kept.feed(checker)
+        return recording if self._judge(checker, findings, f" in {name}") else None
+
+    def _take_hazards(self, findings: Findings) -> None:
+        if self._world.take_hazards:
+            findings.hazards += self._world.take_hazards()
+
+    def _without_hazards(self, findings: Findings, where: str) -> bool:
+        """Whether the passes so far used their buffers rightly, or nobody minds."""
+        self._take_hazards(findings)
+        device, found = self._config.device, findings.hazards
+        if not found or not isinstance(device, Simulator) or device.hazards is not Hazards.error:
+            return True
+        findings.verdict = Verdict.HAZARD
+        more = f"; {len(found) - 1} more in the record" if len(found) > 1 else ""
+        findings.reason = f"{found[0]}{where}{more}"
+        return False
 
     def _judge(self, checker: Checker, findings: Findings, where: str) -> bool:
         findings.compared += checker.compared
@@ -152,6 +175,8 @@ class Experiment:
             tile_ns = totals[chosen] / timeline.tiles if timeline.tiles else None
             metrics |= rtf_metrics(tile_ns, audio) | {"alloc/steady_state": findings.allocations[chosen]}
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
+        if self._world.take_hazards:
+            metrics["hazard/count"] = sum(hazard.count for hazard in findings.hazards)
         spec, device = self._tiles.spec, config.device.kind
         swept = [f"{key}={value}" for key, value in given(self._overrides).items() if key != "device"]
         record = Record(
@@ -178,6 +203,7 @@ class Experiment:
             knobs=asdict(config.strategy),
             overrides=self._overrides,
             environment=environment(),
+            hazards=[asdict(hazard) | {"kind": hazard.kind.value} for hazard in findings.hazards],
         )
         return Outcome(record, timeline, interrupted)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.device import Clock, Device, Hardware, Simulator
-from harness.errors import DeviceError, RequestError
+from harness.errors import DeviceError, DeviceTimeoutError, RequestError
 from harness.hazard import Hazard
 from harness.kernel import Bytes, KernelSpec
 from harness.units import ms_to_ns
@@ -244,7 +244,7 @@ class Session:
             if state in completed:
                 return
             if int(state) in IN_FLIGHT:
-                raise DeviceError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")
+                raise DeviceTimeoutError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")
             raise DeviceError(f"{self.spec.name}: the device ended the run in state {state.name}")
 
         return wait

@@ -45,6 +45,11 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     lines = [f"{record.verdict.value} {record.label}: {record.reason}" for record in records if not record.ok]
     if any(record.ok and record.config["verify"] == "off" for record in records):
         lines.append("OK says nothing of outputs that were not compared (verify=off)")
+    for record in records:
+        if record.ok and record.hazards:
+            lines.append(
+                f"OK {record.label}, in spite of {record.metrics['hazard/count']} hazards (device.hazards=report)"
+            )
     for counted in (record.accounting for record in records if record.ok):
         lines.append(
             f"RTF ({counted['kind']} accounting): {counted['audio_s']:.3g} s of audio / "

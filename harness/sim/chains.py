@@ -10,6 +10,7 @@ from harness.sim.enums import ert_cmd_state
 from harness.sim.execution import DURATION
 from harness.sim.execution import run as _run
 from harness.sim.platform import hw_context
+from harness.sim.sites import caller
 
 _COMPLETED, _ABORT = ert_cmd_state.ERT_CMD_STATE_COMPLETED, ert_cmd_state.ERT_CMD_STATE_ABORT
 
@@ -53,7 +54,7 @@ class runlist(Bound):
         flights = [member._flight if member._flight.bound else member._bind() for member in runs]
         if machine.sanitizer:
             for flight in flights:
-                machine.sanitizer.launched(flight, sys._getframe(1))
+                machine.sanitizer.launched(flight, caller(sys._getframe(1)))
         for flight in flights:
             flight.unseen = True
         self._executing = True

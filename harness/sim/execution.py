@@ -16,7 +16,7 @@ from harness.sim.flight import FIRST_DATA_ARGUMENT, NEVER_NS, Flight
 from harness.sim.images import NO_BANK
 from harness.sim.memory import Memory
 from harness.sim.platform import device, hw_context, uuid
-from harness.sim.sites import Site, caller, here
+from harness.sim.sites import INSIDE, Site, caller, here
 from harness.units import NS_PER_MS
 
 _NEW, _COMPLETED = ert_cmd_state.ERT_CMD_STATE_NEW, ert_cmd_state.ERT_CMD_STATE_COMPLETED
@@ -159,15 +159,18 @@ class run(Bound):
             machine.ioctl("EXEC_CMD")
         if machine.sanitizer is not None:
             frame = sys._getframe(1)
-            machine.sanitizer.launched(flight, frame if frame.f_code is not _CALL else caller(frame))
+            machine.sanitizer.launched(flight, caller(frame) if frame.f_code.co_filename in INSIDE else frame)
         flight.unseen = True
         flight.context.submit((flight,))
 
     def state(self) -> ert_cmd_state:
-        """NEW until the completion is visible, as on amdxdna."""
+        """NEW until the completion is visible, as on amdxdna. Looking again at once takes time, or none would pass."""
         flight = self._flight
         machine = flight.machine
-        if flight.visible_ns > machine.clock.now_ns:
+        if flight.visible_ns > (now_ns := machine.clock.now_ns):
+            if flight.polled_ns == now_ns:
+                machine.clock.now_ns += machine.profile.poll_ns
+            flight.polled_ns = machine.clock.now_ns
             return _NEW
         if flight.unseen:
             flight.unseen = False
@@ -261,6 +264,3 @@ def _bo_argument(window: Window, bank: int, site: Site) -> _Argument:
     begin = window.device_offset
     problem = None if begin == window.offset else Kind.NESTED_SUB_BUFFER
     return _Argument(window.memory, (begin, begin + window.size), problem, site)
-
-
-_CALL = kernel.__call__.__code__

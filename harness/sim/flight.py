@@ -53,7 +53,7 @@ class Flight:
     until the context's `retired` has reached that. site: the launch. problems: arguments that are wrong in themselves.
     outputs: arguments that the kernel is known to write.
     computing: does the kernel's arithmetic. unseen: launched, and the program has not looked at its end. bound: its
-    arguments are still those of the run.
+    arguments are still those of the run. polled_ns: when the program last looked in vain.
     spoilt: a hazard left its output undefined. unread: its output has not been synced; restaged: and yet an input has
     been. consumed: another run has used it.
     """
@@ -73,7 +73,7 @@ class Flight:
             "kernel",
             "machine",
         ),
-        *("order", "outputs", "problems", "restaged", "site", "spoilt", "unread", "unseen", "visible_ns"),
+        *("order", "outputs", "polled_ns", "problems", "restaged", "site", "spoilt", "unread", "unseen", "visible_ns"),
         *("_inputs", "_output", "_spec", "_taken"),
     )
 
@@ -89,6 +89,7 @@ class Flight:
         self.visible_ns = NEVER_NS
         self.final = ert_cmd_state.ERT_CMD_STATE_NEW
         self.order = 0
+        self.polled_ns = -1
         self.site: Site | None = None
         self.problems: list[tuple[Kind, str, Site | None]] = []
         self.spoilt = self.unread = self.restaged = self.consumed = self.computing = False

@@ -26,10 +26,10 @@ class Memory:
     the device writes (None), and a copy of its own from then on.
 
     accesses: what runs bound to it will do; written_by: how many of them write. last: the latest flight that used it;
-    mixed: that does not tell of all that do. fresh: byte ranges that runs wrote and nobody has synced since. handles: bos
-    and sub-buffers that still exist. name: for people. size: bytes asked for; key: all of them. address, bank: on the
-    device. suspect: the host may have written to it since the last sync; mapped: it may at any time, through a view.
-    written: the last call through which it may have.
+    mixed: that does not tell of all that do. fresh: byte ranges that runs wrote and nobody has synced since. handles:
+    bos and sub-buffers that still exist. name: for people. size: bytes asked for; key: all of them. address, bank: on
+    the device. suspect: the host may have written to it since the last sync; mapped: it may at any time, through a
+    view. written: the last call through which it may have.
     """
 
     __slots__ = (

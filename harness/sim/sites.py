@@ -40,7 +40,8 @@ def present_call(now_ns: int, how: str) -> Call:
     frame = sys._getframe(1)
     name = ""
     while frame.f_code.co_filename in INSIDE and frame.f_back:
-        name = frame.f_code.co_qualname
+        if "<locals>" not in frame.f_code.co_qualname:  # the recorder's
+            name = frame.f_code.co_qualname
         frame = frame.f_back
     return Call(f"{how}{name}", _shown(frame.f_code.co_filename), frame.f_lineno, now_ns)
 

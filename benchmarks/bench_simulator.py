@@ -19,7 +19,7 @@ from harness.config import load
 from harness.device import Simulator
 from harness.executor import Executor
 from harness.kernel import KernelSpec, load_kernel
-from harness.session import Session, World, open_world
+from harness.session import HostClock, Session, World, open_world
 from harness.strategy import Strategy
 from harness.timeline import Recording
 from harness.workload import Tiles
@@ -94,8 +94,8 @@ def no_world(spec: KernelSpec) -> World:
     return World(
         pyxrt=pyxrt,
         device=SimpleNamespace(register_xclbin=lambda xclbin: 0),
-        clock="monotonic",
-        now_ns=time.perf_counter_ns,
+        clock=HostClock(),
+        clock_name="monotonic",
         wait=lambda run, until_ns: run.state(),
         image=lambda _: ("none.xclbin", np.zeros(4, np.uint8)),
         take_trace=None,

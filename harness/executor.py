@@ -110,12 +110,12 @@ class Executor:
         """
         strategy, world, submissions, batch = self._strategy, self._session.world, self._submissions, self._batch
         in_flight, slots, pooled = strategy.in_flight, len(self._slots), self._pooled
-        now_ns, own, ready, full, tail = world.now_ns, self._slots, self._ready, self._full, self._tail
+        clock, own, ready, full, tail = world.clock, self._slots, self._ready, self._full, self._tail
         whole, rest = inputs.windows(batch), inputs.windows(tail)
         marks = blank_marks(submissions)
         if world.take_trace:
             world.take_trace()
-        origin_ns = now_ns()
+        origin_ns = clock.now_ns
         staged = launched = collected = 0
         collecting = gc.isenabled()
         gc.disable()  # a collection would land in some tile's time
@@ -126,34 +126,36 @@ class Executor:
                     raise KeyboardInterrupt
                 if launched < staged and launched - collected < in_flight:
                     at = launched * MARKS
-                    marks[at + LAUNCH] = now_ns()
+                    marks[at + LAUNCH] = clock.now_ns
                     ready[launched % slots].launch()
                     launched += 1
-                    marks[at + LAUNCHED] = now_ns()
+                    marks[at + LAUNCHED] = clock.now_ns
                 elif staged < submissions and staged - collected < slots:
-                    at, first, slot = staged * MARKS, staged * batch, own[staged % slots]
+                    at, first = staged * MARKS, staged * batch
                     data = whole(first) if staged < full else rest(first)
                     if not pooled:
-                        marks[at + ALLOC] = now_ns()
-                        slot.allocate()
-                        marks[at + ALLOCATED] = now_ns()
-                    ready[staged % slots] = group = slot.groups[batch if staged < full else tail]
+                        marks[at + ALLOC] = clock.now_ns
+                        own[staged % slots].allocate()
+                        marks[at + ALLOCATED] = clock.now_ns
+                    if not pooled or staged < slots or staged == full:
+                        ready[staged % slots] = own[staged % slots].groups[batch if staged < full else tail]
+                    group = ready[staged % slots]
                     if poison:
                         group.poison(poison(first, len(group.outputs)))
-                    marks[at + WRITE] = now_ns()
+                    marks[at + WRITE] = clock.now_ns
                     for (target, sync), content in zip(group.stage, data, strict=True):
                         target[:] = content
                         sync()
-                    marks[at + WRITTEN] = now_ns()
+                    marks[at + WRITTEN] = clock.now_ns
                     staged += 1
                 else:
                     at, group = collected * MARKS, ready[collected % slots]
-                    marks[at + WAIT] = now_ns()
+                    marks[at + WAIT] = clock.now_ns
                     group.wait(1)
-                    marks[at + WAITED] = now_ns()
+                    marks[at + WAITED] = clock.now_ns
                     group.collect()
                     sink(collected * batch, group.outputs)
-                    marks[at + READ] = now_ns()
+                    marks[at + READ] = clock.now_ns
                     collected += 1
         except BaseException:
             self._drain(range(collected, launched))
@@ -164,7 +166,7 @@ class Executor:
                 gc.enable()
         trace = world.take_trace() if world.take_trace else None
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
-        return Recording(times, trace, self._tiles, batch, strategy.columns, origin_ns, world.clock)
+        return Recording(times, trace, self._tiles, batch, strategy.columns, origin_ns, world.clock_name)
 
     def _drain(self, submissions: range) -> None:
         """Wait for what is still in flight: a run dropped before its completion was seen aborts the process."""

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.device import Clock, Device, Hardware, Simulator
+from harness.device import Clock as ClockKind
+from harness.device import Device, Hardware, Simulator
 from harness.errors import DeviceError, DeviceTimeoutError, RequestError
 from harness.hazard import Hazard
 from harness.kernel import Bytes, KernelSpec
@@ -34,11 +35,28 @@ host_now_ns = time.perf_counter_ns
 """The host's own monotonic clock, whatever world runs."""
 
 
+class Clock(Protocol):
+    """A clock that can be read."""
+
+    @property
+    def now_ns(self) -> int:
+        """Nanoseconds since some instant."""
+
+
+class HostClock:
+    """The host's own clock."""
+
+    @property
+    def now_ns(self) -> int:
+        """Nanoseconds since some instant."""
+        return host_now_ns()
+
+
 @dataclass(frozen=True)
 class World:
-    """One device and the clock that belongs to it.
+    """One device and the clock that belongs to it; `clock_name`: "virtual" or "monotonic".
 
-    wait(run, until_ns): let time pass until a started `run` has ended, at the longest until `until_ns`; returns its
+    wait(run, timeout_ns): let time pass until a started `run` has ended, or until `timeout_ns` have passed; returns its
     state then. It polls: pyxrt's own `wait()` holds the GIL, so that no Ctrl-C would get through. image(kernel): path
     of its xclbin, and its instructions. take_trace: int64 (n, 5) of what the columns did since the last call, as
     `harness.sim.machine.TRACE_FIELDS`; None where the device gives no timestamps. take_hazards: those found since the
@@ -47,8 +65,8 @@ class World:
 
     pyxrt: Any
     device: Any
-    clock: str
-    now_ns: Callable[[], int]
+    clock: Clock
+    clock_name: str
     wait: Callable[[Any, int], Any]
     image: Callable[[KernelSpec], tuple[str, Bytes]]
     take_trace: Callable[[], NDArray[np.int64]] | None
@@ -78,17 +96,22 @@ def _simulated(profile: Simulator, spec: KernelSpec, computes: bool) -> World:
     machine = Machine(profile, {path: image_of(spec, profile.exec_of(spec.name), computes)}, clock)
     plug(machine)
 
-    def wait(run: pyxrt.run, until_ns: int) -> pyxrt.ert_cmd_state:
-        visible_ns = run._flight.visible_ns
-        machine.wait_until(visible_ns if visible_ns < until_ns else until_ns)
+    def wait(run: pyxrt.run, timeout_ns: int) -> pyxrt.ert_cmd_state:
+        visible_ns, until_ns = run._flight.visible_ns, clock.now_ns + timeout_ns
+        if visible_ns < until_ns:
+            until_ns = visible_ns
+        if machine.effects:
+            machine.settle(until_ns)
+        if until_ns > clock.now_ns:
+            clock.now_ns = until_ns
         return run.state()
 
     instructions = np.zeros(4, np.uint8)
     return World(
         pyxrt=pyxrt,
         device=pyxrt.device(0),
-        clock="virtual" if profile.clock is Clock.virtual else "monotonic",
-        now_ns=lambda: clock.now_ns,
+        clock=clock,
+        clock_name="virtual" if profile.clock is ClockKind.virtual else "monotonic",
         wait=wait,
         image=lambda _: (path, instructions),
         take_trace=machine.take_trace,
@@ -100,7 +123,7 @@ def simulated_clock(profile: Simulator) -> SimulatedClock:
     """The clock that `device.clock` asks for."""
     from harness.sim.clock import VirtualClock, WallClock
 
-    return VirtualClock() if profile.clock is Clock.virtual else WallClock(host_now_ns, time.sleep)
+    return VirtualClock() if profile.clock is ClockKind.virtual else WallClock(host_now_ns, time.sleep)
 
 
 def _hardware(device: Hardware) -> World:
@@ -126,16 +149,16 @@ def _hardware(device: Hardware) -> World:
     return World(
         pyxrt=pyxrt,
         device=_opened(pyxrt, device.index),
-        clock="monotonic",
-        now_ns=host_now_ns,
+        clock=HostClock(),
+        clock_name="monotonic",
         wait=_poll,
         image=image,
         take_trace=None,
     )
 
 
-def _poll(run: Any, until_ns: int) -> Any:
-    state = run.state()
+def _poll(run: Any, timeout_ns: int) -> Any:
+    until_ns, state = host_now_ns() + timeout_ns, run.state()
     while int(state) in IN_FLIGHT and host_now_ns() < until_ns:
         time.sleep(0)
         state = run.state()
@@ -232,15 +255,10 @@ class Session:
 
         It raises DeviceError if the run failed or took longer.
         """
-        world_wait, now_ns, timeout_ns, completed = (
-            self.world.wait,
-            self.world.now_ns,
-            self._timeout_ns,
-            self._completed,
-        )
+        world_wait, timeout_ns, completed = self.world.wait, self._timeout_ns, self._completed
 
         def wait(patience: int) -> None:
-            state = world_wait(run, now_ns() + patience * timeout_ns)
+            state = world_wait(run, patience * timeout_ns)
             if state in completed:
                 return
             if int(state) in IN_FLIGHT:
@@ -255,12 +273,12 @@ class Session:
         XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout, so what is too long
         is known only when it has ended.
         """
-        now_ns, timeout_ns = self.world.now_ns, self._timeout_ns
+        clock, timeout_ns = self.world.clock, self._timeout_ns
 
         def wait(patience: int) -> None:
-            begin_ns = now_ns()
+            begin_ns = clock.now_ns
             runlist.wait()
-            if now_ns() - begin_ns > patience * timeout_ns:
+            if clock.now_ns - begin_ns > patience * timeout_ns:
                 raise DeviceError(f"{self.spec.name}: completion took longer than device.timeout_ms={self._timeout_ms}")
 
         return wait

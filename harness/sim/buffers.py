@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.sim.bound import UINT32, UINT64, Bound, incompatible, is_int, keywords
+from harness.sim.enums import ert_cmd_state, xclBOSyncDirection
 from harness.sim.enums import flags as bo_flags
-from harness.sim.enums import xclBOSyncDirection
 from harness.sim.images import INSTRUCTION_BANK
 from harness.sim.machine import Machine
 from harness.sim.memory import UNDEFINED, Memory
@@ -18,6 +18,7 @@ from harness.sim.sanitizer import Sanitizer
 from harness.sim.sites import here
 
 _TO_DEVICE = xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
+_COMPLETED = ert_cmd_state.ERT_CMD_STATE_COMPLETED
 _FROM_DEVICE = xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
 _FORMS = (
     "pyxrt.bo(device: pyxrt.device, size: int, flags: pyxrt.bo.flags, group: int)",
@@ -106,7 +107,6 @@ class bo(Bound):
         window = self._window
         if window.machine.sanitizer:
             window.memory.written = here(window.machine.clock.now_ns)
-        window.memory.mapped = window.memory.suspect = True
         return memoryview(window.memory.host)[slice(*window.key)]
 
     def write(self, data: Any, seek: int, /) -> None:
@@ -124,7 +124,6 @@ class bo(Bound):
         if sanitizer := window.machine.sanitizer:
             sanitizer.writing(window.memory, begin, end)
             window.memory.written = here(window.machine.clock.now_ns)
-        window.memory.suspect = True
         window.memory.host[begin:end] = content
 
     def read(self, size: int, skip: int, /) -> NDArray[np.int8]:
@@ -165,14 +164,19 @@ class bo(Bound):
         if machine.effects:
             machine.settle()
         last, undefined = memory.last, None
-        # A memory whose latest user has been seen to end, and its output taken, concerns nobody.
-        if last is not None and (last.order > last.context.retired or last.unread or memory.mixed):
-            undefined = cast(Sanitizer, machine.sanitizer).syncing(memory, key, to_device)
+        if last is None:  # nobody has used it, or nobody watches
+            pass
+        elif last.order > last.context.retired or memory.mixed:
+            undefined = watching(machine).syncing(memory, key, to_device)
+        elif last.unread:
+            if memory.fresh is last.result and key == memory.key and last.final is _COMPLETED:
+                memory.fresh, last.unread = (), False  # the usual end of a run: its output is taken
+            else:
+                undefined = watching(machine).syncing(memory, key, to_device)
         if key != memory.key:
             memory.sync(*key)
         elif memory.agreed is None:
             memory.device[:] = memory.host
-            memory.suspect = memory.mapped
         else:
             memory.sync(*key)
         for begin, end in undefined or ():
@@ -191,3 +195,9 @@ def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> Window
     window = Window(machine, machine.allocate(size, bank), size, 0, 0)
     machine.clock.now_ns += machine.profile.alloc_ns
     return window
+
+
+def watching(machine: Machine) -> Sanitizer:
+    """The machine's sanitizer, where there must be one."""
+    assert machine.sanitizer is not None
+    return machine.sanitizer

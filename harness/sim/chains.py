@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from harness.sim.bound import Bound, incompatible
+from harness.sim.bound import Bound, incompatible, single
 from harness.sim.enums import ert_cmd_state
 from harness.sim.execution import DURATION
 from harness.sim.execution import run as _run
@@ -22,14 +22,18 @@ class runlist(Bound):
         self._ready = bool(given or named)
         if not self._ready:
             return
-        values = (*given, *named.values())
-        if len(values) > 1 or not isinstance(values[0], hw_context):
-            raise incompatible("__init__", ("pyxrt.runlist()", "pyxrt.runlist(hwctx: pyxrt.hw_context)"), given)
-        self._hw_context = values[0]
+        context = single(given, named, "hwctx")
+        if not isinstance(context, hw_context):
+            raise incompatible("__init__", ("pyxrt.runlist()", "pyxrt.runlist(hwctx: pyxrt.hw_context)"), given, named)
+        self._hw_context = context
         self._machine = self._hw_context._machine
         self._context = self._hw_context._context
         self._runs: list[_run] = []
         self._executing = False
+
+    def __del__(self) -> None:
+        for member in self.__dict__.get("_runs", ()):
+            member._flight.in_list = False
 
     def add(self, run: _run) -> None:
         """Append a run; it can no longer be started on its own."""
@@ -38,14 +42,16 @@ class runlist(Bound):
         if not self._ready:
             raise RuntimeError("cannot add run object to uninitialized runlist: Invalid argument")
         if self._executing:
-            raise RuntimeError("runlist must be idle before adding run object")
+            raise RuntimeError("runlist must be idle before adding run objects, current state: running")
+        if run._flight.in_list:
+            raise RuntimeError("Run object already associated with a runlist")
         run._flight.in_list = True
         self._runs.append(run)
 
     def execute(self) -> None:
         """Submit all members, one command per chain of at most `chain_length`."""
         if self._executing:
-            raise RuntimeError("runlist must be idle before submitting for execution")
+            raise RuntimeError("runlist must be idle before submitting for execution, current state: running")
         machine, runs = self._machine, self._runs
         if not runs:
             return
@@ -54,7 +60,7 @@ class runlist(Bound):
         flights = [member._flight if member._flight.bound else member._bind() for member in runs]
         if machine.sanitizer:
             for flight in flights:
-                machine.sanitizer.launched(flight, caller(sys._getframe(1)))
+                machine.sanitizer.launched(flight, caller(sys._getframe(1)), machine.clock.now_ns)
         for flight in flights:
             flight.unseen = True
         self._executing = True

@@ -36,8 +36,8 @@ class Context:
     """One hardware context: an in-order queue onto a partition, cold until its first command.
 
     longest_ns: the longest of its kernels. slot: its number on the device, used again when it is closed; serial: its
-    number among all ever opened.
-    submitted, retired: how many flights were launched, and seen to have ended.
+    number among all ever opened. _places: when each of the queue's places is free again, the next one first. submitted,
+    retired: how many flights were launched, and seen to have ended.
     """
 
     def __init__(self, machine: Machine, column: Partition, slot: int, longest_ns: int) -> None:
@@ -47,8 +47,7 @@ class Context:
         self.slot = slot
         self.serial = machine.openings
         self._cold = profile.cold_start_ns > 0
-        self._queue: deque[int] = deque()
-        self._queue_depth = profile.queue_depth
+        self._places = deque([0] * profile.queue_depth, maxlen=profile.queue_depth)
         self._idle_ns = profile.idle_suspend_ns
         self._completion_ns = profile.completion_ns
         self._dispatch_ns = profile.chain_command_ns
@@ -70,22 +69,17 @@ class Context:
 
         Blocks, as `start()` does, while the queue is full: a place is free when its command has ended.
         """
-        machine, column, queue = self._machine, self.column, self._queue
-        now_ns = machine.clock.now_ns
-        while queue and queue[0] <= now_ns:
-            queue.popleft()
-        if len(queue) >= self._queue_depth:
-            now_ns = queue.popleft()
-            machine.wait_until(now_ns)
-        time_ns = column.free_ns
+        machine, column = self._machine, self.column
+        now_ns, place_ns = machine.clock.now_ns, self._places[0]
+        if place_ns > now_ns:
+            machine.wait_until(place_ns)
+            now_ns = place_ns
+        time_ns, completion_ns = column.free_ns, self._completion_ns
         if time_ns < now_ns:
-            if now_ns - time_ns > self._idle_ns:
-                now_ns = self._resume(now_ns)
-            time_ns = now_ns
+            time_ns = now_ns if now_ns - time_ns <= self._idle_ns else self._resume(now_ns)
         if self._cold:
             self._cold = False
             time_ns = self._load(time_ns, machine.profile.cold_start_ns)
-        completion_ns = self._completion_ns
         if self._regular:
             span, dispatch_ns = self._span, 0
             for flight in flights:
@@ -100,9 +94,10 @@ class Context:
         else:
             time_ns, completion_ns = self._execute_irregular(now_ns, time_ns, flights)
         column.free_ns = time_ns
-        queue.append(time_ns)
+        self._places.append(time_ns)
+        time_ns += completion_ns
         for flight in flights:
-            flight.visible_ns = time_ns + completion_ns
+            flight.visible_ns = time_ns
 
     def _resume(self, now_ns: int) -> int:
         """When execution can begin on a column that has been idle: later, if the whole device was suspended."""

@@ -154,12 +154,15 @@ class run(Bound):
         if not flight.bound:
             flight = self._bind()
         machine = flight.machine
-        machine.clock.now_ns += machine.launch_ns
+        clock = machine.clock
+        clock.now_ns = now_ns = clock.now_ns + machine.launch_ns
         if machine.lost_ns != NEVER_NS:
             machine.ioctl("EXEC_CMD")
         if machine.sanitizer is not None:
             frame = sys._getframe(1)
-            machine.sanitizer.launched(flight, caller(frame) if frame.f_code.co_filename in INSIDE else frame)
+            if frame.f_code.co_filename in INSIDE:
+                frame = caller(frame)
+            machine.sanitizer.launched(flight, frame, now_ns)
         flight.unseen = True
         flight.context.submit((flight,))
 
@@ -246,6 +249,8 @@ class run(Bound):
         data = [access for access in used if FIRST_DATA_ARGUMENT <= access.argument < FIRST_DATA_ARGUMENT + len(parts)]
         if image.spec and image.computes and len(data) == len(parts):
             flight.computes(image.spec, data[:-1], data[-1])
+        if image.computes:
+            flight.watched = flight.memories
         return flight
 
     def _made(self) -> Flight:

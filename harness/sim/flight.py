@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -21,10 +21,19 @@ FIRST_DATA_ARGUMENT = 3
 """Arguments 0 to 2 of every kernel are opcode, instructions and their size."""
 
 
-class Access:
-    """Bytes `key` = (low, high) of a memory that a flight uses. writes: None where nobody knows."""
+Result: TypeAlias = "tuple[tuple[int, int], Flight]"
+"""Bytes that a flight wrote, and the flight."""
+NO_CODE = Memory(0)
+"""Stands for the instructions of a run that has none."""
 
-    __slots__ = ("argument", "flight", "key", "memory", "writes")
+
+class Access:
+    """Bytes `key` = (low, high) of a memory that a flight uses. writes: None where nobody knows.
+
+    result: what a launch leaves in the memory's `fresh`.
+    """
+
+    __slots__ = ("argument", "flight", "key", "memory", "result", "writes")
 
     def __init__(self, flight: Flight, argument: int, memory: Memory, key: tuple[int, int], writes: bool | None):
         self.flight = flight
@@ -32,6 +41,7 @@ class Access:
         self.memory = memory
         self.key = key
         self.writes = writes
+        self.result: tuple[Result, ...] = ((key, flight),)
 
     def overlaps(self, low: int, high: int) -> bool:
         """Whether it uses any of bytes `low` to `high`."""
@@ -50,31 +60,22 @@ class Flight:
     until the end, and after it too if an input changed in between.
 
     visible_ns, final: when and as what its end can be seen. order: its place in the context's queue; it is in flight
-    until the context's `retired` has reached that. site: the launch. problems: arguments that are wrong in themselves.
-    outputs: arguments that the kernel is known to write.
-    computing: does the kernel's arithmetic. unseen: launched, and the program has not looked at its end. bound: its
-    arguments are still those of the run. polled_ns: when the program last looked in vain.
-    spoilt: a hazard left its output undefined. unread: its output has not been synced; restaged: and yet an input has
-    been. consumed: another run has used it.
+    until the context's `retired` has reached that. site: the launch. unseen: launched, and the program has not looked
+    at its end. bound: its arguments are still those of the run. polled_ns: when the program last looked in vain.
+    outputs: arguments that the kernel is known to write. computing: does the kernel's arithmetic.
+
+    For the sanitizer: accesses: of every bo among the arguments; `memories` and `code` are those of the data and of the
+    instructions, `written` those that write, `result` that of the only one. watched: memories that are looked at again
+    when its end is seen; none where it only takes its time, as that look would cost more than all the rest. problems:
+    arguments that are wrong in themselves. suspect: its next launch needs a close look. spoilt: a hazard left its
+    output undefined. unread: its output has not been synced; restaged: and yet an input has been. consumed: another
+    run has used it.
     """
 
     __slots__ = (
-        *(
-            "accesses",
-            "bound",
-            "computing",
-            "consumed",
-            "context",
-            "data",
-            "exec_ns",
-            "final",
-            "in_list",
-            "instructions",
-            "kernel",
-            "machine",
-        ),
-        *("order", "outputs", "polled_ns", "problems", "restaged", "site", "spoilt", "unread", "unseen", "visible_ns"),
-        *("_inputs", "_output", "_spec", "_taken"),
+        *("accesses", "bound", "code", "computing", "consumed", "context", "exec_ns", "final", "in_list", "kernel"),
+        *("machine", "memories", "order", "outputs", "polled_ns", "problems", "restaged", "result", "site", "spoilt"),
+        *("suspect", "unread", "unseen", "visible_ns", "watched", "written", "_inputs", "_output", "_spec", "_taken"),
     )
 
     def __init__(self, machine: Machine, context: Context, kernel: str, exec_ns: int, outputs: set[int]) -> None:
@@ -84,8 +85,11 @@ class Flight:
         self.exec_ns = exec_ns
         self.outputs = outputs
         self.accesses: list[Access] = []
-        self.data: list[tuple[Access, Memory, tuple[int, int], bool, bool | None]] = []
-        self.instructions: list[Access] = []
+        self.memories: list[Memory] = []
+        self.watched: list[Memory] = []
+        self.written: list[Access] = []
+        self.result: tuple[Result, ...] | None = None
+        self.code = NO_CODE
         self.visible_ns = NEVER_NS
         self.final = ert_cmd_state.ERT_CMD_STATE_NEW
         self.order = 0
@@ -94,18 +98,20 @@ class Flight:
         self.problems: list[tuple[Kind, str, Site | None]] = []
         self.spoilt = self.unread = self.restaged = self.consumed = self.computing = False
         self.bound = self.unseen = self.in_list = False
+        self.suspect = True
 
     def use(self, argument: int, memory: Memory, key: tuple[int, int], writes: bool | None) -> Access:
         """Add the bytes of an argument."""
         access = Access(self, argument, memory, key, writes)
         self.accesses.append(access)
-        if argument >= FIRST_DATA_ARGUMENT:
-            self.data.append((access, memory, key, key == memory.key, writes))
-        else:
-            self.instructions.append(access)
-            memory.mixed = True
         memory.accesses.append(access)
-        memory.written_by += bool(writes)
+        if argument >= FIRST_DATA_ARGUMENT:
+            self.memories.append(memory)
+        else:
+            self.code, memory.mixed = memory, True
+        if writes:
+            self.written.append(access)
+            self.result = access.result if len(self.written) == 1 else None
         return access
 
     def problem(self, kind: Kind, what: str, site: Site | None = None) -> None:
@@ -120,7 +126,6 @@ class Flight:
         """Forget the bos: there will be no further launch."""
         for access in self.accesses:
             access.memory.accesses.remove(access)
-            access.memory.written_by -= bool(access.writes)
 
     @property
     def in_flight(self) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from harness.sim.sites import Site
 
 if TYPE_CHECKING:
-    from harness.sim.flight import Access, Flight
+    from harness.sim.flight import Access, Flight, Result
 
 LINE_BYTES = 64
 """A sync moves whole cache lines: user-space clflush (xdna-driver, src/shim/buffer.cpp)."""
@@ -25,16 +25,15 @@ class Memory:
     cache, so that the host reads them anew. `agreed` is what both sides last had; it is the device's copy itself until
     the device writes (None), and a copy of its own from then on.
 
-    accesses: what runs bound to it will do; written_by: how many of them write. last: the latest flight that used it;
+    accesses: what runs bound to it will do. last: the latest flight that used it;
     mixed: that does not tell of all that do. fresh: byte ranges that runs wrote and nobody has synced since. handles:
     bos and sub-buffers that still exist. name: for people. size: bytes asked for; key: all of them. address, bank: on
-    the device. suspect: the host may have written to it since the last sync; mapped: it may at any time, through a
-    view. written: the last call through which it may have.
+    the device. written: the last call through which the host may have written to it.
     """
 
     __slots__ = (
         *("accesses", "address", "agreed", "bank", "device", "fresh", "handles", "host", "key", "last"),
-        *("mapped", "mixed", "name", "size", "suspect", "written", "written_by"),
+        *("mixed", "name", "size", "written"),
     )
 
     def __init__(self, size_bytes: int, name: str = "bo", address: int = 0, bank: int = 0) -> None:
@@ -45,10 +44,10 @@ class Memory:
         self.device = bytearray(whole)
         self.agreed: bytearray | None = None
         self.accesses: list[Access] = []
-        self.fresh: dict[tuple[int, int], Flight] = {}
-        self.handles = self.written_by = 0
+        self.fresh: tuple[Result, ...] = ()
+        self.handles = 0
         self.last: Flight | None = None
-        self.mapped = self.suspect = self.mixed = False
+        self.mixed = False
         self.name = name
         self.address = address
         self.bank = bank

@@ -17,7 +17,7 @@ from harness.sim.memory import LINE_BYTES, Memory
 from harness.sim.sites import Site, call_of, present_call
 
 if TYPE_CHECKING:
-    from harness.sim.flight import Access, Flight
+    from harness.sim.flight import Access, Flight, Result
     from harness.sim.machine import Machine
 
 MOST_HAZARDS = 1000
@@ -39,69 +39,78 @@ class Sanitizer:
         self._found.clear()
         return found
 
-    def launched(self, flight: Flight, frame: FrameType) -> None:
+    def launched(self, flight: Flight, frame: FrameType, now_ns: int) -> None:
         """A run is started from `frame`: from here on its arguments are in use."""
-        flight.site = frame.f_code, frame.f_lasti, self._machine.clock.now_ns
-        flight.spoilt = flight.restaged = False
+        flight.site = frame.f_code, frame.f_lasti, now_ns
         context = flight.context
         context.submitted = flight.order = context.submitted + 1
-        if flight.problems:
-            self._problems(flight)
-        for access in flight.instructions:
-            if access.memory.suspect and access.memory.changed_by_host(*access.key):
-                self._not_synced(access)
-        for access, memory, key, whole, writes in flight.data:
-            # The comparison is spelt out, here and below: it is what every launch costs.
-            if memory.suspect and (
-                memory.host != (memory.agreed or memory.device) if whole else memory.changed_by_host(*key)
-            ):
-                self._not_synced(access)
-            last = memory.last
-            if last is not flight:
-                if last is not None:
-                    memory.mixed = memory.mixed or last.context is not context
-                    if memory.written_by:
-                        self._conflicts(access)
-                memory.last = flight
-            if memory.fresh:
-                self._uses_results(access)
-            if writes:
-                memory.fresh[key] = flight
-                flight.unread = True
+        code = flight.code
+        if flight.suspect or code.host != code.device:
+            self._look_closely(flight)
+        else:
+            for (
+                memory
+            ) in flight.memories:  # quickly told, as every launch costs it: these bos are its own, and in order
+                if memory.last is not flight or memory.fresh or memory.host != (memory.agreed or memory.device):
+                    self._look_closely(flight)
+                    break
+        flight.unread = bool(flight.written)
+        for access in flight.written:
+            access.memory.fresh += access.result
+
+    def _look_closely(self, flight: Flight) -> None:
+        """Look for what is wrong with a launch."""
+        flight.spoilt = False
+        for kind, what, site in flight.problems:
+            self._keep(kind, flight, what, (0, 0), site, "run.set_arg")
+            self._spoil(flight)
+        for access in flight.accesses:
+            memory = access.memory
+            if memory.changed_by_host(*access.key):
+                self._report(Kind.NOT_SYNCED, access, memory.written, "write")
+                self._spoil(flight)
+            if memory.last is not None and memory.last is not flight:
+                memory.mixed = memory.mixed or memory.last.context is not flight.context
+                self._conflicts(access)
+            memory.last = flight
+            self._uses_results(access)
+        flight.restaged = flight.consumed = False
+        whole = all(access.key == access.memory.key for access in flight.accesses)
+        flight.suspect = flight.spoilt or not whole
 
     def observed(self, flight: Flight) -> None:
         """The host has seen that a run has ended, and so have all before it on its context."""
         context = flight.context
         if flight.order > context.retired:
             context.retired = flight.order
-        for access, memory, key, whole, _ in flight.data:
-            if memory.suspect and (
-                memory.host != (memory.agreed or memory.device) if whole else memory.changed_by_host(*key)
-            ):
-                self._written_in_flight(access)
+        for memory in flight.watched:
+            if memory.host != (memory.agreed or memory.device):
+                self._look_back(flight)
         if flight.final is not _COMPLETED:
             self._spoil(flight)
+
+    def _look_back(self, flight: Flight) -> None:
+        """Look for bytes changed through `map()`, which makes no call, between a launch and the sight of its end."""
+        for access in flight.accesses:
+            if not flight.spoilt and access.memory.changed_by_host(*access.key):
+                self._report(Kind.WRITE_IN_FLIGHT, access, flight.site, "launch", "write through map(), seen in ")
+                self._spoil(flight)
 
     def syncing(self, memory: Memory, key: tuple[int, int], to_device: bool) -> list[tuple[int, int]] | None:
         """A sync of bytes `key` is about to happen; returns what the host will not see rightly after it.
 
-        Need not be called for a memory that `unconcerned` tells.
+        It need not be told of a memory whose last user was seen to end and whose output was taken, unless that is
+        `mixed`.
         """
-        last, fresh = memory.last, memory.fresh
-        if last and last.order <= last.context.retired and fresh.get(key) is last and last.final is _COMPLETED:
-            del fresh[key]  # the usual end of a run, in short
-            last.unread = False
-            if not fresh and not memory.mixed:
-                return None
         wrong: list[tuple[int, int]] | None = None
         for access in memory.accesses:
             flight = access.flight
-            if flight.order > flight.context.retired:
+            if flight.in_flight:
                 if self._sync_in_flight(access, *key, to_device):
                     wrong = [*(wrong or []), (max(key[0], access.key[0]), min(key[1], access.key[1]))]
             elif to_device:
                 if flight.unread and not access.writes and memory.changed_by_host(*access.key):
-                    flight.restaged = True
+                    flight.restaged = flight.suspect = True
             elif access.writes is None and flight.order:
                 access.turn_out_written()  # nobody syncs inputs back
         if memory.fresh and not wrong:
@@ -118,7 +127,7 @@ class Sanitizer:
     def reading(self, memory: Memory, low: int, high: int) -> bool:
         """Whether `read()` of those bytes gives what they are meant to hold."""
         right = True
-        for (begin, end), flight in memory.fresh.items():
+        for (begin, end), flight in memory.fresh:
             if begin < high and low < end:
                 kind = Kind.READ_BEFORE_COMPLETION if flight.in_flight else Kind.STALE_READ
                 self._report(kind, flight.access(memory, begin), flight.site, "launch")
@@ -148,16 +157,6 @@ class Sanitizer:
         if flight.accesses:
             self._report(Kind.RUN_DROPPED, flight.accesses[-1], flight.site, "launch", "dropped in ")
 
-    def _not_synced(self, access: Access) -> None:
-        self._report(Kind.NOT_SYNCED, access, access.memory.written, "write")
-        self._spoil(access.flight)
-
-    def _written_in_flight(self, access: Access) -> None:
-        """Bytes changed through `map()`, which makes no call, between the launch of a run and the sight of its end."""
-        if not access.flight.spoilt:
-            self._report(Kind.WRITE_IN_FLIGHT, access, access.flight.site, "launch", "write through map(), seen in ")
-            self._spoil(access.flight)
-
     def _conflicts(self, access: Access) -> None:
         """Other runs in flight that use the same bytes."""
         flight = access.flight
@@ -177,19 +176,19 @@ class Sanitizer:
 
     def _uses_results(self, access: Access) -> None:
         """Outputs that nobody has read, among the bytes that a launch uses."""
-        memory, flight = access.memory, access.flight
-        for key, theirs in list(memory.fresh.items()):
+        memory, flight, kept = access.memory, access.flight, []
+        for key, theirs in memory.fresh:
             if not access.overlaps(*key):
-                continue
-            if not access.writes:
+                kept.append((key, theirs))
+            elif not access.writes:
+                kept.append((key, theirs))
+                theirs.consumed = True
                 if not theirs.in_flight and theirs.final is not _COMPLETED:
                     self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
                     self._spoil(flight)
-                theirs.consumed = True
-            elif not theirs.in_flight or theirs is flight:
-                if theirs.loses_to(flight):
-                    self._report(Kind.NEVER_READ, access, theirs.site, "launch")
-                del memory.fresh[key]
+            elif (theirs is flight or not theirs.in_flight) and theirs.loses_to(flight):
+                self._report(Kind.NEVER_READ, access, theirs.site, "launch")
+        memory.fresh = tuple(kept)
 
     def _sync_in_flight(self, access: Access, low: int, high: int, to_device: bool) -> bool:
         """Judge a sync of a memory that a run in flight uses; whether it reads what is not there yet."""
@@ -211,31 +210,27 @@ class Sanitizer:
 
     def _take_results(self, memory: Memory, low: int, high: int, to_device: bool) -> None:
         """Outputs among the bytes synced have been taken, or what remains of them stays to be."""
-        for (begin, end), flight in list(memory.fresh.items()):
+        left: list[Result] = []
+        for (begin, end), flight in memory.fresh:
             if flight.in_flight or begin >= high or low >= end:
+                left.append(((begin, end), flight))
                 continue
             if flight.final is not _COMPLETED and not to_device:
                 self._report(Kind.FAILED_OUTPUT, flight.access(memory, begin), flight.site, "launch")
-            del memory.fresh[begin, end]
-            rest = [(begin, low)] * (begin < low) + [(high, end)] * (high < end)
-            memory.fresh.update(dict.fromkeys(rest, flight))
+            rest = [((begin, low), flight)] * (begin < low) + [((high, end), flight)] * (high < end)
             flight.unread = bool(rest)
+            left += rest
+        memory.fresh = tuple(left)
 
     def _never_read(self, memory: Memory, how: str) -> None:
-        for (begin, _), flight in memory.fresh.items():
+        for (begin, _), flight in memory.fresh:
             if not flight.in_flight and not flight.consumed and flight.final is _COMPLETED:
                 self._report(Kind.NEVER_READ, flight.access(memory, begin), flight.site, "launch", how)
-        memory.fresh.clear()
-
-    def _problems(self, flight: Flight) -> None:
-        """Arguments that are wrong whatever other runs do."""
-        for kind, what, site in flight.problems:
-            self._keep(kind, flight, what, (0, 0), site, "run.set_arg")
-        self._spoil(flight)
+        memory.fresh = ()
 
     def _spoil(self, flight: Flight) -> None:
         """Leave nothing in its output to rely on, now or when it ends."""
-        flight.spoilt = True
+        flight.spoilt = flight.suspect = True
         for access in flight.accesses:
             if access.writes:
                 access.memory.undefine(*access.key)

@@ -1,18 +1,11 @@
-"""`python -m harness.sensitivity`: which conclusions on strategies rest on numbers that nobody has measured.
-
-Every assumed number of the simulated device's profile is halved and raised by half, one at a time; the strategies run
-again each time, in virtual time and without noise. What is said of them then is compared with what the profile says.
-"""
+"""`python -m harness.sensitivity`: which conclusions about strategies rest on numbers that nobody has measured."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
-from itertools import combinations
-from math import ceil
+from collections import Counter
+from collections.abc import Sequence
 from typing import NoReturn
 
 from hydra.errors import HydraException
@@ -20,168 +13,198 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 from yaml import YAMLError
 
 from harness import config as configuration
-from harness.bounds import bounds
-from harness.config import Config, Verify
-from harness.device import Clock, Faults, Noise, Simulator
+from harness.config import Config
+from harness.device import Clock, Faults, Simulator
 from harness.errors import HarnessError, RequestError
-from harness.experiment import Experiment
 from harness.report.progress import PassBar
-from harness.strategy import Buffers, Strategy
+from harness.units import ns_to_ms
+from harness.variation import SAME_PCT, SHARES, Number, Point, Study, numbers_of, study
 
 STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
-SAME_PCT = 1
-"""Times that differ by no more count as the same."""
-SERIAL = Strategy(buffers=Buffers.per_tile)
-COSTS = ("_ns", "_mib", "_mhz", "_pct")
-"""How the names of costs end; other numbers are limits."""
 UNLIMITED = 1_000
 """Columns that no table needs."""
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Number:
-    """One number of the profile, by the key it has in YAML below `device`; `source` is empty where none is given."""
-
-    key: str
-    value: float
-    source: str
-
-    @property
-    def is_limit(self) -> bool:
-        """Whether it is a count of something, not what something costs."""
-        return not self.key.partition(".")[0].endswith(COSTS) and not self.key.endswith(COSTS)
-
-    @property
-    def is_assumed(self) -> bool:
-        """Whether its source says so, or it is a cost without one."""
-        return "assumed" in self.source if self.source else self.key.partition(".")[0].endswith("_ns")
-
-    @property
-    def variants(self) -> dict[str, float]:
-        """Half of it, and one and a half times it; whole where it is, and 1 at the least where it cannot be 0."""
-        low, high = self.value / 2, self.value * 3 / 2
-        if isinstance(self.value, int):
-            least = 1 if self.is_limit or "_mhz" in self.key else 0
-            low, high = max(least, int(low)), ceil(high)
-        return {share: new for share, new in (("-50 %", low), ("+50 %", high)) if new != self.value}
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; `python -m harness.sensitivity --help` shows what is allowed")
 
 
-@dataclass(frozen=True)
-class Point:
-    """One strategy on one profile: how long a pass took, and whose work its bound is made of."""
-
-    total_ns: int
-    binding: str
-
-
-Failure = str
-Measured = Point | Failure
-
-
-@dataclass(frozen=True)
-class Case:
-    """All strategies on one profile: by name, each as it is and one deeper; `serial` is the baseline of speed-ups."""
-
-    points: dict[str, Measured]
-    deeper: dict[str, Measured]
-    serial: Measured
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m harness.sensitivity",
+        description="Which conclusions about strategies survive if an assumed number of the simulated device is wrong.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--all", action="store_true", help="vary every number that has a source, not only assumed ones")
+    parser.add_argument("--strategies", default=STRATEGIES, help="which to compare (%(default)s)")
+    parser.add_argument("overrides", nargs="*", help="as of python -m harness: workload.tiles=40 depth=3 ...")
+    return parser
 
 
-@dataclass(frozen=True)
-class Variation:
-    """One number changed, and all strategies on the profile with it."""
-
-    number: Number
-    share: str
-    case: Case
-
-
-@dataclass(frozen=True)
-class Study:
-    """`configs` by name of the strategy, fastest first, as `base` has them; all numbers varied, and how that went."""
-
-    configs: dict[str, Config]
-    numbers: list[Number]
-    base: Case
-    variations: list[Variation]
-
-    @property
-    def cases(self) -> list[Case]:
-        """The profile as it is, and every variation of it."""
-        return [self.base, *(each.case for each in self.variations)]
-
-    @property
-    def inert(self) -> list[Number]:
-        """Numbers that were varied and changed nothing at all."""
-        moving = {each.number.key for each in self.variations if each.case != self.base}
-        return [number for number in self.numbers if number.variants and number.key not in moving]
-
-    def said(self, case: Case) -> dict[tuple[str, ...], str]:
-        """Every conclusion from one case, in words; the first part of its key is the kind."""
-        points, names = case.points, list(self.configs)
-        found = {("ranking",): f"ranking: {_ranking(points)}"}
-        for first, second in combinations(names, 2):
-            found["comparison", first, second] = _compared(first, points[first], second, points[second])
-        for name in names:
-            point, deeper = points[name], case.deeper[name]
-            if isinstance(point, Point):
-                found["bound", name] = f"{name} bound by the {point.binding}"
-                found["depth", name] = f"{name}: {self.depth(name)} {_gains(point, deeper)}"
-        return found
-
-    def depth(self, name: str) -> str:
-        """The depth that is tried beyond the one asked for."""
-        return f"d{self.configs[name].strategy.depth + 1}"
-
-    def surviving(self) -> dict[tuple[str, ...], str]:
-        """Conclusions that every variation comes to as well."""
-        others = [self.said(each.case) for each in self.variations]
-        return {key: text for key, text in self.said(self.base).items() if all(o.get(key) == text for o in others)}
-
-    def changes(self, number: Number) -> dict[str, list[str]]:
-        """What is said otherwise with `number` changed -> the variations of it that have it so."""
-        base, found = self.said(self.base), dict[str, list[str]]()
-        for each in self.variations:
-            if each.number == number:
-                said = self.said(each.case)
-                failed = {f"{name} fails: {point}" for name, point in each.case.points.items() if _failed(point)}
-                texts = [text for key, text in said.items() if base.get(key) != text] if not failed else sorted(failed)
-                for text in texts:
-                    found.setdefault(text, []).append(each.share)
-        return found
+def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
+    """The request once for each strategy; RequestError where it cannot be varied."""
+    names = list(dict.fromkeys(filter(None, strategies.split(","))))
+    if len(names) < 2:
+        raise RequestError(f"--strategies={strategies}: nothing to compare; give two or more, as in {STRATEGIES}")
+    keys = {text.lstrip("+~").partition("=")[0]: text for text in overrides}
+    if "strategy" in keys:
+        raise RequestError(f"{keys['strategy']}: several are compared; name them with --strategies {STRATEGIES}")
+    try:
+        configs = {name: configuration.load(*overrides, f"strategy={name}") for name in names}
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        raise RequestError(configuration.explain(error).replace("add -m to sweep over them", "give one")) from error
+    config = configs[names[0]]
+    if not isinstance(config.device, Simulator):
+        raise RequestError(f"device={config.device.kind}: has no assumed numbers to vary; use device=simulator")
+    if config.device.clock is Clock.wall:
+        raise RequestError("device.clock=wall: numbers are varied in virtual time; use device.clock=virtual")
+    if config.device.noise.enabled or config.device.faults != Faults():
+        raise RequestError("device.noise, device.faults: would change conclusions by themselves; leave them off")
+    if not config.workload.tiles:
+        raise RequestError("workload.tiles=0: nothing to compare; give 1 or more")
+    if "depth" in keys and all(each.strategy.depth != each.depth for each in configs.values()):
+        _say(f"{keys['depth']} has no effect: none of {strategies} takes it")
+    return configs
 
 
-def numbers(device: Simulator, everything: bool = False) -> list[Number]:
-    """The assumed costs of a profile; everything: all numbers that have a source."""
-    found = [Number(key, value, _source(device, key)) for key, value in _entries(device)]
-    return [
-        number
-        for number in found
-        if (number.is_assumed and not number.is_limit) or (everything and number.source)
+def report(found: Study, config: Config, everything: bool) -> list[Table | str]:
+    """What is printed, from top to bottom."""
+    varied = [number for number in found.numbers if number.variants]
+    moving = [number for number in varied if not found.inert(number)]
+    tiles, kind = config.workload.tiles, "" if everything else "assumed "
+    parts: list[Table | str] = [
+        f"{config.workload.kernel}, {tiles} tiles; {len(varied)} {kind}numbers of the profile, "
+        f"each alone at {' and '.join(SHARES)} (two wrong at once may change more)",
+        overview(found, tiles),
     ]
+    parts.append(_verdict(found) if varied else f"there is no {kind}number in the profile to vary")
+    if moving:
+        parts.append(_changes(found, moving, f"{kind}number"))
+    for said, numbers in (
+        ("no effect on any of this", [number for number in varied if number not in moving]),
+        ("0, so not varied", [number for number in found.numbers if not number.variants]),
+        ("no source, so taken as assumed", [number for number in found.numbers if not number.source]),
+    ):
+        if numbers:
+            parts.append(f"{said}: {', '.join(number.key for number in numbers)}")
+    return parts
 
 
-def study(configs: dict[str, Config], everything: bool = False, progress: Callable[[str], None] = print) -> Study:
-    """Run every strategy on the profile and on each variation of it; HarnessError where one fails on the former."""
-    device = next(iter(configs.values())).device
-    assert isinstance(device, Simulator)
-    chosen = numbers(device, everything)
-    base = _case(configs, device)
-    for point in (base.serial, *base.points.values()):
-        if isinstance(point, Failure):
-            raise HarnessError(point)
-    ordered = {name: configs[name] for name in sorted(configs, key=lambda name: _total_ns(base.points[name]))}
-    variations = []
-    for number in chosen:
-        progress(number.key)
-        for share, value in number.variants.items():
-            try:
-                case = _case(configs, _changed(device, number.key, value))
-            except RequestError as error:
-                case = Case(dict.fromkeys(configs, str(error)), dict.fromkeys(configs, str(error)), str(error))
-            variations.append(Variation(number, share, case))
-    return Study(ordered, chosen, base, variations)
+def overview(found: Study, tiles: int) -> Table:
+    """A row per strategy, fastest first."""
+    table = _table("strategy")
+    for heading in ("ms/tile", "range", "speed-up", "range", "bound by", "one deeper"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("always faster than", no_wrap=True)
+    cases, surviving = [found.base, *found.varied.values()], set(found.surviving().values())
+    for name, strategy in found.strategies.items():
+        known = [(case.points[name], case.serial) for case in cases]
+        both = [(own, serial) for own, serial in known if isinstance(own, Point) and isinstance(serial, Point)]
+        times = [ns_to_ms(own.total_ns / tiles) for own, _ in both]
+        gains = [1 + serial.longer_pct(own) / 100 for own, serial in both]
+        point, deeper = found.base.points[name], found.base.deeper[name]
+        assert isinstance(point, Point)  # else there were no study
+        gain = f"{point.longer_pct(deeper):+.1f}%" if isinstance(deeper, Point) else "fails"
+        slower = [other for other in found.strategies if f"{name} faster than {other}" in surviving]
+        same = [
+            f"(= {other})"
+            for other in found.strategies
+            if {f"{name} and {other} the same", f"{other} and {name} the same"} & surviving
+        ]
+        cells = [f"{times[0]:.3f}", f"{min(times):.3f} .. {max(times):.3f}"]
+        cells += [f"{gains[0]:.2f}x", f"{min(gains):.2f} .. {max(gains):.2f}"]
+        table.add_row(
+            name,
+            *cells,
+            point.binding,
+            f"d{strategy.depth + 1} {gain}",
+            " ".join([", ".join(slower), *same]).strip() or "-",
+        )
+    return table
+
+
+def _verdict(found: Study) -> str:
+    """How many conclusions of each kind survive."""
+    every, kept = (Counter(key[0] for key in said) for said in (found.said(found.base), found.surviving()))
+    ranking = "the ranking (order of the rows)" if kept["ranking"] else "not the ranking (order of the rows)"
+    compared, bound, depth = (f"{kept[kind]} of {every[kind]}" for kind in ("comparison", "bound", "depth"))
+    same = f"within {SAME_PCT} % is the same"
+    return (
+        f"survive all {len(found.runnable())} variations: {ranking}, {compared} comparisons ({same}), {bound} bounds, "
+        f"{depth} gains of one deeper"
+    )
+
+
+def _changes(found: Study, numbers: list[Number], heading: str) -> Table:
+    """A row per number that anything depends on."""
+    table = _table(heading)
+    for each in ("value", *(f"ms/tile at {share}" for share in SHARES)):
+        table.add_column(each, justify="right", no_wrap=True)
+    table.add_column("conclusions that change", no_wrap=True)
+    for number in numbers:
+        moves = found.moves(number)
+        lines = [f"{', '.join(shares)}: {text}" for text, shares in found.changes(number).items()]
+        cells = [_move(moves.get(share)) for share in SHARES]
+        table.add_row(number.key, f"{number.value:,}", *cells, Text("\n".join(lines) or "none"))
+    return table
+
+
+def _move(percent: float | None) -> str:
+    if percent is None:
+        return "-"
+    return f"{percent:+.1f}%" if abs(percent) >= 0.05 else "<0.1%"
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="bold")
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def _show(parts: Sequence[Table | str]) -> None:
+    console = Console(highlight=False)
+    for part in parts:
+        needed = Measurement.get(console, console.options.update_width(UNLIMITED), part).maximum
+        console.width = max(console.width, needed)  # a number cut short is a wrong number
+    for part in parts:
+        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+
+
+def _say(line: str) -> None:
+    print(f"harness: {line}", file=sys.stderr)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line asks for; returns the exit code."""
+    try:
+        asked = _parser().parse_intermixed_args(arguments)
+        configs = _configs(asked.strategies, asked.overrides)
+        config = next(iter(configs.values()))
+        assert isinstance(config.device, Simulator)
+        bar = PassBar("varying", len(numbers_of(config.device, asked.all)))
+        try:
+            found = study(configs, asked.all, bar)
+        finally:
+            bar.close()
+    except HarnessError as error:
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    try:
+        _show(report(found, config, asked.all))
+    except OSError as error:
+        _say(f"the report cannot be printed ({error})")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -19,7 +19,7 @@ LAYERS = (
     ("session", "slot"),
     ("executor",),
     ("bounds", "metrics", "stats"),
-    ("record", "verify", "experiment", "speedup"),
+    ("record", "verify", "experiment", "speedup", "variation"),
     ("tracking", "report"),
     ("sweeper", "command", "emulate", "sensitivity", "__main__"),
 )

@@ -1,0 +1,311 @@
+"""What rests on assumed numbers: conclusions that change are named with the number that changes them, and no other."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import config, sensitivity
+from harness.device import Simulator
+from harness.experiment import Experiment
+from harness.variation import Number, Point, numbers_of, study
+
+ROOT = Path(__file__).parent.parent
+SHIPPED: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())["sources"]
+FREE = ("device_open", "context_open", "cold_start", "alloc", "write_fixed", "read_fixed", "launch", "completion")
+HAND = (
+    *(f"device.{name}_ns=0" for name in FREE),
+    *(f"device.sources.{key}=measured" for key in SHIPPED),
+    "device.sync_ns_per_mib=0",
+    "device.exec_ns.attention=1_000_000",
+    "workload.tiles=4",
+)
+"""Executions of 1 ms and nothing else, all of it measured: a test says what else costs and what of it is assumed."""
+CHAINS = (
+    *HAND,
+    "--strategies=pooled,batch",
+    "device.launch_ns=100_000",
+    "device.sources.chain_command_ns=assumed",
+    "device.sources.exec_ns.attention=assumed",
+)
+"""4 tiles in 4 x (0.1 + 1) ms pooled, in 0.1 + 4 x 1 + 3 x chain command ms as a batch: level at 0.1 ms a command."""
+OVERRIDES_OF_ENTRY = "device.sources.exec_ns.attention="
+
+
+Ask = Callable[..., "Said"]
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    def line(self, pattern: str) -> str:
+        """The one line of the report that begins with `pattern`, blanks squeezed."""
+        found = [line for line in self.out.splitlines() if re.match(pattern, line)]
+        assert len(found) == 1, self.out
+        return " ".join(found[0].split())
+
+    def changes(self) -> dict[str, list[str]]:
+        """Conclusions that change, by number."""
+        found: dict[str, list[str]] = {}
+        _, _, table = self.out.partition("conclusions that change")
+        for line in table.splitlines()[1:]:
+            if re.match(r"[a-z_.]+ +[\d,.]+ ", line):
+                found[line.split()[0]] = []
+            elif not line.startswith(" "):
+                break
+            if change := re.search(r"[+-]50 %.*: .*", line):
+                found[list(found)[-1]].append(change[0].strip())
+        return found
+
+
+@pytest.fixture
+def ask(capfd: pytest.CaptureFixture[str]) -> Ask:
+    def ask(*arguments: str) -> Said:
+        """The command in this process. A key with a dot in it is given as Hydra's grammar takes it."""
+        entry = [text for text in arguments if text.startswith(OVERRIDES_OF_ENTRY)]
+        others = [text for text in arguments if text not in entry]
+        if entry:
+            others.append(f"+device.sources={{exec_ns.attention: {entry[-1].partition('=')[2]}}}")
+        code = sensitivity.run(others)
+        return Said(code, *capfd.readouterr())
+
+    return ask
+
+
+def timed_ns(*overrides: str, **knobs: Any) -> int:
+    """Nanoseconds of the median pass, as the harness itself runs and verifies it."""
+    asked = config.load("workload.tiles=10", *overrides)
+    asked = replace(asked, strategy=replace(asked.strategy, **knobs))
+    record = Experiment(asked, {}, "", []).run().record
+    assert record.ok
+    return sorted(record.samples["total_ns"])[2]
+
+
+def test_a_number_that_decides_when_it_is_larger(ask: Ask) -> None:
+    """Batch 4.334 ms against 4.400; with the command at 117 us, 4.451."""
+    said = ask(*CHAINS, "device.chain_command_ns=78_000")
+    assert said.changes() == {
+        "chain_command_ns": ["+50 %: ranking pooled, batch", "+50 %: pooled faster than batch, reversed"],
+        "exec_ns.attention": [],
+    }
+    assert said.line("batch") == "batch 1.083 0.584 .. 1.583 1.02x 0.99 .. 1.04 device d2 +0.0% -"
+    assert said.line("pooled") == "pooled 1.100 0.600 .. 1.600 1.00x 1.00 .. 1.00 device d2 +7.3% -"
+    assert said.line("survive").startswith("survive all 4 variations: not the ranking (order of the rows), 0 of 1 comp")
+    assert said.line("chain_command_ns").startswith("chain_command_ns 78,000 -2.7% +2.7% ")
+
+
+def test_a_number_that_decides_when_it_is_smaller(ask: Ask) -> None:
+    """Batch 4.490 ms against 4.400; with the command at 65 us, 4.295."""
+    said = ask(*CHAINS, "device.chain_command_ns=130_000")
+    assert said.changes() == {
+        "chain_command_ns": ["-50 %: ranking batch, pooled", "-50 %: batch faster than pooled, reversed"],
+        "exec_ns.attention": [],
+    }
+
+
+def test_up_to_one_percent_is_the_same(ask: Ask) -> None:
+    """Batch 4.300 ms, 2.3 % ahead of 4.400; with the command at 100 us level with it, and no longer faster."""
+    said = ask(*CHAINS, "device.chain_command_ns=66_666")
+    assert said.changes()["chain_command_ns"] == ["+50 %: batch no longer faster than pooled"]
+    said = ask(*CHAINS, "device.chain_command_ns=100_000")
+    assert "-50 %: batch faster than pooled" in said.changes()["chain_command_ns"]
+    assert "+50 %: pooled faster than batch" in said.changes()["chain_command_ns"]
+
+
+def test_what_survives_is_said_to(ask: Ask) -> None:
+    """The command at 30 us at the most: a batch is ahead whatever else is wrong."""
+    said = ask(*CHAINS, "device.chain_command_ns=20_000")
+    assert said.changes() == {"chain_command_ns": [], "exec_ns.attention": []}
+    assert said.line("batch").endswith(" pooled")
+    assert said.line("chain_command_ns").endswith(" none")
+    assert said.line("survive") == (
+        "survive all 4 variations: the ranking (order of the rows), 1 of 1 comparisons (within 1 % is the same), "
+        "2 of 2 bounds, 2 of 2 gains of one deeper"
+    )
+
+
+def test_the_side_that_binds_can_change(ask: Ask) -> None:
+    """0.9 ms of launching against 1 ms of execution: 1.35 ms of it is the host's turn."""
+    said = ask(
+        *HAND, "--strategies=pipelined,pooled", "device.launch_ns=900_000", "device.sources.launch_ns=assumed",
+        "workload.tiles=40",
+    )  # fmt: skip
+    assert said.changes() == {"launch_ns": ["+50 %: pipelined bound by the host", "+50 %: pooled bound by the host"]}
+    assert "0 of 2 bounds" in said.line("survive")
+
+
+def test_whether_depth_pays_can_change(ask: Ask) -> None:
+    """A second tile in flight hides a launch: 9.5 us of a tile's 1,010 are too few, 14.25 are not."""
+    said = ask(
+        *HAND, "--strategies=pooled,baseline", "device.launch_ns=9_500", "device.sources.launch_ns=assumed",
+        "workload.tiles=40",
+    )  # fmt: skip
+    assert set(said.changes()["launch_ns"]) == {"+50 %: pooled: d2 pays", "+50 %: baseline: d2 pays"}
+    assert "0 of 2 gains of one deeper" in said.line("survive")
+
+
+def test_a_number_without_effect_is_said_to_have_none(ask: Ask) -> None:
+    said = ask(*CHAINS, "device.device_open_ns=11_000_000", "device.sources.device_open_ns=assumed")
+    assert said.line("no effect") == "no effect on any of this: device_open_ns"
+    assert set(said.changes()) == {"chain_command_ns", "exec_ns.attention"}
+
+
+def test_a_number_that_is_zero_or_has_no_source_is_named(ask: Ask) -> None:
+    said = ask(*CHAINS, "~device.sources.launch_ns", "device.sources.cold_start_ns=assumed")
+    assert said.line("0, so") == "0, so not varied: cold_start_ns"
+    assert said.line("no source") == "no source, so taken as assumed: launch_ns"
+    assert "launch_ns" in said.changes()
+
+
+def test_nothing_assumed(ask: Ask) -> None:
+    said = ask(*HAND, "+device.sources={exec_ns.attention: measured}")
+    assert (said.code, said.err) == (0, "")
+    assert said.line("there is") == "there is no assumed number in the profile to vary"
+
+
+def test_every_assumed_number_of_the_shipped_profile_is_named(ask: Ask) -> None:
+    said = ask()
+    assert (said.code, said.err) == (0, "")
+    assumed = {key for key, source in SHIPPED.items() if "assumed" in source}
+    assert assumed
+    named = set(re.findall(r"[a-z_.]+", said.out)) & set(SHIPPED)
+    assert named == assumed
+    assert " <0.1% <0.1% " in said.line("sync_ns_per_mib")
+    assert f"; {len(assumed)} assumed numbers " in said.out
+    assert f"survive all {2 * len(assumed)} variations" in said.out
+
+
+def test_all_of_them_can_be_varied(ask: Ask) -> None:
+    said = ask("--all", "--strategies", "pooled,batch", "workload.source=random")
+    named = set(re.findall(r"[a-z_.]+", said.out))
+    entries = {f"clock_mhz.{mode}" for mode in ("default", "turbo")} | {"noise.tight_pct"}
+    assert entries | set(SHIPPED) - {"clock_mhz", "noise"} <= named
+
+
+def test_a_variation_is_what_the_harness_itself_gives_with_that_number() -> None:
+    configs = {name: config.load(f"strategy={name}") for name in ("pooled", "batch", "stacked")}
+    found = study(configs, False)
+    halved = next(case for (number, share), case in found.varied.items() if (number.key, share) == HALVED)
+    for case, override in ((found.base, ()), (halved, ("device.chain_command_ns=13_850",))):
+        for name in configs:
+            for points, more in ((case.points, 0), (case.deeper, 1)):
+                point, depth = points[name], configs[name].strategy.depth + more
+                assert isinstance(point, Point)
+                assert point.total_ns == timed_ns(f"strategy={name}", *override, depth=depth)
+    assert halved != found.base
+
+
+HALVED = ("chain_command_ns", "-50 %")
+
+
+def test_limits_are_varied_as_whole_numbers_from_one_up() -> None:
+    assert Number("queue_depth", 1, "x").variants == {"+50 %": 2}
+    assert Number("queue_depth", 4, "x").variants == {"-50 %": 2, "+50 %": 6}
+    assert Number("clock_mhz.default", 847, "x").variants == {"-50 %": 423, "+50 %": 1271}
+    assert Number("alloc_ns", 1, "x").variants == {"-50 %": 0, "+50 %": 2}
+    assert Number("noise.tight_pct", 3.0, "x").variants == {"-50 %": 1.5, "+50 %": 4.5}
+    device = Simulator(sources={"queue_depth": "assumed"})
+    assert "queue_depth" not in [number.key for number in numbers_of(device)]
+    assert "queue_depth" in [number.key for number in numbers_of(device, everything=True)]
+
+
+def test_a_variation_that_cannot_run_refutes_nothing(ask: Ask) -> None:
+    said = ask("--all", "--strategies", "pooled,batch", "strategy.columns=4")
+    (failing,) = said.changes()["columns"]
+    assert failing.startswith("-50 %: every strategy fails (strategy.columns=4: out of range")
+    assert "(order of the rows), 1 of 1 comparisons" in said.line("survive")
+
+
+def test_a_strategy_that_cannot_run_refutes_nothing(ask: Ask) -> None:
+    """A batch of executions of 1.5 ms takes more than the 5 ms that are allowed."""
+    said = ask(*CHAINS, "device.chain_command_ns=20_000", "device.timeout_ms=5")
+    (failing,) = said.changes()["exec_ns.attention"]
+    assert failing.startswith("+50 %: batch fails (pooled d1 b4 c1: attention: completion took longer")
+    assert "the ranking (order of the rows), 1 of 1 comparisons" in said.line("survive")
+
+
+def test_strategies_that_are_the_same(ask: Ask) -> None:
+    said = ask("--strategies", "pooled,pipelined,batch", "depth=1")
+    assert said.line("pooled").endswith(" (= pipelined)")
+    assert said.line("batch").endswith(" pooled, pipelined")
+    assert " 1.01x " in said.line("pooled"), "speed-ups are over the serial baseline, compared or not"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["device=hardware"], "device=hardware: has no assumed numbers to vary; use device=simulator"),
+        (["--strategies", "pooled"], "--strategies=pooled: nothing to compare"),
+        (["--strategies", "pooled,bacth"], "strategy=bacth: no such option; did you mean batch?"),
+        (["strategy=pooled"], "strategy=pooled: several are compared; name them with --strategies"),
+        (["--al"], "unrecognized arguments: --al; "),
+        (["--strategies"], "argument --strategies: expected one argument; "),
+        (["device.lunch_ns=3"], "device.lunch_ns=3: unknown key; did you mean launch_ns?"),
+        (["device.launch_ns=-1"], "device.launch_ns=-1: out of range"),
+        (["depth=1,2"], "depth=1,2: several values; give one"),
+        (["workload.tiles=0"], "workload.tiles=0: nothing to compare; give 1 or more"),
+        (["workload.kernel=none"], "kernel none: no "),
+        (["device.clock=wall"], "device.clock=wall: numbers are varied in virtual time"),
+        (["device.noise.enabled=true"], "device.noise, device.faults: "),
+        (["device.faults.hang=[1]"], "device.noise, device.faults: "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_requests(arguments: list[str], reason: str, ask: Ask) -> None:
+    said = ask(*arguments)
+    assert (said.code, said.out) == (2, "")
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"harness: {reason}")
+
+
+def test_depth_that_nobody_takes_is_told(ask: Ask) -> None:
+    said = ask("--strategies", "pooled,batch", "depth=3")
+    assert (said.code, said.err) == (0, "harness: depth=3 has no effect: none of pooled,batch takes it\n")
+    assert ask("--strategies", "pooled,pipelined", "depth=3").err == ""
+
+
+def test_a_strategy_that_fails_as_it_is(ask: Ask) -> None:
+    said = ask("device.timeout_ms=1")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("harness: per_tile d1 b1 c1: ")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_interrupted(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Experiment, "_measure", interrupt)
+    said = ask()
+    assert (said.code, said.out, said.err) == (130, "", "harness: interrupted\n")
+
+
+def test_from_the_shell(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [
+        sys.executable,
+        "-m",
+        "harness.sensitivity",
+        "workload.tiles=5",
+        "--strategies",
+        "pooled,batch",
+        "depth=2",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("attention, 5 tiles; ")
+    assert not list(tmp_path.iterdir()), "a report leaves nothing behind"

@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 def _profile(options: argparse.Namespace) -> Simulator:
     if not Path(options.script).is_file():
         raise RequestError(f"{options.script}: no such file; give the script to run")
+    for given in options.set:
+        if "=" not in given:
+            raise RequestError(f"--set {given}: no value; give KEY=VALUE, as device.columns=1")
     choices = f"device.hazards={options.hazards}", f"device.clock={options.clock}"
     device = config.load("device=simulator", "tracking=off", *choices, *options.set).device
     if not isinstance(device, Simulator):
@@ -97,9 +100,9 @@ def _profile(options: argparse.Namespace) -> Simulator:
 
 def _run(script: str, arguments: list[str], machine: Machine) -> int:
     """Run the script as Python would; its exit code."""
+    before = sys.argv, sys.path, sys.modules.get("pyxrt")
+    sys.argv, sys.path = [script, *arguments], [str(Path(script).resolve().parent), *sys.path]
     sys.modules["pyxrt"] = pyxrt
-    sys.argv = [script, *arguments]
-    sys.path.insert(0, str(Path(script).resolve().parent))
     try:
         with _script_time(machine):
             runpy.run_path(script, run_name="__main__")
@@ -114,6 +117,10 @@ def _run(script: str, arguments: list[str], machine: Machine) -> int:
         _show(error)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     finally:
+        sys.argv, sys.path, real = before
+        del sys.modules["pyxrt"]
+        if real:
+            sys.modules["pyxrt"] = real
         gc.collect()  # what the script left behind is dropped now, as at the end of its process
     return 0
 

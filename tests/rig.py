@@ -52,16 +52,16 @@ class Column:
 
 
 class Rig:
-    """The device. `columns`: one context each, of kernel ADD."""
+    """The device. `contexts`: how many are open, each with kernel ADD."""
 
-    def __init__(self, columns: int = 1, **profile: Any) -> None:
+    def __init__(self, contexts: int = 1, **profile: Any) -> None:
         exec_ns = {name: 100 + 10 * index for index, name in enumerate(SPECS)}
         simulator = Simulator(**{**COSTS, "exec_ns": exec_ns, **profile})
         images = {f"{name}.xclbin": image_of(spec, simulator.exec_of(name)) for name, spec in SPECS.items()}
         self.machine = Machine(simulator, images)
         plug(self.machine)
         self.device = pyxrt.device(0)
-        self.columns = [self.open("add") for _ in range(columns)]
+        self.columns = [self.open("add") for _ in range(contexts)]
 
     def open(self, name: str) -> Column:
         context = pyxrt.hw_context(self.device, self.device.register_xclbin(pyxrt.xclbin(f"{name}.xclbin")))

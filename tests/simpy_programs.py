@@ -31,7 +31,8 @@ class Step(NamedTuple):
     """One step of a program.
 
     open, close: context. start, wait, wait2, state: context, number of the run; `amount` of a wait: milliseconds, 0 is
-    no limit. execute, list_wait: context, number of the list; `amount`: members it has, if it is a new one. sync: to
+    no limit. execute, list_wait, look: context, number of the list; `amount`: members it has if it is a new one, or the
+    member to look at (of those it has, modulo that). sync: to
     (`number` 0) or from (1) the device, `amount` bytes. host: `amount` nanoseconds of the host's own work.
     """
 
@@ -104,7 +105,7 @@ def legal(program: list[Step]) -> Generator[Call, Logged, None]:
             yield from wait(name)
 
     for op, context, number, amount in program:
-        name = ("list" if op in ("execute", "list_wait") else "run", context, number)
+        name = ("list" if op in ("execute", "list_wait", "look") else "run", context, number)
         if op == "open":
             if context not in contexts:
                 answer = yield Call("open", ("context", context, 0))
@@ -130,15 +131,15 @@ def legal(program: list[Step]) -> Generator[Call, Logged, None]:
                 yield Call("prepare", name, members[name])
             yield Call(op, name, members[name])
             flying[name] = None
-        elif name not in members or (op == "list_wait" and name not in flying):
+        elif name not in members or (name[0] == "list" and name not in flying):
             continue
-        elif op == "state":
+        elif op in ("state", "look"):
             if looked_ns == (yield Call("now")).end_ns:
                 continue
-            answer = yield Call("state", name)
+            answer = yield Call(op, name, amount % members[name])
             if answer.result == NEW:
                 looked_ns = answer.end_ns
-            else:
+            elif op == "state":
                 flying.pop(name, None)
         else:
             yield from wait(name, op, amount)
@@ -158,7 +159,10 @@ class Command:
 
 @dataclass
 class Context:
-    """Where it executes, how long, and its commands that have not ended, the oldest first."""
+    """Where it executes, how long, and its commands that have not ended, the oldest first.
+
+    serial: the number of its opening, from 1; refused ones count.
+    """
 
     serial: int
     column: Column
@@ -202,13 +206,12 @@ class Column:
             if command.ended.triggered:
                 continue
             context = command.context
-            load_ns = device.resume_ns()
+            resume_ns = device.resume_ns()
             device.busy += 1
-            if context.cold:
-                load_ns += profile.cold_start_ns
-                context.cold = False
-            if load_ns:
-                yield from self._spend(context, load_ns, is_load=True)
+            for load_ns in (resume_ns, profile.cold_start_ns if context.cold else 0):
+                if load_ns:
+                    yield from self._spend(context, load_ns, is_load=True)
+            context.cold = False
             for number in command.numbers:
                 state, factor = yield from self._execute(context, number, first=not command.states)
                 command.states.append(state)
@@ -227,7 +230,7 @@ class Column:
         factor = faults.slow_factor if number in faults.slow else 1
         takes_ns = factor * (context.exec_ns + (0 if first else profile.chain_command_ns))
         state = ERROR if number in faults.error else ABORT if number in faults.abort else COMPLETED
-        if number in faults.hang or takes_ns >= profile.watchdog_ns:
+        if number in faults.hang or 0 < profile.watchdog_ns <= takes_ns:
             takes_ns, state = profile.watchdog_ns, TIMEOUT
         yield from self._spend(context, takes_ns, is_load=False)
         return state, factor
@@ -253,8 +256,9 @@ class Host:
         self._env = device.env
         self._profile = device.profile
         self._columns = columns
+        self._in_use: list[Column] = []
         self._kernels_ns = kernels_ns
-        self._openings = self._submitted = self._opened = 0
+        self._openings = self._submitted = 0
         self._contexts: dict[int, Context] = {}
         self._commands: dict[Name, list[Command]] = {}
         """What a run or list was last submitted as."""
@@ -306,14 +310,26 @@ class Host:
 
     def _open(self, name: Name, _: int) -> Events:
         number, self._openings = self._openings, self._openings + 1
-        if number in self._profile.faults.refuse_context:
+        profile = self._profile
+        if number in profile.faults.refuse_context or len(self._contexts) == profile.context_limit:
             return RAISED
-        column = min(self._columns, key=lambda column: column.contexts)
+        column = self._place()
         column.contexts += 1
-        self._opened += 1
         exec_ns = self._kernels_ns[name[1] % len(self._kernels_ns)]
-        self._contexts[name[1]] = Context(self._opened, column, exec_ns)
-        yield from self._pass(self._profile.context_open_ns)
+        self._contexts[name[1]] = Context(self._openings, column, exec_ns)
+        yield from self._pass(profile.context_open_ns)
+
+    def _place(self) -> Column:
+        """The first free column, else that with the fewest contexts; of several, the one in use for longest.
+
+        So does xdna-driver's aie2_solver.c. Unless contexts are closed that is the lowest.
+        """
+        self._in_use = [column for column in self._in_use if column.contexts]
+        for column in self._columns:
+            if not column.contexts:
+                self._in_use.append(column)
+                return column
+        return min(self._in_use, key=lambda column: column.contexts)
 
     def _close(self, name: Name, _: int) -> Events:
         self._contexts.pop(name[1]).column.contexts -= 1
@@ -362,6 +378,13 @@ class Host:
             return NEW
         return command.states[0]
 
+    def _look(self, name: Name, member: int) -> Events:
+        """State of a run in a list that has not been waited for: its chain's end is its own."""
+        yield from self._pass(0)
+        ends = [command.ended.triggered and command.visible_ns <= self._env.now for command in self._commands[name]]
+        chain, place = divmod(member, self._profile.chain_length)
+        return self._commands[name][chain].states[place] if ends[chain] else NEW
+
     def _wait(self, name: Name, most_ms: int) -> Events:
         yield from self._until_visible(name, self._env.now + most_ms * NS_PER_MS if most_ms else None)
         state = yield from self._state(name, 0)
@@ -388,7 +411,7 @@ class Host:
 
 def simulate(program: list[Step], profile: Simulator) -> Outcome:
     """What the program sees on a machine of that profile; kernels as in its `exec_ns`, one for each context in turn."""
-    env = simpy.Environment()
+    env = simpy.Environment(profile.device_open_ns)
     spans: list[Span] = []
     device = Device(env, profile, spans)
     columns = [Column(device, index) for index in range(profile.columns)]

@@ -168,11 +168,10 @@ class bo(Bound):
             pass
         elif last.order > last.context.retired or memory.mixed:
             undefined = watching(machine).syncing(memory, key, to_device)
-        elif last.unread:
-            if memory.fresh is last.result and key == memory.key and last.final is _COMPLETED:
-                memory.fresh, last.unread = (), False  # the usual end of a run: its output is taken
-            else:
-                undefined = watching(machine).syncing(memory, key, to_device)
+        elif memory.fresh is last.result and key == memory.key and last.final is _COMPLETED:
+            memory.fresh, last.unread = (), False  # the usual end of a run: its output is taken
+        elif memory.fresh or last.unread:
+            undefined = watching(machine).syncing(memory, key, to_device)
         if key != memory.key:
             memory.sync(*key)
         elif memory.agreed is None:

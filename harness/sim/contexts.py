@@ -37,7 +37,7 @@ class Context:
 
     longest_ns: the longest of its kernels. slot: its number on the device, used again when it is closed; serial: its
     number among all ever opened. _places: when each of the queue's places is free again, the next one first. submitted,
-    retired: how many flights were launched, and seen to have ended.
+    retired: how many flights were launched, and seen to have ended; flying: those in between, where anybody watches.
     """
 
     def __init__(self, machine: Machine, column: Partition, slot: int, longest_ns: int) -> None:
@@ -60,6 +60,7 @@ class Context:
         )
         self.submitted = 0
         self.retired = 0
+        self.flying: deque[Flight] = deque()
         self._spans = array("q")
         machine.spans.append((self, self._spans))
         self._span = self._spans.append

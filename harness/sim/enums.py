@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, EnumType
+from typing import Any, NoReturn
+
+from harness.sim.bound import UINT32, incompatible, is_int, keywords, missing, public
 
 
-class Bound(Enum):
+class Manners(EnumType):
+    """What the types of pybind11's enumerations can do: make a value of any number, and nothing of a container."""
+
+    def __call__(cls, *given: Any, **named: Any) -> Any:
+        """The member of that number; one without a name where there is none."""
+        values = keywords(given, named, ("value",)) or given
+        if len(values) != 1 or not is_int(values[0], UINT32):
+            raise incompatible("__init__", (f"pyxrt.{cls.__qualname__}(value: int)",), given, named)
+        known: dict[Any, Any] = cls._value2member_map_
+        number = int(values[0])
+        if number not in known:
+            known[number] = object.__new__(cls)  # type: ignore[arg-type]  # a class, if mypy but knew
+            known[number]._value_, known[number]._name_ = number, "???"
+        return known[number]
+
+    @property
+    def __members__(cls) -> dict[str, Any]:  # type: ignore[override]  # a dict of its own each time, as in pyxrt
+        return dict(cls._member_map_)
+
+    def __repr__(cls) -> str:
+        return f"<class 'pyxrt.{cls.__qualname__}'>"
+
+    def __getattr__(cls, name: str) -> Any:
+        raise missing(f"type object 'pyxrt.{cls.__name__}'", name, () if name.startswith("_") else public(cls))
+
+    def __iter__(cls) -> NoReturn:
+        raise TypeError("'pybind11_type' object is not iterable")
+
+    def __len__(cls) -> NoReturn:
+        raise TypeError("object of type 'pybind11_type' has no len()")
+
+    def __contains__(cls, value: object) -> NoReturn:
+        raise TypeError("argument of type 'pybind11_type' is not a container or iterable")
+
+    def __getitem__(cls, name: str) -> NoReturn:
+        raise TypeError(f"type 'pyxrt.{cls.__name__}' is not subscriptable")
+
+
+class Scoped(Enum, metaclass=Manners):
     """Has a number, but neither equals one nor is ordered; prints as pybind11's enumerations do."""
+
+    def __init_subclass__(cls, inside: str = "") -> None:
+        cls.__module__ = "harness.sim.pyxrt"
+        cls.__qualname__ = f"{inside}.{cls.__name__}" if inside else cls.__name__
 
     def __int__(self) -> int:
         return int(self._value_)
@@ -22,14 +67,32 @@ class Bound(Enum):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}.{self._name_}: {self._value_}>"
 
+    def __format__(self, form: str) -> str:
+        if form:
+            raise TypeError(f"unsupported format string passed to pyxrt.{type(self).__name__}.__format__")
+        return str(self)
 
-class Unscoped(Bound):
+    def __getattr__(self, name: str) -> Any:
+        cls = type(self)
+        raise missing(f"'pyxrt.{cls.__name__}' object", name, () if name.startswith("_") else public(cls))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("name", "value"):
+            raise AttributeError(f"property '{name}' of '{type(self).__name__}' object has no setter")
+        if not name.startswith("_"):
+            raise missing(
+                f"'pyxrt.{type(self).__name__}' object", name, ending=" and no __dict__ for setting new attributes"
+            )
+        super().__setattr__(name, value)
+
+
+class Unscoped(Scoped):
     """C's own kind of enumeration: equals its number too."""
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (not isinstance(other, Enum | float | str) and self._value_ == other)
+        return self is other or (type(other) in (int, bool) and self._value_ == other)
 
-    __hash__ = Bound.__hash__
+    __hash__ = Scoped.__hash__
 
 
 class ert_cmd_state(Unscoped):
@@ -56,25 +119,25 @@ class xclBOSyncDirection(Unscoped):
     XCL_BO_SYNC_BO_AIE_TO_GMIO = 3
 
 
-class flags(Bound):
+class flags(Scoped, inside="bo"):
     """Kinds of memory of a bo."""
 
     normal = 0
     cacheable = 0x0100_0000
-    svm = 0x0800_0000
     device_only = 0x1000_0000
     host_only = 0x2000_0000
     p2p = 0x4000_0000
+    svm = 0x0800_0000
 
 
-class access_mode(Bound):
+class access_mode(Scoped, inside="hw_context"):
     """How a hardware context is shared; NPUs take no notice."""
 
     exclusive = 0
     shared = 1
 
 
-class cu_access_mode(Bound):
+class cu_access_mode(Scoped, inside="kernel"):
     """How a kernel is shared; NPUs take no notice."""
 
     exclusive = 0
@@ -82,7 +145,7 @@ class cu_access_mode(Bound):
     none = 2
 
 
-class xrt_msg_level(Bound):
+class xrt_msg_level(Scoped):
     """How grave a message is."""
 
     emergency = 0
@@ -95,7 +158,7 @@ class xrt_msg_level(Bound):
     debug = 7
 
 
-class xrt_info_device(Bound):
+class xrt_info_device(Scoped):
     """Properties of a device."""
 
     bdf = 0

@@ -12,7 +12,7 @@ from harness.sim.bound import INT32, UINT32, Bound, incompatible, is_int
 from harness.sim.buffers import Window, bo
 from harness.sim.clock import ProcessAborted
 from harness.sim.enums import cu_access_mode, ert_cmd_state
-from harness.sim.flight import FIRST_DATA_ARGUMENT, NEVER_NS, Flight
+from harness.sim.flight import FIRST_DATA_ARGUMENT, NEVER_NS, Access, Flight
 from harness.sim.images import NO_BANK
 from harness.sim.memory import Memory
 from harness.sim.platform import device, hw_context, uuid
@@ -215,42 +215,38 @@ class run(Bound):
 
     def _bind(self) -> Flight:
         """The arguments as they are set now, for this launch and the following."""
-        self._flight.release()
         image, before = self._kernel._image, self._flight
+        before.release()
         self._flight = flight = self._made()
         flight.in_list, flight.bound = before.in_list, True
         parts = () if image.spec is None else (*image.spec.inputs, image.spec.output)
-        used: list[Any] = []
+        fitting: list[Access] = []
         for index, argument in enumerate(self._arguments):
-            part = parts[index - FIRST_DATA_ARGUMENT] if 0 <= index - FIRST_DATA_ARGUMENT < len(parts) else None
+            number = index - FIRST_DATA_ARGUMENT
+            part = parts[number] if 0 <= number < len(parts) else None
             if argument is None:
-                if part or (index < FIRST_DATA_ARGUMENT and image.banks[index] != NO_BANK):
+                if part or number < 0:
                     flight.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
-                continue
-            if argument.memory is None:
+            elif argument.memory is None:
                 if image.banks[index] != NO_BANK:
-                    flight.problem(Kind.UNSET_ARGUMENT, f"argument {index}, a number where a bo belongs", argument.site)
-                continue
-            low, high = argument.key
-            if part and high - low < part.size_bytes:
-                flight.problem(
-                    Kind.UNSET_ARGUMENT, f"argument {index}: {high - low} of {part.size_bytes} B", argument.site
-                )
-            elif part:
-                high = low + part.size_bytes
-            writes = (
-                index in flight.outputs
-                if image.spec or index < FIRST_DATA_ARGUMENT
-                else index in flight.outputs or None
-            )
-            used.append(flight.use(index, argument.memory, (low, min(high, argument.memory.size)), writes))
-            if argument.problem:
-                flight.problem(argument.problem, f"argument {index}", argument.site)
-        data = [access for access in used if FIRST_DATA_ARGUMENT <= access.argument < FIRST_DATA_ARGUMENT + len(parts)]
-        if image.spec and image.computes and len(data) == len(parts):
-            flight.computes(image.spec, data[:-1], data[-1])
+                    flight.problem(Kind.UNSET_ARGUMENT, f"argument {index}, a number, no bo", argument.site)
+            else:
+                low, high = argument.key
+                if part and low + part.size_bytes > high:
+                    short = f"argument {index}, {high - low} of {part.size_bytes} B"
+                    flight.problem(Kind.UNSET_ARGUMENT, short, argument.site)
+                elif part:
+                    high = low + part.size_bytes
+                known = index in flight.outputs or (False if image.spec or number < 0 else None)
+                access = flight.use(index, argument.memory, (low, min(high, argument.memory.size)), known)
+                if argument.problem:
+                    flight.problem(argument.problem, f"argument {index}", argument.site)
+                if part and access.key[1] - access.key[0] == part.size_bytes:
+                    fitting.append(access)
         if image.computes:
-            flight.watched = flight.memories
+            flight.watched = [each.memory for each in flight.accesses]
+            if image.spec and len(fitting) == len(parts):
+                flight.computes(image.spec, fitting[:-1], fitting[-1])
         return flight
 
     def _made(self) -> Flight:

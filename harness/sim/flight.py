@@ -23,8 +23,6 @@ FIRST_DATA_ARGUMENT = 3
 
 Result: TypeAlias = "tuple[tuple[int, int], Flight]"
 """Bytes that a flight wrote, and the flight."""
-NO_CODE = Memory(0)
-"""Stands for the instructions of a run that has none."""
 
 
 class Access:
@@ -89,7 +87,7 @@ class Flight:
         self.watched: list[Memory] = []
         self.written: list[Access] = []
         self.result: tuple[Result, ...] | None = None
-        self.code = NO_CODE
+        self.code: Memory | None = None
         self.visible_ns = NEVER_NS
         self.final = ert_cmd_state.ERT_CMD_STATE_NEW
         self.order = 0
@@ -157,7 +155,9 @@ class Flight:
     def finish(self) -> None:
         """At the end of one that completes."""
         low, high = self._output.key
-        if not self.spoilt and all(map(np.array_equal, self._taken, self._inputs)):
+        if self.spoilt:
+            self._output.memory.undefine(low, high)
+        elif all(map(np.array_equal, self._taken, self._inputs)):
             self._output.memory.device[low:high] = self._spec.compute(*self._taken).tobytes()
 
     def finish_corrupt(self) -> None:

@@ -47,25 +47,26 @@ def argument_banks(bos: int) -> tuple[int, ...]:
     return NO_BANK, INSTRUCTION_BANK, NO_BANK, *[DATA_BANK] * bos
 
 
-def read_images(machine: Machine, path: str) -> tuple[list[Image], axlf.Container | None]:
+def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.Container | None]:
     """The kernels of a file: known to the machine by its path, or told by `device.xclbins` and the file itself.
 
-    RuntimeError with XRT's texts for a missing or broken file; a missing one will do where a pattern names it.
+    RuntimeError with XRT's texts for a missing or broken file; a missing one will do where a pattern names it. Without
+    a machine, only what the file itself tells.
     """
+    if Path(path).is_dir():
+        raise MemoryError("std::bad_alloc")
+    if machine is None:
+        told = _read(path)
+        return [Image(each.name, 0, tuple(argument.bank for argument in each.arguments)) for each in told.kernels], told
     if path in machine.images:
         return [machine.images[path]], None
     profile = machine.profile
     named = [kernel for pattern, kernel in profile.xclbins.items() if fnmatch(path, pattern)]
-    container = None
-    if Path(path).is_file():
-        try:
-            container = axlf.read(Path(path))
-        except ValueError as error:
-            raise RuntimeError(str(error)) from error
-    elif named:
-        machine.say_once(f"{path}: no such file; simulated as kernel {named[0]} (device.xclbins)")
+    container: axlf.Container | None = None
+    if Path(path).is_file() or not named:
+        container = _read(path)
     else:
-        raise RuntimeError(f"No such file or directory '{path}'")
+        machine.say_once(f"{path}: no such file; simulated as kernel {named[0]} (device.xclbins)")
     if named:
         spec = load_kernel(named[0])
         spec_ns = profile.exec_of(spec.name)
@@ -88,3 +89,22 @@ def read_images(machine: Machine, path: str) -> tuple[list[Image], axlf.Containe
         )
         for kernel in container.kernels
     ], container
+
+
+def _read(path: str) -> axlf.Container:
+    """The xclbin at `path`; RuntimeError with XRT's texts, in XRT's order."""
+    if not Path(path).is_file():
+        raise RuntimeError(f"No such file or directory '{path}'")
+    with Path(path).open("rb") as file:
+        head, size = file.read(axlf.HEADER.size), Path(path).stat().st_size
+    if size < axlf.HEADER.size + axlf.SECTION.size:
+        raise RuntimeError("xclbin: buffer too small to contain header")
+    if head.startswith(axlf.MAGIC) and axlf.HEADER.unpack(head)[0] != size:
+        raise RuntimeError("xclbin: m_length does not match buffer size")
+    try:
+        container = axlf.read(Path(path))
+    except ValueError as error:
+        raise RuntimeError(str(error)) from error
+    if container is None:
+        raise RuntimeError("Invalid xclbin")
+    return container

@@ -1,136 +1,42 @@
-"""Device, uuid, xclbin and hardware context, as pyxrt has them."""
+"""Device and hardware context, as pyxrt has them."""
 
 from __future__ import annotations
 
 import json
 import logging
-import uuid as uuids
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
-from harness.sim import axlf, enums
-from harness.sim.bound import UINT32, Bound, incompatible, is_int, keywords
+from harness.sim import enums
+from harness.sim.bound import UINT32, UINT64, Bound, as_text, incompatible, is_int, keywords, single
 from harness.sim.contexts import Context
 from harness.sim.enums import xrt_info_device, xrt_msg_level
-from harness.sim.images import Image, read_images
 from harness.sim.machine import Machine
+from harness.sim.xclbins import machines
+from harness.sim.xclbins import uuid as uuid
+from harness.sim.xclbins import xclbin as xclbin
 
-_LOG_LEVELS = {level: 10 * max(1, 5 - max(0, int(level) - 2)) for level in xrt_msg_level}
+_LOG_LEVELS = {level: 10 * max(1, 5 - max(0, int(level) - 2)) for level in xrt_msg_level.__members__.values()}
 log = logging.getLogger("pyxrt")
-_machines: list[Machine] = []
 
 
 def plug(machine: Machine) -> None:
     """Make `machine` the one that `device(0)` opens."""
-    _machines[:] = [machine]
+    machines[:] = [machine]
 
 
 def enumerate_devices() -> int:
     """Number of devices."""
-    return len(_machines)
+    return len(machines)
 
 
-def log_message(level: xrt_msg_level, tag: str, message: str) -> None:
+def log_message(level: xrt_msg_level, tag: str, message: str, /) -> None:
     """Write to XRT's log: here, Python's own."""
-    log.log(_LOG_LEVELS[level], "[%s] %s", tag, message)
-
-
-class uuid(Bound):
-    """Identity of an xclbin."""
-
-    def __init__(self, text: str, /) -> None:
-        if not isinstance(text, str):
-            raise incompatible("__init__", ("pyxrt.uuid(arg0: str)",), (text,))
-        self._text = text
-
-    def to_string(self) -> str:
-        """The canonical text."""
-        return self._text
-
-
-class xclbin(Bound):
-    """An xclbin file: what its metadata tells, and the kernels that the machine knows its path to stand for."""
-
-    class xclbinkernel(Bound):
-        """One kernel of an xclbin."""
-
-        def __init__(self, image: Image) -> None:
-            self._image = image
-
-        def get_name(self) -> str:
-            """Name, as `kernel(context, name)` takes it."""
-            return self._image.name
-
-        def get_num_args(self) -> int:
-            """Number of arguments, opcode and instructions included."""
-            return len(self._image.banks)
-
-    class xclbinmem(Bound):
-        """A memory bank."""
-
-        def __init__(self, bank: axlf.Bank, index: int) -> None:
-            self._bank, self._index = bank, index
-
-        def get_tag(self) -> str:
-            """Name."""
-            return self._bank.tag
-
-        def get_base_address(self) -> int:
-            """Address of its first byte."""
-            return self._bank.base_address
-
-        def get_size_kb(self) -> int:
-            """Size in KiB."""
-            return self._bank.size_kb
-
-        def get_used(self) -> bool:
-            """Whether a kernel uses it."""
-            return self._bank.used
-
-        def get_index(self) -> int:
-            """Its number, as group ids count."""
-            return self._index
-
-    def __init__(self, *path: str) -> None:
-        self._images: list[Image] = []
-        self._container: axlf.Container | None = None
-        self._uuid = uuid(str(uuids.UUID(int=0)))
-        if not path:
-            return
-        if len(path) > 1 or not isinstance(path[0], str):
-            raise incompatible(
-                "__init__", ("pyxrt.xclbin()", "pyxrt.xclbin(arg0: str)", "pyxrt.xclbin(arg0: axlf)"), path
-            )
-        if not path[0]:
-            raise RuntimeError("No xclbin specified")
-        if not _machines:
-            raise RuntimeError("no simulated device is plugged in")
-        self._images, self._container = read_images(_machines[0], path[0])
-        self._uuid = uuid(self._container.uuid if self._container else str(uuids.uuid5(uuids.NAMESPACE_URL, path[0])))
-
-    def get_kernels(self) -> list[xclbinkernel]:
-        """The kernels inside."""
-        return [self.xclbinkernel(image) for image in self._images]
-
-    def get_mems(self) -> list[xclbinmem]:
-        """The memory banks that it declares."""
-        banks = self._container.banks if self._container else ()
-        return [self.xclbinmem(bank, index) for index, bank in enumerate(banks)]
-
-    def get_xsa_name(self) -> str:
-        """The platform it was built for."""
-        return self._container.xsa_name if self._container else ""
-
-    def get_uuid(self) -> uuid:
-        """Identity of the file."""
-        return self._uuid
-
-    def get_axlf(self) -> None:
-        """Cannot be called from Python: pyxrt knows no type for what it returns."""
-        raise TypeError(
-            "Unable to convert function return value to a Python type! The signature was\n\t"
-            "(self: pyxrt.xclbin) -> axlf"
-        )
+    if not isinstance(level, xrt_msg_level) or as_text(tag) is None or as_text(message) is None:
+        form = "(arg0: pyxrt.xrt_msg_level, arg1: str, arg2: str) -> None"
+        raise incompatible("log_message", (form,), (level, tag, message))
+    log.log(_LOG_LEVELS.get(level, logging.DEBUG), "[%s] %s", as_text(tag), as_text(message))
 
 
 class device(Bound):
@@ -139,22 +45,19 @@ class device(Bound):
     def __init__(self, *given: int | str, **named: int | str) -> None:
         if not given and not named:
             return
-        forms = "pyxrt.device()", "pyxrt.device(index: int)", "pyxrt.device(bdf: str)"
-        (value,) = keywords(given, named, ("index",)) or keywords(given, named, ("bdf",)) or (None,)
-        if not isinstance(value, str) and not is_int(value, UINT32):
-            raise incompatible("__init__", forms, given)
-        if isinstance(value, str) and not value.isdigit():
-            if not value:
-                raise ValueError("stoul")
-            bdfs = [_bdf(machine) for machine in _machines]
-            if value not in bdfs:
-                raise RuntimeError(f"No such device '{value}': Invalid argument")
-            value = bdfs.index(value)
-        if int(value) >= len(_machines):
-            raise RuntimeError(f" No such device with index '{value}'")
-        self._machine = _machines[int(value)]
+        index, text = single(given, named, "index"), as_text(single(given, named, "bdf"))
+        if text is None:
+            if not is_int(index, UINT32):
+                forms = "pyxrt.device()", "pyxrt.device(index: int)", "pyxrt.device(bdf: str)"
+                raise incompatible("__init__", forms, given, named)
+            number = int(index)
+        else:
+            number = _numbered(text)
+        if number >= len(machines):
+            raise RuntimeError(f" No such device with index '{number}'")
+        self._machine = machines[number]
         self._known: dict[str, xclbin] = {}
-        self._loaded = uuid(str(uuids.UUID(int=0)))
+        self._loaded = uuid("")
         self._machine.clock.now_ns += self._machine.profile.device_open_ns
 
     def register_xclbin(self, xclbin: xclbin) -> uuid:
@@ -166,15 +69,20 @@ class device(Bound):
         self._known[xclbin.get_uuid().to_string()] = xclbin
         return xclbin.get_uuid()
 
-    def load_xclbin(self, xclbin: xclbin | str) -> uuid:
+    def load_xclbin(self, *given: xclbin | str, **named: xclbin | str) -> uuid:
         """The older way to say the same."""
+        text, loaded = as_text(single(given, named, "xclbin_path")), single(given, named, "xclbin")
+        if text is None and not isinstance(loaded, xclbin):
+            forms = "xclbin_path: str", "xclbin: xrt::xclbin"
+            signatures = tuple(f"(self: pyxrt.device, {form}) -> pyxrt.uuid" for form in forms)
+            raise incompatible("load_xclbin", signatures, (self, *given), named)
         warnings.warn(
             "pyxrt.device.load_xclbin() is deprecated; use pyxrt.hw_context(device, xclbin) or "
             "pyxrt.hw_context(device, xclbin_path) instead",
             DeprecationWarning,
             stacklevel=2,
         )
-        self._loaded = self.register_xclbin(_xclbin(xclbin) if isinstance(xclbin, str) else xclbin)
+        self._loaded = self.register_xclbin(xclbin(text) if text is not None else loaded)
         return self._loaded
 
     def get_xclbin_uuid(self) -> uuid:
@@ -210,7 +118,21 @@ class device(Bound):
 
 
 def _bdf(machine: Machine) -> str:
-    return f"0000:c5:00.{_machines.index(machine)}"
+    return f"0000:c5:00.{machines.index(machine)}"
+
+
+def _numbered(text: str) -> int:
+    """Index of the device of which `text` is the index or the address, read as C's stoul reads it."""
+    if not text:
+        raise ValueError("stoul")
+    if not text.isdecimal():
+        addresses = [_bdf(machine) for machine in machines]
+        if text not in addresses:
+            raise RuntimeError(f"No such device '{text}': Invalid argument")
+        return addresses.index(text)
+    if int(text) > UINT64[1]:
+        raise IndexError("stoul")
+    return int(text)
 
 
 class hw_context(Bound):
@@ -226,14 +148,7 @@ class hw_context(Bound):
     def __init__(self, *given: Any, **named: Any) -> None:
         if not given and not named:
             return
-        values: tuple[Any, ...] = ()
-        for second in ("uuid", "xclbin", "xclbin_path"):
-            for third in ("mode", "cfg_param"):
-                values = values or keywords(given, named, ("device", second, third)) or ()
-        opened, what, option = (*values, None, None, None)[:3]
-        right = isinstance(opened, device) and isinstance(what, uuid | xclbin | str) and len(values) in (2, 3)
-        if not right or not isinstance(option, enums.access_mode | dict | None):
-            raise incompatible("__init__", _CONTEXT_FORMS, given)
+        opened, what, option = _context_arguments(given, named)
         if isinstance(what, str):
             what = xclbin(what)
         if isinstance(what, xclbin):
@@ -269,6 +184,27 @@ class hw_context(Bound):
     def add_config(self, elf: Any) -> None:
         """Takes a pyxrt.elf, of which the simulator has none."""
         raise incompatible("add_config", ("(self: pyxrt.hw_context, elf: xrt::elf) -> None",), (self, elf))
+
+
+def _context_arguments(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[device, Any, Any]:
+    """Device, uuid or xclbin or path, and mode or configuration or None, of a new context; else TypeError."""
+    for second, kind in (("uuid", uuid), ("xclbin", xclbin), ("xclbin_path", str)):
+        for third in ("mode", "cfg_param"):
+            values = keywords(given, named, ("device", second, third)) or ()
+            if len(values) not in (2, 3):
+                continue
+            opened, what, option = (*values, None)[:3]
+            what = as_text(what) if kind is str else what
+            fits = isinstance(option, enums.access_mode) if third == "mode" else _is_configuration(option)
+            if isinstance(opened, device) and isinstance(what, kind) and (len(values) == 2 or fits):
+                return opened, what, option
+    raise incompatible("__init__", _CONTEXT_FORMS, given, named)
+
+
+def _is_configuration(option: Any) -> bool:
+    return isinstance(option, Mapping) and all(
+        as_text(key) is not None and is_int(value, UINT32) for key, value in option.items()
+    )
 
 
 _CONTEXT_FORMS = (

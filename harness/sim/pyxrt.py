@@ -12,7 +12,8 @@ from harness.sim.buffers import bo
 from harness.sim.chains import runlist
 from harness.sim.enums import ert_cmd_state, xclBOSyncDirection, xrt_info_device, xrt_msg_level
 from harness.sim.execution import kernel, run
-from harness.sim.platform import device, enumerate_devices, hw_context, log_message, uuid, xclbin
+from harness.sim.platform import device, enumerate_devices, hw_context, log_message
+from harness.sim.xclbins import uuid, xclbin
 
 XCL_BO_FLAGS_NONE = 0
 emergency, alert, critical, error = (
@@ -52,3 +53,7 @@ __all__ = [
 
 def __getattr__(name: str) -> NoReturn:
     raise AttributeError(f"module 'pyxrt' has no attribute '{name}' in the simulator, which has: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -41,25 +41,24 @@ class Sanitizer:
 
     def launched(self, flight: Flight, frame: FrameType, now_ns: int) -> None:
         """A run is started from `frame`: from here on its arguments are in use."""
-        flight.site = frame.f_code, frame.f_lasti, now_ns
-        context = flight.context
+        before, flight.site = flight.site, (frame.f_code, frame.f_lasti, now_ns)
+        context, code = flight.context, flight.code
         context.submitted = flight.order = context.submitted + 1
-        code = flight.code
-        if flight.suspect or code.host != code.device:
-            self._look_closely(flight)
+        context.flying.append(flight)
+        if flight.suspect or (code is not None and code.host != code.device):
+            self._look_closely(flight, before)
         else:
-            for (
-                memory
-            ) in flight.memories:  # quickly told, as every launch costs it: these bos are its own, and in order
+            # Quickly told, as every launch costs it: these bos are its own, and in order.
+            for memory in flight.memories:
                 if memory.last is not flight or memory.fresh or memory.host != (memory.agreed or memory.device):
-                    self._look_closely(flight)
+                    self._look_closely(flight, before)
                     break
         flight.unread = bool(flight.written)
         for access in flight.written:
             access.memory.fresh += access.result
 
-    def _look_closely(self, flight: Flight) -> None:
-        """Look for what is wrong with a launch."""
+    def _look_closely(self, flight: Flight, before: Site | None) -> None:
+        """Look for what is wrong with a launch; `before`: the one before it of the same run."""
         flight.spoilt = False
         for kind, what, site in flight.problems:
             self._keep(kind, flight, what, (0, 0), site, "run.set_arg")
@@ -69,11 +68,12 @@ class Sanitizer:
             if memory.changed_by_host(*access.key):
                 self._report(Kind.NOT_SYNCED, access, memory.written, "write")
                 self._spoil(flight)
-            if memory.last is not None and memory.last is not flight:
+            if memory.last is not None:
                 memory.mixed = memory.mixed or memory.last.context is not flight.context
                 self._conflicts(access)
-            memory.last = flight
-            self._uses_results(access)
+            self._uses_results(access, before)
+        for access in flight.accesses:
+            access.memory.last = flight
         flight.restaged = flight.consumed = False
         whole = all(access.key == access.memory.key for access in flight.accesses)
         flight.suspect = flight.spoilt or not whole
@@ -81,13 +81,16 @@ class Sanitizer:
     def observed(self, flight: Flight) -> None:
         """The host has seen that a run has ended, and so have all before it on its context."""
         context = flight.context
+        flying = context.flying
         if flight.order > context.retired:
             context.retired = flight.order
-        for memory in flight.watched:
-            if memory.host != (memory.agreed or memory.device):
-                self._look_back(flight)
-        if flight.final is not _COMPLETED:
-            self._spoil(flight)
+        while flying and flying[0].order <= flight.order:
+            ended = flying.popleft()
+            for memory in ended.watched:
+                if memory.host != (memory.agreed or memory.device):
+                    self._look_back(ended)
+            if ended.spoilt or ended.final is not _COMPLETED:
+                self._failed(ended)
 
     def _look_back(self, flight: Flight) -> None:
         """Look for bytes changed through `map()`, which makes no call, between a launch and the sight of its end."""
@@ -95,6 +98,18 @@ class Sanitizer:
             if not flight.spoilt and access.memory.changed_by_host(*access.key):
                 self._report(Kind.WRITE_IN_FLIGHT, access, flight.site, "launch", "write through map(), seen in ")
                 self._spoil(flight)
+
+    def _failed(self, flight: Flight) -> None:
+        """A run is seen to have ended with nothing to rely on: nor can those in flight that use its output."""
+        self._spoil(flight)
+        if flight.final is _COMPLETED:
+            return
+        for written in flight.written:
+            for access in written.memory.accesses:
+                user = access.flight
+                if user.in_flight and user.order > flight.order and not access.writes and access.overlaps(*written.key):
+                    self._report(Kind.FAILED_OUTPUT, access, flight.site, "launch", "failure seen in ")
+                    self._spoil(user)
 
     def syncing(self, memory: Memory, key: tuple[int, int], to_device: bool) -> list[tuple[int, int]] | None:
         """A sync of bytes `key` is about to happen; returns what the host will not see rightly after it.
@@ -136,6 +151,8 @@ class Sanitizer:
 
     def freed(self, memory: Memory) -> None:
         """The last handle of a bo is gone."""
+        if self._machine.aborted:
+            return
         for access in memory.accesses:
             if access.flight.in_flight:
                 self._report(Kind.FREED_IN_FLIGHT, access, access.flight.site, "launch", "free in ")
@@ -174,20 +191,20 @@ class Sanitizer:
             self._spoil(flight)
             self._spoil(theirs)
 
-    def _uses_results(self, access: Access) -> None:
-        """Outputs that nobody has read, among the bytes that a launch uses."""
+    def _uses_results(self, access: Access, before: Site | None) -> None:
+        """Outputs that nobody has read, among the bytes that a launch uses; `before` as in `_look_closely`."""
         memory, flight, kept = access.memory, access.flight, []
         for key, theirs in memory.fresh:
             if not access.overlaps(*key):
                 kept.append((key, theirs))
             elif not access.writes:
                 kept.append((key, theirs))
-                theirs.consumed = True
+                theirs.consumed = theirs.suspect = True
                 if not theirs.in_flight and theirs.final is not _COMPLETED:
                     self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
                     self._spoil(flight)
             elif (theirs is flight or not theirs.in_flight) and theirs.loses_to(flight):
-                self._report(Kind.NEVER_READ, access, theirs.site, "launch")
+                self._report(Kind.NEVER_READ, access, before if theirs is flight else theirs.site, "launch")
         memory.fresh = tuple(kept)
 
     def _sync_in_flight(self, access: Access, low: int, high: int, to_device: bool) -> bool:
@@ -209,7 +226,8 @@ class Sanitizer:
         return False
 
     def _take_results(self, memory: Memory, low: int, high: int, to_device: bool) -> None:
-        """Outputs among the bytes synced have been taken, or what remains of them stays to be."""
+        """Outputs among the lines synced have been taken, or what remains of them stays to be."""
+        low, high = low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
         left: list[Result] = []
         for (begin, end), flight in memory.fresh:
             if flight.in_flight or begin >= high or low >= end:

@@ -45,7 +45,7 @@ def main() -> None:
     print(
         f"scale: time a tile, one pass of {LONG:,} / passes of {SHORT:,} tiles = {ratio:.2f} (target <= {TARGET}): "
         f"{1e6 * long:.2f} / {1e6 * short:.2f} us of CPU time, the median of {PAIRS} pairs; peak memory "
-        f"{peak / 2**20:.0f} MiB, {(peak - base) / LONG:.0f} B a tile more than the short passes' {base / 2**20:.0f} MiB"
+        f"{peak / 2**20:.0f} MiB, {(peak - base) / LONG:.0f} B a tile over the short passes' {base / 2**20:.0f} MiB"
     )
 
 

@@ -83,8 +83,8 @@ def main() -> None:
     taken = [(own_us(), plain_us()) for _ in range(REPETITIONS)]
     own, plain = (min(times) for times in zip(*taken, strict=True))
     print(
-        f"wall clock: harness / plain loop = {own / plain:.2f} (target <= {TARGET}): {own:.1f} / {plain:.1f} us of host "
-        f"time a tile, minima of {REPETITIONS} interleaved; both serial, each output kept"
+        f"wall clock: harness / plain loop = {own / plain:.2f} (target <= {TARGET}): {own:.1f} / {plain:.1f} us of "
+        f"host time a tile, minima of {REPETITIONS} interleaved; both serial, each output kept"
     )
 
 

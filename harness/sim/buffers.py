@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,9 @@ _SYNC_FORMS = (
     "(self: pyxrt.bo, arg0: pyxrt.xclBOSyncDirection, arg1: int, arg2: int) -> None",
     "(self: pyxrt.bo, arg0: pyxrt.xclBOSyncDirection) -> None",
 )
+
+_ALL: Any = object()
+"""Stands for an argument that was not given."""
 
 
 class Window:
@@ -83,12 +88,12 @@ class bo(Bound):
                 or not isinstance(values[2], bo_flags)
                 or not (is_int(values[1], UINT64) and is_int(values[3], UINT32))
             ):
-                raise incompatible("__init__", _FORMS, given)
+                raise incompatible("__init__", _FORMS, given, named)
             self._window = _allocate(owner._machine, int(values[1]), values[2], int(values[3]))
         self._window.memory.handles += 1
 
-    def __del__(self) -> None:
-        if "_window" in self.__dict__:
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if "_window" in self.__dict__ and not finalizing():
             window = self._window
             window.memory.handles -= 1
             if not window.memory.handles:
@@ -139,7 +144,7 @@ class bo(Bound):
             return np.full(size, UNDEFINED, np.uint8).view(np.int8)
         return np.frombuffer(window.memory.host[begin:end], np.int8)
 
-    def sync(self, direction: xclBOSyncDirection, size: int | None = None, offset: int | None = None, /) -> None:
+    def sync(self, direction: xclBOSyncDirection, size: int = _ALL, offset: int = _ALL, /) -> None:
         """Make the copies equal in `direction`, for the whole bo or for `size` bytes from `offset`."""
         if direction is _TO_DEVICE:
             to_device = True
@@ -151,15 +156,15 @@ class bo(Bound):
             raise incompatible("sync", _SYNC_FORMS, (self, direction))
         window = self._window
         machine, memory = window.machine, window.memory
-        if size is None:
+        if size is _ALL:
             key, cost_ns = window.key, window.costs_ns[to_device]
-        elif offset is None or not is_int(size, UINT64) or not is_int(offset, UINT64):
-            raise incompatible("sync", _SYNC_FORMS, (self, direction, size, offset))
+        elif offset is _ALL or not is_int(size, UINT64) or not is_int(offset, UINT64):
+            raise incompatible("sync", _SYNC_FORMS, (self, direction, size, offset)[: 3 if offset is _ALL else 4])
         else:
             key = window.offset + int(offset), window.offset + int(offset) + int(size)
             cost_ns = machine.sync_ns(to_device, int(size))
             if key[1] > memory.size:
-                raise RuntimeError("sync size and offset out of range")
+                raise RuntimeError("Invalid offset and size when syncing sub buffer")
         machine.clock.now_ns += cost_ns
         if machine.effects:
             machine.settle()

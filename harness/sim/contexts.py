@@ -22,13 +22,16 @@ _COMPLETED, _ERROR = ert_cmd_state.ERT_CMD_STATE_COMPLETED, ert_cmd_state.ERT_CM
 _ABORT, _TIMEOUT = ert_cmd_state.ERT_CMD_STATE_ABORT, ert_cmd_state.ERT_CMD_STATE_TIMEOUT
 
 
+NEVER_USED_NS = -1
+
+
 class Partition:
     """Neighbouring columns of the array: executes one command at a time, in order of submission."""
 
     def __init__(self, start: int, width: int) -> None:
         self.start = start
         self.width = width
-        self.free_ns = 0
+        self.free_ns = NEVER_USED_NS
         self.contexts = 0
 
 
@@ -75,6 +78,9 @@ class Context:
         if place_ns > now_ns:
             machine.wait_until(place_ns)
             now_ns = place_ns
+        if now_ns < self._reset_ns:
+            self._abort(flights)
+            return
         time_ns, completion_ns = column.free_ns, self._completion_ns
         if time_ns < now_ns:
             time_ns = now_ns if now_ns - time_ns <= self._idle_ns else self._resume(now_ns)
@@ -93,18 +99,25 @@ class Context:
                     machine.at(end_ns, flight.finish)
                 time_ns, dispatch_ns = end_ns, self._dispatch_ns
         else:
-            time_ns, completion_ns = self._execute_irregular(now_ns, time_ns, flights)
+            time_ns, completion_ns = self._execute_irregular(time_ns, flights)
         column.free_ns = time_ns
         self._places.append(time_ns)
         time_ns += completion_ns
         for flight in flights:
             flight.visible_ns = time_ns
 
+    def _abort(self, flights: Sequence[Flight]) -> None:
+        """What is submitted behind a command that hangs ends with it, and never reaches the column."""
+        self._machine.executions += len(flights)
+        self._places.append(self._reset_ns)
+        for flight in flights:
+            flight.final, flight.visible_ns = _ABORT, self._reset_ns + self._completion_ns
+
     def _resume(self, now_ns: int) -> int:
         """When execution can begin on a column that has been idle: later, if the whole device was suspended."""
         machine = self._machine
-        busy_ns = max(partition.free_ns for partition in machine.partitions)
-        if not busy_ns or now_ns - busy_ns <= self._idle_ns:
+        busy_ns = max(machine.busy_ns, *(partition.free_ns for partition in machine.partitions))
+        if busy_ns == NEVER_USED_NS or now_ns - busy_ns <= self._idle_ns:
             return now_ns
         return self._load(now_ns, machine.profile.resume_ns)
 
@@ -114,7 +127,7 @@ class Context:
         self._span(start_ns + length_ns)
         return start_ns + length_ns
 
-    def _execute_irregular(self, now_ns: int, time_ns: int, flights: Sequence[Flight]) -> tuple[int, int]:
+    def _execute_irregular(self, time_ns: int, flights: Sequence[Flight]) -> tuple[int, int]:
         """The same with noise, faults and the watchdog; returns its end, and how long that takes to be seen."""
         machine, faults = self._machine, self._machine.profile.faults
         completion_ns, failed = self._completion_ns, False
@@ -123,7 +136,7 @@ class Context:
             machine.executions += 1
             if number == faults.lost:
                 machine.lost_ns = time_ns
-            if failed or now_ns < self._reset_ns or time_ns >= machine.lost_ns:
+            if failed or time_ns >= machine.lost_ns:
                 flight.final, failed = _ABORT, True
                 continue
             factor = machine.noise() if machine.noise else 1.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from harness.hazard import Kind
-from harness.sim.bound import INT32, UINT32, Bound, incompatible, is_int
+from harness.sim.bound import INT32, UINT32, Bound, as_text, incompatible, is_int, keywords
 from harness.sim.buffers import Window, bo
 from harness.sim.clock import ProcessAborted
 from harness.sim.enums import cu_access_mode, ert_cmd_state
@@ -46,19 +47,18 @@ class kernel(Bound):
     _hw_context: hw_context
 
     def __init__(self, *given: Any, **named: Any) -> None:
-        values = (*given, *named.values())
-        if len(values) in (3, 4) and isinstance(values[0], device) and isinstance(values[1], uuid):
-            if len(values) == 4 and not isinstance(values[3], cu_access_mode):
-                raise incompatible("__init__", _KERNEL_FORMS, given)
+        values = keywords(given, named, ("hw_context", "name")) or ()
+        older = keywords(given, named, ("device", "uuid", "name", "mode")) or ()
+        if len(older) in (3, 4) and all(map(isinstance, older, (device, uuid, str | bytes, cu_access_mode))):
             warnings.warn(
                 "kernel(device, uuid, name[, mode]) is deprecated; use kernel(hw_context, name) instead.",
                 DeprecationWarning,
                 stacklevel=2,
             )
-            values = hw_context(*values[:2]), values[2]
-        if len(values) != 2 or not isinstance(values[0], hw_context) or not isinstance(values[1], str):
-            raise incompatible("__init__", _KERNEL_FORMS, given)
-        self._hw_context, name = values
+            values = hw_context(*older[:2]), older[2]
+        if len(values) != 2 or not isinstance(values[0], hw_context) or as_text(values[1]) is None:
+            raise incompatible("__init__", _KERNEL_FORMS, given, named)
+        self._hw_context, name = values[0], as_text(values[1])
         self._machine = self._hw_context._machine
         fitting = [image for image in self._hw_context._xclbin._images if image.name == name or image.any_name]
         if not fitting:
@@ -113,8 +113,8 @@ class run(Bound):
         self._arguments: list[_Argument | None] = [None] * len(of._image.banks)
         self._flight = self._made()
 
-    def __del__(self) -> None:
-        if "_flight" not in self.__dict__:
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if "_flight" not in self.__dict__ or finalizing():
             return
         machine = self._machine
         if self._flight.unseen and not machine.aborted:
@@ -133,7 +133,7 @@ class run(Bound):
             if is_bo:  # connections are looked up unchecked
                 machine.abort(f"a bo for argument {index} of {len(arguments)}: XRT would crash (SIGSEGV)")
                 raise ProcessAborted(machine.aborted)
-            raise RuntimeError(f"No such argument index '{index}'")
+            raise RuntimeError(f"Bad argument index '{index}'")
         if self._flight.unseen and machine.sanitizer:
             machine.sanitizer.argument_set(self._flight)
         site = here(machine.clock.now_ns)
@@ -188,8 +188,11 @@ class run(Bound):
         until_ns = self._flight.visible_ns
         if timeout_ms and timeout_ms[0]:
             until_ns = min(until_ns, self._machine.clock.now_ns + int(timeout_ms[0]) * NS_PER_MS)
-        if until_ns == NEVER_NS:
-            return _NEW  # never started
+        if until_ns >= NEVER_NS:
+            if not self._flight.unseen:
+                return _NEW  # never started
+            self._machine.abort("a run hangs, and device.watchdog_ns=0: wait() would never return")
+            raise ProcessAborted(self._machine.aborted)
         self._machine.wait_until(until_ns)
         state = self.state()
         return _TIMEOUT if state is _NEW else state
@@ -205,13 +208,14 @@ class run(Bound):
 
     def add_callback(self, *given: Any) -> None:
         """Cannot be called from Python: pyxrt knows no type for a callback."""
-        form = "(self: pyxrt.run, arg0: pyxrt.ert_cmd_state, arg1: std::function<...>, arg2: types.CapsuleType) -> None"
+        function = "std::function<void (void const*, ert_cmd_state, void*)>"
+        form = f"(self: pyxrt.run, arg0: pyxrt.ert_cmd_state, arg1: {function}, arg2: types.CapsuleType) -> None"
         raise incompatible("add_callback", (form,), (self, *given), hint=True)
 
     def get_ctrl_scratchpad_bo(self) -> bo:
         """RuntimeError: only kernels of ELF files have one."""
         self._machine.clock  # noqa: B018 - a null object crashes first
-        raise RuntimeError("No control scratchpad: the kernel does not come from an ELF (err=-22): Invalid argument")
+        raise RuntimeError("Control scratchpad memory is not present")
 
     def _bind(self) -> Flight:
         """The arguments as they are set now, for this launch and the following."""

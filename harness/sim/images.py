@@ -50,8 +50,8 @@ def argument_banks(bos: int) -> tuple[int, ...]:
 def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.Container | None]:
     """The kernels of a file: known to the machine by its path, or told by `device.xclbins` and the file itself.
 
-    RuntimeError with XRT's texts for a missing or broken file; a missing one will do where a pattern names it. Without
-    a machine, only what the file itself tells.
+    RuntimeError with XRT's texts for a missing or broken xclbin. Any other file will do in its place, and a missing
+    one where a pattern names it. Without a machine, only what the file itself tells, which must be an xclbin.
     """
     if Path(path).is_dir():
         raise MemoryError("std::bad_alloc")
@@ -63,8 +63,10 @@ def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.C
     profile = machine.profile
     named = [kernel for pattern, kernel in profile.xclbins.items() if fnmatch(path, pattern)]
     container: axlf.Container | None = None
-    if Path(path).is_file() or not named:
-        container = _read(path)
+    if Path(path).is_file():
+        container = _read(path) if _is_xclbin(path) else None
+    elif not named:
+        raise RuntimeError(f"No such file or directory '{path}'")
     else:
         machine.say_once(f"{path}: no such file; simulated as kernel {named[0]} (device.xclbins)")
     if named:
@@ -89,6 +91,11 @@ def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.C
         )
         for kernel in container.kernels
     ], container
+
+
+def _is_xclbin(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        return file.read(len(axlf.MAGIC)) == axlf.MAGIC
 
 
 def _read(path: str) -> axlf.Container:

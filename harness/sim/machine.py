@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.device import Hazards, Simulator
 from harness.sim.clock import Clock, DeadClock, VirtualClock
-from harness.sim.contexts import Context, Partition
+from harness.sim.contexts import NEVER_USED_NS, Context, Partition
 from harness.sim.flight import NEVER_NS
 from harness.sim.images import INSTRUCTION_BANK, Image
 from harness.sim.memory import UNDEFINED, Memory
@@ -37,6 +37,7 @@ class Machine:
         self.contexts: list[Context] = []
         self.spans: list[tuple[Context, array[int]]] = []
         self.launch_ns = profile.launch_ns
+        self.busy_ns = NEVER_USED_NS  # when a column that no context has any longer was last busy
         self.executions = 0
         self.allocations = 0
         self.openings = 0
@@ -108,6 +109,7 @@ class Machine:
         """Give the context's place back, and its columns with the last context on them."""
         context.column.contexts -= 1
         if not context.column.contexts:
+            self.busy_ns = max(self.busy_ns, context.column.free_ns)
             self.partitions.remove(context.column)
         self.contexts.remove(context)
 

@@ -7,6 +7,7 @@ themselves when `build` makes them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
 from dataclasses import dataclass
@@ -189,9 +190,13 @@ def _plain(cfg: DictConfig, key: str) -> Any:
     return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
+_hints_of = functools.cache(typing.get_type_hints)
+"""Types of a dataclass's fields; evaluated once, as every job of a sweep asks for them."""
+
+
 def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
     """The dataclass of plain values, and those inside it."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints_of(cls)
     for key, value in values.items():
         if key not in hints:
             raise RequestError(f"{prefix}{key}={value}: unknown key; {nearest(key, hints)}")

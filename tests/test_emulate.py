@@ -140,7 +140,7 @@ def test_a_shared_bo_is_reported(emulate: Emulate) -> None:
     assert (
         "hazard shared-output (3 times): two runs in flight write the same bytes: the first output is lost" in done.out
     )
-    assert f"  kernel.__call__ at script.py:{launch} (" in done.out
+    assert f"  kernel() at script.py:{launch} (" in done.out
     assert f"  after launch at script.py:{launch} (" in done.out
     assert "hazard write-in-flight" in done.out
     assert f"  bo.sync at script.py:{staged} (" in done.out

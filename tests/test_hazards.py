@@ -27,7 +27,7 @@ from harness.sim.memory import UNDEFINED
 Script = Callable[[Rig], Iterator[Any]]
 SLOW = {"exec_ns": {"add": 5_000_000, "neg": 100, "sub": 100, "odd": 100}}
 EOL = "# "
-LAUNCHES = "run.start", "runlist.execute", "kernel.__call__", "write", "run.set_arg"
+LAUNCHES = "run.start", "runlist.execute", "kernel()", "write", "run.set_arg"
 """Named by what they do, in words of the sanitizer's own."""
 GONE: list[Rig] = []
 """Rigs whose process is gone: nothing of theirs is freed any more."""
@@ -344,7 +344,7 @@ def refill_after_the_wait_for_an_earlier_run(rig: Rig) -> Iterator[Any]:
     yield view_of(total)
 
 
-@hazard(Kind.WRITE_IN_FLIGHT, "bo 2 (256 B)", (0, 256), ("kernel.__call__", "bo.write"))
+@hazard(Kind.WRITE_IN_FLIGHT, "bo 2 (256 B)", (0, 256), ("kernel()", "bo.write"))
 def refill_of_a_call(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()
     instructions = rig.columns[0].instructions
@@ -806,7 +806,7 @@ def run_dropped_after_the_end_of_a_later_one_was_seen(rig: Rig) -> Iterator[Any]
     yield None
 
 
-@hazard(Kind.RUN_DROPPED, calls=("kernel.__call__", "run.__del__"), aborts=True)
+@hazard(Kind.RUN_DROPPED, calls=("kernel()", "run.__del__"), aborts=True)
 def result_of_a_call_not_kept(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()
     instructions = rig.columns[0].instructions
@@ -814,7 +814,7 @@ def result_of_a_call_not_kept(rig: Rig) -> Iterator[Any]:
     yield None
 
 
-@hazard(Kind.RUN_DROPPED, calls=("kernel.__call__", "run.__del__"), aborts=True)
+@hazard(Kind.RUN_DROPPED, calls=("kernel()", "run.__del__"), aborts=True)
 def run_replaced_by_the_next(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()
     others = rig.pair(1)
@@ -1163,7 +1163,7 @@ for _missing in range(5):
     hazard(Kind.UNSET_ARGUMENT, calls=("", "run.start"))(_unset(_missing))
 
 
-@hazard(Kind.UNSET_ARGUMENT, calls=("", "kernel.__call__"))
+@hazard(Kind.UNSET_ARGUMENT, calls=("", "kernel()"))
 def call_without_the_last_argument(rig: Rig) -> Iterator[Any]:
     operands = rig.staged(256)
     instructions = rig.columns[0].instructions
@@ -1172,7 +1172,7 @@ def call_without_the_last_argument(rig: Rig) -> Iterator[Any]:
     yield None
 
 
-@hazard(Kind.UNSET_ARGUMENT, calls=("", "kernel.__call__"))
+@hazard(Kind.UNSET_ARGUMENT, calls=("", "kernel()"))
 def call_with_an_argument_that_is_swallowed(rig: Rig) -> Iterator[Any]:
     """pyxrt's `kernel()` takes no numpy array, and says nothing."""
     _, total = rig.pair()

@@ -43,7 +43,7 @@ def present_call(now_ns: int, how: str) -> Call:
         if "<locals>" not in frame.f_code.co_qualname:  # the recorder's
             name = frame.f_code.co_qualname
         frame = frame.f_back
-    return Call(f"{how}{name}", _shown(frame.f_code.co_filename), frame.f_lineno, now_ns)
+    return Call(how + name.replace(".__call__", "()"), _shown(frame.f_code.co_filename), frame.f_lineno, now_ns)
 
 
 def _shown(file: str) -> str:

@@ -103,6 +103,7 @@ class Flight:
         access = Access(self, argument, memory, key, writes)
         self.accesses.append(access)
         memory.accesses.append(access)
+        memory.writers += bool(writes)
         if argument >= FIRST_DATA_ARGUMENT:
             self.memories.append(memory)
         else:
@@ -124,6 +125,7 @@ class Flight:
         """Forget the bos: there will be no further launch."""
         for access in self.accesses:
             access.memory.accesses.remove(access)
+            access.memory.writers -= bool(access.writes)
 
     @property
     def in_flight(self) -> bool:

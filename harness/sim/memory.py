@@ -25,7 +25,7 @@ class Memory:
     cache, so that the host reads them anew. `agreed` is what both sides last had; it is the device's copy itself until
     the device writes (None), and a copy of its own from then on.
 
-    accesses: what runs bound to it will do. last: the latest flight that used it;
+    accesses: what runs bound to it will do; writers: how many of them write. last: the latest flight that used it;
     mixed: that does not tell of all that do. fresh: byte ranges that runs wrote and nobody has synced since. handles:
     bos and sub-buffers that still exist. name: for people. size: bytes asked for; key: all of them. address, bank: on
     the device. written: the last call through which the host may have written to it.
@@ -33,7 +33,7 @@ class Memory:
 
     __slots__ = (
         *("accesses", "address", "agreed", "bank", "device", "fresh", "handles", "host", "key", "last"),
-        *("mixed", "name", "size", "written"),
+        *("mixed", "name", "size", "writers", "written"),
     )
 
     def __init__(self, size_bytes: int, name: str = "bo", address: int = 0, bank: int = 0) -> None:
@@ -45,7 +45,7 @@ class Memory:
         self.agreed: bytearray | None = None
         self.accesses: list[Access] = []
         self.fresh: tuple[Result, ...] = ()
-        self.handles = 0
+        self.handles = self.writers = 0
         self.last: Flight | None = None
         self.mixed = False
         self.name = name

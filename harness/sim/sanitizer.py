@@ -70,7 +70,8 @@ class Sanitizer:
                 self._spoil(flight)
             if memory.last is not None:
                 memory.mixed = memory.mixed or memory.last.context is not flight.context
-                self._conflicts(access)
+                if memory.writers:
+                    self._conflicts(access)
             self._uses_results(access, before)
         for access in flight.accesses:
             access.memory.last = flight

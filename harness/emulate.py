@@ -194,11 +194,13 @@ def _report(script: str, machine: Machine, recorder: Recorder, trace: Spans, haz
     for call, count in recorder.counts.items():
         spent_ns = recorder.totals_ns[call]
         table.add_row(call, str(count), f"{ns_to_ms(spent_ns):.3f}", f"{spent_ns / count / 1000:.1f}", stage_of(call))
-    Console(highlight=False, soft_wrap=True).print(table)
+    if recorder.counts:
+        Console(highlight=False, soft_wrap=True).print(table)
     by_stage = dict.fromkeys(STAGES, 0)
     for call, spent_ns in recorder.totals_ns.items():
         by_stage[stage_of(call)] += spent_ns
-    print("host: " + ", ".join(f"{stage} {ns_to_ms(spent):.3f} ms" for stage, spent in by_stage.items() if spent))
+    if told := [f"{stage} {ns_to_ms(spent):.3f} ms" for stage, spent in by_stage.items() if spent]:
+        print(f"host: {', '.join(told)}")
     for line in _device(trace):
         print(line)
     for line in machine.said:

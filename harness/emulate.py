@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import runpy
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -26,6 +28,7 @@ from harness import config
 from harness.device import Clock, Hazards, Simulator
 from harness.errors import RequestError
 from harness.hazard import Hazard
+from harness.kernel import load_kernel
 from harness.record import write_json
 from harness.report.trace import program_trace
 from harness.session import simulated_clock
@@ -39,6 +42,7 @@ from harness.timeline import Spans
 from harness.units import NS_PER_S, ns_to_ms
 
 STAGES = ("open", "alloc", "write", "launch", "wait", "read")
+INTERRUPTED = 130
 ABORTED = 134
 """Exit code of a process that SIGABRT ended, as the shell tells it."""
 
@@ -57,10 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(options.script, options.arguments, machine)
         trace = machine.take_trace()
         hazards = _hazards(machine)
-    _report(options.script, machine, recorder, trace, hazards)
-    code = _save(Path(options.trace), options.script, recorder, trace, hazards) or code
+    try:
+        _report(options.script, machine, recorder, trace, hazards)
+        code = _save(Path(options.trace), options.script, recorder, trace, hazards) or code
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if machine.aborted:
         code = ABORTED
+    if code == INTERRUPTED:
+        return code
     return 1 if hazards and profile.hazards is Hazards.error else code
 
 
@@ -79,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="any key of the simulated device, as on the harness's own command line: device.columns=1",
     )
+    parser.add_argument(
+        "--xclbin",
+        action="append",
+        default=[],
+        metavar="PATTERN=KERNEL",
+        help="the kernel that xclbins with such a path stand for: '*mha*=attention'",
+    )
     parser.add_argument("--trace", default="trace.json", metavar="FILE", help="where the trace goes (trace.json)")
     parser.add_argument("script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own")
@@ -95,7 +112,13 @@ def _profile(options: argparse.Namespace) -> Simulator:
     device = config.load("device=simulator", "tracking=off", *choices, *options.set).device
     if not isinstance(device, Simulator):
         raise RequestError("device: only device=simulator can be emulated")
-    return device
+    given = dict(text.split("=", 1) for text in options.xclbin if "=" in text)
+    if len(given) < len(options.xclbin):
+        raise RequestError(f"--xclbin {' '.join(options.xclbin)}: give PATTERN=KERNEL each, as '*mha*=attention'")
+    for kernel in given.values():
+        load_kernel(kernel)
+        device.exec_of(kernel)
+    return replace(device, xclbins={**given, **device.xclbins})
 
 
 def _run(script: str, arguments: list[str], machine: Machine) -> int:
@@ -115,7 +138,7 @@ def _run(script: str, arguments: list[str], machine: Machine) -> int:
         return 1
     except BaseException as error:
         _show(error)
-        return 130 if isinstance(error, KeyboardInterrupt) else 1
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
     finally:
         sys.argv, sys.path, real = before
         del sys.modules["pyxrt"]
@@ -165,7 +188,12 @@ def _hazards(machine: Machine) -> list[Hazard]:
         return []
     with suppress(ProcessAborted):
         machine.sanitizer.ended(list(machine.memories.values()))
-    return machine.sanitizer.take()
+    return [
+        replace(hazard, later=replace(hazard.later, file="the end of the script", line=0))
+        if Path(hazard.later.file).name == Path(__file__).name
+        else hazard
+        for hazard in machine.sanitizer.take()
+    ]
 
 
 def _save(path: Path, script: str, recorder: Recorder, trace: Spans, hazards: list[Hazard]) -> int:

@@ -41,7 +41,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the pyxrt API: what was called, from where, at what time of the device's clock."""
+    """One call of the pyxrt API: what was called, from where, at what time of the device's clock.
+
+    line: 0 where `file` tells the place in words.
+    """
 
     what: str
     file: str
@@ -49,7 +52,8 @@ class Call:
     now_ns: int
 
     def __str__(self) -> str:
-        return f"{self.what} at {self.file}:{self.line} ({self.now_ns / 1e6:.3f} ms)"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{self.what} at {place} ({self.now_ns / 1e6:.3f} ms)"
 
 
 @dataclass(frozen=True)

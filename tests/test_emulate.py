@@ -245,6 +245,39 @@ for _ in range(2):
     assert "note: design.xclbin" not in known.out
 
 
+def test_patterns_can_be_given(emulate: Emulate) -> None:
+    body = "\nother = pyxrt.xclbin('deep/foo_mha.bin')\nprint(other.get_kernels()[0].get_num_args())\n"
+    done = emulate(body, options=("--xclbin", "*mha*=attention"))
+    assert (done.code, done.out.splitlines()[0]) == (0, "8")
+
+
+def test_threads_take_turns(emulate: Emulate) -> None:
+    body = """
+import threading
+def work():
+    mine, out = pair()
+    for tile in range(30):
+        stage(mine, tile)
+        run = kernel(3, code, 64, mine, out)
+        run.wait()
+        out.sync(FROM)
+threads = [threading.Thread(target=work) for _ in range(4)]
+sys.setswitchinterval(1e-5)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    done = emulate(body)
+    sys.setswitchinterval(0.005)
+    assert (done.code, done.err) == (0, "")
+    calls = {
+        line.split()[0]: line.split()[1] for line in done.out.splitlines() if line.startswith(("kernel()", "run."))
+    }
+    assert calls == {"kernel()": "120", "run.wait": "120"}
+    assert "hazards: none" in done.out
+
+
 def test_a_missing_xclbin_that_no_pattern_names(emulate: Emulate) -> None:
     done = emulate("\npyxrt.xclbin('gelu.bin')")
     assert done.code == 1
@@ -259,6 +292,8 @@ def test_a_missing_xclbin_that_no_pattern_names(emulate: Emulate) -> None:
         (("--clock=wal",), "script.py", "device.clock=wal: not allowed; did you mean wall?"),
         (("--set", "device.colums=1"), "script.py", "device.colums=1: unknown key; did you mean columns?"),
         (("--set", "device.columns=0"), "script.py", "device.columns=0: out of range"),
+        (("--xclbin", "mha"), "script.py", "--xclbin mha: give PATTERN=KERNEL each"),
+        (("--xclbin", "*=atention"), "script.py", "kernel atention: no "),
         (("--set", "columns"), "script.py", "--set columns: no value; give KEY=VALUE"),
     ],
 )

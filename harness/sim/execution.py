@@ -135,7 +135,7 @@ class run(Bound):
                 raise ProcessAborted(machine.aborted)
             raise RuntimeError(f"Bad argument index '{index}'")
         if self._flight.unseen and machine.sanitizer:
-            machine.sanitizer.argument_set(self._flight)
+            machine.sanitizer.argument_set(self._flight, index)
         site = here(machine.clock.now_ns)
         bank = self._kernel._image.banks[index]
         if not is_bo:

@@ -65,6 +65,8 @@ def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.C
     container: axlf.Container | None = None
     if Path(path).is_file():
         container = _read(path) if _is_xclbin(path) else None
+        if named and not container:
+            machine.say_once(f"{path}: no xclbin; simulated as kernel {named[0]} (device.xclbins)")
     elif not named:
         raise RuntimeError(f"No such file or directory '{path}'")
     else:

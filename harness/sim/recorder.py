@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -54,26 +55,28 @@ class Recorder:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._inside = False
+        self._lock = threading.RLock()  # pyxrt holds the GIL: a call is over before another thread's begins
         self.counts: dict[str, int] = {}
         self.totals_ns: dict[str, int] = {}
         self.spans: list[Span] = []
 
     def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, kept count of when the program itself calls it."""
+        """The function, kept count of (if it has a name) when the program itself calls it."""
         machine = self._machine
 
         @wraps(function)
         def counted(*given: Any, **named: Any) -> Any:
-            if self._inside or isinstance(machine.clock, DeadClock):
-                return function(*given, **named)
-            self._inside, begin_ns = True, machine.clock.now_ns
-            try:
-                return function(*given, **named)
-            finally:
-                self._inside = False
-                end_ns = begin_ns if isinstance(machine.clock, DeadClock) else machine.clock.now_ns
-                frame = sys._getframe(1)
-                self._keep(_told(name, given), begin_ns, end_ns, frame.f_code, frame.f_lasti)
+            with self._lock:
+                if self._inside or not name or isinstance(machine.clock, DeadClock):
+                    return function(*given, **named)
+                self._inside, begin_ns = True, machine.clock.now_ns
+                try:
+                    return function(*given, **named)
+                finally:
+                    self._inside = False
+                    end_ns = begin_ns if isinstance(machine.clock, DeadClock) else machine.clock.now_ns
+                    frame = sys._getframe(1)
+                    self._keep(_told(name, given), begin_ns, end_ns, frame.f_code, frame.f_lasti)
 
         return counted
 
@@ -91,7 +94,7 @@ def recorded(machine: Machine) -> Iterator[Recorder]:
     before: list[tuple[type, str, Any]] = []
     for cls in _CLASSES:
         for name, function in list(vars(cls).items()):
-            special = {"__init__": cls.__name__, "__call__": f"{cls.__name__}()"}
+            special = {"__init__": cls.__name__, "__call__": f"{cls.__name__}()", "__del__": ""}
             if callable(function) and not isinstance(function, type) and (name in special or name[0] != "_"):
                 before.append((cls, name, function))
                 setattr(cls, name, recorder.wrap(special.get(name, f"{cls.__name__}.{name}"), function))

@@ -165,10 +165,10 @@ class Sanitizer:
         for memory in memories:
             self._never_read(memory, "end of the program, after ")
 
-    def argument_set(self, flight: Flight) -> None:
+    def argument_set(self, flight: Flight, index: int) -> None:
         """An argument of a run is set."""
-        if flight.in_flight and flight.accesses:
-            self._report(Kind.ARGUMENT_IN_FLIGHT, flight.accesses[-1], flight.site, "launch")
+        if flight.in_flight:
+            self._keep(Kind.ARGUMENT_IN_FLIGHT, flight, f"argument {index}", (0, 0), flight.site, "launch")
 
     def dropped(self, flight: Flight) -> None:
         """A run object is gone while in flight."""

@@ -170,6 +170,8 @@ def _script_time(machine: Machine) -> Iterator[None]:
     real = {name: getattr(time, name) for name in ("sleep", *names, *(f"{name}_ns" for name in names))}
 
     def sleep(seconds: float | SupportsIndex) -> None:
+        if float(seconds) < 0:
+            raise ValueError("sleep length must be non-negative")
         machine.clock.now_ns += round(float(seconds) * NS_PER_S)
 
     for name in names:

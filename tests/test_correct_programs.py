@@ -246,9 +246,9 @@ class Oracle:
             if (root.host[at] != root.agreed[at]).any():
                 root.device[at] = root.host[at]
             root.host[at] = root.agreed[at] = root.device[at]
-        for result in self.fresh(root, low, high):
+        for result in self.fresh(root, begin, end):
             if result.flight not in self.flights:
-                result.left[max(0, low - result.low) : max(0, high - result.low)] = False
+                result.left[max(0, begin - result.low) : max(0, end - result.low)] = False
         root.results = [result for result in root.results if result.left.any()]
 
     def judge_read(self, handle: str, low: int, high: int, how: str) -> Verdict:

@@ -73,7 +73,19 @@ class Flight:
     __slots__ = (
         *("accesses", "bound", "code", "computing", "consumed", "context", "exec_ns", "final", "in_list", "kernel"),
         *("machine", "memories", "order", "outputs", "polled_ns", "problems", "restaged", "result", "site", "spoilt"),
-        *("suspect", "unread", "unseen", "visible_ns", "watched", "written", "_inputs", "_output", "_spec", "_taken"),
+        *(
+            "suspect",
+            "unread",
+            "unseen",
+            "visible_ns",
+            "watched",
+            "written",
+            "_inputs",
+            "_into",
+            "_key",
+            "_spec",
+            "_taken",
+        ),
     )
 
     def __init__(self, machine: Machine, context: Context, kernel: str, exec_ns: int, outputs: set[int]) -> None:
@@ -122,10 +134,15 @@ class Flight:
         return next(each for each in self.accesses if each.memory is memory and each.overlaps(begin, begin + 1))
 
     def release(self) -> None:
-        """Forget the bos: there will be no further launch."""
+        """Forget the bos: there will be no further launch. Cycles are broken by hand: during a pass nobody collects them."""
         for access in self.accesses:
-            access.memory.accesses.remove(access)
-            access.memory.writers -= bool(access.writes)
+            memory = access.memory
+            memory.accesses.remove(access)
+            memory.writers -= bool(access.writes)
+            if memory.last is self and not memory.fresh and not self.in_flight:
+                memory.last = None
+        if not self.unread and not self.in_flight:
+            self.accesses, self.memories, self.watched, self.written, self.result = [], [], [], [], None
 
     @property
     def in_flight(self) -> bool:
@@ -143,7 +160,7 @@ class Flight:
     def computes(self, spec: KernelSpec, inputs: list[Access], output: Access) -> None:
         """Have it do the kernel's arithmetic."""
         self.computing = True
-        self._spec, self._output = spec, output
+        self._spec, self._into, self._key = spec, output.memory, output.key
         self._inputs = [
             np.frombuffer(each.memory.device, np.uint8, each.key[1] - each.key[0], each.key[0]).reshape(1, -1)
             for each in inputs
@@ -152,17 +169,16 @@ class Flight:
     def begin(self) -> None:
         """At the start of an execution."""
         self._taken: list[Bytes] = [view.copy() for view in self._inputs]
-        self._output.memory.undefine(*self._output.key)
+        self._into.undefine(*self._key)
 
     def finish(self) -> None:
         """At the end of one that completes."""
-        low, high = self._output.key
         if self.spoilt:
-            self._output.memory.undefine(low, high)
+            self._into.undefine(*self._key)
         elif all(map(np.array_equal, self._taken, self._inputs)):
-            self._output.memory.device[low:high] = self._spec.compute(*self._taken).tobytes()
+            self._into.device[slice(*self._key)] = self._spec.compute(*self._taken).tobytes()
 
     def finish_corrupt(self) -> None:
         """At the end of one whose output has a bit flipped."""
         self.finish()
-        self._output.memory.device[self._output.key[0]] ^= 1
+        self._into.device[self._key[0]] ^= 1

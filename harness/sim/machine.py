@@ -133,6 +133,7 @@ class Machine:
         if self.sanitizer:
             self.sanitizer.freed(memory)
             memory.host[:] = bytes([UNDEFINED]) * len(memory.host)
+        memory.last = None
 
     def at(self, time_ns: int, effect: Effect) -> None:
         """Have `effect` happen at `time_ns`; effects of one instant happen in the order given."""

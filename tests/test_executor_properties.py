@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from dataclasses import replace
 
@@ -302,3 +303,22 @@ def test_dropping_a_session_closes_its_contexts() -> None:
         del session, executor
         assert not world.device._machine.contexts
     assert world.pyxrt is pyxrt
+
+
+def test_a_pass_keeps_no_bos_of_tiles_that_are_done() -> None:
+    """No collection runs during a pass: what holds itself in a circle would stay."""
+    world = make_world()
+    executor = Executor(Session(world, ADD, 1, 1000), Strategy(buffers=Buffers.per_tile, depth=2), 50)
+
+    def flights() -> int:
+        return sum(isinstance(each, Flight) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = flights()
+        executor.run(make_tiles(ADD, 50), lambda first, outputs: None)
+        kept = flights() - before
+    finally:
+        gc.enable()
+    assert kept <= 6

@@ -785,6 +785,32 @@ def freed_after_the_end_by_the_clock(rig: Rig) -> Iterator[Any]:
     yield view_of(total)
 
 
+@hazard(Kind.MISALIGNED_SYNC, calls=("write", "bo.sync"))
+def output_beside_bytes_that_the_host_wrote(rig: Rig) -> Iterator[Any]:
+    """A line that the host wrote to is written back over the end of the output in it."""
+    operands, _ = rig.pair()
+    root = rig.bo(256)
+    total = pyxrt.bo(root, 128, 100)
+    beside = pyxrt.bo(root, 20, 228)
+    run = rig.run(operands, total)
+    run.start()
+    run.wait()
+    beside.write(np.ones(20, np.int8), 0)  # earlier
+    total.sync(FROM_DEVICE)  # later
+    yield np.frombuffer(total.map(), np.uint8)
+
+
+@hazard(Kind.NEVER_READ, calls=("write", "bo.sync"))
+def output_overwritten_by_the_host(rig: Rig) -> Iterator[Any]:
+    operands, total = rig.pair()
+    run = rig.run(operands, total)
+    run.start()
+    run.wait()
+    total.write(np.ones(128, np.int8), 0)  # earlier
+    total.sync(FROM_DEVICE)  # later
+    yield view_of(total)
+
+
 @hazard(Kind.RUN_DROPPED, calls=("run.start", "run.__del__"), aborts=True)
 def run_dropped(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()

@@ -173,7 +173,12 @@ class bo(Bound):
             pass
         elif last.order > last.context.retired or memory.mixed:
             undefined = watching(machine).syncing(memory, key, to_device)
-        elif memory.fresh is last.result and key == memory.key and last.final is _COMPLETED:
+        elif (
+            memory.fresh is last.result
+            and key == memory.key
+            and last.final is _COMPLETED
+            and memory.host == (memory.agreed or memory.device)
+        ):
             memory.fresh, last.unread = (), False  # the usual end of a run: its output is taken
         elif memory.fresh or last.unread:
             undefined = watching(machine).syncing(memory, key, to_device)

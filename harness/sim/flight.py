@@ -134,7 +134,7 @@ class Flight:
         return next(each for each in self.accesses if each.memory is memory and each.overlaps(begin, begin + 1))
 
     def release(self) -> None:
-        """Forget the bos: there will be no further launch. Cycles are broken by hand: during a pass nobody collects them."""
+        """Forget the bos: there will be no further launch. Breaks cycles: during a pass nobody collects them."""
         for access in self.accesses:
             memory = access.memory
             memory.accesses.remove(access)

@@ -130,7 +130,7 @@ class Sanitizer:
             elif access.writes is None and flight.order:
                 access.turn_out_written()  # nobody syncs inputs back
         if memory.fresh and not wrong:
-            self._take_results(memory, *key, to_device)
+            wrong = self._take_results(memory, *key, to_device)
         return wrong
 
     def writing(self, memory: Memory, low: int, high: int) -> None:
@@ -226,8 +226,12 @@ class Sanitizer:
                 self._spoil(flight)
         return False
 
-    def _take_results(self, memory: Memory, low: int, high: int, to_device: bool) -> None:
-        """Outputs among the lines synced have been taken, or what remains of them stays to be."""
+    def _take_results(self, memory: Memory, low: int, high: int, to_device: bool) -> list[tuple[int, int]]:
+        """Outputs among the lines synced have been taken, or what remains of them stays to be; returns those lost.
+
+        A line that the host wrote to is written back over the output in it.
+        """
+        lost: list[tuple[int, int]] = []
         low, high = low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
         left: list[Result] = []
         for (begin, end), flight in memory.fresh:
@@ -236,10 +240,17 @@ class Sanitizer:
                 continue
             if flight.final is not _COMPLETED and not to_device:
                 self._report(Kind.FAILED_OUTPUT, flight.access(memory, begin), flight.site, "launch")
+            elif flight.spoilt or to_device:
+                pass
+            elif memory.changed_by_host(begin & -LINE_BYTES, end + _ROUND_UP & -LINE_BYTES):
+                kind = Kind.NEVER_READ if memory.changed_by_host(begin, end) else Kind.MISALIGNED_SYNC
+                self._report(kind, flight.access(memory, begin), memory.written, "write")
+                lost.append((max(begin, low), min(end, high)))
             rest = [((begin, low), flight)] * (begin < low) + [((high, end), flight)] * (high < end)
             flight.unread = bool(rest)
             left += rest
         memory.fresh = tuple(left)
+        return lost
 
     def _never_read(self, memory: Memory, how: str) -> None:
         for (begin, _), flight in memory.fresh:

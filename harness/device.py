@@ -96,8 +96,9 @@ class Faults:
     """What goes wrong, by the number of the execution it happens to, counted from 0 since the device was opened.
 
     hang: never ends; the watchdog times it out. error: ends in state ERROR. abort: ends in state ABORT. corrupt: its
-    output has a bit flipped, if kernels compute (verify=all). slow: takes `slow_factor` times as long. lost: the device is lost when that execution
-    begins (-1: never). refuse_context: which openings of a context are refused, counted from 0.
+    output has a bit flipped, if kernels compute (verify=all). slow: takes `slow_factor` times as long. lost: the device
+    is lost when that execution begins (-1: never). refuse_context: which openings of a context are refused, counted
+    from 0.
     """
 
     hang: list[int] = field(default_factory=list)

@@ -182,10 +182,8 @@ class bo(Bound):
             memory.fresh, last.unread = (), False  # the usual end of a run: its output is taken
         elif memory.fresh or last.unread:
             undefined = watching(machine).syncing(memory, key, to_device)
-        if key != memory.key:
-            memory.sync(*key)
-        elif memory.agreed is None:
-            memory.device[:] = memory.host
+        if memory.agreed is None and key == memory.key:
+            memory.device[:] = memory.host  # what `Memory.sync` comes to, without its slices
         else:
             memory.sync(*key)
         for begin, end in undefined or ():

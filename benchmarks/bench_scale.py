@@ -11,8 +11,8 @@ import numpy as np
 from bench_simulator import phoenix, run_pass
 
 from harness.kernel import load_kernel
-from harness.session import open_world
 from harness.workload import Tiles
+from harness.world import open_world
 
 SHORT, LONG = 10_000, 1_000_000
 TARGET = 1.1

@@ -19,10 +19,11 @@ from harness.config import load
 from harness.device import Simulator
 from harness.executor import Executor
 from harness.kernel import KernelSpec, load_kernel
-from harness.session import HostClock, Session, World, open_world
+from harness.session import Session
 from harness.strategy import Strategy
 from harness.timeline import Recording
 from harness.workload import Tiles
+from harness.world import HostClock, World, open_world
 
 TESTS = Path(__file__).parent.parent / "tests"
 TARGET = 3.0

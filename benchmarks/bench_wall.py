@@ -16,10 +16,11 @@ from bench_simulator import phoenix
 from harness.device import Clock, Hazards, Simulator
 from harness.executor import Executor
 from harness.kernel import load_kernel
-from harness.session import Session, open_world
+from harness.session import Session
 from harness.sim import pyxrt
 from harness.strategy import Strategy
 from harness.workload import Tiles
+from harness.world import open_world
 
 sys.modules["pyxrt"] = pyxrt
 import plain_loop  # noqa: E402 - it imports pyxrt

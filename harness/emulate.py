@@ -31,7 +31,6 @@ from harness.hazard import Hazard
 from harness.kernel import load_kernel
 from harness.record import write_json
 from harness.report.trace import program_trace
-from harness.session import simulated_clock
 from harness.sim import pyxrt
 from harness.sim.clock import ProcessAborted
 from harness.sim.machine import Machine
@@ -40,6 +39,7 @@ from harness.sim.recorder import Recorder, recorded, stage_of
 from harness.sim.sites import call_of
 from harness.timeline import Spans
 from harness.units import NS_PER_S, ns_to_ms
+from harness.world import simulated_clock
 
 STAGES = ("open", "alloc", "write", "launch", "wait", "read")
 INTERRUPTED = 130

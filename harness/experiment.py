@@ -17,11 +17,12 @@ from harness.hazard import Hazard
 from harness.kernel import Bytes, load_kernel
 from harness.metrics import METRIC_NAMES, Audio, Metrics, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment, given
-from harness.session import Session, World, host_now_ns, open_world
+from harness.session import Session
 from harness.stats import median_index
 from harness.timeline import Recording, Timeline
 from harness.verify import Checker, Kept
 from harness.workload import PERIODS, Tiles, check_source, encoder_tiles, host_ns, make_tiles
+from harness.world import World, host_now_ns, open_world
 
 log = logging.getLogger(__name__)
 

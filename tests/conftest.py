@@ -12,11 +12,12 @@ import pytest
 from harness.device import Simulator
 from harness.executor import Executor
 from harness.kernel import Array, Buffer, KernelSpec, Part
-from harness.session import Session, World, open_world
+from harness.session import Session
 from harness.strategy import Buffers, Strategy
 from harness.timeline import Timeline
 from harness.verify import Checker
 from harness.workload import Tiles
+from harness.world import World, open_world
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,7 +16,7 @@ LAYERS = (
     ("errors", "units"),
     ("kernel", "strategy", "device", "hazard", "workload", "speech", "timeline"),
     ("config", "sim"),
-    ("session", "slot"),
+    ("world", "session", "slot"),
     ("executor",),
     ("bounds", "metrics", "stats"),
     ("record", "verify", "experiment", "speedup", "variation"),
@@ -26,8 +26,8 @@ LAYERS = (
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 ONLY_IN = {
-    "time": {"session", "emulate"},
-    "pyxrt": {"session"},
+    "time": {"world", "emulate"},
+    "pyxrt": {"world"},
     "mlflow": {"tracking"},
     "matplotlib": {"report"},
     "hydra": {"config", "sweeper", "command", "emulate", "sensitivity"},

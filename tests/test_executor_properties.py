@@ -20,13 +20,14 @@ from harness.executor import Executor
 from harness.hazard import Kind
 from harness.kernel import Buffer, Part
 from harness.metrics import stalls_ns
-from harness.session import Session, open_world
+from harness.session import Session
 from harness.sim import pyxrt
 from harness.sim.flight import Flight
 from harness.slot import Slot
 from harness.strategy import Buffers, Strategy
 from harness.timeline import HOST, Stage
 from harness.verify import Checker, Kept
+from harness.world import open_world
 
 strategies = st.builds(
     Strategy,

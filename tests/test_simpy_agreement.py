@@ -15,10 +15,11 @@ from harness.config import load
 from harness.device import Simulator
 from harness.executor import Executor
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
-from harness.session import Session, open_world
+from harness.session import Session
 from harness.strategy import Buffers, Strategy
 from harness.timeline import Stage, Timeline
 from harness.workload import Tiles
+from harness.world import open_world
 
 SPEC = KernelSpec(
     name="sample",

@@ -12,6 +12,7 @@ MOST_NS = 100 * NS_PER_S
 """Of one cost: ten million tiles of it still fit the clock's 64 bits."""
 
 MOST_COUNT = 4096
+MOST_DEVICES = 255
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,6 @@ class Device:
     def __post_init__(self) -> None:
         check_range("device.columns", self.columns, 1, MOST_COUNT)
         check_range("device.timeout_ms", self.timeout_ms, 1)
-
-
-@dataclass(frozen=True)
-class Hardware(Device):
-    """A real NPU through pyxrt. `index`: which device, as `pyxrt.device(index)` counts."""
-
-    kind: str = "hardware"
-    index: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("device.index", self.index, 0)
 
 
 class Clock(Enum):
@@ -67,6 +56,26 @@ class PowerMode(Enum):
     balanced = "balanced"
     performance = "performance"
     turbo = "turbo"
+
+
+@dataclass(frozen=True)
+class Hardware(Device):
+    """A real NPU through pyxrt.
+
+    index: which device, as `pyxrt.device(index)` counts. xclbin, insts: paths of kernels' files that are not
+    `<kernels_dir>/<kernel>.xclbin` and `.insts.bin`, by kernel. power_mode: requested through xrt-smi for the time of
+    the run; None leaves it as it is.
+    """
+
+    kind: str = "hardware"
+    index: int = 0
+    xclbin: dict[str, str] = field(default_factory=dict)
+    insts: dict[str, str] = field(default_factory=dict)
+    power_mode: PowerMode | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("device.index", self.index, 0, MOST_DEVICES)
 
 
 @dataclass(frozen=True)

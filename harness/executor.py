@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
-import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Protocol
 
 import numpy as np
 
 from harness.errors import DeviceError, DeviceTimeoutError
 from harness.kernel import Bytes
-from harness.session import Session
+from harness.session import Session, never_drop
 from harness.slot import Group, Slot
 from harness.strategy import Buffers, Strategy
 from harness.timeline import (
@@ -42,28 +39,7 @@ Sink = Callable[[int, Bytes], None]
 Poison = Callable[[int, int], Bytes]
 """Given the first tile and their number: what the output bos of those tiles hold before launch, (count, size_bytes)."""
 
-
-_never_dropped: list[Slot] = []
-"""Slots whose runs may still be in flight: XRT aborts the process when such a run is dropped."""
 log = logging.getLogger(__name__)
-
-
-class Interrupted:
-    """Holds Ctrl-C back and tells whether it was `heard`, where signals can be handled at all: in the main thread."""
-
-    def __init__(self) -> None:
-        self.heard = False
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._before = signal.signal(signal.SIGINT, self._hear)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.heard = True
-
-    def close(self) -> None:
-        """Let Ctrl-C through again."""
-        if self._main:
-            signal.signal(signal.SIGINT, self._before)
 
 
 class Inputs(Protocol):
@@ -105,76 +81,81 @@ class Executor:
     def run(self, inputs: Inputs, sink: Sink, poison: Poison | None = None) -> Recording:
         """One pass over all tiles: launch what is staged, stage what fits, collect the oldest.
 
-        DeviceError from the session, RuntimeError from pyxrt; whatever ends the pass, no run is left in flight.
-        Ctrl-C is heard between two steps, so that no run is started and not counted.
+        A device that may have gone to sleep is woken before. DeviceError from the session, RuntimeError from pyxrt;
+        whatever ends the pass, no run in flight is dropped. Ctrl-C is heard between two steps and in waits, so that no
+        run is started and not counted; a second one, while runs in flight are waited for, leaves them in flight.
         """
         strategy, world, submissions, batch = self._strategy, self._session.world, self._submissions, self._batch
         in_flight, slots, pooled = strategy.in_flight, len(self._slots), self._pooled
         clock, own, ready, full, tail = world.clock, self._slots, self._ready, self._full, self._tail
         whole, rest = inputs.windows(batch), inputs.windows(tail)
         marks = blank_marks(submissions)
-        if world.take_trace:
-            world.take_trace()
-        origin_ns = clock.now_ns
-        staged = launched = collected = 0
-        collecting = gc.isenabled()
+        origin_ns = staged = launched = collected = 0
+        interrupt, collecting = world.interrupt, gc.isenabled()
         gc.disable()  # a collection would land in some tile's time
-        interrupted = Interrupted()
-        try:
-            while collected < submissions:
-                if interrupted.heard:
-                    raise KeyboardInterrupt
-                if launched < staged and launched - collected < in_flight:
-                    at = launched * MARKS
-                    marks[at + LAUNCH] = clock.now_ns
-                    ready[launched % slots].launch()
-                    launched += 1
-                    marks[at + LAUNCHED] = clock.now_ns
-                elif staged < submissions and staged - collected < slots:
-                    at, first = staged * MARKS, staged * batch
-                    data = whole(first) if staged < full else rest(first)
-                    if not pooled:
-                        marks[at + ALLOC] = clock.now_ns
-                        own[staged % slots].allocate()
-                        marks[at + ALLOCATED] = clock.now_ns
-                    if not pooled or staged < slots or staged == full:
-                        ready[staged % slots] = own[staged % slots].groups[batch if staged < full else tail]
-                    group = ready[staged % slots]
-                    if poison:
-                        group.poison(poison(first, len(group.outputs)))
-                    marks[at + WRITE] = clock.now_ns
-                    for (target, sync), content in zip(group.stage, data, strict=True):
-                        target[:] = content
-                        sync()
-                    marks[at + WRITTEN] = clock.now_ns
-                    staged += 1
-                else:
-                    at, group = collected * MARKS, ready[collected % slots]
-                    marks[at + WAIT] = clock.now_ns
-                    group.wait(1)
-                    marks[at + WAITED] = clock.now_ns
-                    group.collect()
-                    sink(collected * batch, group.outputs)
-                    marks[at + READ] = clock.now_ns
-                    collected += 1
-        except BaseException:
-            self._drain(range(collected, launched))
-            raise
-        finally:
-            interrupted.close()
-            if collecting:
-                gc.enable()
+        with interrupt.held():
+            try:
+                self._session.wake()
+                if world.take_trace:
+                    world.take_trace()
+                origin_ns = clock.now_ns
+                while collected < submissions:
+                    if interrupt.heard:
+                        raise KeyboardInterrupt
+                    if launched < staged and launched - collected < in_flight:
+                        at = launched * MARKS
+                        marks[at + LAUNCH] = clock.now_ns
+                        ready[launched % slots].launch()
+                        launched += 1
+                        marks[at + LAUNCHED] = clock.now_ns
+                    elif staged < submissions and staged - collected < slots:
+                        at, first = staged * MARKS, staged * batch
+                        data = whole(first) if staged < full else rest(first)
+                        if not pooled:
+                            marks[at + ALLOC] = clock.now_ns
+                            own[staged % slots].allocate()
+                            marks[at + ALLOCATED] = clock.now_ns
+                        if not pooled or staged < slots or staged == full:
+                            ready[staged % slots] = own[staged % slots].groups[batch if staged < full else tail]
+                        group = ready[staged % slots]
+                        if poison:
+                            group.poison(poison(first, len(group.outputs)))
+                        marks[at + WRITE] = clock.now_ns
+                        for (target, sync), content in zip(group.stage, data, strict=True):
+                            target[:] = content
+                            sync()
+                        marks[at + WRITTEN] = clock.now_ns
+                        staged += 1
+                    else:
+                        at, group = collected * MARKS, ready[collected % slots]
+                        marks[at + WAIT] = clock.now_ns
+                        group.wait(1)
+                        marks[at + WAITED] = clock.now_ns
+                        group.collect()
+                        sink(collected * batch, group.outputs)
+                        marks[at + READ] = clock.now_ns
+                        collected += 1
+            except BaseException:
+                interrupt.heard = False
+                self._drain(range(collected, launched))
+                raise
+            finally:
+                if collecting:
+                    gc.enable()
+        self._session.used_ns = clock.now_ns
         trace = world.take_trace() if world.take_trace else None
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
         return Recording(times, trace, self._tiles, batch, strategy.columns, origin_ns, world.clock_name)
 
     def _drain(self, submissions: range) -> None:
-        """Wait for what is still in flight: a run dropped before its completion was seen aborts the process."""
+        """Wait for what is still in flight; what is not seen to end is kept for ever."""
+        patience = DRAIN_PATIENCE
         for submission in submissions:
             try:
-                self._ready[submission % len(self._slots)].wait(DRAIN_PATIENCE)
-            except (DeviceTimeoutError, RuntimeError):
+                self._ready[submission % len(self._slots)].wait(patience)
+            except (DeviceTimeoutError, RuntimeError, KeyboardInterrupt) as error:
                 log.debug("a run was not seen to end", exc_info=True)
-                _never_dropped.append(self._slots[submission % len(self._slots)])
+                never_drop(self._slots[submission % len(self._slots)])
+                patience = 0 if isinstance(error, KeyboardInterrupt) else patience
             except DeviceError:
                 log.debug("a run in flight failed too", exc_info=True)

@@ -13,11 +13,12 @@ from harness.config import Config, Verify
 from harness.device import Hazards, Simulator
 from harness.errors import DeviceError
 from harness.executor import Executor
+from harness.hardware.state import MachineState, changes
 from harness.hazard import Hazard
 from harness.kernel import Bytes, load_kernel
 from harness.metrics import METRIC_NAMES, Audio, Metrics, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment, given
-from harness.session import Session
+from harness.session import Session, explained, open_kernel
 from harness.stats import median_index
 from harness.timeline import Recording, Timeline
 from harness.verify import Checker, Kept
@@ -26,6 +27,8 @@ from harness.world import World, host_now_ns, open_world
 
 log = logging.getLogger(__name__)
 
+NO_RUNLIST = "no-runlist"
+"""In the label of a run whose batches were started run by run: its pyxrt has no runlists."""
 Progress = Callable[[str, float], None]
 """Told the name of each pass when it begins, and the share of it that is done where that disturbs nothing."""
 
@@ -41,6 +44,8 @@ class Findings:
     hazards: list[Hazard] = field(default_factory=list)
     allocations: list[int] = field(default_factory=list)
     passes: list[Recording] = field(default_factory=list)
+    before: MachineState | None = None
+    after: MachineState | None = None
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,13 @@ class Outcome:
 
 
 def preflight(config: Config) -> Config:
-    """The configuration, if an experiment with it could begin; else RequestError. Leaves nothing open but hardware."""
+    """The configuration, if an experiment with it could begin; else RequestError.
+
+    Leaves nothing open but hardware, which is locked for this process from here on.
+    """
     check_source(config.workload.kernel, config.workload.source)
     spec = load_kernel(config.workload.kernel)
-    open_world(config.device, spec).image(spec)
+    open_kernel(open_world(config.device, spec), spec)
     return config
 
 
@@ -78,13 +86,18 @@ class Experiment:
         self._world: World = open_world(config.device, self._tiles.spec, computes=self._computes)
 
     def run(self, progress: Progress = lambda name, share: None) -> Outcome:
-        """Run it. Whatever fails on the way is a verdict in the record, not an exception."""
+        """Run it. Whatever fails on the way is a verdict in the record, not an exception.
+
+        RequestError where the power mode that is asked for cannot be had: then nothing was run.
+        """
         findings, interrupted = Findings(), False
         try:
-            self._measure(findings, progress)
+            with self._world.power():
+                self._measure(findings, progress)
         except (DeviceError, RuntimeError) as error:  # pyxrt raises nothing but RuntimeError
             log.debug("device failed", exc_info=True)
-            findings.verdict, findings.reason = Verdict.FAILED, str(error)
+            reason = explained(error) if isinstance(error, RuntimeError) else str(error)
+            findings.verdict, findings.reason = Verdict.FAILED, reason
         except KeyboardInterrupt:
             interrupted = True
             findings.verdict, findings.reason = Verdict.FAILED, "interrupted"
@@ -105,17 +118,22 @@ class Experiment:
             progress("warm-up", 0)
             if not self._pass(executor, findings, "the warm-up"):
                 return
+        findings.before = self._world.read_state()
         for number in range(measure.repeats):
             progress(f"pass {number + 1} of {measure.repeats}", 0)
             if measure.warmup == 0:
                 del session, executor  # closes their contexts: a cold pass begins on fresh ones
                 session, executor = self._executor()
-            before = session.allocations
+            allocated = session.allocations
             recording = self._pass(executor, findings, f"timed pass {number + 1}")
             if not recording:
                 return
             findings.passes.append(recording)
-            findings.allocations.append(session.allocations - before)
+            findings.allocations.append(session.allocations - allocated)
+        findings.after = self._world.read_state()
+        if findings.before and findings.after and (changed := changes(findings.before, findings.after)):
+            findings.verdict = Verdict.INVALID
+            findings.reason = f"the machine changed during the timed passes: {'; '.join(changed)}"
 
     def _verified(self, executor: Executor, findings: Findings, progress: Progress) -> bool:
         progress("verify", 0)
@@ -166,9 +184,9 @@ class Experiment:
         return not checker.mismatches
 
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
-        config, passes = self._config, findings.passes if findings.verdict is Verdict.OK else []
+        config, passes = self._config, findings.passes
         totals = [recording.makespan_ns for recording in passes]
-        chosen = median_index(totals) if totals else None
+        chosen = median_index(totals) if totals and findings.verdict is Verdict.OK else None
         audio = self._audio()
         metrics: Metrics = dict.fromkeys(METRIC_NAMES)
         timeline = None
@@ -180,11 +198,13 @@ class Experiment:
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
         if self._world.take_hazards:
             metrics["hazard/count"] = sum(hazard.count for hazard in findings.hazards)
-        spec, device = self._tiles.spec, config.device.kind
+        spec, device, before, after = self._tiles.spec, config.device.kind, findings.before, findings.after
+        plain = config.strategy.batch > 1 and not self._world.has_runlists
+        label = f"{config.strategy.label} {NO_RUNLIST}" if plain else config.strategy.label
         swept = [f"{key}={value}" for key, value in given(self._overrides).items() if key != "device"]
         record = Record(
-            name=" ".join([config.strategy.label, spec.name, device, *swept]),
-            label=config.strategy.label,
+            name=" ".join([label, spec.name, device, *swept]),
+            label=label,
             preset=self._preset,
             phase=config.phase.name,
             device=device,
@@ -206,6 +226,7 @@ class Experiment:
             knobs=asdict(config.strategy),
             overrides=self._overrides,
             environment=environment(),
+            machine={"before": asdict(before), "after": after and asdict(after)} if before else None,
             hazards=[asdict(hazard) | {"kind": hazard.kind.value} for hazard in findings.hazards],
         )
         return Outcome(record, timeline, interrupted)

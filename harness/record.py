@@ -2,6 +2,7 @@
 
 Schema history:
 1  first.
+2  machine: its state before and after the timed passes; samples of INVALID runs are kept. 1 reads as without one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.metrics import Metrics
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
 FILE_NAME = "record.json"
 
 
@@ -44,7 +46,8 @@ class Record:
 
     config: the resolved configuration; config_hash: its sha256 without `tracking`, which changes no result.
     knobs: the effective strategy. samples: raw values per timed pass, in order; `timed_pass` is the index of the
-    median one, which the metrics are of. accounting: what the RTF counted. environment: see `environment`.
+    median one, which the metrics are of. accounting: what the RTF counted. environment: see `environment`. machine: its
+    state `before` and `after` the timed passes (`harness.hardware.state`), None where it cannot change.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Record:
     knobs: dict[str, Any]
     overrides: list[str]
     environment: dict[str, Any]
+    machine: dict[str, Any] | None = None
     hazards: list[dict[str, Any]] = field(default_factory=list)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     schema_version: int = SCHEMA_VERSION
@@ -89,9 +93,10 @@ class Record:
             raw = json.loads((folder / FILE_NAME).read_text())
         except (OSError, ValueError) as error:
             raise HarnessError(f"{folder / FILE_NAME}: no record can be read from it ({error})") from error
-        if raw.get("schema_version") != SCHEMA_VERSION:
+        if raw.get("schema_version") not in READABLE:
             raise HarnessError(
-                f"{folder / FILE_NAME}: schema version {raw.get('schema_version')}; this harness reads {SCHEMA_VERSION}"
+                f"{folder / FILE_NAME}: schema version {raw.get('schema_version')}; "
+                f"this harness reads {' and '.join(map(str, READABLE))}"
             )
         return cls(**{**raw, "verdict": Verdict(raw["verdict"])})
 

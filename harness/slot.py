@@ -48,7 +48,10 @@ class Slot:
         self._column = column
         self._batch = batch
         self._runs = {count: [session.prepare(column) for _ in range(count)] for count in counts}
-        self._lists = {count: session.chain(runs, column) for count, runs in self._runs.items() if count > 1}
+        self._submit = {
+            count: session.chain(runs, column) if count > 1 else (runs[0].start, session.waiter(runs[0]))
+            for count, runs in self._runs.items()
+        }
         self._bos: list[Any] = []
         self.groups: dict[int, Group] = {}
 
@@ -79,11 +82,11 @@ class Slot:
             for bo, size, span in zip(bos, sizes, spans, strict=True)
         ]
         output, reset = stage.pop()
-        single = count == 1
+        launch, wait = self._submit[count]
         return Group(
             stage=stage,
-            launch=self._runs[1][0].start if single else self._lists[count].execute,
-            wait=session.waiter(self._runs[1][0]) if single else session.list_waiter(self._lists[count]),
+            launch=launch,
+            wait=wait,
             collect=partial(bos[-1].sync, from_device, *spans[-1]),
             outputs=np.frombuffer(output, np.uint8).reshape(count, -1)[:, : session.spec.output.size_bytes],
             reset=reset,

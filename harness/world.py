@@ -5,11 +5,12 @@ Nothing above this file can tell real hardware from the simulator.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,13 +20,21 @@ from harness.device import Clock as ClockKind
 from harness.device import Device, Hardware, Simulator
 from harness.errors import RequestError
 from harness.hazard import Hazard
+from harness.interrupt import Interrupt
 from harness.kernel import Bytes, KernelSpec
+from harness.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
+    from harness.hardware.state import MachineState
     from harness.sim.clock import Clock as SimulatedClock
 
 IN_FLIGHT = frozenset({1, 2, 3, 7})
 """NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes."""
+SPIN_NS = 5 * NS_PER_MS
+"""Longer than one execution of any kernel here (attention, 1.9 ms), so that none of those is timed with a pause."""
+PAUSE_SHARE, LONGEST_PAUSE_NS = 50, 10 * NS_PER_MS
+OPEN_ATTEMPTS, OPEN_PAUSE_S = 5, 1
+"""As mlir-aie's host runtime waits for a device: n seconds after attempt n."""
 host_now_ns = time.perf_counter_ns
 """The host's own monotonic clock, whatever world runs."""
 
@@ -55,7 +64,9 @@ class World:
     state then. It polls: pyxrt's own `wait()` holds the GIL, so that no Ctrl-C would get through. image(kernel): path
     of its xclbin, and its instructions. take_trace: int64 (n, 5) of what the columns did since the last call, as
     `harness.sim.machine.TRACE_FIELDS`; None where the device gives no timestamps. take_hazards: those found since the
-    last call; None where nobody looks for them.
+    last call; None where nobody looks for them. opening(): to be held while contexts are made. power(): the wanted
+    power mode, for as long as it is held. read_state(): of the machine; None where it cannot change.
+    interrupt: Ctrl-C, held back by whoever has runs in flight.
     """
 
     pyxrt: Any
@@ -64,8 +75,17 @@ class World:
     clock_name: str
     wait: Callable[[Any, int], Any]
     image: Callable[[KernelSpec], tuple[str, Bytes]]
-    take_trace: Callable[[], NDArray[np.int64]] | None
+    take_trace: Callable[[], NDArray[np.int64]] | None = None
     take_hazards: Callable[[], list[Hazard]] | None = None
+    opening: Callable[[], AbstractContextManager[None]] = nullcontext
+    power: Callable[[], AbstractContextManager[None]] = nullcontext
+    read_state: Callable[[], MachineState | None] = lambda: None
+    interrupt: Interrupt = field(default_factory=Interrupt)
+
+    @property
+    def has_runlists(self) -> bool:
+        """Whether this pyxrt knows runlists: XRT's before June 2025 do not."""
+        return hasattr(self.pyxrt, "runlist")
 
 
 def open_world(device: Device, spec: KernelSpec, *, computes: bool = True) -> World:
@@ -122,51 +142,81 @@ def simulated_clock(profile: Simulator) -> SimulatedClock:
 
 
 def _hardware(device: Hardware) -> World:
+    from harness.hardware.files import kernel_files
+    from harness.hardware.locks import opening
+    from harness.hardware.power import power_mode
+    from harness.hardware.state import read_state
+
     try:
         import pyxrt
     except ImportError as error:
         raise RequestError(
             f"device=hardware: pyxrt cannot be imported ({error}); install XRT's Python package for this Python "
-            "and source its setup script, or use device=simulator"
+            "and source its setup script, or use device=simulator; python -m harness.doctor says more"
         ) from error
-
-    def image(spec: KernelSpec) -> tuple[str, Bytes]:
-        folder = Path(device.kernels_dir)
-        xclbin, instructions = folder / f"{spec.name}.xclbin", folder / f"{spec.name}.insts.bin"
-        for path in (xclbin, instructions):
-            if not path.is_file():
-                raise RequestError(
-                    f"device.kernels_dir={device.kernels_dir}: no {path.name} there; build the kernel, "
-                    "or point device.kernels_dir at the folder that holds it"
-                )
-        return str(xclbin), np.fromfile(instructions, dtype=np.uint8)
-
+    handle, interrupt = _opened(pyxrt, device.index), Interrupt()
     return World(
         pyxrt=pyxrt,
-        device=_opened(pyxrt, device.index),
+        device=handle,
         clock=HostClock(),
         clock_name="monotonic",
-        wait=_poll,
-        image=image,
-        take_trace=None,
+        wait=partial(poll, interrupt),
+        interrupt=interrupt,
+        image=partial(kernel_files, device),
+        opening=partial(opening, device.index),
+        power=partial(power_mode, device.power_mode, device.index),
+        read_state=partial(read_state, device.index, pyxrt, handle),
     )
 
 
-def _poll(run: Any, timeout_ns: int) -> Any:
-    until_ns, state = host_now_ns() + timeout_ns, run.state()
-    while int(state) in IN_FLIGHT and host_now_ns() < until_ns:
-        time.sleep(0)
-        state = run.state()
+def poll(interrupt: Interrupt, run: Any, timeout_ns: int) -> Any:
+    """Wait for a started run by looking at its state, which takes no system call (XRT, hwq.cpp poll_command).
+
+    First without a pause, which is exact; then pausing for a share of the time waited so far, which costs a long run
+    little and leaves the processor to others. KeyboardInterrupt when one is heard.
+    """
+    begin_ns = host_now_ns()
+    while int(state := run.state()) in IN_FLIGHT:
+        waited_ns = host_now_ns() - begin_ns
+        if waited_ns >= timeout_ns:
+            break
+        interrupt.check()
+        pause_ns = 0 if waited_ns < SPIN_NS else min(waited_ns // PAUSE_SHARE, LONGEST_PAUSE_NS)
+        time.sleep(pause_ns / NS_PER_S)  # 0: lets other threads run
     return state
 
 
-@cache
+_handles: dict[int, Any] = {}
+"""The process's one handle of each device, and its lock, for as long as it lives.
+
+Closing the last handle closes the device, and reopening it may fail (mlir-aie, hostruntime.py).
+"""
+
+
 def _opened(pyxrt: Any, index: int) -> Any:
-    """The process's one handle: closing the last one closes the device, and reopening may fail (mlir-aie)."""
-    try:
-        return pyxrt.device(index)
-    except RuntimeError as error:
-        raise RequestError(
-            f"device=hardware device.index={index}: XRT opens no such device ({error}); "
-            "check `xrt-smi examine` and the amdxdna driver, or use device=simulator"
-        ) from error
+    """Device `index`, locked for this process; RequestError where another has it or XRT opens none."""
+    from harness.hardware.locks import lock_device
+
+    if index not in _handles:
+        lock = lock_device(index)
+        try:
+            _handles[index] = _patiently(lambda: pyxrt.device(index))
+        except RuntimeError as error:
+            os.close(lock)
+            raise RequestError(
+                f"device=hardware device.index={index}: XRT opens no such device ({str(error).strip()}); python -m "
+                "harness.doctor looks for the reason; device=simulator needs none"
+            ) from error
+    return _handles[index]
+
+
+def _patiently(attempt: Callable[[], Any]) -> Any:
+    """What `attempt` returns; made again while the device is busy or just being closed by another process."""
+    for number in range(1, OPEN_ATTEMPTS):
+        try:
+            return attempt()
+        except RuntimeError as error:
+            if "No such device with index" in str(error):  # nor will there be one
+                raise
+            time.sleep(number * OPEN_PAUSE_S)
+    return attempt()

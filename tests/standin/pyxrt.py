@@ -1,0 +1,63 @@
+"""Stands where XRT's pyxrt would: the simulator's API over a machine in real time, as the test wants it.
+
+STAND_IN in the environment is a JSON object: `machine`, fields of `harness.device.Simulator`; `faults`, of its faults;
+`without`, names this pyxrt lacks; `locks`, the folder of the locks; `answers`, texts of device.get_info by kind, the
+last for good; `report`, the file that hazards found are written to at the end.
+"""
+
+import atexit
+import gc
+import json
+import os
+import time
+from pathlib import Path
+
+from harness.device import Clock, Faults, Simulator
+from harness.hardware import locks
+from harness.sim import platform
+from harness.sim import pyxrt as simulated
+from harness.sim.clock import WallClock
+from harness.sim.machine import Machine
+from harness.sim.pyxrt import *  # noqa: F403
+
+COSTS = {
+    **{"alloc_ns": 1_000, "write_fixed_ns": 2_000, "read_fixed_ns": 1_000, "launch_ns": 5_000},
+    **{"completion_ns": 5_000, "exec_ns": {"attention": 300_000}, "xclbins": {"*attention*": "attention"}},
+}
+wanted = json.loads(os.environ["STAND_IN"])
+locks.FOLDER = Path(wanted["locks"])
+machine = Machine(
+    Simulator(**{**COSTS, "clock": Clock.wall, "faults": Faults(**wanted["faults"]), **wanted["machine"]}),
+    {},
+    WallClock(time.perf_counter_ns, time.sleep),
+)
+platform.plug(machine)
+
+
+class run(simulated.run):
+    """Ends the process when it is destroyed in flight, as XRT does, at the interpreter's end too."""
+
+    def __del__(self, abort=os.abort):
+        if "_flight" in self.__dict__ and self._flight.unseen:
+            abort()
+
+
+class device(simulated.device):
+    """Answers what the test wants it to."""
+
+    def get_info(self, key, /):
+        answers = wanted["answers"].get(key.name)
+        if not answers:
+            return super().get_info(key)
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+for name in wanted["without"]:
+    del globals()[name]
+
+
+@atexit.register
+def report():
+    found = [str(hazard) for hazard in machine.sanitizer.take()]
+    left = sum(isinstance(each, run) and each._flight.unseen for each in gc.get_objects())
+    Path(wanted["report"]).write_text(json.dumps({"hazards": found, "aborted": machine.aborted, "in_flight": left}))

@@ -1,0 +1,365 @@
+"""device=hardware from end to end: the very lines that real hardware runs, over a stand-in for its pyxrt."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_axlf import ARGUMENTS, IP_LAYOUT, METADATA, PARTITION, TYPICAL, build, instances, kernel, partition, xml
+from test_cli import ROOT, Done, end, rows
+from test_failures import said, wait_for
+
+from harness.hardware import locks
+
+TILES = 12
+XCLBIN = ROOT / "tests" / "data" / "mlir_aie.xclbin"
+STRATEGIES = {
+    "baseline": ("per_tile d1 b1 c1", []),
+    "pooled": ("pooled d1 b1 c1", []),
+    "pipelined": ("pooled d3 b1 c1", ["depth=3"]),
+    "batch": ("pooled d1 b4 c1", []),
+    "stacked": ("pooled d2 b4 c2 p1", ["strategy.columns=2", "strategy.prefetch=1"]),
+}
+START = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def kernels(in_folder: Path) -> Path:
+    """A folder with what stands for a built attention kernel."""
+    folder = in_folder / "built"
+    folder.mkdir()
+    (folder / "attention.xclbin").write_bytes(b"no xclbin: the stand-in knows it by its name")
+    np.arange(16, dtype=np.uint32).tofile(folder / "attention.insts.bin")
+    return folder
+
+
+@pytest.fixture
+def start(kernels: Path) -> START:
+    """Begin the command on the stand-in: its arguments, and keywords for the stand-in."""
+
+    def begin(*arguments: str, module: str = "harness", **wanted: Any) -> subprocess.Popen[str]:
+        settings = {"machine": {}, "faults": {}, "without": [], "answers": {}, **wanted}
+        settings |= {"locks": str(kernels.parent), "report": str(kernels.parent / "report.json")}
+        paths = os.pathsep.join([str(ROOT / "tests" / "standin"), str(ROOT)])
+        environment = {**os.environ, "PYTHONPATH": paths, "STAND_IN": json.dumps(settings)}
+        given = ["device=hardware", f"device.kernels_dir={kernels}", "tracking=off", f"workload.tiles={TILES}"]
+        command = [sys.executable, "-m", module, *given, *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+    return begin
+
+
+@pytest.fixture
+def harness(start: START, in_folder: Path) -> Callable[..., Done]:
+    """The same, until it has ended; no run in flight was dropped and, if it went well, no buffer used wrongly."""
+
+    def run(*arguments: str, **wanted: Any) -> Done:
+        done = end(start(*arguments, **wanted))
+        assert done.code != -signal.SIGABRT, "a run in flight was dropped"
+        assert "Traceback" not in done.err, done.err
+        if (in_folder / "report.json").exists():
+            report = json.loads((in_folder / "report.json").read_text())
+            assert not report["aborted"]
+            assert not report["hazards"] or done.code, "what a failure leaves unread is no mistake"
+        return done
+
+    return run
+
+
+def locked() -> bool:
+    """Whether a command has come as far as the device."""
+    lock = Path("npu-harness-0.lock")
+    return lock.exists() and bool(lock.read_text())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run(harness: Callable[..., Done], strategy: str) -> None:
+    label, arguments = STRATEGIES[strategy]
+    done = harness(f"strategy={strategy}", *arguments)
+    assert (done.code, done.err) == (0, "")
+    (row,) = rows(done.out)
+    assert row.startswith(f"{label} ")
+    record = done.record
+    assert (record["verdict"], record["device"]) == ("OK", "hardware")
+    metrics = record["metrics"]
+    assert metrics["verify/tiles"] == TILES * 7, "verification, warm-up and five passes"
+    assert metrics["verify/mismatches"] == 0
+    assert metrics["time/total_ms"] >= TILES * 0.3 / (2 if strategy == "stacked" else 1)
+    assert metrics["time/exec_ms"] is None, "pyxrt gives no timestamps of the device"
+    assert metrics["hazard/count"] is None, "nobody looks for hazards there"
+    assert metrics["harness/self_us"] > 0
+    assert record["machine"]["before"]["kernel"] == os.uname().release
+    assert record["machine"]["before"] == record["machine"]["after"]
+
+
+def test_outputs_are_compared(harness: Callable[..., Done]) -> None:
+    done = harness("strategy=pipelined", faults={"corrupt": [TILES + 3]})
+    assert (done.code, done.record["verdict"]) == (1, "WRONG")
+    assert "tile 3" in done.record["reason"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"error": [TILES + 7]}, "failed"),
+        ({"abort": [TILES + 7]}, "ABORT"),
+        ({"lost": TILES + 7}, ""),
+    ],
+    ids=["error", "abort", "lost"],
+)
+def test_a_device_that_fails(harness: Callable[..., Done], strategy: str, fault: Any, reason: str) -> None:
+    done = harness(f"strategy={strategy}", *STRATEGIES[strategy][1], faults=fault, machine={"watchdog_ns": 200_000_000})
+    assert (done.code, done.record["verdict"], done.err) == (1, "FAILED", "")
+    assert reason in done.record["reason"]
+    assert done.record["metrics"]["time/total_ms"] is None
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_hang_that_the_watchdog_ends(harness: Callable[..., Done], strategy: str) -> None:
+    hang, machine = {"hang": [TILES + 7]}, {"watchdog_ns": 300_000_000}
+    done = harness(f"strategy={strategy}", *STRATEGIES[strategy][1], faults=hang, machine=machine)
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+    assert "TIMEOUT" in done.record["reason"]
+
+
+@pytest.mark.parametrize("strategy", ["baseline", "pipelined"])
+def test_a_hang_that_nothing_ends(harness: Callable[..., Done], strategy: str) -> None:
+    """The run stays in flight to the end of the process, which must not destroy it."""
+    done = harness(f"strategy={strategy}", "device.timeout_ms=100", faults={"hang": [7]}, machine={"watchdog_ns": 0})
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+    assert "device.timeout_ms=100" in done.record["reason"]
+
+
+def test_a_sweep_goes_on_past_a_hang(harness: Callable[..., Done]) -> None:
+    done = harness(
+        *("-m", "strategy=pooled,pipelined"),
+        faults={"hang": [7]},
+        machine={"watchdog_ns": 300_000_000},
+    )
+    assert (done.code, done.verdicts) == (1, ["FAILED", "OK"])
+
+
+def test_a_pyxrt_without_runlists(harness: Callable[..., Done]) -> None:
+    done = harness("-m", "strategy=batch,pooled", without=["runlist"])
+    assert (done.code, done.verdicts) == (0, ["OK", "OK"])
+    assert [record["label"] for record in done.records] == ["pooled d1 b4 c1 no-runlist", "pooled d1 b1 c1"]
+    assert rows(done.out)[0].startswith("pooled d1 b4 c1 no-runlist ")
+
+
+@pytest.mark.parametrize("watchdog_ns", [0, 300_000_000])
+def test_a_hang_without_runlists(harness: Callable[..., Done], watchdog_ns: int) -> None:
+    done = harness(
+        *("strategy=batch", "device.timeout_ms=5000" if watchdog_ns else "device.timeout_ms=100"),
+        without=["runlist"],
+        faults={"hang": [5]},
+        machine={"watchdog_ns": watchdog_ns},
+    )
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+
+
+def test_no_context_left(harness: Callable[..., Done]) -> None:
+    done = harness("strategy=pooled", "strategy.columns=4", machine={"context_limit": 2})
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+    assert "err=-22" in done.record["reason"]
+    assert "aie-partitions" in done.record["reason"], "who has them"
+
+
+@pytest.mark.parametrize("strategy", ["pooled", "stacked"])
+def test_ctrl_c_in_a_pass(start: START, strategy: str) -> None:
+    running = start(f"strategy={strategy}", "workload.tiles=3000")
+    wait_for(locked)
+    time.sleep(2)
+    running.send_signal(signal.SIGINT)
+    done = end(running)
+    assert done.code == 130
+    assert said(done) == ["harness: interrupted"]
+    assert done.record["reason"] == "interrupted"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> None:
+    """Once: its end is waited for, here by the watchdog. Twice: it is left in flight, and still not dropped."""
+    watchdog_ns = 0 if times == 2 else 3_000_000_000
+    running = start(
+        "strategy=pipelined", "device.timeout_ms=60000", faults={"hang": [7]}, machine={"watchdog_ns": watchdog_ns}
+    )
+    wait_for(locked)
+    time.sleep(1.5)
+    begin_s = time.monotonic()
+    for _ in range(times):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    done = end(running)
+    assert time.monotonic() - begin_s < 10
+    assert done.code == 130
+    assert done.record["reason"] == "interrupted"
+    left = json.loads((in_folder / "report.json").read_text())["in_flight"]
+    assert left == 0 if times == 1 else left > 0
+
+
+def test_the_machine_changes(harness: Callable[..., Done]) -> None:
+    def told(mode: str) -> str:
+        return json.dumps({"platforms": [{"status": {"power_mode": mode}}]})
+
+    done = harness("strategy=pooled", answers={"platform": [told("performance"), told("default")]})
+    record = done.record
+    assert (done.code, record["verdict"]) == (1, "INVALID")
+    assert "power mode: performance -> default" in record["reason"]
+    assert record["reason"] in done.out
+    assert record["metrics"]["time/total_ms"] is None
+    assert len(record["samples"]["total_ns"]) == 5, "what was measured is kept"
+    assert record["machine"]["before"]["power_mode"] == "performance"
+    assert record["machine"]["after"]["power_mode"] == "default"
+
+
+def test_an_idle_device_is_woken_outside_of_what_is_timed(harness: Callable[..., Done]) -> None:
+    """It sleeps at once here; what the harness does between passes is not enough to let a real one sleep."""
+    done = harness("strategy=pooled", machine={"idle_suspend_ns": 10_000_000_000, "resume_ns": 50_000_000})
+    assert done.code == 0
+    assert max(done.record["samples"]["total_ns"]) < 50_000_000
+
+
+# One experiment at a time
+
+
+def test_two_processes_at_once(start: START, harness: Callable[..., Done]) -> None:
+    first = start("strategy=pooled", "workload.tiles=2000")
+    wait_for(locked)
+    done = harness("strategy=pooled")
+    assert (done.code, done.out) == (2, "")
+    (line,) = said(done)
+    assert f"pid {first.pid} (" in line
+    assert "workload.tiles=2000" in line, "the command of the holder"
+    first.send_signal(signal.SIGINT)
+    assert end(first).code == 130
+
+
+def test_a_killed_holder_leaves_no_lock(start: START, harness: Callable[..., Done], in_folder: Path) -> None:
+    first = start("strategy=pooled", "workload.tiles=2000")
+    wait_for(locked)
+    first.kill()
+    end(first)
+    assert (in_folder / "npu-harness-0.lock").exists()
+    assert harness("strategy=pooled").code == 0
+
+
+def test_the_holder_is_told_without_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
+    assert locks.holder(0) is None
+    lock = locks.lock_device(0)
+    assert f"pid {os.getpid()} " in str(locks.holder(0))
+    assert locks.holder(1) is None
+    recorded = json.loads((tmp_path / "npu-harness-0.lock").read_text())
+    assert recorded["command"] == shlex.join(sys.orig_argv)
+    (tmp_path / "npu-harness-0.lock").write_text(json.dumps({**recorded, "command": "another that had this pid"}))
+    assert locks.holder(0) is None
+    os.close(lock)
+
+
+def test_contexts_are_opened_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from harness.hardware import locks\n"
+        f"locks.FOLDER = Path({str(tmp_path)!r})\n"
+        "print('begun', flush=True)\n"
+        "with locks.opening(0): print('in', flush=True)"
+    )
+    with locks.opening(0):
+        other = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ}
+        )
+        assert other.stdout
+        assert other.stdout.readline() == "begun\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=0.3)
+    assert other.communicate(timeout=10)[0] == "in\n"
+
+
+def test_a_lock_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "npu-harness-0.lock").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
+    with pytest.raises(locks.RequestError, match=r"npu-harness-0\.lock: this lock .* cannot be opened"):
+        locks.lock_device(0)
+
+
+# Files of kernels
+
+
+def put(kernels: Path, *names: str, bos: int = 5) -> None:
+    """An xclbin with kernels of these names in the place of attention's."""
+    content = TYPICAL | {
+        METADATA: xml(*(kernel(name, *ARGUMENTS[: 3 + bos]) for name in names)),
+        IP_LAYOUT: instances(*(f"{name}:one" for name in names)),
+        PARTITION: partition(1),
+    }
+    (kernels / "attention.xclbin").write_bytes(build(content))
+
+
+@pytest.mark.parametrize("names", [("attention",), ("MLIR_AIE",), ("attention", "MLIR_AIE")], ids=" ".join)
+def test_the_kernel_is_found_by_its_name(harness: Callable[..., Done], kernels: Path, names: tuple[str, ...]) -> None:
+    put(kernels, *names)
+    done = harness("strategy=pooled")
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "said_of_it"),
+    [
+        (lambda kernels: (kernels / "attention.xclbin").unlink(), [], "attention.xclbin"),
+        (lambda kernels: (kernels / "attention.insts.bin").unlink(), [], "attention.insts.bin"),
+        (lambda kernels: (kernels / "attention.insts.bin").write_text("no hex"), [], "no instructions"),
+        (lambda kernels: (kernels / "attention.insts.bin").write_bytes(b"\0\1\2"), [], "no instructions"),
+        (lambda kernels: (kernels / "attention.insts.bin").write_bytes(b""), [], "no instructions"),
+        (lambda kernels: None, ["device.xclbin.attention=gone.xclbin"], "device.xclbin.attention=gone.xclbin"),
+        (lambda kernels: None, ["device.insts.attention=gone.bin"], "device.insts.attention=gone.bin"),
+        (lambda kernels: None, ["device.xclbin.atention=a.xclbin"], "did you mean attention"),
+        (lambda kernels: put(kernels, "other"), [], "holds other; needs one kernel named attention or MLIR_AIE"),
+        (lambda kernels: put(kernels, "MLIR_AIE", "MLIR_AIE2"), [], "holds MLIR_AIE, MLIR_AIE2; needs one kernel"),
+        (lambda kernels: put(kernels, "attention", bos=1), [], "declares 1 buffer arguments; attention takes 2"),
+        (lambda kernels: None, ["device.index=1"], "device.index=1"),
+        (lambda kernels: None, ["device.index=99999999999"], "device.index=99999999999"),
+        (
+            lambda kernels: (kernels / "attention.xclbin").write_bytes(
+                (ROOT / "tests/data/mlir_aie.xclbin").read_bytes()[:99]
+            ),
+            [],
+            "reads no xclbin",
+        ),
+    ],
+    ids=[
+        *("xclbin", "insts", "text", "bytes", "empty", "override", "instructions", "kernel"),
+        *("name", "names", "arguments", "index", "far", "broken"),
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
+def test_files_that_will_not_do(
+    harness: Callable[..., Done], kernels: Path, spoil: Any, arguments: list[str], said_of_it: str, flags: list[str]
+) -> None:
+    spoil(kernels)
+    done = harness(*flags, *arguments)
+    assert (done.code, done.out, done.folders) == (2, "", [])
+    (line,) = said(done)
+    assert said_of_it in line
+
+
+def test_files_given_by_path(harness: Callable[..., Done], kernels: Path, in_folder: Path) -> None:
+    elsewhere = in_folder / "my attention"
+    kernels.rename(elsewhere)
+    (elsewhere / "attention.xclbin").rename(elsewhere / "final.xclbin")
+    words = np.fromfile(elsewhere / "attention.insts.bin", np.uint32)
+    (elsewhere / "insts.txt").write_text("".join(f"{word:08X}\n" for word in words))
+    given = [f"device.xclbin.attention='{elsewhere / 'final.xclbin'}'"]
+    done = harness(*given, f"device.insts.attention='{elsewhere / 'insts.txt'}'")
+    assert (done.code, done.err) == (0, "")

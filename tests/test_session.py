@@ -1,0 +1,167 @@
+"""What stands in for a runlist, waits, and what XRT's errors are said to mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ADD, make_tiles, make_world
+
+from harness.errors import DeviceError, DeviceTimeoutError
+from harness.executor import Executor
+from harness.interrupt import Interrupt
+from harness.session import WAKE_AFTER_NS, PlainList, Session, explained
+from harness.sim import pyxrt
+from harness.strategy import Strategy
+from harness.world import poll
+
+
+class Runs:
+    """Runs that log what is done to them; `errors` by run are raised by its waits, `refused` can't be started."""
+
+    def __init__(self, count: int, errors: dict[int, DeviceError], refused: int = -1) -> None:
+        self.log: list[str] = []
+        self.errors = errors
+        self.refused = refused
+        self.list = PlainList([self.start(n) for n in range(count)], [self.wait(n) for n in range(count)])
+
+    def start(self, number: int) -> Callable[[], None]:
+        def start() -> None:
+            if number == self.refused:
+                raise RuntimeError("refused")
+            self.log.append(f"start {number}")
+
+        return start
+
+    def wait(self, number: int) -> Callable[[int], None]:
+        def wait(patience: int) -> None:
+            self.log.append(f"wait {number} {patience}")
+            if number in self.errors:
+                raise self.errors[number]
+
+        return wait
+
+
+def test_a_plain_list() -> None:
+    runs = Runs(2, {})
+    runs.list.execute()
+    runs.list.wait(10)
+    assert runs.log == ["start 0", "start 1", "wait 0 10", "wait 1 10"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "raised"),
+    [
+        ({0: DeviceError("first"), 2: DeviceError("last")}, "first"),
+        ({0: DeviceError("first"), 2: DeviceTimeoutError("in flight")}, "in flight"),
+    ],
+    ids=["the first", "in flight"],
+)
+def test_a_plain_list_whose_runs_fail(errors: dict[int, DeviceError], raised: str) -> None:
+    runs = Runs(3, errors)
+    runs.list.execute()
+    with pytest.raises(DeviceError, match=raised):
+        runs.list.wait(1)
+    assert runs.log[3:] == ["wait 0 1", "wait 1 1", "wait 2 1"], "none is left in flight because another failed"
+
+
+@pytest.mark.parametrize("errors", [{}, {0: DeviceError("x")}, {0: DeviceTimeoutError("x")}], ids=["", "error", "late"])
+def test_a_plain_list_that_cannot_be_started(errors: dict[int, DeviceError]) -> None:
+    runs = Runs(3, errors, refused=2)
+    with pytest.raises(RuntimeError, match="refused"):
+        runs.list.execute()
+    assert runs.log == ["start 0", "start 1", "wait 0 1", "wait 1 1"]
+
+
+class Polled:
+    """A run that has ended at its n-th look."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def state(self) -> pyxrt.ert_cmd_state:
+        self.looks -= 1
+        state = pyxrt.ert_cmd_state
+        return state.ERT_CMD_STATE_NEW if self.looks > 0 else state.ERT_CMD_STATE_COMPLETED
+
+
+def test_polling() -> None:
+    run = Polled(1000)
+    assert poll(Interrupt(), run, 10**10) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED
+    assert run.looks == 0, "not looked at again"
+
+
+def test_polling_ends_in_time() -> None:
+    run = Polled(10**9)
+    assert poll(Interrupt(), run, 20_000_000) == pyxrt.ert_cmd_state.ERT_CMD_STATE_NEW
+    assert poll(Interrupt(), Polled(1), 0) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, "looked at before given up"
+
+
+def test_polling_hears_ctrl_c() -> None:
+    interrupt, done = Interrupt(), Polled(1)
+    interrupt.heard = True
+    assert poll(interrupt, done, 10**9) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, "what has ended is taken"
+    with pytest.raises(KeyboardInterrupt):
+        poll(interrupt, Polled(10**9), 10**9)
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_what_xrt_says_is_explained(sign: str) -> None:
+    text = f"DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err={sign}22): Invalid argument"
+    assert explained(RuntimeError(text)).startswith(f"{text} (refused; ")
+    assert explained(RuntimeError("err=-4711")) == "err=-4711"
+
+
+def used(world: Any, strategy: Strategy) -> tuple[Session, Executor]:
+    session = Session(world, ADD, strategy.columns, 1000)
+    return session, Executor(session, strategy, 4)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_sleeping_device_is_woken_before_a_pass(columns: int) -> None:
+    world = make_world(idle_suspend_ns=5 * WAKE_AFTER_NS, resume_ns=120_000_000)
+    session, executor = used(world, Strategy(columns=columns))
+    tiles, sink = make_tiles(ADD, 4), lambda first, outputs: None
+    usual_ns = executor.run(tiles, sink).makespan_ns
+    world.clock.now_ns += 6 * WAKE_AFTER_NS
+    assert executor.run(tiles, sink).makespan_ns == usual_ns
+    assert session.allocations == columns * (2 + 2), "bos of slots, and of what wakes"
+    begin_ns = world.clock.now_ns
+    assert executor.run(tiles, sink).makespan_ns == usual_ns
+    assert world.clock.now_ns == begin_ns + usual_ns, "not woken, being awake"
+    assert not world.take_hazards or not world.take_hazards()
+
+
+def test_without_being_woken_it_would_be_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(idle_suspend_ns=5 * WAKE_AFTER_NS, resume_ns=120_000_000)
+    session, executor = used(world, Strategy())
+    tiles, sink = make_tiles(ADD, 4), lambda first, outputs: None
+    usual_ns = executor.run(tiles, sink).makespan_ns
+    monkeypatch.setattr(session, "wake", lambda: None)
+    world.clock.now_ns += 6 * WAKE_AFTER_NS
+    assert executor.run(tiles, sink).makespan_ns == usual_ns + 120_000_000
+
+
+def test_bos_are_whole_cache_lines() -> None:
+    session = Session(make_world(), ADD, 1, 1000)
+    assert session.allocate(0, 65, 0).size() == 128
+    assert np.frombuffer(session.allocate(1, 64, 0).map(), np.uint8).size == 64
+
+
+def test_contexts_are_made_while_others_are_kept_from_it() -> None:
+    world, seen = make_world(), []
+
+    @contextmanager
+    def opening() -> Iterator[None]:
+        contexts = world.device._machine.contexts
+        seen.append(len(contexts))
+        yield
+        seen.append(len(contexts))
+
+    session = Session(replace(world, opening=opening), ADD, 3, 1000)
+    assert seen == [0, 3]
+    assert session.spec is ADD

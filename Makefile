@@ -5,13 +5,17 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 ARGS   ?= strategy=pipelined depth=3
 
-.PHONY: run test check bench ui clean
+.PHONY: run test test-xrt check bench ui clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/python -m harness $(ARGS)
 
 test: check
 	$(BIN)/python -m pytest
+
+# Against the real pyxrt; needs root, a Debian mirror and 300 MB.
+test-xrt:
+	@tests/contract/run
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -38,4 +42,4 @@ $(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml
 	touch $@ $(VENV)/run.stamp
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .xrt .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,17 @@ from harness.world import World, open_world
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Here, and not in tests/npu: pytest takes options only from the first folder it is pointed at."""
+    parser.addoption("--run-npu", action="store_true", help="run tests/npu on the NPU of this machine, too")
+    parser.addoption(
+        "--kernels-dir",
+        default=os.environ.get("NPU_KERNELS_DIR", "kernels/build"),
+        help="folder of attention.xclbin and attention.insts.bin (NPU_KERNELS_DIR)",
+    )
+
 
 COSTS: dict[str, Any] = {
     "alloc_ns": 1,

@@ -81,6 +81,10 @@ class Container:
     xsa_name: str
 
 
+class SectionOutOfRangeError(ValueError):
+    """A section that ends after the file."""
+
+
 def read(path: Path) -> Container | None:
     """The xclbin at `path`; None if the file is none; ValueError, of one line, if it is truncated or malformed."""
     if path.exists() and not path.is_file():
@@ -116,7 +120,9 @@ def _sections(file: BinaryIO, count: int, size: int) -> dict[int, bytes]:
     places: dict[int, tuple[int, int]] = {}
     for kind, offset, length in SECTION.iter_unpack(_take(file, HEADER.size, count * SECTION.size)):
         if offset + length > size:
-            raise ValueError(f"malformed xclbin: section of kind {kind} ends at byte {offset + length} of {size}")
+            raise SectionOutOfRangeError(
+                f"malformed xclbin: section of kind {kind} ends at byte {offset + length} of {size}"
+            )
         if kind in MAX_READ and length:
             places.setdefault(kind, (offset, min(length, MAX_READ[kind])))
     return {kind: _take(file, *place) for kind, place in places.items()}

@@ -108,10 +108,16 @@ def _read(path: str) -> axlf.Container:
         head, size = file.read(axlf.HEADER.size), Path(path).stat().st_size
     if size < axlf.HEADER.size + axlf.SECTION.size:
         raise RuntimeError("xclbin: buffer too small to contain header")
-    if head.startswith(axlf.MAGIC) and axlf.HEADER.unpack(head)[0] != size:
-        raise RuntimeError("xclbin: m_length does not match buffer size")
+    if head.startswith(axlf.MAGIC):
+        length, _, _, count = axlf.HEADER.unpack(head)
+        if length != size:
+            raise RuntimeError("xclbin: m_length does not match buffer size")
+        if axlf.HEADER.size + (count + 1) * axlf.SECTION.size > size:  # one more than there are: struct axlf holds one
+            raise RuntimeError("xclbin: section header array exceeds buffer")
     try:
         container = axlf.read(Path(path))
+    except axlf.SectionOutOfRangeError as error:
+        raise RuntimeError("xclbin: section header out of range") from error
     except ValueError as error:
         raise RuntimeError(str(error)) from error
     if container is None:

@@ -58,7 +58,7 @@ def kernel_of(xclbin: Any, path: str, spec: KernelSpec) -> str:
     RequestError if there is none, more than one, or one that takes fewer bos than the spec.
     """
     kernels = {str(kernel.get_name()): kernel.get_num_args() - FIRST_DATA_ARGUMENT for kernel in xclbin.get_kernels()}
-    fitting = [name for name in kernels if name == spec.name] or [name for name in kernels if USUAL_NAME in name]
+    fitting = [spec.name] if spec.name in kernels else [name for name in kernels if name.startswith(USUAL_NAME)]
     if len(fitting) != 1:
         raise RequestError(
             f"{path}: holds {', '.join(kernels) or 'no kernel'}; needs one kernel named {spec.name} or {USUAL_NAME}; "
@@ -88,10 +88,11 @@ def open_kernel(world: World, spec: KernelSpec) -> tuple[Any, str, Bytes]:
 
 
 def explained(error: Exception) -> str:
-    """XRT's text, and what the errno in it usually means."""
-    found = re.search(r"err=-?(\d+)", str(error))
-    meaning = ERRNO.get(int(found[1])) if found else None
-    return f"{error} ({meaning})" if meaning else str(error)
+    """XRT's text, and what the errno or the state in it usually means."""
+    text = str(error)
+    errno, state = re.search(r"err=-?(\d+)", text), re.search(r"ERT_CMD_STATE_\w+", text)
+    meaning = ERRNO.get(int(errno[1])) if errno else ENDS.get(state[0]) if state else None
+    return f"{text} ({meaning})" if meaning else text
 
 
 def never_drop(held: object) -> None:
@@ -242,13 +243,14 @@ class Session:
             return
         self._wakers = self._wakers or [self._waker(column) for column in range(len(self._contexts))]
         for waker in self._wakers:
-            run, _, wait = waker
+            run, bos, wait = waker
             try:
                 run.start()
                 wait(1)
             except BaseException:
                 never_drop(waker)
                 raise
+            bos[-1].sync(self.directions[1])
         self.used_ns = self.world.clock.now_ns
 
     def _waker(self, column: int) -> tuple[Any, list[Any], Callable[[int], None]]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells give it."""
+from harness.interrupt import end_orderly, exit_code
 
 
 def main() -> None:
     """Entry point; exit codes: 0 done and right, 1 failed, 2 wrong request, 130 interrupted."""
+    end_orderly()
     try:
-        from harness.command import Command  # takes long enough for a Ctrl-C to land in it
-
-        code = Command().execute()
+        sys.exit(_run())
     except KeyboardInterrupt:
-        code = INTERRUPTED
-    sys.exit(code)
+        sys.exit(exit_code())
+
+
+def _run() -> int:
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        print(f"harness: the folder this was started in is gone ({error}); go to another", file=sys.stderr)
+        return 2
+    from harness.command import Command  # takes long enough for a Ctrl-C to land in it
+
+    return Command(here).execute()
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ class Command:
             self._end_sweep(*self.sweep)
         if interrupted:
             raise KeyboardInterrupt
+        if self.runs and 2 in self.exit_codes:  # a job of a sweep could not be run, others were
+            return 1
         return 1 if 1 in self.exit_codes else max(self.exit_codes)
 
     def say(self, line: str, subject: str = "") -> None:

@@ -284,6 +284,16 @@ _EXPLANATIONS: tuple[tuple[str, typing.Callable[[re.Match[str], str, str], str]]
         lambda match, key, _: f"{key}: refers to {match[1]}, which there is not; --cfg job shows the keys",
     ),
     (
+        r"field '([^']+)' is not Optional",
+        lambda match, *_: f"{match[1]}=null: not allowed; it needs a value",
+    ),
+    (
+        r"Cannot assign (\w+) to Dict",
+        lambda match, key, text: (
+            f"{key or text.split(';')[0]}: takes values by name, as device.xclbin.attention=<path>"
+        ),
+    ),
+    (
         r"Ambiguous value for argument '([^']+)'",
         lambda match, *_: f"{match[1]}: several values; add -m to sweep over them, or brackets for a list",
     ),

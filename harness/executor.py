@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import DeviceError, DeviceTimeoutError
 from harness.kernel import Bytes
-from harness.session import Session, never_drop
+from harness.session import Session
 from harness.slot import Group, Slot
 from harness.strategy import Buffers, Strategy
 from harness.timeline import (
@@ -91,7 +91,7 @@ class Executor:
         whole, rest = inputs.windows(batch), inputs.windows(tail)
         marks = blank_marks(submissions)
         origin_ns = staged = launched = collected = 0
-        interrupt, collecting = world.interrupt, gc.isenabled()
+        interrupt, collecting, launching = world.interrupt, gc.isenabled(), False
         gc.disable()  # a collection would land in some tile's time
         with interrupt.held():
             try:
@@ -105,7 +105,9 @@ class Executor:
                     if launched < staged and launched - collected < in_flight:
                         at = launched * MARKS
                         marks[at + LAUNCH] = clock.now_ns
+                        launching = True
                         ready[launched % slots].launch()
+                        launching = False
                         launched += 1
                         marks[at + LAUNCHED] = clock.now_ns
                     elif staged < submissions and staged - collected < slots:
@@ -135,9 +137,11 @@ class Executor:
                         sink(collected * batch, group.outputs)
                         marks[at + READ] = clock.now_ns
                         collected += 1
-            except BaseException:
-                interrupt.heard = False
-                self._drain(range(collected, launched))
+            except BaseException as error:
+                heard, interrupt.heard = interrupt.heard, False
+                self._drain(range(collected, launched), launched if launching else None)
+                if (heard or interrupt.heard) and not isinstance(error, KeyboardInterrupt):
+                    raise KeyboardInterrupt from error
                 raise
             finally:
                 if collecting:
@@ -147,15 +151,51 @@ class Executor:
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
         return Recording(times, trace, self._tiles, batch, strategy.columns, origin_ns, world.clock_name)
 
-    def _drain(self, submissions: range) -> None:
-        """Wait for what is still in flight; what is not seen to end is kept for ever."""
-        patience = DRAIN_PATIENCE
-        for submission in submissions:
+    def close(self) -> None:
+        """Let go of the slots and the session's contexts, but for what must be kept."""
+        self._ready = {}
+        kept = [slot.close() for slot in self._slots]
+        if not any(kept):
+            self._session.close()
+
+    def _drain(self, in_flight: range, refused: int | None) -> None:
+        """Wait for the submissions in flight; what is not seen to end is kept for ever.
+
+        refused: a submission whose launch raised. XRT counts it as in flight, but it may never have begun.
+        """
+        stuck: set[int] = set()
+        for submission in in_flight:
+            slot, column = submission % len(self._slots), submission % self._strategy.columns
             try:
-                self._ready[submission % len(self._slots)].wait(patience)
-            except (DeviceTimeoutError, RuntimeError, KeyboardInterrupt) as error:
-                log.debug("a run was not seen to end", exc_info=True)
-                never_drop(self._slots[submission % len(self._slots)])
-                patience = 0 if isinstance(error, KeyboardInterrupt) else patience
-            except DeviceError:
+                self._await(self._ready[slot], 0 if column in stuck else DRAIN_PATIENCE, len(in_flight))
+            except DeviceError as error:
                 log.debug("a run in flight failed too", exc_info=True)
+                if isinstance(error, DeviceTimeoutError):  # what follows it on its column is behind it
+                    self._slots[slot].keep()
+                    stuck.add(column)
+            except BaseException as error:
+                log.debug("a run was not seen to end", exc_info=True)
+                self._slots[slot].keep()
+                if not isinstance(error, RuntimeError):  # somebody has no patience any more
+                    stuck.update(range(self._strategy.columns))
+        if refused is not None:
+            slot = refused % len(self._slots)
+            try:
+                self._ready[slot].wait(0)
+            except DeviceTimeoutError:
+                self._slots[slot].keep()
+            except DeviceError:
+                log.debug("a submission failed at its launch", exc_info=True)
+            except BaseException:
+                log.debug("a submission was not seen to end", exc_info=True)
+                self._slots[slot].keep()
+
+    @staticmethod
+    def _await(group: Group, patience: int, runs: int) -> None:
+        try:
+            group.wait(min(patience, 1))
+        except DeviceTimeoutError:
+            if patience <= 1:
+                raise
+            log.warning("%d submissions are in flight and waited for; Ctrl-C leaves them to the driver", runs)
+            group.wait(patience - 1)

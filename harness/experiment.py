@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from harness.config import Config, Verify
-from harness.device import Hazards, Simulator
-from harness.errors import DeviceError
+from harness.device import Hardware, Hazards, Simulator
+from harness.errors import DeviceError, RequestError
 from harness.executor import Executor
 from harness.hardware.state import MachineState, changes
 from harness.hazard import Hazard
+from harness.image import open_kernel
 from harness.kernel import Bytes, load_kernel
 from harness.metrics import METRIC_NAMES, Audio, Metrics, pass_metrics, rtf_metrics
 from harness.record import Record, Verdict, config_hash, environment, given
-from harness.session import Session, explained, open_kernel
+from harness.session import Session, explained
 from harness.stats import median_index
 from harness.timeline import Recording, Timeline
 from harness.verify import Checker, Kept
@@ -47,6 +49,10 @@ class Findings:
     before: MachineState | None = None
     after: MachineState | None = None
 
+    def fail(self, reason: str) -> None:
+        """The experiment ends here."""
+        self.verdict, self.reason = Verdict.FAILED, reason
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,7 +70,7 @@ def preflight(config: Config) -> Config:
     """
     check_source(config.workload.kernel, config.workload.source)
     spec = load_kernel(config.workload.kernel)
-    open_kernel(open_world(config.device, spec), spec)
+    open_kernel(open_world(config.device, spec), spec, config.strategy.columns)
     return config
 
 
@@ -77,13 +83,15 @@ class Experiment:
         self._preset = preset
         self._overrides = overrides
         workload, strategy = config.workload, config.strategy
+        self._computes = config.verify is Verify.all
+        spec = load_kernel(workload.kernel)
+        self._world: World = open_world(config.device, spec, computes=self._computes)
+        open_kernel(self._world, spec, strategy.columns)
         # A slot must not meet the inputs again that it had before: a stale output would be right.
         period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
         self._tiles: Tiles = make_tiles(
             workload.kernel, workload.tiles, workload.source, config.seed, host_now_ns, period
         )
-        self._computes = config.verify is Verify.all
-        self._world: World = open_world(config.device, self._tiles.spec, computes=self._computes)
 
     def run(self, progress: Progress = lambda name, share: None) -> Outcome:
         """Run it. Whatever fails on the way is a verdict in the record, not an exception.
@@ -93,47 +101,80 @@ class Experiment:
         findings, interrupted = Findings(), False
         try:
             with self._world.power():
-                self._measure(findings, progress)
-        except (DeviceError, RuntimeError) as error:  # pyxrt raises nothing but RuntimeError
+                self._begun(findings, progress)
+        except (DeviceError, RuntimeError, MemoryError) as error:  # what pyxrt raises once its arguments are right
             log.debug("device failed", exc_info=True)
-            reason = explained(error) if isinstance(error, RuntimeError) else str(error)
-            findings.verdict, findings.reason = Verdict.FAILED, reason
-        except KeyboardInterrupt:
+            findings.fail(explained(error))
+        except KeyboardInterrupt as error:
             interrupted = True
-            findings.verdict, findings.reason = Verdict.FAILED, "interrupted"
+            findings.fail(f"interrupted; {explained(error.__cause__)}" if error.__cause__ else "interrupted")
+        if findings.before and not findings.after:
+            findings.after = self._world.read_state()
         self._take_hazards(findings)
         return self._outcome(findings, interrupted)
 
-    def _executor(self) -> tuple[Session, Executor]:
+    def _begun(self, findings: Findings, progress: Progress) -> None:
+        try:
+            self._measure(findings, progress)
+        except RequestError as error:  # too late to refuse: something was run
+            findings.fail(str(error))
+
+    @contextmanager
+    def _executor(self) -> Iterator[tuple[Session, Executor]]:
         config = self._config
         session = Session(self._world, self._tiles.spec, config.strategy.columns, config.device.timeout_ms)
-        return session, Executor(session, config.strategy, config.workload.tiles)
+        executor = Executor(session, config.strategy, config.workload.tiles)
+        try:
+            yield session, executor
+        finally:
+            executor.close()
 
     def _measure(self, findings: Findings, progress: Progress) -> None:
         measure = self._config.measure
-        session, executor = self._executor()
-        if self._computes and not self._verified(executor, findings, progress):
-            return
-        for _ in range(measure.warmup):
-            progress("warm-up", 0)
-            if not self._pass(executor, findings, "the warm-up"):
+        with self._executor() as opened:
+            findings.before = self._world.read_state()
+            if self._computes and not self._verified(opened[1], findings, progress):
                 return
-        findings.before = self._world.read_state()
-        for number in range(measure.repeats):
-            progress(f"pass {number + 1} of {measure.repeats}", 0)
-            if measure.warmup == 0:
-                del session, executor  # closes their contexts: a cold pass begins on fresh ones
-                session, executor = self._executor()
+            for _ in range(measure.warmup):
+                progress("warm-up", 0)
+                if not self._pass(opened[1], findings, "the warm-up"):
+                    return
+            if measure.warmup:
+                self._timed(*opened, range(measure.repeats), findings, progress)
+                return
+        for number in range(measure.repeats):  # each on fresh contexts: cold
+            with self._executor() as opened:
+                if not self._timed(*opened, [number], findings, progress):
+                    return
+
+    def _timed(
+        self, session: Session, executor: Executor, numbers: Sequence[int], findings: Findings, progress: Progress
+    ) -> bool:
+        """Timed passes of those numbers, between two readings of the machine; returns whether all were right."""
+        repeats = self._config.measure.repeats
+        for number in numbers:
+            progress(f"pass {number + 1} of {repeats}", 0)
+            if number == 0:
+                session.wake()
+                findings.before = self._world.read_state()
             allocated = session.allocations
             recording = self._pass(executor, findings, f"timed pass {number + 1}")
             if not recording:
-                return
+                return False
             findings.passes.append(recording)
             findings.allocations.append(session.allocations - allocated)
-        findings.after = self._world.read_state()
+            if number == repeats - 1:
+                session.wake()
+                findings.after = self._world.read_state()
         if findings.before and findings.after and (changed := changes(findings.before, findings.after)):
             findings.verdict = Verdict.INVALID
             findings.reason = f"the machine changed during the timed passes: {'; '.join(changed)}"
+        device, told = self._config.device, findings.before and findings.before.power_mode
+        wanted = device.power_mode if isinstance(device, Hardware) else None
+        if wanted and told not in (None, wanted.value):
+            findings.verdict = Verdict.INVALID
+            findings.reason = f"device.power_mode={wanted.value}: the device was in mode {told}"
+        return True
 
     def _verified(self, executor: Executor, findings: Findings, progress: Progress) -> bool:
         progress("verify", 0)

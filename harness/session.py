@@ -3,7 +3,7 @@
 What XRT demands of a program and does not check is kept here, the same for every world:
 
 * one handle of the device for the whole process (`World.device`), contexts made one process at a time (`opening`);
-* one kernel of the xclbin, by name, and no more arguments than it declares: XRT crashes on more (`kernel_of`);
+* one kernel of the xclbin, by name, and no more arguments than it declares: XRT crashes on more (`harness.image`);
 * instructions in a `cacheable` bo, data in `host_only` ones, each in the bank that `group_id` names (`_load`,
   `allocate`);
 * bos of whole cache lines, sub-buffers of root bos only: XRT aligns nothing, and forgets an outer offset (`window`);
@@ -21,17 +21,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from harness.errors import DeviceError, DeviceTimeoutError, RequestError
+import numpy as np
+
+from harness.errors import DeviceError, DeviceTimeoutError
+from harness.image import FIRST_DATA_ARGUMENT, open_kernel
 from harness.kernel import LINE_BYTES, Bytes, KernelSpec
 from harness.units import NS_PER_S, ms_to_ns
 from harness.world import IN_FLIGHT, World
 
 OPCODE_TXN = 3
 """Opcode of a transaction-style instruction stream (mlir-aie, xrtruntime/hostruntime.py)."""
-FIRST_DATA_ARGUMENT = 3
-"""Arguments 0 to 2 are opcode, instruction bo and its size; bos of the kernel follow."""
-USUAL_NAME = "MLIR_AIE"
-"""What mlir-aie names a kernel unless told otherwise."""
+FAILED_LIST = "runlist failed execution"
+"""XRT's word for a runlist that has ended, one of its runs having failed (xrt_kernel.cpp)."""
 WAKE_AFTER_NS = NS_PER_S
 """Well below the 5 s after which the driver suspends an idle device, which costs the next call 120 ms (amdxdna)."""
 ENDS = {
@@ -41,62 +42,31 @@ ENDS = {
     "ERT_CMD_STATE_NORESPONSE": "the firmware does not answer; reload the amdxdna driver",
 }
 """What a state that is not COMPLETED means."""
+NO_CONTEXT = "no context or column is free, of 6 on Phoenix over all processes; xrt-smi examine -r aie-partitions tells"
 ERRNO = {
-    2: "no context or column is free; xrt-smi examine -r aie-partitions tells who has them",
-    5: "the firmware's mailbox is broken; reload the amdxdna driver, or power the machine off and on",
-    12: "out of memory for bos; ulimit -l bounds it",
-    16: "the device is busy",
-    19: "the device is lost, or all its columns are taken",
-    22: "refused; Phoenix has 6 contexts over all processes, and xrt-smi examine -r aie-partitions tells who has them",
+    ("CREATE_HWCTX", 2): NO_CONTEXT,
+    ("CREATE_HWCTX", 19): NO_CONTEXT,
+    ("CREATE_HWCTX", 22): NO_CONTEXT,
+    ("CREATE_BO", 12): "out of memory for bos; ulimit -l bounds it",
+    ("EXEC_CMD", 5): "the firmware's mailbox is broken; reload the amdxdna driver, or power the machine off and on",
+    ("EXEC_CMD", 19): "the device is lost",
 }
-"""What the errno in XRT's text usually means; older drivers write it with, newer ones without a sign."""
+"""What an errno of an ioctl usually means; older drivers write it with, newer ones without a sign."""
+_kept: list[str] = []
 
 
-def kernel_of(xclbin: Any, path: str, spec: KernelSpec) -> str:
-    """Name of the one kernel of an open xclbin that is `spec`: named as it, or MLIR_AIE (and what follows).
-
-    RequestError if there is none, more than one, or one that takes fewer bos than the spec.
-    """
-    kernels = {str(kernel.get_name()): kernel.get_num_args() - FIRST_DATA_ARGUMENT for kernel in xclbin.get_kernels()}
-    fitting = [spec.name] if spec.name in kernels else [name for name in kernels if name.startswith(USUAL_NAME)]
-    if len(fitting) != 1:
-        raise RequestError(
-            f"{path}: holds {', '.join(kernels) or 'no kernel'}; needs one kernel named {spec.name} or {USUAL_NAME}; "
-            f"build it so, or give another file with device.xclbin.{spec.name}=<path>"
-        )
-    (name,) = fitting
-    needed = len(spec.inputs) + 1
-    if kernels[name] < needed:
-        raise RequestError(
-            f"{path}: its kernel {name} declares {kernels[name]} buffer arguments; {spec.name} takes {needed}; "
-            f"build it for this spec, or give another file with device.xclbin.{spec.name}=<path>"
-        )
-    return name
-
-
-def open_kernel(world: World, spec: KernelSpec) -> tuple[Any, str, Bytes]:
-    """xclbin, name of the kernel in it, and instructions; RequestError where the files are not the spec's."""
-    path, instructions = world.image(spec)
-    try:
-        xclbin = world.pyxrt.xclbin(path)
-    except (RuntimeError, MemoryError) as error:  # MemoryError for a folder
-        raise RequestError(
-            f"{path}: XRT reads no xclbin from it ({error}); build it, or give another with "
-            f"device.xclbin.{spec.name}=<path>"
-        ) from error
-    return xclbin, kernel_of(xclbin, path, spec), instructions
-
-
-def explained(error: Exception) -> str:
+def explained(error: BaseException) -> str:
     """XRT's text, and what the errno or the state in it usually means."""
     text = str(error)
-    errno, state = re.search(r"err=-?(\d+)", text), re.search(r"ERT_CMD_STATE_\w+", text)
-    meaning = ERRNO.get(int(errno[1])) if errno else ENDS.get(state[0]) if state else None
-    return f"{text} ({meaning})" if meaning else text
+    errno, state = re.search(r"AMDXDNA_(\w+) IOCTL.*err=-?(\d+)", text), re.search(r"ERT_CMD_STATE_\w+", text)
+    meaning = ERRNO.get((errno[1], int(errno[2]))) if errno else ENDS.get(state[0]) if state else None
+    kept = f"; runs of this process that never ended hold contexts: {', '.join(_kept)}" if errno and _kept else ""
+    return f"{text} ({meaning}{kept})" if meaning else text
 
 
-def never_drop(held: object) -> None:
+def never_drop(held: object, what: str) -> None:
     """Keep `held` even beyond the interpreter's end: XRT aborts the process that destroys a run in flight."""
+    _kept.append(what)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
 
@@ -106,38 +76,32 @@ class PlainList:
     def __init__(self, starts: list[Callable[[], None]], waits: list[Callable[[int], None]]) -> None:
         self._starts = starts
         self._waits = waits
+        self._started = 0
 
     def execute(self) -> None:
-        """Start every run; if one can't be, those before it are seen to end before it is told."""
-        for number, start in enumerate(self._starts):
-            try:
-                start()
-            except BaseException:
-                try:
-                    self._await(number, 1)
-                except DeviceTimeoutError:
-                    never_drop(self)
-                except DeviceError:
-                    pass
-                raise
+        """Start every run, up to one that can't be."""
+        self._started = 0
+        for start in self._starts:
+            self._started += 1  # before: to XRT, a run whose start was refused is in flight
+            start()
 
     def wait(self, patience: int) -> None:
-        """Wait for every run, then raise the first error, but that of a run still in flight before others."""
-        self._await(len(self._waits), patience)
-
-    def _await(self, count: int, patience: int) -> None:
+        """Wait for every run started, then raise the first error, but that of a run still in flight before others."""
         errors: list[DeviceError] = []
-        for wait in self._waits[:count]:
-            try:
-                wait(patience)
-            except DeviceError as error:
-                errors.append(error)
-        if errors:
-            raise next((error for error in errors if isinstance(error, DeviceTimeoutError)), errors[0])
+        try:
+            for wait in self._waits[: self._started]:
+                try:
+                    wait(patience)
+                except DeviceError as error:
+                    errors.append(error)
+            if errors:
+                raise next((error for error in errors if isinstance(error, DeviceTimeoutError)), errors[0])
+        finally:
+            errors.clear()  # an error's traceback holds this frame: a cycle, and the contexts with it
 
 
 class Session:
-    """One kernel, opened on a context per column; gone with its last reference.
+    """One kernel, opened on a context per column, until it is closed.
 
     `allocations` counts the bos made through `allocate`; `directions` are sync's, to the device and from it; `used_ns`
     is when the device was last seen at work.
@@ -151,20 +115,30 @@ class Session:
         self._timeout_ns = ms_to_ns(timeout_ms)
         pyxrt = world.pyxrt
         direction = pyxrt.xclBOSyncDirection
-        self._completed = (pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED,)  # found by identity first, which is quick
+        self._completed = (pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED,)
         self.directions = direction.XCL_BO_SYNC_BO_TO_DEVICE, direction.XCL_BO_SYNC_BO_FROM_DEVICE
-        xclbin, name, instructions = open_kernel(world, spec)
+        kernel = open_kernel(world, spec, columns)
+        self._contexts: list[Any] = []
         try:
-            uuid = world.device.register_xclbin(xclbin)
+            uuid = world.device.register_xclbin(kernel.xclbin)
             with world.opening():
-                self._contexts = [pyxrt.hw_context(world.device, uuid) for _ in range(columns)]
-            self._kernels = [pyxrt.kernel(context, name) for context in self._contexts]
-            self._instructions = [self._load(kernel, instructions) for kernel in self._kernels]
-        except RuntimeError as error:
+                for _ in range(columns):
+                    self._contexts.append(pyxrt.hw_context(world.device, uuid))
+            self._kernels = [pyxrt.kernel(context, kernel.name) for context in self._contexts]
+            self._instructions = [self._load(each, kernel.instructions) for each in self._kernels]
+        except (RuntimeError, MemoryError) as error:
+            self._contexts.clear()
             raise DeviceError(f"opening {spec.name} on {columns} column(s): {explained(error)}") from error
-        self._instructions_bytes = instructions.nbytes
+        self._instructions_bytes = kernel.instructions.nbytes
         self._wakers: list[tuple[Any, list[Any], Callable[[int], None]]] = []
         self.used_ns = world.clock.now_ns
+
+    def close(self) -> None:
+        """Give the contexts back, once every run made here is gone too; in XRT's order: bos, kernels, contexts."""
+        self._wakers.clear()
+        self._instructions.clear()
+        self._kernels.clear()
+        self._contexts.clear()
 
     def _load(self, kernel: Any, instructions: Bytes) -> Any:
         """A bo with the instructions, in the bank of the kernel's own context."""
@@ -177,6 +151,9 @@ class Session:
     def allocate(self, argument: int, size_bytes: int, column: int) -> Any:
         """A bo of `size_bytes` in whole cache lines for the kernel's data argument `argument`, counted from 0."""
         self.allocations += 1
+        return self._bo(argument, size_bytes, column)
+
+    def _bo(self, argument: int, size_bytes: int, column: int) -> Any:
         pyxrt = self.world.pyxrt
         group = self._kernels[column].group_id(FIRST_DATA_ARGUMENT + argument)
         return pyxrt.bo(self.world.device, -(-size_bytes // LINE_BYTES) * LINE_BYTES, pyxrt.bo.host_only, group)
@@ -209,31 +186,37 @@ class Session:
         It raises DeviceError if the run failed or took longer.
         """
         world_wait, timeout_ns, completed = self.world.wait, self._timeout_ns, self._completed
+        name, timeout_ms = self.spec.name, self._timeout_ms
 
         def wait(patience: int) -> None:
             state = world_wait(run, patience * timeout_ns)
             if state in completed:
                 return
             if int(state) in IN_FLIGHT:
-                raise DeviceTimeoutError(f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}")
+                raise DeviceTimeoutError(f"{name}: no completion within device.timeout_ms={timeout_ms}")
             meaning = f" ({ENDS[state.name]})" if state.name in ENDS else ""
-            raise DeviceError(f"{self.spec.name}: the device ended the run in state {state.name}{meaning}")
+            raise DeviceError(f"{name}: the device ended the run in state {state.name}{meaning}")
 
         return wait
 
     def _list_waiter(self, runlist: Any) -> Callable[[int], None]:
-        """The same for an executed runlist, which raises RuntimeError, XRT's own, if a run failed.
+        """The same for an executed runlist; RuntimeError, XRT's own, if it cannot be told whether it has ended.
 
         XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout, so what is too long
         is known only when it has ended. The driver's watchdog ends it.
         """
-        clock, timeout_ns = self.world.clock, self._timeout_ns
+        clock, timeout_ns, name, timeout_ms = self.world.clock, self._timeout_ns, self.spec.name, self._timeout_ms
 
         def wait(patience: int) -> None:
             begin_ns = clock.now_ns
-            runlist.wait()
-            if clock.now_ns - begin_ns > patience * timeout_ns:
-                raise DeviceError(f"{self.spec.name}: completion took longer than device.timeout_ms={self._timeout_ms}")
+            try:
+                runlist.wait()
+            except RuntimeError as error:
+                if FAILED_LIST not in str(error):
+                    raise
+                raise DeviceError(f"{name}: {explained(error)}") from error
+            if patience and clock.now_ns - begin_ns > patience * timeout_ns:
+                raise DeviceError(f"{name}: completion took longer than device.timeout_ms={timeout_ms}")
 
         return wait
 
@@ -247,8 +230,9 @@ class Session:
             try:
                 run.start()
                 wait(1)
-            except BaseException:
-                never_drop(waker)
+            except BaseException as error:
+                if isinstance(error, DeviceTimeoutError) or not isinstance(error, DeviceError):
+                    never_drop((self, waker), self.spec.name)
                 raise
             bos[-1].sync(self.directions[1])
         self.used_ns = self.world.clock.now_ns
@@ -256,6 +240,8 @@ class Session:
     def _waker(self, column: int) -> tuple[Any, list[Any], Callable[[int], None]]:
         run, bos = self.prepare(column), []
         for argument, buffer in enumerate((*self.spec.inputs, self.spec.output)):
-            bos.append(self.allocate(argument, buffer.size_bytes, column))
+            bos.append(self._bo(argument, buffer.size_bytes, column))
+            bos[-1].write(np.zeros(buffer.size_bytes, np.uint8), 0)
+            bos[-1].sync(self.directions[0])
             run.set_arg(FIRST_DATA_ARGUMENT + argument, bos[-1])
         return run, bos, self.waiter(run)

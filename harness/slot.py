@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.image import FIRST_DATA_ARGUMENT
 from harness.kernel import Bytes
-from harness.session import FIRST_DATA_ARGUMENT, Session
+from harness.session import Session, never_drop
 
 Step = Callable[[], None]
 
@@ -53,6 +54,8 @@ class Slot:
             for count, runs in self._runs.items()
         }
         self._bos: list[Any] = []
+        self._windows: list[list[Any]] = []
+        self._kept = False
         self.groups: dict[int, Group] = {}
 
     def allocate(self) -> None:
@@ -61,7 +64,7 @@ class Slot:
         buffers = (*session.spec.inputs, session.spec.output)
         self.groups = {}  # before the bos: a view of a freed bo dangles
         self._bos = [session.allocate(i, each.stride_bytes * batch, self._column) for i, each in enumerate(buffers)]
-        windows = [
+        self._windows = [
             [session.window(bo, each.size_bytes, tile * each.stride_bytes) for tile in range(batch)]
             if batch > 1
             else [bo]
@@ -69,9 +72,22 @@ class Slot:
         ]
         for count, runs in self._runs.items():
             for tile, run in enumerate(runs):
-                for argument, tiles in enumerate(windows):
+                for argument, tiles in enumerate(self._windows):
                     run.set_arg(FIRST_DATA_ARGUMENT + argument, tiles[tile])
             self.groups[count] = self._group(count, [each.stride_bytes * count for each in buffers])
+
+    def keep(self) -> None:
+        """Keep what is in the slot for ever: a run of it may be in flight."""
+        self._kept = True
+        never_drop((self, self._session), self._session.spec.name)
+
+    def close(self) -> bool:
+        """Let go of everything, views before bos before runs; returns whether the slot is kept instead."""
+        if not self._kept:
+            self.groups = {}
+            self._windows, self._bos = [], []
+            self._submit, self._runs = {}, {}
+        return self._kept
 
     def _group(self, count: int, sizes: list[int]) -> Group:
         session, bos, whole = self._session, self._bos, count == self._batch

@@ -5,7 +5,8 @@ Nothing above this file can tell real hardware from the simulator.
 
 from __future__ import annotations
 
-import os
+import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
 IN_FLIGHT = frozenset({1, 2, 3, 7})
 """NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes."""
 SPIN_NS = 5 * NS_PER_MS
-"""Longer than one execution of any kernel here (attention, 1.9 ms), so that none of those is timed with a pause."""
-PAUSE_SHARE, LONGEST_PAUSE_NS = 50, 10 * NS_PER_MS
+"""Longer than one execution of any kernel here (attention, 1.9 ms)."""
+PAUSE_SHARE, LONGEST_PAUSE_NS = 200, 10 * NS_PER_MS
 OPEN_ATTEMPTS, OPEN_PAUSE_S = 5, 1
 """As mlir-aie's host runtime waits for a device: n seconds after attempt n."""
 host_now_ns = time.perf_counter_ns
 """The host's own monotonic clock, whatever world runs."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Clock(Protocol):
@@ -66,7 +70,8 @@ class World:
     `harness.sim.machine.TRACE_FIELDS`; None where the device gives no timestamps. take_hazards: those found since the
     last call; None where nobody looks for them. opening(): to be held while contexts are made. power(): the wanted
     power mode, for as long as it is held. read_state(): of the machine; None where it cannot change.
-    interrupt: Ctrl-C, held back by whoever has runs in flight.
+    interrupt: Ctrl-C, held back by whoever has runs in flight. columns: that the device has. width(path): columns that
+    an xclbin takes. opened, widths: what the session has opened, by kernel: once, so that all passes time one build.
     """
 
     pyxrt: Any
@@ -81,6 +86,10 @@ class World:
     power: Callable[[], AbstractContextManager[None]] = nullcontext
     read_state: Callable[[], MachineState | None] = lambda: None
     interrupt: Interrupt = field(default_factory=Interrupt)
+    columns: int = 1
+    width: Callable[[str], int] = lambda path: 1
+    opened: dict[str, Any] = field(default_factory=dict)
+    widths: dict[str, int] = field(default_factory=dict)
 
     @property
     def has_runlists(self) -> bool:
@@ -129,6 +138,7 @@ def _simulated(profile: Simulator, spec: KernelSpec, computes: bool) -> World:
         clock_name="virtual" if profile.clock is ClockKind.virtual else "monotonic",
         wait=wait,
         image=lambda _: (path, instructions),
+        columns=profile.columns,
         take_trace=machine.take_trace,
         take_hazards=machine.sanitizer.take if machine.sanitizer else None,
     )
@@ -142,11 +152,12 @@ def simulated_clock(profile: Simulator) -> SimulatedClock:
 
 
 def _hardware(device: Hardware) -> World:
-    from harness.hardware.files import kernel_files
+    from harness.hardware.files import check_names, columns_of, kernel_files
     from harness.hardware.locks import opening
     from harness.hardware.power import power_mode
     from harness.hardware.state import read_state
 
+    check_names(device)
     try:
         import pyxrt
     except ImportError as error:
@@ -162,6 +173,8 @@ def _hardware(device: Hardware) -> World:
         clock_name="monotonic",
         wait=partial(poll, interrupt),
         interrupt=interrupt,
+        columns=device.columns,
+        width=columns_of,
         image=partial(kernel_files, device),
         opening=partial(opening, device.index),
         power=partial(power_mode, device.power_mode, device.index),
@@ -172,8 +185,9 @@ def _hardware(device: Hardware) -> World:
 def poll(interrupt: Interrupt, run: Any, timeout_ns: int) -> Any:
     """Wait for a started run by looking at its state, which takes no system call (XRT, hwq.cpp poll_command).
 
-    First without a pause, which is exact; then pausing for a share of the time waited so far, which costs a long run
-    little and leaves the processor to others. KeyboardInterrupt when one is heard.
+    First without a pause, which is exact; then pausing for a share of the time waited so far: a run of more than
+    SPIN_NS is seen to end up to half a percent late, and leaves the processor to others. KeyboardInterrupt when one is
+    heard.
     """
     begin_ns = host_now_ns()
     while int(state := run.state()) in IN_FLIGHT:
@@ -195,14 +209,14 @@ Closing the last handle closes the device, and reopening it may fail (mlir-aie, 
 
 def _opened(pyxrt: Any, index: int) -> Any:
     """Device `index`, locked for this process; RequestError where another has it or XRT opens none."""
-    from harness.hardware.locks import lock_device
+    from harness.hardware.locks import lock_device, unlock
 
     if index not in _handles:
         lock = lock_device(index)
         try:
             _handles[index] = _patiently(lambda: pyxrt.device(index))
         except RuntimeError as error:
-            os.close(lock)
+            unlock(lock)
             raise RequestError(
                 f"device=hardware device.index={index}: XRT opens no such device ({str(error).strip()}); python -m "
                 "harness.doctor looks for the reason; device=simulator needs none"
@@ -216,7 +230,8 @@ def _patiently(attempt: Callable[[], Any]) -> Any:
         try:
             return attempt()
         except RuntimeError as error:
-            if "No such device with index" in str(error):  # nor will there be one
+            if not re.search(r"err=-?(16|19)\b", str(error)):  # EBUSY, ENODEV
                 raise
+            log.warning("the device cannot be opened (%s); trying again in %d s", error, number * OPEN_PAUSE_S)
             time.sleep(number * OPEN_PAUSE_S)
     return attempt()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from harness.device import Simulator
 from harness.executor import Executor
+from harness.hardware import locks
 from harness.kernel import Array, Buffer, KernelSpec, Part
 from harness.session import Session
 from harness.strategy import Buffers, Strategy
@@ -32,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("NPU_KERNELS_DIR", "kernels/build"),
         help="folder of attention.xclbin and attention.insts.bin (NPU_KERNELS_DIR)",
     )
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither wait for experiments of this machine nor keep them waiting."""
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
 
 
 COSTS: dict[str, Any] = {

@@ -134,6 +134,7 @@ def files(root: Path, *, driver: bool = True, governor: str = "performance", nod
             f"sys/bus/pci/drivers/amdxdna/{BDF}/vendor": "0x1022",
             "sys/bus/pci/drivers/amdxdna/module/version": "0.1",
             "sys/module/amdxdna/version": "0.1",
+            "sys/module/amdxdna/parameters/tdr_timeout_ms": "2000",
         }
         if node:
             content["dev/accel/accel0"] = ""

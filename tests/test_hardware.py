@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from npu_machine import Smi
 from test_axlf import ARGUMENTS, IP_LAYOUT, METADATA, PARTITION, TYPICAL, build, instances, kernel, partition, xml
 from test_cli import ROOT, Done, end, rows
 from test_failures import said, wait_for
@@ -30,6 +31,7 @@ STRATEGIES = {
     "batch": ("pooled d1 b4 c1", []),
     "stacked": ("pooled d2 b4 c2 p1", ["strategy.columns=2", "strategy.prefetch=1"]),
 }
+REGULAR = {"refuse": -1, "exhausted": -1, "interrupt": False}
 START = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -48,12 +50,14 @@ def start(kernels: Path) -> START:
     """Begin the command on the stand-in: its arguments, and keywords for the stand-in."""
 
     def begin(*arguments: str, module: str = "harness", **wanted: Any) -> subprocess.Popen[str]:
-        settings = {"machine": {}, "faults": {}, "without": [], "answers": {}, **wanted}
+        settings = {"machine": {}, "faults": {}, "without": [], "answers": {}, **REGULAR, **wanted}
         settings |= {"locks": str(kernels.parent), "report": str(kernels.parent / "report.json")}
         paths = os.pathsep.join([str(ROOT / "tests" / "standin"), str(ROOT)])
-        environment = {**os.environ, "PYTHONPATH": paths, "STAND_IN": json.dumps(settings)}
+        path = os.pathsep.join([str(kernels.parent / "bin"), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": paths, "STAND_IN": json.dumps(settings)}
         given = ["device=hardware", f"device.kernels_dir={kernels}", "tracking=off", f"workload.tiles={TILES}"]
-        command = [sys.executable, "-m", module, *given, *arguments]
+        program = ["-c", module] if "import" in module else ["-m", module]
+        command = [sys.executable, *program, *given, *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
@@ -151,6 +155,66 @@ def test_a_sweep_goes_on_past_a_hang(harness: Callable[..., Done]) -> None:
     assert (done.code, done.verdicts) == (1, ["FAILED", "OK"])
 
 
+WIDE = ["strategy.columns=4"]
+"""Of six contexts: what one run has not given back, the next one misses."""
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("without", [[], ["runlist"]], ids=["", "no runlists"])
+def test_contexts_are_given_back_after_a_failure(
+    harness: Callable[..., Done], strategy: str, without: list[str]
+) -> None:
+    faults = {"error": [7], "hang": [TILES * 7 + 9]}
+    machine = {"watchdog_ns": 300_000_000}
+    arguments = ["-m", f"strategy={strategy}", *STRATEGIES[strategy][1], *WIDE, "seed=1,2,3", "measure.repeats=5"]
+    done = harness(*arguments, faults=faults, machine=machine, without=without)
+    reasons = [record["reason"] for record in done.records]
+    assert not any("CREATE_HWCTX" in reason for reason in reasons), reasons
+    assert done.verdicts.count("OK") >= 1
+    assert done.verdicts[0] == "FAILED"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("without", [[], ["runlist"]], ids=["", "no runlists"])
+def test_a_start_that_is_refused(harness: Callable[..., Done], strategy: str, without: list[str]) -> None:
+    """To XRT it is in flight: dropped, it would end the process."""
+    done = harness(f"strategy={strategy}", *STRATEGIES[strategy][1], refuse=1, without=without)
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+    assert "EXEC_CMD IOCTL failed (err=-5)" in done.record["reason"]
+
+
+def test_what_a_kept_run_holds_is_told(harness: Callable[..., Done]) -> None:
+    done = harness("-m", "strategy=pooled", *WIDE, "seed=1,2", refuse=2)
+    assert done.verdicts == ["FAILED", "FAILED"]
+    assert "runs of this process that never ended hold contexts: attention" in done.records[1]["reason"]
+
+
+def test_out_of_memory_for_bos(harness: Callable[..., Done]) -> None:
+    done = harness("strategy=pooled", exhausted=1)
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+    assert "bad_alloc" in done.record["reason"]
+
+
+def test_more_columns_than_there_are(harness: Callable[..., Done], kernels: Path) -> None:
+    put(kernels, "attention", columns=2)
+    assert harness("strategy=pooled", "strategy.columns=2").code == 0
+    done = harness("strategy=pooled", "strategy.columns=3")
+    assert (done.code, done.out) == (2, "")
+    (line,) = said(done)
+    assert "strategy.columns=3: the xclbin of attention is 2 columns wide and the device has 4" in line
+    assert "use 1 to 2" in line
+
+
+def test_passes_far_apart(harness: Callable[..., Done]) -> None:
+    """A device that has been idle is woken; nothing of that is kept from later runs or counted as the pass's."""
+    code = "import harness.session as s, runpy; s.WAKE_AFTER_NS = 0; runpy.run_module('harness', run_name='__main__')"
+    done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, module=code)
+    assert (done.code, done.verdicts) == (0, ["OK"] * 3), [record["reason"] for record in done.records]
+    assert [record["metrics"]["alloc/steady_state"] for record in done.records] == [0] * 3
+    done = harness("measure.warmup=0", "strategy=pooled", *WIDE, module=code)
+    assert (done.code, done.err) == (0, "")
+
+
 def test_a_pyxrt_without_runlists(harness: Callable[..., Done]) -> None:
     done = harness("-m", "strategy=batch,pooled", without=["runlist"])
     assert (done.code, done.verdicts) == (0, ["OK", "OK"])
@@ -209,11 +273,37 @@ def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> 
     assert left == 0 if times == 1 else left > 0
 
 
+def test_ctrl_c_that_only_the_end_of_a_failed_runlist_lets_through(harness: Callable[..., Done]) -> None:
+    done = harness(
+        *("-m", "strategy=batch", "seed=1,2"),
+        interrupt=True,
+        faults={"hang": [7]},
+        machine={"watchdog_ns": 300_000_000},
+    )
+    assert (done.code, done.verdicts) == (130, ["FAILED"]), "the sweep ends"
+    assert done.record["reason"].startswith("interrupted")
+
+
+def test_ctrl_c_that_is_ignored(start: START) -> None:
+    """By a shell that starts jobs in the background, or nohup."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        running = start("strategy=pooled", "workload.tiles=1000")
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    wait_for(locked)
+    for _ in range(10):
+        time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+    done = end(running)
+    assert (done.code, done.verdicts) == (0, ["OK"])
+
+
 def test_the_machine_changes(harness: Callable[..., Done]) -> None:
     def told(mode: str) -> str:
         return json.dumps({"platforms": [{"status": {"power_mode": mode}}]})
 
-    done = harness("strategy=pooled", answers={"platform": [told("performance"), told("default")]})
+    done = harness("strategy=pooled", answers={"platform": [told("balanced"), told("performance"), told("default")]})
     record = done.record
     assert (done.code, record["verdict"]) == (1, "INVALID")
     assert "power mode: performance -> default" in record["reason"]
@@ -224,11 +314,28 @@ def test_the_machine_changes(harness: Callable[..., Done]) -> None:
     assert record["machine"]["after"]["power_mode"] == "default"
 
 
-def test_an_idle_device_is_woken_outside_of_what_is_timed(harness: Callable[..., Done]) -> None:
-    """It sleeps at once here; what the harness does between passes is not enough to let a real one sleep."""
-    done = harness("strategy=pooled", machine={"idle_suspend_ns": 10_000_000_000, "resume_ns": 50_000_000})
-    assert done.code == 0
-    assert max(done.record["samples"]["total_ns"]) < 50_000_000
+def test_another_power_mode_than_was_asked_for(harness: Callable[..., Done], in_folder: Path) -> None:
+    """xrt-smi says yes, the device something else: filed as right, it would be compared with the wrong runs."""
+    smi = Smi(in_folder / "bin")
+    told = json.dumps({"platforms": [{"status": {"power_mode": "default"}}]})
+    done = harness("strategy=pooled", "device.power_mode=performance", answers={"platform": [told]})
+    assert (done.code, done.record["verdict"]) == (1, "INVALID")
+    assert "device.power_mode=performance: the device was in mode default" in done.record["reason"]
+    assert smi.mode == "default", "restored"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_run_leaves_its_record_and_no_power_mode(
+    start: START, in_folder: Path, number: signal.Signals
+) -> None:
+    smi = Smi(in_folder / "bin")
+    running = start("strategy=pooled", "workload.tiles=3000", "device.power_mode=turbo")
+    wait_for(lambda: smi.mode == "turbo")
+    time.sleep(1)
+    running.send_signal(number)
+    done = end(running)
+    assert (done.code, smi.mode) == (128 + number, "default")
+    assert done.record["reason"] == "interrupted"
 
 
 # One experiment at a time
@@ -265,7 +372,7 @@ def test_the_holder_is_told_without_a_lock(tmp_path: Path, monkeypatch: pytest.M
     assert recorded["command"] == shlex.join(sys.orig_argv)
     (tmp_path / "npu-harness-0.lock").write_text(json.dumps({**recorded, "command": "another that had this pid"}))
     assert locks.holder(0) is None
-    os.close(lock)
+    locks.unlock(lock)
 
 
 def test_contexts_are_opened_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +394,46 @@ def test_contexts_are_opened_one_process_at_a_time(tmp_path: Path, monkeypatch: 
     assert other.communicate(timeout=10)[0] == "in\n"
 
 
+def test_a_lock_outlives_no_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
+    lock = locks.lock_device(0)
+    begun, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(begun[1], b"x")
+        os.close(go[1])
+        os.read(go[0], 1)
+        os._exit(0)
+    os.read(begun[0], 1)
+    try:
+        locks.unlock(lock)
+        locks.unlock(locks.lock_device(0))
+    finally:
+        for end_of_pipe in (*begun, *go):
+            os.close(end_of_pipe)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_lock_is_taken_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pwrite(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    lock = locks.lock_device(0)
+    with pytest.raises(locks.RequestError, match="another process runs an experiment"):
+        locks.lock_device(0)
+    locks.unlock(lock)
+
+
+def test_contexts_that_another_opens_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
+    monkeypatch.setattr(locks, "OPENING_ATTEMPTS", 2)
+    said_of_it = rf"pid {os.getpid()} .* has been opening contexts"
+    with locks.opening(0), pytest.raises(locks.DeviceError, match=said_of_it), locks.opening(0):
+        pass
+
+
 def test_a_lock_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "npu-harness-0.lock").symlink_to(tmp_path / "elsewhere")
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
@@ -297,12 +444,12 @@ def test_a_lock_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
 # Files of kernels
 
 
-def put(kernels: Path, *names: str, bos: int = 5) -> None:
+def put(kernels: Path, *names: str, bos: int = 5, columns: int = 1) -> None:
     """An xclbin with kernels of these names in the place of attention's."""
     content = TYPICAL | {
         METADATA: xml(*(kernel(name, *ARGUMENTS[: 3 + bos]) for name in names)),
         IP_LAYOUT: instances(*(f"{name}:one" for name in names)),
-        PARTITION: partition(1),
+        PARTITION: partition(columns),
     }
     (kernels / "attention.xclbin").write_bytes(build(content))
 

@@ -1,126 +1,26 @@
-"""The command: composes the request, asks every check, prints a line each and a summary."""
+"""`python -m harness.doctor`."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NoReturn
-
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from harness import config as configuration
-from harness.config import Config
-from harness.device import Hardware
-from harness.doctor import machine, probe, project, software
-from harness.doctor.check import Check, Status, Subject, checked
-from harness.errors import RequestError
-from harness.hardware import sysfs
-from harness.hardware.locks import holder
-from harness.hardware.state import read_state
-
-INTERRUPTED = 130
-CHECKS: dict[str, Callable[[Subject], Check]] = {
-    "pyxrt": software.check_pyxrt,
-    "XRT": software.check_xrt,
-    "xrt-smi": software.check_smi,
-    "driver": machine.check_driver,
-    "device node": machine.check_node,
-    "device": machine.check_opens,
-    "locked memory": machine.check_memlock,
-    "power mode": machine.check_power,
-    "CPU governor": machine.check_governor,
-    "other tenants": machine.check_tenants,
-    "harness's lock": machine.check_lock,
-    "idle suspend": machine.check_suspend,
-    "disk space": project.check_disk,
-    "MLflow": project.check_tracking,
-}
-"""All but those of kernels, by what stands in the list; in the order of the list."""
+from pathlib import Path
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; `python -m harness.doctor --help` shows what is allowed")
-
-
-def _config(arguments: Sequence[str]) -> Config:
-    """The request on hardware; RequestError where it can't be composed."""
-    parser = _Parser(
-        prog="python -m harness.doctor",
-        description="Check whether runs on the NPU can work here, and say what is missing.",
-        epilog="Exit code: 0 if they can, 1 if they cannot, 2 for a wrong request.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("overrides", nargs="*", help="as of python -m harness: workload=attention device.index=0 ...")
-    overrides = parser.parse_args(arguments).overrides
-    for text in overrides:
-        if text.lstrip("+~").partition("=")[0] == "device" and text != "device=hardware":
-            raise RequestError(f"{text}: what is looked at is the hardware; leave it out")
+def main() -> int:
+    """Entry point; returns the exit code, 130 after Ctrl-C."""
     try:
-        return configuration.load("device=hardware", *(each for each in overrides if each != "device=hardware"))
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise RequestError(configuration.explain(error).replace("add -m to sweep over them", "give one")) from error
-
-
-def examine(config: Config) -> list[Check]:
-    """Every check's answer."""
-    device = config.device
-    assert isinstance(device, Hardware)  # device=hardware was composed
-    using = holder(device.index)
-    subject = Subject(
-        config=config,
-        device=device,
-        address=sysfs.bdf(device.index),
-        probe=probe.ask(device.index, opens=not using),
-        state=read_state(device.index),
-        holder=using,
-    )
-    kernels = {f"kernel {name}": name for name in project.kernel_names(config.workload.kernel)}
-    asked = CHECKS | {title: partial(project.check_kernel, name=name) for title, name in kernels.items()}
-    return [checked(name, check, subject) for name, check in asked.items()]
-
-
-def summary(checks: Sequence[Check]) -> str:
-    """Whether runs can work, in a line."""
-    counts = Counter(check.status for check in checks)
-    failed, warned = counts[Status.fail], counts[Status.warn]
-    if failed:
-        return f"hardware runs cannot work here: {failed} of {len(checks)} checks failed; device=simulator works"
-    said = f", {warned} with a warning" if warned else ""
-    return f"hardware runs can work here: none of {len(checks)} checks failed{said}"
-
-
-def lines(checks: Sequence[Check]) -> list[str]:
-    """The list as it is printed: status, what, finding, remedy."""
-    width = max(len(check.name) for check in checks)
-    return [
-        f"{check.status.value:<4}  {check.name:<{width}}  {check.finding}{f'; {check.remedy}' if check.remedy else ''}"
-        for check in checks
-    ]
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; returns the exit code."""
+        Path.cwd()
+    except FileNotFoundError as error:
+        print(f"harness: the folder this was started in is gone ({error}); go to another", file=sys.stderr)
+        return 2
     try:
-        checks = examine(_config(arguments))
-    except RequestError as error:
-        print(f"harness: {error}", file=sys.stderr)
-        return error.exit_code
+        from harness.doctor.command import run  # takes long enough for a Ctrl-C to land in it
+
+        return run(sys.argv[1:])
     except KeyboardInterrupt:
         print("harness: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    try:
-        print(*lines(checks), summary(checks), sep="\n", flush=True)
-    except BrokenPipeError:  # whoever read it has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return 1 if any(check.status is Status.fail for check in checks) else 0
+        return 130
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(main())

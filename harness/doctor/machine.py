@@ -77,7 +77,7 @@ def check_memlock(subject: Subject) -> Check:
     if limit >= needed:
         return ok("locked memory", f"limit {_mib(limit)}; {wanted}")
     remedy = "raise memlock in /etc/security/limits.d (or ulimit -l unlimited as root), then log in anew"
-    return fail("locked memory", f"limit {_mib(limit)}; {wanted}", remedy)
+    return warn("locked memory", f"limit {_mib(limit)}; {wanted}", remedy)
 
 
 def check_power(subject: Subject) -> Check:
@@ -124,6 +124,17 @@ def check_lock(subject: Subject) -> Check:
     if subject.holder:
         return warn("harness's lock", f"held by {subject.holder.rstrip(',')}", "wait until it ends, or stop it")
     return ok("harness's lock", f"nobody runs an experiment on device {subject.device.index}")
+
+
+def check_watchdog(subject: Subject) -> Check:
+    """Whether the driver ends a run that hangs: batches can't be ended otherwise, nor interrupted."""
+    found = sysfs.watchdog_ms()
+    if found is None:
+        return warn("watchdog", "setting not found", "without one a batch that hangs can only be killed")
+    if found == "0":
+        remedy = "echo 2000 | sudo tee /sys/module/amdxdna/parameters/tdr_timeout_ms"
+        return warn("watchdog", "off: a batch that hangs can only be killed", remedy)
+    return ok("watchdog", f"stops a run after {found} ms without progress")
 
 
 def check_suspend(subject: Subject) -> Check:

@@ -13,8 +13,8 @@ from harness.config import TrackingKind
 from harness.doctor.check import Check, Subject, fail, ok, warn
 from harness.errors import RequestError
 from harness.hardware.files import kernel_files
+from harness.image import FIRST_DATA_ARGUMENT, kernel_of
 from harness.kernel import KernelSpec, kernels_root, load_kernel
-from harness.session import FIRST_DATA_ARGUMENT, kernel_of
 from harness.units import BYTES_PER_MIB
 
 OUTPUTS = Path("outputs")

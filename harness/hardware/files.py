@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,17 @@ from harness.kernel import Bytes, KernelSpec, load_kernel
 
 WORD_BYTES = 4
 XCLBIN, INSTRUCTIONS = ".xclbin", ".insts.bin"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def check_names(device: Hardware) -> None:
+    """RequestError if `device.xclbin` or `device.insts` names a kernel that there is not."""
+    for key in ("xclbin", "insts"):
+        for kernel in getattr(device, key):
+            try:
+                load_kernel(kernel)
+            except RequestError as error:
+                raise RequestError(f"device.{key}.{kernel}: {error}") from error
 
 
 def kernel_files(device: Hardware, spec: KernelSpec) -> tuple[str, Bytes]:
@@ -20,24 +32,36 @@ def kernel_files(device: Hardware, spec: KernelSpec) -> tuple[str, Bytes]:
     `device.xclbin.<kernel>` and `device.insts.<kernel>` come before `device.kernels_dir`; instructions of an xclbin
     given by path are looked for beside it. RequestError where a file is missing or holds no instructions.
     """
-    for key in ("xclbin", "insts"):
-        for kernel in getattr(device, key):
-            try:
-                load_kernel(kernel)
-            except RequestError as error:
-                raise RequestError(f"device.{key}.{kernel}: {error}") from error
-    usual = Path(device.kernels_dir) / f"{spec.name}{XCLBIN}"
-    xclbin = Path(device.xclbin.get(spec.name, usual))
-    instructions = Path(device.insts.get(spec.name, xclbin.with_name(f"{xclbin.stem}{INSTRUCTIONS}")))
-    for key, path in (("xclbin", xclbin), ("insts", instructions)):
-        given = getattr(device, key).get(spec.name)
-        said = f"device.{key}.{spec.name}={given}" if given else f"device.kernels_dir={device.kernels_dir}"
-        if not path.is_file():
-            raise RequestError(
-                f"{said}: there is no file {path}; build kernel {spec.name} with mlir-aie, or give the path of a "
-                f"built one with device.{key}.{spec.name}=<path>"
-            )
+    said = f"device.kernels_dir={device.kernels_dir}"
+    xclbin = Path(device.kernels_dir) / f"{spec.name}{XCLBIN}"
+    if spec.name in device.xclbin:
+        xclbin, said = Path(device.xclbin[spec.name]), f"device.xclbin.{spec.name}={device.xclbin[spec.name]}"
+    _check_file(xclbin, said, f"device.xclbin.{spec.name}", spec)
+    instructions = xclbin.with_name(f"{xclbin.stem}{INSTRUCTIONS}")
+    if spec.name in device.insts:
+        instructions, said = Path(device.insts[spec.name]), f"device.insts.{spec.name}={device.insts[spec.name]}"
+    _check_file(instructions, said, f"device.insts.{spec.name}", spec)
     return str(xclbin), read_instructions(instructions)
+
+
+def _check_file(path: Path, said: str, key: str, spec: KernelSpec) -> None:
+    if not path.is_file():
+        what = "a folder, no file" if path.is_dir() else "no such file"
+        raise RequestError(
+            f"{said}: {path}: {what}; build kernel {spec.name} with mlir-aie, or give the path of a built one with "
+            f"{key}=<path>"
+        )
+
+
+def columns_of(path: str) -> int:
+    """Columns of the array that an xclbin takes; 1 where it does not tell."""
+    from harness.sim import axlf
+
+    try:
+        container = axlf.read(Path(path))
+    except ValueError:
+        return 1
+    return container.columns or 1 if container else 1
 
 
 def read_instructions(path: Path) -> Bytes:
@@ -49,8 +73,9 @@ def read_instructions(path: Path) -> Bytes:
         content = path.read_bytes()
     except OSError as error:
         raise RequestError(f"{path}: cannot be read ({error.strerror}); give a file of instructions") from error
-    words = content.split()
-    if words and content.isascii() and b"".join(words).decode().isprintable():  # binary begins with a zero byte
+    words = content.removeprefix(BYTE_ORDER_MARK).split()
+    # A binary stream begins with its version, 0.1, which no text does (mlir-aie, AIETargetNPU.cpp).
+    if words and b"".join(words).isascii() and b"".join(words).decode().isprintable():
         content = _parsed(words)
     if not content or len(content) % WORD_BYTES:
         raise RequestError(
@@ -61,7 +86,6 @@ def read_instructions(path: Path) -> Bytes:
 
 def _parsed(words: list[bytes]) -> bytes:
     """Hexadecimal words as they lie in memory; nothing if one of them is none."""
-    try:
-        return np.array([int(word, 16) for word in words], np.uint32).tobytes()
-    except (ValueError, OverflowError):
+    if not all(re.fullmatch(rb"(0[xX])?[0-9a-fA-F]{1,8}", word) for word in words):
         return b""
+    return np.array([int(word, 16) for word in words], np.uint32).tobytes()

@@ -42,7 +42,8 @@ def power_mode(wanted: PowerMode | None, index: int) -> Iterator[None]:
     if before is None or before not in PowerMode.__members__:
         raise RequestError(
             f"device.power_mode={wanted.value}: the present mode cannot be read ({before or _no_reading()}), so it "
-            f"could not be restored; {BY_HAND.format(wanted.value)}"
+            "could not be restored; source XRT's setup script, which puts xrt-smi on PATH, or leave "
+            "device.power_mode out"
         )
     keeper = _Keeper(before, address)
     try:

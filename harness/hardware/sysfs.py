@@ -67,6 +67,11 @@ def driver_version() -> str | None:
     return text(ROOT / "sys/module" / DRIVER / "version")
 
 
+def watchdog_ms() -> str | None:
+    """After how much time without progress the driver stops a run, in ms; "0" for never."""
+    return text(ROOT / "sys/module" / DRIVER / "parameters/tdr_timeout_ms")
+
+
 def governors() -> str | None:
     """Governors of the processor's frequency, each named once: "performance", "powersave, schedutil"."""
     policies = (ROOT / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_governor")

@@ -15,8 +15,8 @@ from contract.test_xclbin import COMMITTED, made
 from harness.device import Hardware
 from harness.errors import RequestError
 from harness.hardware.files import kernel_files
+from harness.image import kernel_of
 from harness.kernel import KernelSpec
-from harness.session import kernel_of
 from harness.world import open_world
 
 

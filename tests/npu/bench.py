@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.device import Device, Hardware, Simulator
+from harness.image import FIRST_DATA_ARGUMENT, kernel_of
 from harness.kernel import Bytes, load_kernel
-from harness.session import FIRST_DATA_ARGUMENT, OPCODE_TXN, kernel_of
+from harness.session import OPCODE_TXN
 from harness.units import NS_PER_S
 from harness.workload import Tiles
 from harness.world import open_world

@@ -2,13 +2,17 @@
 
 STAND_IN in the environment is a JSON object: `machine`, fields of `harness.device.Simulator`; `faults`, of its faults;
 `without`, names this pyxrt lacks; `locks`, the folder of the locks; `answers`, texts of device.get_info by kind, the
-last for good; `report`, the file that hazards found are written to at the end.
+last for good; `refuse`, the number of the start that is refused; `exhausted`, of the bo that finds no memory;
+`interrupt`, whether Ctrl-C comes while a runlist is waited for; `report`, the file that hazards found and runs left in
+flight are written to at the end.
 """
 
 import atexit
 import gc
+import itertools
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -34,12 +38,49 @@ machine = Machine(
 platform.plug(machine)
 
 
+starts = itertools.count()
+
+
 class run(simulated.run):
-    """Ends the process when it is destroyed in flight, as XRT does, at the interpreter's end too."""
+    """Ends the process when it is destroyed in flight, as XRT does, at the interpreter's end too.
+
+    A start that the driver refuses leaves it in flight to XRT, which has noted the start before.
+    """
+
+    def start(self):
+        super().start()
+        if next(starts) == wanted["refuse"]:
+            raise RuntimeError("DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error")
 
     def __del__(self, abort=os.abort):
         if "_flight" in self.__dict__ and self._flight.unseen:
             abort()
+
+
+class runlist(simulated.runlist):
+    """One that the driver refuses in its second chunk must be waited for all the same (xrt_kernel.cpp)."""
+
+    def execute(self):
+        super().execute()
+        if next(starts) == wanted["refuse"]:
+            raise RuntimeError("DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error")
+
+    def wait(self):
+        if wanted["interrupt"]:
+            os.kill(os.getpid(), signal.SIGINT)  # by the user, who cannot know that nobody hears him
+        super().wait()
+
+
+class bo(simulated.bo):
+    """Finds no memory when the test wants it to."""
+
+    def __init__(self, *given):
+        if next(bos) == wanted["exhausted"]:
+            raise MemoryError("std::bad_alloc")
+        super().__init__(*given)
+
+
+bos = itertools.count()
 
 
 class device(simulated.device):

@@ -288,10 +288,8 @@ _EXPLANATIONS: tuple[tuple[str, typing.Callable[[re.Match[str], str, str], str]]
         lambda match, *_: f"{match[1]}=null: not allowed; it needs a value",
     ),
     (
-        r"Cannot assign (\w+) to Dict",
-        lambda match, key, text: (
-            f"{key or text.split(';')[0]}: takes values by name, as device.xclbin.attention=<path>"
-        ),
+        r"override \+*(\S+?)=(\S*)[^\0]*Cannot assign \w+ to Dict",
+        lambda match, *_: f"{match[1]}={match[2]}: takes a value for each name; give {match[1]}.<name>=<value>",
     ),
     (
         r"Ambiguous value for argument '([^']+)'",

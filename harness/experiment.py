@@ -225,7 +225,8 @@ class Experiment:
         return not checker.mismatches
 
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
-        config, passes = self._config, findings.passes
+        config, kept = self._config, (Verdict.OK, Verdict.INVALID)
+        passes = findings.passes if findings.verdict in kept else []
         totals = [recording.makespan_ns for recording in passes]
         chosen = median_index(totals) if totals and findings.verdict is Verdict.OK else None
         audio = self._audio()

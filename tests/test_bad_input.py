@@ -96,9 +96,9 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("tracking.kind=locl", ["did you mean local?"]),
         ("workload.accounting=guid", ["did you mean guide?"]),
         ("workload.kernel=attentio", ["did you mean attention?"]),
-        ("device.exec_ns=3", ["Dict[str, int]"]),
-        ("phase.name=null", ["not Optional"]),
-        ("workload.host_ms=null", ["not Optional"]),
+        ("device.exec_ns=3", ["takes a value for each name; give device.exec_ns.<name>=<value>"]),
+        ("phase.name=null", ["not allowed; it needs a value"]),
+        ("workload.host_ms=null", ["not allowed; it needs a value"]),
         ("strategy={dept:1}", ["dept"]),
         # out of range
         ("depth=0", ["1 to 1024"]),

@@ -30,7 +30,8 @@ _held: set[int] = set()
 
 def _let_go() -> None:
     for lock in _held:
-        os.close(lock)
+        with suppress(OSError):
+            os.close(lock)
     _held.clear()
 
 

@@ -184,7 +184,8 @@ def test_a_start_that_is_refused(harness: Callable[..., Done], strategy: str, wi
 
 
 def test_what_a_kept_run_holds_is_told(harness: Callable[..., Done]) -> None:
-    done = harness("-m", "strategy=pooled", *WIDE, "seed=1,2", refuse=2)
+    late = {"slow": [2], "slow_factor": 1000}  # that it ends all the same, here, shall come too late
+    done = harness("-m", "strategy=pooled", *WIDE, "seed=1,2", refuse=2, faults=late)
     assert done.verdicts == ["FAILED", "FAILED"]
     assert "runs of this process that never ended hold contexts: attention" in done.records[1]["reason"]
 

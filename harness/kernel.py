@@ -25,11 +25,12 @@ LINE_BYTES = 64
 
 @dataclass(frozen=True)
 class Part:
-    """One array inside a buffer: C order, no padding."""
+    """One array inside a buffer: C order, no padding. constant: the same for every tile of a workload (weights)."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "int8"
+    constant: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -55,19 +56,31 @@ class Buffer:
         return -(-self.size_bytes // LINE_BYTES) * LINE_BYTES
 
     def pack(self, *arrays: Array) -> Bytes:
-        """Arrays (tiles, *part.shape), one per part, as (tiles, size_bytes) uint8; ValueError if they don't fit."""
+        """Arrays (tiles, *part.shape), one per part, as (tiles, size_bytes) uint8; RequestError if they don't fit."""
+        if len(arrays) != len(self.parts):
+            names = ", ".join(part.name for part in self.parts)
+            raise RequestError(f"{self.name}: given {len(arrays)} arrays, takes {len(self.parts)}: {names}")
         columns = []
         for part, array in zip(self.parts, arrays, strict=True):
-            if array.shape[1:] != part.shape or array.dtype != part.dtype:
-                raise ValueError(
+            if not array.ndim or array.shape[1:] != part.shape or array.dtype != part.dtype:
+                raise RequestError(
                     f"{self.name}.{part.name}: given {array.dtype}{list(array.shape[1:])}, "
                     f"takes {part.dtype}{list(part.shape)} per tile"
+                )
+            if len(array) != len(arrays[0]):
+                raise RequestError(
+                    f"{self.name}.{part.name}: given {len(array)} tiles, "
+                    f"takes as many as of {self.parts[0].name}: {len(arrays[0])}"
                 )
             columns.append(np.ascontiguousarray(array).view(np.uint8).reshape(len(array), part.size_bytes))
         return np.concatenate(columns, axis=1)
 
     def unpack(self, packed: Bytes) -> tuple[Array, ...]:
         """The inverse of `pack`: (tiles, size_bytes) uint8 as one array (tiles, *part.shape) per part."""
+        if packed.ndim != 2 or packed.shape[1] != self.size_bytes or packed.dtype != np.uint8:
+            raise RequestError(
+                f"{self.name}: given {packed.dtype}{list(packed.shape)}, takes uint8[tiles, {self.size_bytes}]"
+            )
         arrays, offset = [], 0
         for part in self.parts:
             raw = np.ascontiguousarray(packed[:, offset : offset + part.size_bytes])
@@ -93,6 +106,11 @@ class KernelSpec:
     accuracy: str
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of all inputs, in order."""
+        return tuple(part for buffer in self.inputs for part in buffer.parts)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes moved per tile, inputs and output."""
         return self.output.size_bytes + sum(buffer.size_bytes for buffer in self.inputs)
@@ -116,18 +134,37 @@ def kernels_root() -> Path:
 
 @cache
 def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
-    """The `SPEC` of `<root>/<name>/spec.py`; RequestError where there is none that can be loaded."""
+    """The kernel `name` of the folders in `root`: a folder's `SPEC`, or one of its `VARIANTS`, `<folder>_<suffix>`.
+
+    RequestError where there is none that can be loaded.
+    """
     root = root or kernels_root()
-    path = root / name / "spec.py"
-    if not path.is_file():
-        known = [spec.parent.name for spec in root.glob("*/spec.py")]
+    known = [path.parent.name for path in root.glob("*/spec.py")]
+    owners = [folder for folder in known if f"{name}_".startswith(f"{folder}_")]
+    if not owners:
+        path = root / name / "spec.py"
         raise RequestError(f"kernel {name}: no {path}; {nearest(name, known)}; add a folder with a spec.py")
+    folder = max(owners, key=len)
+    specs = _load_folder(root / folder / "spec.py", name)
+    if name not in specs:
+        raise RequestError(f"kernel {name}: no such variant of {folder}; {nearest(name, specs)}")
+    return specs[name]
+
+
+def _load_folder(path: Path, name: str) -> dict[str, KernelSpec]:
+    """The kernels that a `spec.py` defines, by name; `name` is the one asked for."""
     try:
-        spec = runpy.run_path(str(path)).get("SPEC")
+        defined = runpy.run_path(str(path))
     except (Exception, SystemExit) as error:
         raise RequestError(f"kernel {name}: {path} cannot be loaded ({type(error).__name__}: {error})") from error
+    spec, variants, folder = defined.get("SPEC"), defined.get("VARIANTS", ()), path.parent.name
     if not isinstance(spec, KernelSpec):
         raise RequestError(f"kernel {name}: {path} defines no SPEC that is a harness.kernel.KernelSpec")
-    if spec.name != name:
+    if spec.name != folder:
         raise RequestError(f"kernel {name}: the SPEC of {path} is named {spec.name}; name it as its folder")
-    return spec
+    if not isinstance(variants, tuple) or not all(isinstance(each, KernelSpec) for each in variants):
+        raise RequestError(f"kernel {name}: the VARIANTS of {path} are no tuple of harness.kernel.KernelSpec")
+    for each in variants:
+        if not each.name.startswith(f"{folder}_"):
+            raise RequestError(f"kernel {name}: a variant of {path} is named {each.name}; name it {folder}_<suffix>")
+    return {each.name: each for each in (spec, *variants)}

@@ -275,4 +275,5 @@ class Experiment:
 
     def _audio(self) -> Audio:
         workload, tiles = self._config.workload, self._tiles
-        return Audio(tiles.audio_s, host_ns(workload, tiles), encoder_tiles(workload.accounting, tiles.audio_s))
+        counted = encoder_tiles(workload.accounting, workload.kernel, tiles.audio_s)
+        return Audio(tiles.audio_s, host_ns(workload, tiles), counted)

@@ -47,11 +47,11 @@ METRIC_NAMES = (
 
 @dataclass(frozen=True)
 class Audio:
-    """What the RTF counts: seconds of audio, host preprocessing, tiles of its encoder."""
+    """What the RTF counts: seconds of audio, host preprocessing, tiles of its encoder (None: of another kernel)."""
 
     seconds: float
     host_ns: int
-    tiles: float
+    tiles: float | None
 
 
 def stalls_ns(timeline: Timeline) -> Spans | None:
@@ -110,8 +110,10 @@ def pass_metrics(timeline: Timeline, intervals: Spans) -> Metrics:
 def rtf_metrics(tile_ns: float | None, audio: Audio) -> Metrics:
     """Realtime factors: seconds of audio per second of preprocessing and encoder; None without a tile time.
 
-    rtf/ceiling is the end-to-end factor if device time were zero.
+    rtf/ceiling is the end-to-end factor if device time were zero. None of them where no tile of this kernel counts.
     """
+    if audio.tiles is None:
+        return dict.fromkeys(("rtf/end_to_end", "rtf/encoder", "rtf/ceiling"))
     host_s, audio_s = audio.host_ns / NS_PER_S, audio.seconds
     encoder_s = None if tile_ns is None else tile_ns * audio.tiles / NS_PER_S
     whole_s = None if encoder_s is None else host_s + encoder_s

@@ -1,6 +1,6 @@
-"""From an audio file to the int8 matrices that attention tiles are cut from.
+"""From an audio file to the int8 matrices that tiles are cut from.
 
-A tile holds 64 frames, of 10 ms each, of a projection of the log-mel spectrum: no trained weights.
+A tile holds frames, of 10 ms each, of a projection of the log-mel spectrum: no trained weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run works on: a chain of one kernel over tiles cut from speech or drawn at random, and its accounting."""
+"""What a run works on: one kernel over tiles cut from speech or drawn at random, and its accounting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import RequestError, check_range
-from harness.kernel import Bytes, KernelSpec, load_kernel
+from harness.kernel import Array, Bytes, KernelSpec, Part, load_kernel
 from harness.units import ms_to_ns
 
 GUIDE_HOST_MS = 304.7
@@ -21,9 +21,13 @@ GUIDE_AUDIO_S = 11.0
 """Mel preprocessing takes 304.7 ms for 11 s of audio on the guide's machine (its fuller report)."""
 GUIDE_TILES_PER_WINDOW = 6 * 1500 / 64
 """Guide accounting of a Whisper base encoder: 6 blocks over 1500 frames, 64 frames a tile, per 30 s window."""
+GUIDE_KERNEL = "attention"
+"""What a tile of the guide's accounting is."""
 WINDOW_S = 30
 PERIODS = (1021, 1019, 1013)
 """Distinct tiles at the most, 12.5 MB of attention inputs; primes, of which one divides no given number of slots."""
+TILE_FRAMES = 64
+"""From the first frame of a tile to that of the next, or more: as many as an attention tile has."""
 
 
 class Accounting(Enum):
@@ -135,9 +139,14 @@ def host_ns(workload: Workload, tiles: Tiles) -> int:
     return ms_to_ns(float(workload.host_ms))
 
 
-def encoder_tiles(accounting: Accounting, audio_s: float) -> float:
-    """Tiles that encode `audio_s` seconds: whole windows of 30 s, as Whisper pads them."""
+def encoder_tiles(accounting: Accounting, kernel: str, audio_s: float) -> float | None:
+    """Tiles that encode `audio_s` seconds: whole windows of 30 s, as Whisper pads them.
+
+    None for a kernel whose tiles the accounting does not count.
+    """
     assert accounting is Accounting.guide  # the only one
+    if kernel != GUIDE_KERNEL:
+        return None
     return GUIDE_TILES_PER_WINDOW * max(1, ceil(audio_s / WINDOW_S))
 
 
@@ -158,9 +167,11 @@ def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable
     """
     spec = load_kernel(kernel)
     period = max(1, min(tiles, most))
-    for part in (part for buffer in spec.inputs for part in buffer.parts):
+    for part in spec.parts:
         if part.dtype != "int8":
             raise RequestError(f"kernel {kernel}: its input {part.name} is {part.dtype}; tiles are cut as int8")
+    if all(part.constant for part in spec.parts):
+        raise RequestError(f"kernel {kernel}: all its inputs are constant; tiles need one that differs")
     if source == "random":
         return Tiles(spec, _random(spec, period, seed), GUIDE_AUDIO_S, 0)
     tiles_of_speech = _speech(spec, period, source, seed, now_ns)
@@ -172,21 +183,33 @@ def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable
 def _random(spec: KernelSpec, period: int, seed: int) -> tuple[Bytes, ...]:
     """Uniform int8 in [-64, 63], as the guide's own tests draw them."""
     generator = np.random.default_rng(seed)
-    return tuple(
-        buffer.pack(*(generator.integers(-64, 64, (period, *part.shape), np.int8) for part in buffer.parts))
-        for buffer in spec.inputs
-    )
+    return _pack(spec, period, seed, lambda part: generator.integers(-64, 64, (period, *part.shape), np.int8))
+
+
+def _pack(spec: KernelSpec, period: int, seed: int, cut: Callable[[Part], Array]) -> tuple[Bytes, ...]:
+    """Tiles of what `cut` gives for each part that varies, (period, *shape) int8, and of constants.
+
+    Constants are uniform int8 in [-64, 63], from a stream of their own: neither `period` nor what varies changes them.
+    """
+    constants = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+
+    def array(part: Part) -> Array:
+        if not part.constant:
+            return cut(part)
+        return np.broadcast_to(constants.integers(-64, 64, part.shape, np.int8), (period, *part.shape))
+
+    return tuple(buffer.pack(*map(array, buffer.parts)) for buffer in spec.inputs)
 
 
 def _speech(spec: KernelSpec, period: int, source: str, seed: int, now_ns: Callable[[], int]) -> Tiles:
-    """Each part's rows are consecutive frames of log-mel, projected to the part's width.
+    """The rows of each part that varies are consecutive frames of log-mel, projected to the part's width.
 
     A clip that is out of tiles begins again under another projection (the next head). The host time is that of
     reading, log-mel and one head: what the clip costs, however many tiles are asked for.
     """
     from harness.speech import SAMPLE_RATE_HZ, log_mel, project
 
-    parts = [part for buffer in spec.inputs for part in buffer.parts]
+    parts = [part for part in spec.parts if not part.constant]
     rows = [int(np.prod(part.shape[:-1], dtype=int)) for part in parts]
     widths = [part.shape[-1] for part in parts]
     _samples(source)  # once unmeasured: its imports are no preprocessing
@@ -195,18 +218,27 @@ def _speech(spec: KernelSpec, period: int, source: str, seed: int, now_ns: Calla
     mel = log_mel(samples)
     project(mel, widths, seed, 0)
     taken_ns = now_ns() - begin_ns
-    mel = np.resize(mel, (max(len(mel), *rows), mel.shape[1]))  # a clip shorter than a tile repeats
-    per_head = len(mel) // max(rows)
+    mel = np.resize(mel, (max(len(mel), TILE_FRAMES, *rows), mel.shape[1]))  # a clip shorter than a tile repeats
+    starts = _starts(mel, max(rows))
     pieces: list[list[Bytes]] = [[] for _ in parts]
-    for head in range(-(-period // per_head)):
+    for head in range(-(-period // len(starts))):
         frames = project(mel, widths, seed, head)
         for piece, part, count, projected in zip(pieces, parts, rows, frames, strict=True):
-            starts = np.arange(per_head) * max(rows)
             cut = projected[starts[:, None] + np.arange(count)]
-            piece.append(cut.reshape(per_head, *part.shape))
+            piece.append(cut.reshape(len(starts), *part.shape))
     arrays = iter([np.concatenate(piece)[:period] for piece in pieces])
-    packed = tuple(buffer.pack(*(next(arrays) for _ in buffer.parts)) for buffer in spec.inputs)
+    packed = _pack(spec, period, seed, lambda part: next(arrays))
     return Tiles(spec, packed, len(samples) / SAMPLE_RATE_HZ, taken_ns)
+
+
+def _starts(mel: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """First frames of one head's tiles of `count` frames; of short ones only those that differ: silence is alike."""
+    step = max(TILE_FRAMES, count)
+    starts = np.arange(len(mel) // step) * step
+    if count < TILE_FRAMES:
+        cuts = mel[starts[:, None] + np.arange(count)].reshape(len(starts), -1)
+        starts = np.sort(starts[np.unique(cuts, axis=0, return_index=True)[1]])
+    return starts
 
 
 def _samples(source: str) -> NDArray[np.float32]:

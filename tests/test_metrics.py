@@ -107,7 +107,7 @@ def test_names_are_those_of_the_contract() -> None:
 @pytest.mark.parametrize(("tile_ms", "rtf"), [(2.400, 17.1), (1.927, 19.1)])
 def test_guide_accounting(tile_ms: float, rtf: float) -> None:
     assert GUIDE_TILES_PER_WINDOW == 140.625
-    audio = Audio(11.0, 304_700_000, encoder_tiles(Accounting.guide, 11.0))
+    audio = Audio(11.0, 304_700_000, encoder_tiles(Accounting.guide, "attention", 11.0))
     found = rtf_metrics(tile_ms * 1e6, audio)
     assert found["rtf/end_to_end"] == pytest.approx(rtf, abs=0.05)
     assert found["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
@@ -116,7 +116,7 @@ def test_guide_accounting(tile_ms: float, rtf: float) -> None:
 
 @pytest.mark.parametrize(("audio_s", "windows"), [(0.1, 1), (11, 1), (30, 1), (30.1, 2), (61, 3)])
 def test_audio_is_encoded_in_whole_windows(audio_s: float, windows: int) -> None:
-    assert encoder_tiles(Accounting.guide, audio_s) == windows * 140.625
+    assert encoder_tiles(Accounting.guide, "attention", audio_s) == windows * 140.625
 
 
 @pytest.mark.parametrize(("quantile", "needed"), [(0.5, 7), (0.95, 90), (0.99, 459), (0.999, 4603)])

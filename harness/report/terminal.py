@@ -50,7 +50,11 @@ def footnotes(records: Sequence[Record]) -> list[str]:
             lines.append(
                 f"OK {record.label}, in spite of {record.metrics['hazard/count']} hazards (device.hazards=report)"
             )
-    for counted in (record.accounting for record in records if record.ok):
+    for record in (record for record in records if record.ok):
+        counted = record.accounting
+        if counted["encoder_tiles"] is None:
+            lines.append(f"RTF ({counted['kind']} accounting): counts no tiles of {record.kernel}")
+            continue
         lines.append(
             f"RTF ({counted['kind']} accounting): {counted['audio_s']:.3g} s of audio / "
             f"({counted['host_ms']:.1f} ms host + {counted['encoder_tiles']:g} tiles)"

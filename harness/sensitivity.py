@@ -187,7 +187,7 @@ def run(arguments: Sequence[str]) -> int:
         configs = _configs(asked.strategies, asked.overrides)
         config = next(iter(configs.values()))
         assert isinstance(config.device, Simulator)
-        bar = PassBar("varying", len(numbers_of(config.device, asked.all)))
+        bar = PassBar("varying", len(numbers_of(config.device, config.workload.kernel, asked.all)))
         try:
             found = study(configs, asked.all, bar)
         finally:

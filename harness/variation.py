@@ -152,21 +152,23 @@ class Study:
         return all(case == self.base for (varied, _), case in self.varied.items() if varied == number)
 
 
-def numbers_of(device: Simulator, everything: bool = False) -> list[Number]:
-    """The assumed costs of a profile; everything: all of its numbers that have a source as well."""
-    found = [Number(key, value, _source(device, key)) for key, value in _entries(device)]
+def numbers_of(device: Simulator, kernel: str, everything: bool = False) -> list[Number]:
+    """The assumed costs of a profile, less what other kernels take; everything: all numbers that have a source too."""
+    others = {f"exec_ns.{name}" for name in device.exec_ns if name != kernel}
+    found = [Number(key, value, _source(device, key)) for key, value in _entries(device) if key not in others]
     return [each for each in found if (each.is_assumed and not each.is_limit) or (everything and each.source)]
 
 
 def study(configs: dict[str, Config], everything: bool, progress: Callable[[str], None] = lambda key: None) -> Study:
     """Run the strategies on the profile and on each variation of it; HarnessError where one fails on the former."""
-    device = next(iter(configs.values())).device
+    config = next(iter(configs.values()))
+    device = config.device
     assert isinstance(device, Simulator)
     base = _case(configs, device)
     for point in (base.serial, *base.points.values()):
         if isinstance(point, Failure):
             raise HarnessError(point)
-    varied, numbers = {}, numbers_of(device, everything)
+    varied, numbers = {}, numbers_of(device, config.workload.kernel, everything)
     for number in numbers:
         progress(number.key)
         for share, value in number.variants.items():

@@ -20,7 +20,9 @@ from harness.experiment import Experiment
 from harness.variation import Number, Point, numbers_of, study
 
 ROOT = Path(__file__).parent.parent
-SHIPPED: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())["sources"]
+SOURCES: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())["sources"]
+SHIPPED = {key: text for key, text in SOURCES.items() if key == "exec_ns.attention" or not key.startswith("exec_ns.")}
+"""Of what attention's tiles cost."""
 FREE = ("device_open", "context_open", "cold_start", "alloc", "write_fixed", "read_fixed", "launch", "completion")
 HAND = (
     *(f"device.{name}_ns=0" for name in FREE),
@@ -187,6 +189,13 @@ def test_every_assumed_number_of_the_shipped_profile_is_named(ask: Ask) -> None:
     assert f"survive all {2 * len(assumed)} variations" in said.out
 
 
+@pytest.mark.parametrize(("kernel", "named"), [("attention", ()), ("matmul_64", ("matmul_64",)), ("layernorm", ())])
+def test_what_other_kernels_take_is_left_out(ask: Ask, kernel: str, named: tuple[str, ...]) -> None:
+    said = ask(f"workload={kernel}", "--strategies", "pooled,batch")
+    assert said.code == 0, said.err
+    assert tuple(re.findall(r"exec_ns\.(\w+)", said.out)) == named
+
+
 def test_all_of_them_can_be_varied(ask: Ask) -> None:
     said = ask("--all", "--strategies", "pooled,batch", "workload.source=random")
     named = set(re.findall(r"[a-z_.]+", said.out))
@@ -217,8 +226,8 @@ def test_limits_are_varied_as_whole_numbers_from_one_up() -> None:
     assert Number("alloc_ns", 1, "x").variants == {"-50 %": 0, "+50 %": 2}
     assert Number("noise.tight_pct", 3.0, "x").variants == {"-50 %": 1.5, "+50 %": 4.5}
     device = Simulator(sources={"queue_depth": "assumed"})
-    assert "queue_depth" not in [number.key for number in numbers_of(device)]
-    assert "queue_depth" in [number.key for number in numbers_of(device, everything=True)]
+    assert "queue_depth" not in [number.key for number in numbers_of(device, "attention")]
+    assert "queue_depth" in [number.key for number in numbers_of(device, "attention", everything=True)]
 
 
 def test_a_variation_that_cannot_run_refutes_nothing(ask: Ask) -> None:

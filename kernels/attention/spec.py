@@ -59,8 +59,8 @@ def attend(q: NDArray[np.int8], k: NDArray[np.int8], v: NDArray[np.int8]) -> NDA
 
 
 def attention(q: NDArray[np.int8], k: NDArray[np.int8], v: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Three (tiles, 64, 64) int8 -> (tiles, 64, 64) int8."""
-    out = np.empty(v.shape, np.int8)
+    """Three (tiles, 64, 64) int8 -> (tiles, 64, 64) int8; of fewer queries, only their rows."""
+    out = np.empty(q.shape, np.int8)
     for start in range(0, len(out), CHUNK):
         tiles = slice(start, start + CHUNK)
         out[tiles] = attend(q[tiles], k[tiles], v[tiles])

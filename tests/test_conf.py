@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
+import native
 import pytest
 import yaml
 
@@ -81,3 +83,11 @@ def test_a_preset_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
     assert configuration.explain(raised.value) == (
         "strategy.depht: unknown key; did you mean depth? Allowed: batch, buffers, columns, depth, prefetch"
     )
+
+
+@pytest.mark.parametrize("kernel", native.NAMES)
+def test_what_is_built_stands_for_itself(kernel: str) -> None:
+    device = load().device
+    assert isinstance(device, Simulator)
+    path = f"{device.kernels_dir}/{kernel}.xclbin"
+    assert next(stands for pattern, stands in device.xclbins.items() if fnmatch(path, pattern)) == kernel

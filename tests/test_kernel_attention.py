@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.kernel import load_kernel
+from harness.kernel import kernels_root, load_kernel
 from harness.speech import CLIP, load_audio, log_mel, project
 
 SPEC = load_kernel("attention")
@@ -104,6 +104,12 @@ def test_layout_and_cost():
 
 def test_constants_of_the_arithmetic():
     assert (OCTAVES, FRAC[0], FRAC[128], FRAC[255]) == (11819, 32768, 23170, 16428)
+
+
+def test_table_of_the_source():
+    source = (kernels_root() / "attention" / "attention.cc").read_text()
+    table = source[source.index("FRAC[256] = {") : source.index("};")].partition("{")[2]
+    assert [int(value) for value in table.rstrip(", \n").split(",")] == FRAC
 
 
 def test_every_weight_matches_plain_integers():

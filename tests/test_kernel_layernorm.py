@@ -57,6 +57,12 @@ def alternating(*values):
     return np.resize(np.array(values, np.int8), 256)
 
 
+def leading(count, value):
+    return np.where(np.arange(256) < count, value, 0).astype(np.int8)
+
+
+# A standard deviation of 98, exactly, around 0: +-1 are +-1/98 of it.
+OF_98 = np.array([value * sign for value in (1, 40, 119, 127, 127, *[98] * 123) for sign in (1, -1)], np.int8)
 EXTREMES = {
     "lowest": (full(-128), full(-128), full(-128)),
     "highest": (full(127), full(127), full(127)),
@@ -68,6 +74,9 @@ EXTREMES = {
     "most variance": (alternating(-128, 127), full(-128), full(0)),
     "saturating": (alternating(-128, 127), alternating(-128, -128, 127, 127), alternating(127, -128)),
     "ramp": (alternating(*range(-128, 128)), alternating(*range(127, -129, -1)), full(3)),
+    "decided by epsilon, from above": (leading(1, 3), full(118), full(0)),
+    "decided by epsilon, from below": (leading(2, 2), full(11), full(0)),
+    "49 / 98, which is not 49 * (1 / 98) in float64": (OF_98, full(49), full(0)),
     "gamma of 0": (alternating(3, -9, 27), full(0), alternating(*range(-128, 128))),
 }
 

@@ -17,7 +17,8 @@ class Bounds:
 
     bound_ns = max(host, fill + device / columns + completion + drain): the host's work is serial; and the first
     execution comes after the first submission is staged and launched (fill), the last one before its completion
-    is seen and its output read (drain). No pass with these stage times can be shorter. A launch counts until its
+    is seen and its output read (drain). Of a chain, device is the work of the kernel that has most: each has contexts
+    of its own, which may work side by side. No pass with these stage times can be shorter. A launch counts until its
     own first execution begins, and as the shortest one of the pass: what others took beyond it was back-pressure of a
     full queue, not work. Completion counts as the shortest one that the host waited for.
     serial_ns: the same work with nothing overlapped.
@@ -61,21 +62,22 @@ def bounds(timeline: Timeline) -> Bounds | None:
     if not timeline.has_device or not timeline.tiles:
         return None
     waits, execs, reads = timeline.of(Stage.WAIT), timeline.of(Stage.EXEC), timeline.of(Stage.READ)
+    stations = len(timeline.kernels)
     last_of_group = waits[:, 1] + waits[:, 2] - 1
-    ends_ns = execs[last_of_group, 5]
+    ends_ns = execs[last_of_group * stations + waits[:, 6], 5]
     waited = ends_ns > waits[:, 4]
     completion_ns = int((waits[waited, 5] - ends_ns[waited]).min()) if waited.any() else 0
     launches = timeline.of(Stage.LAUNCH)
     device = timeline.of(*DEVICE_WORK)
-    begun_ns = np.full(timeline.tiles, launches[:, 5].max())
-    np.minimum.at(begun_ns, device[:, 1], device[:, 4])
-    launched_ns = np.minimum(launches[:, 5], begun_ns[launches[:, 1]])
+    begun_ns = np.full((timeline.tiles, stations), launches[:, 5].max())
+    np.minimum.at(begun_ns, (device[:, 1], device[:, 6]), device[:, 4])
+    launched_ns = np.minimum(launches[:, 5], begun_ns[launches[:, 1], launches[:, 6]])
     host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
     device_ns = timeline.sum_ns(*DEVICE_WORK)
     return Bounds(
         makespan_ns=makespan_ns(timeline),
         host_ns=host_ns,
-        device_ns=device_ns,
+        device_ns=max(int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(stations)),
         fill_ns=int(launched_ns[0] - timeline.rows[:, 4].min()),
         completion_ns=completion_ns,
         drain_ns=int(lengths_ns(reads).min()),

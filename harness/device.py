@@ -19,7 +19,8 @@ MOST_DEVICES = 255
 class Device:
     """What both kinds of device need.
 
-    columns: usable ones; five on a Phoenix NPU, of which column 0 has no shim DMA (mlir-aie #2371). timeout_ms: how
+    columns: usable ones; five on a Phoenix NPU, of which column 0 has no shim DMA (mlir-aie #2371). context_limit:
+    contexts at once, over all processes (xdna-driver, npu1_regs.c). timeout_ms: how
     long a submission may take; a single run is given up then, a runlist judged when it has ended.
     """
 
@@ -27,9 +28,11 @@ class Device:
     kernels_dir: str = "kernels/build"
     timeout_ms: int = 5_000
     columns: int = 4
+    context_limit: int = 6
 
     def __post_init__(self) -> None:
         check_range("device.columns", self.columns, 1, MOST_COUNT)
+        check_range("device.context_limit", self.context_limit, 1, MOST_COUNT)
         check_range("device.timeout_ms", self.timeout_ms, 1)
 
 
@@ -161,7 +164,6 @@ class Simulator(Device):
     idle_suspend_ns: int = 5_000_000_000
     resume_ns: int = 0
     watchdog_ns: int = 2_000_000_000
-    context_limit: int = 6
     queue_depth: int = 4
     chain_length: int = 24
     heap_mib: int = 64
@@ -177,7 +179,7 @@ class Simulator(Device):
                 check_range(f"device.{item.name}", getattr(self, item.name), 0, MOST_NS)
         for kernel, exec_ns in self.exec_ns.items():
             check_range(f"device.exec_ns.{kernel}", exec_ns, 0, MOST_NS)
-        for name in ("context_limit", "queue_depth", "chain_length", "calibrated_mhz", "poll_ns"):
+        for name in ("queue_depth", "chain_length", "calibrated_mhz", "poll_ns"):
             check_range(f"device.{name}", getattr(self, name), 1, MOST_COUNT)
         for mode, mhz in self.clock_mhz.items():
             if mode not in PowerMode.__members__:

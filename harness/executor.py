@@ -6,13 +6,12 @@ pyxrt holds the GIL in start, sync and wait, so more threads would overlap nothi
 from __future__ import annotations
 
 import gc
-import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from harness.errors import DeviceError, DeviceTimeoutError
+from harness.drain import Flying, drain
 from harness.kernel import Bytes
 from harness.session import Session
 from harness.slot import Group, Slot
@@ -32,21 +31,20 @@ from harness.timeline import (
     blank_marks,
 )
 
-DRAIN_PATIENCE = 10
-"""Timeouts that a run in flight is given when its pass has failed: dropping it would be worse than waiting."""
 Sink = Callable[[int, Bytes], None]
 """Given the first tile and the outputs (count, size_bytes) of each submission, in tile order; copies what it keeps."""
 Poison = Callable[[int, int], Bytes]
 """Given the first tile and their number: what the output bos of those tiles hold before launch, (count, size_bytes)."""
 
-log = logging.getLogger(__name__)
-
 
 class Inputs(Protocol):
     """Where a pass takes its tiles from."""
 
-    def windows(self, count: int) -> Callable[[int], tuple[memoryview, ...]]:
-        """A function of the first tile: `count` tiles' inputs from it on, count * stride_bytes bytes per buffer."""
+    def windows(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
+        """A function of the first tile: `count` tiles' inputs from it on, as a slot's group stages them.
+
+        Whole flat buffers; varying: only what differs between tiles.
+        """
 
 
 class Executor:
@@ -56,7 +54,10 @@ class Executor:
     of the columns, and submissions are staged, launched and collected in order, so three counters say it all.
     """
 
-    def __init__(self, session: Session, strategy: Strategy, tiles: int) -> None:
+    def __init__(
+        self, session: Session, strategy: Strategy, tiles: int, constants: Sequence[Bytes] | None = None
+    ) -> None:
+        """constants: per input buffer, as `Slot` takes them; needed where the strategy keeps them resident."""
         self._session = session
         self._strategy = strategy
         self._tiles = tiles
@@ -65,7 +66,8 @@ class Executor:
         self._submissions = self._full + bool(self._tail)
         counts = [batch] * bool(self._full) + [self._tail] * bool(self._tail)
         needed = min(strategy.slots, self._submissions)
-        self._slots = [Slot(session, i % strategy.columns, batch, counts) for i in range(needed)]
+        kept = constants if strategy.resident else None
+        self._slots = [Slot(session, i % strategy.columns, batch, counts, kept) for i in range(needed)]
         self._ready: dict[int, Group] = {}  # by slot: the group it was staged for
         self._pooled = strategy.buffers is Buffers.pooled
         if self._pooled:
@@ -88,7 +90,7 @@ class Executor:
         strategy, world, submissions, batch = self._strategy, self._session.world, self._submissions, self._batch
         in_flight, slots, pooled = strategy.in_flight, len(self._slots), self._pooled
         clock, own, ready, full, tail = world.clock, self._slots, self._ready, self._full, self._tail
-        whole, rest = inputs.windows(batch), inputs.windows(tail)
+        whole, rest = (inputs.windows(count, strategy.resident) for count in (batch, tail))
         marks = blank_marks(submissions)
         origin_ns = staged = launched = collected = 0
         interrupt, collecting, launching = world.interrupt, gc.isenabled(), False
@@ -139,7 +141,10 @@ class Executor:
                         collected += 1
             except BaseException as error:
                 heard, interrupt.heard = interrupt.heard, False
-                self._drain(range(collected, launched), launched if launching else None)
+                drain(
+                    [self._flying(number) for number in range(collected, launched)],
+                    launching and self._flying(launched),
+                )
                 if (heard or interrupt.heard) and not isinstance(error, KeyboardInterrupt):
                     raise KeyboardInterrupt from error
                 raise
@@ -151,51 +156,22 @@ class Executor:
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
         return Recording(times, trace, self._tiles, batch, strategy.columns, origin_ns, world.clock_name)
 
+    @property
+    def allocations(self) -> int:
+        """Bos made so far for tiles."""
+        return self._session.allocations
+
+    def wake(self) -> None:
+        """Wake the device, if it may have gone to sleep."""
+        self._session.wake()
+
+    def _flying(self, submission: int) -> Flying:
+        slot = submission % len(self._slots)
+        return Flying(self._slots[slot], self._ready[slot], submission % self._strategy.columns)
+
     def close(self) -> None:
         """Let go of the slots and the session's contexts, but for what must be kept."""
         self._ready = {}
         kept = [slot.close() for slot in self._slots]
         if not any(kept):
             self._session.close()
-
-    def _drain(self, in_flight: range, refused: int | None) -> None:
-        """Wait for the submissions in flight; what is not seen to end is kept for ever.
-
-        refused: a submission whose launch raised. XRT counts it as in flight, but it may never have begun.
-        """
-        stuck: set[int] = set()
-        for submission in in_flight:
-            slot, column = submission % len(self._slots), submission % self._strategy.columns
-            try:
-                self._await(self._ready[slot], 0 if column in stuck else DRAIN_PATIENCE, len(in_flight))
-            except DeviceError as error:
-                log.debug("a run in flight failed too", exc_info=True)
-                if isinstance(error, DeviceTimeoutError):  # what follows it on its column is behind it
-                    self._slots[slot].keep()
-                    stuck.add(column)
-            except BaseException as error:
-                log.debug("a run was not seen to end", exc_info=True)
-                self._slots[slot].keep()
-                if not isinstance(error, RuntimeError):  # somebody has no patience any more
-                    stuck.update(range(self._strategy.columns))
-        if refused is not None:
-            slot = refused % len(self._slots)
-            try:
-                self._ready[slot].wait(0)
-            except DeviceTimeoutError:
-                self._slots[slot].keep()
-            except DeviceError:
-                log.debug("a submission failed at its launch", exc_info=True)
-            except BaseException:
-                log.debug("a submission was not seen to end", exc_info=True)
-                self._slots[slot].keep()
-
-    @staticmethod
-    def _await(group: Group, patience: int, runs: int) -> None:
-        try:
-            group.wait(min(patience, 1))
-        except DeviceTimeoutError:
-            if patience <= 1:
-                raise
-            log.warning("%d submissions are in flight and waited for; Ctrl-C leaves them to the driver", runs)
-            group.wait(patience - 1)

@@ -10,27 +10,29 @@ from typing import Any
 
 import numpy as np
 
+from harness.chained import ChainTiles
 from harness.config import Config, Verify
 from harness.device import Hardware, Hazards, Simulator
 from harness.errors import DeviceError, RequestError
 from harness.executor import Executor
 from harness.hardware.state import MachineState, changes
 from harness.hazard import Hazard
-from harness.image import open_kernel
-from harness.kernel import Bytes, load_kernel
+from harness.kernel import Bytes
 from harness.metrics import METRIC_NAMES, Audio, Metrics, pass_metrics, rtf_metrics
+from harness.preparation import prepare
 from harness.record import Record, Verdict, config_hash, environment, given
 from harness.session import Session, explained
+from harness.stations import ChainExecutor
 from harness.stats import median_index
 from harness.timeline import Recording, Timeline
 from harness.verify import Checker, Kept
-from harness.workload import PERIODS, Tiles, check_source, encoder_tiles, host_ns, make_tiles
-from harness.world import World, host_now_ns, open_world
+from harness.workload import encoder_tiles, host_ns
 
 log = logging.getLogger(__name__)
 
 NO_RUNLIST = "no-runlist"
 """In the label of a run whose batches were started run by run: its pyxrt has no runlists."""
+AnyExecutor = Executor | ChainExecutor
 Progress = Callable[[str, float], None]
 """Told the name of each pass when it begins, and the share of it that is done where that disturbs nothing."""
 
@@ -63,17 +65,6 @@ class Outcome:
     interrupted: bool = False
 
 
-def preflight(config: Config) -> Config:
-    """The configuration, if an experiment with it could begin; else RequestError.
-
-    Leaves nothing open but hardware, which is locked for this process from here on.
-    """
-    check_source(config.workload.kernel, config.workload.source)
-    spec = load_kernel(config.workload.kernel)
-    open_kernel(open_world(config.device, spec), spec, config.strategy.columns)
-    return config
-
-
 class Experiment:
     """A prepared request: inputs made, device open. RequestError where it cannot run at all."""
 
@@ -82,16 +73,8 @@ class Experiment:
         self._resolved = resolved
         self._preset = preset
         self._overrides = overrides
-        workload, strategy = config.workload, config.strategy
         self._computes = config.verify is Verify.all
-        spec = load_kernel(workload.kernel)
-        self._world: World = open_world(config.device, spec, computes=self._computes)
-        open_kernel(self._world, spec, strategy.columns)
-        # A slot must not meet the inputs again that it had before: a stale output would be right.
-        period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
-        self._tiles: Tiles = make_tiles(
-            workload.kernel, workload.tiles, workload.source, config.seed, host_now_ns, period
-        )
+        self._chain, self._world, self._tiles = prepare(config)
 
     def run(self, progress: Progress = lambda name, share: None) -> Outcome:
         """Run it. Whatever fails on the way is a verdict in the record, not an exception.
@@ -120,51 +103,61 @@ class Experiment:
             findings.fail(str(error))
 
     @contextmanager
-    def _executor(self) -> Iterator[tuple[Session, Executor]]:
-        config = self._config
-        session = Session(self._world, self._tiles.spec, config.strategy.columns, config.device.timeout_ms)
-        executor = Executor(session, config.strategy, config.workload.tiles)
+    def _executor(self) -> Iterator[AnyExecutor]:
+        config, tiles = self._config, self._tiles
+        columns, timeout_ms = config.strategy.columns, config.device.timeout_ms
+        sessions: list[Session] = []
+        executor: AnyExecutor | None = None
         try:
-            yield session, executor
+            for spec in self._chain.kernels:
+                sessions.append(Session(self._world, spec, columns, timeout_ms))
+            if isinstance(tiles, ChainTiles):
+                executor = ChainExecutor(sessions, self._chain, config.strategy, config.workload.tiles, tiles.constants)
+            else:
+                constants = tiles.constants if config.strategy.resident else None
+                executor = Executor(sessions[0], config.strategy, config.workload.tiles, constants)
+            yield executor
         finally:
-            executor.close()
+            if executor:
+                executor.close()
+            else:
+                for session in sessions:
+                    session.close()
 
     def _measure(self, findings: Findings, progress: Progress) -> None:
         measure = self._config.measure
         with self._executor() as opened:
             findings.before = self._world.read_state()
-            if self._computes and not self._verified(opened[1], findings, progress):
+            if self._computes and not self._verified(opened, findings, progress):
                 return
             for _ in range(measure.warmup):
                 progress("warm-up", 0)
-                if not self._pass(opened[1], findings, "the warm-up"):
+                if not self._pass(opened, findings, "the warm-up"):
                     return
             if measure.warmup:
-                self._timed(*opened, range(measure.repeats), findings, progress)
+                self._timed(opened, range(measure.repeats), findings, progress)
                 return
         for number in range(measure.repeats):  # each on fresh contexts: cold
             with self._executor() as opened:
-                if not self._timed(*opened, [number], findings, progress):
+                if not self._timed(opened, [number], findings, progress):
                     return
 
-    def _timed(
-        self, session: Session, executor: Executor, numbers: Sequence[int], findings: Findings, progress: Progress
-    ) -> bool:
+    def _timed(self, executor: AnyExecutor, numbers: Sequence[int], findings: Findings, progress: Progress) -> bool:
         """Timed passes of those numbers, between two readings of the machine; returns whether all were right."""
         repeats = self._config.measure.repeats
         for number in numbers:
             progress(f"pass {number + 1} of {repeats}", 0)
             if number == 0:
-                session.wake()
+                executor.wake()
                 findings.before = self._world.read_state()
-            allocated = session.allocations
+            allocated = executor.allocations
             recording = self._pass(executor, findings, f"timed pass {number + 1}")
             if not recording:
                 return False
             findings.passes.append(recording)
-            findings.allocations.append(session.allocations - allocated)
+            findings.allocations.append(executor.allocations - allocated)
             if number == repeats - 1:
-                session.wake()
+                executor.wake()
                 findings.after = self._world.read_state()
         if findings.before and findings.after and (changed := changes(findings.before, findings.after)):
             findings.verdict = Verdict.INVALID
@@ -176,7 +169,7 @@ class Experiment:
             findings.reason = f"device.power_mode={wanted.value}: the device was in mode {told}"
         return True
 
-    def _verified(self, executor: Executor, findings: Findings, progress: Progress) -> bool:
+    def _verified(self, executor: AnyExecutor, findings: Findings, progress: Progress) -> bool:
         progress("verify", 0)
         checker, tiles = Checker(self._tiles), self._config.workload.tiles
 
@@ -184,17 +177,25 @@ class Experiment:
             checker(first, outputs)
             progress("verify", checker.compared / tiles)
 
-        executor.run(self._tiles, sink, checker.poison)
+        if isinstance(executor, ChainExecutor):
+            assert isinstance(self._tiles, ChainTiles)
+            executor.run(self._tiles, sink, self._tiles.poison)
+        else:
+            executor.run(self._tiles, sink, checker.poison)
         return self._without_hazards(findings, "") and self._judge(checker, findings, "")
 
-    def _pass(self, executor: Executor, findings: Findings, name: str) -> Recording | None:
+    def _pass(self, executor: AnyExecutor, findings: Findings, name: str) -> Recording | None:
         """A pass at full speed, if it is right: its outputs are compared after it, for some races exist only then."""
         checker = Checker(self._tiles)
         if not self._computes:
             recording = executor.run(self._tiles, lambda first, outputs: None)
             return recording if self._without_hazards(findings, f" in {name}") else None
         kept = Kept(self._tiles, self._config.workload.tiles)
-        executor.poison(checker.poison)
+        if isinstance(executor, ChainExecutor):
+            assert isinstance(self._tiles, ChainTiles)
+            executor.poison(self._tiles.poison)
+        else:
+            executor.poison(checker.poison)
         recording = executor.run(self._tiles, kept)
         if not self._without_hazards(findings, f" in {name}"):
             return None
@@ -240,17 +241,17 @@ class Experiment:
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
         if self._world.take_hazards:
             metrics["hazard/count"] = sum(hazard.count for hazard in findings.hazards)
-        spec, device, before, after = self._tiles.spec, config.device.kind, findings.before, findings.after
+        chain, device, before, after = self._chain.name, config.device.kind, findings.before, findings.after
         plain = config.strategy.batch > 1 and not self._world.has_runlists
         label = f"{config.strategy.label} {NO_RUNLIST}" if plain else config.strategy.label
         swept = [f"{key}={value}" for key, value in given(self._overrides).items() if key != "device"]
         record = Record(
-            name=" ".join([label, spec.name, device, *swept]),
+            name=" ".join([label, chain, device, *swept]),
             label=label,
             preset=self._preset,
             phase=config.phase.name,
             device=device,
-            kernel=spec.name,
+            kernel=chain,
             verdict=findings.verdict,
             reason=findings.reason,
             metrics=metrics,
@@ -274,6 +275,7 @@ class Experiment:
         return Outcome(record, timeline, interrupted)
 
     def _audio(self) -> Audio:
-        workload, tiles = self._config.workload, self._tiles
-        counted = encoder_tiles(workload.accounting, workload.kernel, tiles.audio_s)
+        workload, made = self._config.workload, self._tiles
+        tiles = made.tiles if isinstance(made, ChainTiles) else made
+        counted = encoder_tiles(workload.accounting, self._chain.name, tiles.audio_s)
         return Audio(tiles.audio_s, host_ns(workload, tiles), counted)

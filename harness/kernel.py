@@ -55,6 +55,14 @@ class Buffer:
         """Bytes from one tile of a batch to the next: whole cache lines."""
         return -(-self.size_bytes // LINE_BYTES) * LINE_BYTES
 
+    @property
+    def varying_bytes(self) -> int:
+        """Bytes at the beginning that differ between tiles; constants follow. RequestError where they are mixed."""
+        constant = [part.constant for part in self.parts]
+        if constant != sorted(constant):
+            raise RequestError(f"{self.name}: a constant stands before what varies; put constants last")
+        return sum(part.size_bytes for part in self.parts if not part.constant)
+
     def pack(self, *arrays: Array) -> Bytes:
         """Arrays (tiles, *part.shape), one per part, as (tiles, size_bytes) uint8; RequestError if they don't fit."""
         if len(arrays) != len(self.parts):

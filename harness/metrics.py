@@ -58,7 +58,8 @@ def stalls_ns(timeline: Timeline) -> Spans | None:
     """Lengths of the stalls, or None where the device gave no timestamps.
 
     A stall is a gap between two pieces of a column's work: the column had finished all it was given, and the host
-    had not launched more. Before a column's first launch (fill) and after its last completion (drain) is none.
+    had not launched more. Before a column's first launch (fill) and after its last completion (drain) is none. Of a
+    chain, the contexts of all its kernels are one: some kernel is always idle.
     """
     if not timeline.has_device:
         return None
@@ -67,7 +68,7 @@ def stalls_ns(timeline: Timeline) -> Spans | None:
     for column in range(timeline.columns):
         rows = work[work[:, 3] == column]
         rows = rows[np.argsort(rows[:, 4], kind="stable")]
-        gaps.append(rows[1:, 4] - rows[:-1, 5])
+        gaps.append(rows[1:, 4] - np.maximum.accumulate(rows[:, 5])[:-1])
     lengths = np.concatenate(gaps)
     return lengths[lengths > 0]
 
@@ -96,7 +97,7 @@ def pass_metrics(timeline: Timeline, intervals: Spans) -> Metrics:
         "dma/overhead_pct": 100 * transfer_ns / makespan if makespan else None,
         "stall/count": None if stalls is None else len(stalls),
         "stall/total_ms": None if stalls is None else ns_to_ms(stalls.sum()),
-        "device/utilisation": timeline.sum_ns(Stage.EXEC) / (makespan * timeline.columns)
+        "device/utilisation": timeline.sum_ns(Stage.EXEC) / (makespan * max(timeline.columns, timeline.held))
         if timeline.has_device and makespan
         else None,
         "overlap/efficiency": limits.efficiency if limits else None,

@@ -79,7 +79,7 @@ def report(found: Study, config: Config, everything: bool) -> list[Table | str]:
     moving = [number for number in varied if not found.inert(number)]
     tiles, kind = config.workload.tiles, "" if everything else "assumed "
     parts: list[Table | str] = [
-        f"{config.workload.kernel}, {tiles} tiles; {len(varied)} {kind}numbers of the profile, "
+        f"{'+'.join(config.workload.kernels)}, {tiles} tiles; {len(varied)} {kind}numbers of the profile, "
         f"each alone at {' and '.join(SHARES)} (two wrong at once may change more)",
         overview(found, tiles),
     ]
@@ -187,7 +187,7 @@ def run(arguments: Sequence[str]) -> int:
         configs = _configs(asked.strategies, asked.overrides)
         config = next(iter(configs.values()))
         assert isinstance(config.device, Simulator)
-        bar = PassBar("varying", len(numbers_of(config.device, config.workload.kernel, asked.all)))
+        bar = PassBar("varying", len(numbers_of(config.device, config.workload.kernels, asked.all)))
         try:
             found = study(configs, asked.all, bar)
         finally:

@@ -112,7 +112,7 @@ class Session:
         self.spec = spec
         self.allocations = 0
         self._timeout_ms = timeout_ms
-        self._timeout_ns = ms_to_ns(timeout_ms)
+        self.timeout_ns = ms_to_ns(timeout_ms)
         pyxrt = world.pyxrt
         direction = pyxrt.xclBOSyncDirection
         self._completed = (pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED,)
@@ -185,7 +185,7 @@ class Session:
 
         It raises DeviceError if the run failed or took longer.
         """
-        world_wait, timeout_ns, completed = self.world.wait, self._timeout_ns, self._completed
+        world_wait, timeout_ns, completed = self.world.wait, self.timeout_ns, self._completed
         name, timeout_ms = self.spec.name, self._timeout_ms
 
         def wait(patience: int) -> None:
@@ -205,7 +205,7 @@ class Session:
         XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout, so what is too long
         is known only when it has ended. The driver's watchdog ends it.
         """
-        clock, timeout_ns, name, timeout_ms = self.world.clock, self._timeout_ns, self.spec.name, self._timeout_ms
+        clock, timeout_ns, name, timeout_ms = self.world.clock, self.timeout_ns, self.spec.name, self._timeout_ms
 
         def wait(patience: int) -> None:
             begin_ns = clock.now_ns

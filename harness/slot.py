@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.image import FIRST_DATA_ARGUMENT
-from harness.kernel import Bytes
+from harness.kernel import LINE_BYTES, Buffer, Bytes
 from harness.session import Session, never_drop
 
 Step = Callable[[], None]
@@ -20,17 +20,18 @@ Step = Callable[[], None]
 class Group:
     """What a slot does with a group of some number of tiles, ready to be called: its steps are timed.
 
-    stage: per input buffer, the bytes to fill and the sync to the device. wait: takes a number of timeouts. outputs:
+    stage: per input buffer, what to fill and the sync to the device. wait: takes a number of timeouts. outputs:
     (tiles, size_bytes), valid from `collect`, the sync from the device, until the slot is staged again. reset: sync
-    of the output bo to the device.
+    of the output bo to the device. run: the single run, which can be looked at; None of a runlist, which cannot.
     """
 
-    stage: Sequence[tuple[memoryview, Step]]
+    stage: Sequence[tuple[Any, Step]]
     launch: Step
     wait: Callable[[int], None]
     collect: Step
     outputs: Bytes
     reset: Step
+    run: Any | None = None
 
     def poison(self, content: Bytes) -> None:
         """Fill the output bo's host and device copies with `content` (tiles, size_bytes)."""
@@ -41,13 +42,23 @@ class Group:
 class Slot:
     """Bos for up to `batch` tiles on one column, and a `Group` for each of the sizes in `counts`.
 
-    A group of one tile is a run; a larger one is a runlist over sub-buffers of the same bos.
+    A group of one tile is a run; a larger one is a runlist over sub-buffers of the same bos. constants: per input
+    buffer, the bytes of its constant parts, which `allocate` sends once: then a group stages what varies only, as
+    (tiles, varying_bytes) arrays, and nothing of buffers that do not. Without it, whole flat buffers.
     """
 
-    def __init__(self, session: Session, column: int, batch: int, counts: Sequence[int]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        column: int,
+        batch: int,
+        counts: Sequence[int],
+        constants: Sequence[Bytes] | None = None,
+    ) -> None:
         self._session = session
         self._column = column
         self._batch = batch
+        self._constants = constants
         self._runs = {count: [session.prepare(column) for _ in range(count)] for count in counts}
         self._submit = {
             count: session.chain(runs, column) if count > 1 else (runs[0].start, session.waiter(runs[0]))
@@ -70,11 +81,15 @@ class Slot:
             else [bo]
             for bo, each in zip(self._bos, buffers, strict=True)
         ]
+        for bo, buffer, constants in zip(self._bos, session.spec.inputs, self._constants or (), strict=False):
+            tiles = np.frombuffer(bo.map(), np.uint8).reshape(batch, -1)
+            tiles[:, buffer.varying_bytes : buffer.size_bytes] = constants
+            bo.sync(session.directions[0])
         for count, runs in self._runs.items():
             for tile, run in enumerate(runs):
-                for argument, tiles in enumerate(self._windows):
-                    run.set_arg(FIRST_DATA_ARGUMENT + argument, tiles[tile])
-            self.groups[count] = self._group(count, [each.stride_bytes * count for each in buffers])
+                for argument, windows in enumerate(self._windows):
+                    run.set_arg(FIRST_DATA_ARGUMENT + argument, windows[tile])
+            self.groups[count] = self._group(count)
 
     def keep(self) -> None:
         """Keep what is in the slot for ever: a run of it may be in flight."""
@@ -89,21 +104,34 @@ class Slot:
             self._submit, self._runs = {}, {}
         return self._kept
 
-    def _group(self, count: int, sizes: list[int]) -> Group:
-        session, bos, whole = self._session, self._bos, count == self._batch
+    def _group(self, count: int) -> Group:
+        session, spec, bos = self._session, self._session.spec, self._bos
         to_device, from_device = session.directions
-        spans = [() if whole else (size, 0) for size in sizes]
-        stage = [
-            (bo.map()[:size], partial(bo.sync, to_device, *span))
-            for bo, size, span in zip(bos, sizes, spans, strict=True)
-        ]
-        output, reset = stage.pop()
         launch, wait = self._submit[count]
+        output_span = () if count == self._batch else (spec.output.stride_bytes * count, 0)
+        output = bos[-1].map()[: spec.output.stride_bytes * count]
+        single = self._runs[count][0] if count == 1 else None
         return Group(
-            stage=stage,
+            stage=[
+                each for bo, buffer in zip(bos, spec.inputs, strict=False) for each in self._staged(bo, buffer, count)
+            ],
             launch=launch,
             wait=wait,
-            collect=partial(bos[-1].sync, from_device, *spans[-1]),
-            outputs=np.frombuffer(output, np.uint8).reshape(count, -1)[:, : session.spec.output.size_bytes],
-            reset=reset,
+            collect=partial(bos[-1].sync, from_device, *output_span),
+            outputs=np.frombuffer(output, np.uint8).reshape(count, -1)[:, : spec.output.size_bytes],
+            reset=partial(bos[-1].sync, to_device, *output_span),
+            run=single,
         )
+
+    def _staged(self, bo: Any, buffer: Buffer, count: int) -> list[tuple[Any, Step]]:
+        """How `count` tiles' part of an input bo is filled and sent; nothing where it holds constants only."""
+        to_device, size_bytes = self._session.directions[0], buffer.stride_bytes * count
+        view = bo.map()[:size_bytes]
+        if self._constants is None:
+            span = () if count == self._batch else (size_bytes, 0)
+            return [(view, partial(bo.sync, to_device, *span))]
+        if not buffer.varying_bytes:
+            return []
+        changed_bytes = -(-(size_bytes - buffer.stride_bytes + buffer.varying_bytes) // LINE_BYTES) * LINE_BYTES
+        tiles = np.frombuffer(view, np.uint8).reshape(count, -1)[:, : buffer.varying_bytes]
+        return [(tiles, partial(bo.sync, to_device, changed_bytes, 0))]

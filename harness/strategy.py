@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from harness.errors import check_range
+from harness.errors import RequestError, check_range
 
 MOST_DEPTH = 1024
 DEPTH_REMEDY = "1 is serial, 2 double buffering, 3 triple buffering"
@@ -26,6 +26,7 @@ class Strategy:
     batch: tiles per submission (one sync, one runlist, one wait, one sync back).
     prefetch: submissions staged ahead, not launched, per column.
     columns: NPU columns the submissions are dealt over, one hardware context each.
+    resident: constants stay in the slots' bos and are sent once; only what varies is written and synced per tile.
     """
 
     buffers: Buffers = Buffers.pooled
@@ -33,12 +34,17 @@ class Strategy:
     batch: int = 1
     prefetch: int = 0
     columns: int = 1
+    resident: bool = False
 
     def __post_init__(self) -> None:
         check_range("strategy.depth", self.depth, 1, MOST_DEPTH, DEPTH_REMEDY)
         check_range("strategy.batch", self.batch, 1, 4096, "1 submits every tile on its own")
         check_range("strategy.prefetch", self.prefetch, 0, 1024, "0 stages nothing ahead")
         check_range("strategy.columns", self.columns, 1)
+        if self.resident and self.buffers is Buffers.per_tile:
+            raise RequestError(
+                "strategy.resident=true: bos allocated for every tile keep nothing; use strategy.buffers=pooled"
+            )
 
     @property
     def in_flight(self) -> int:
@@ -53,8 +59,8 @@ class Strategy:
     @property
     def label(self) -> str:
         """The effective knobs, as rows are named: `pooled d3 b1 c1`, with ` p2` where tiles are prefetched."""
-        prefetch = f" p{self.prefetch}" if self.prefetch else ""
-        return f"{self.buffers.value} d{self.depth} b{self.batch} c{self.columns}{prefetch}"
+        more = (f" p{self.prefetch}" if self.prefetch else "") + (" resident" if self.resident else "")
+        return f"{self.buffers.value} d{self.depth} b{self.batch} c{self.columns}{more}"
 
     @property
     def is_baseline(self) -> bool:

@@ -15,7 +15,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from harness.config import SWEEPER_TARGET, Config, build
-from harness.experiment import preflight
+from harness.preparation import preflight
 
 _plugins = Plugins.instance()  # its scan executes the core plugins anew: only after it are their classes final
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402

@@ -38,15 +38,16 @@ _HOST_SPANS = (
     (Stage.READ, WAITED, READ),
 )
 Marks: TypeAlias = "array[int]"
-FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns")
+FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns", "station")
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """`rows`: int64 (spans, 6) with columns FIELDS, in the order recorded; times count from the pass's begin.
+    """`rows`: int64 (spans, 7) with columns FIELDS, in the order recorded; times count from the pass's begin.
 
-    A span covers tiles `tile` to `tile + tiles - 1`. `clock`: "virtual" or "monotonic". `has_device` is False
-    where the device gave no timestamps: then what it did is unknown, not zero.
+    A span covers tiles `tile` to `tile + tiles - 1` at one `station`, the kernel of a chain that they are at. `clock`:
+    "virtual" or "monotonic". `has_device` is False where the device gave no timestamps: then what it did is unknown,
+    not zero. `kernels`: names of the stations. `held`: columns of the device that the contexts take.
     """
 
     rows: Spans
@@ -54,6 +55,8 @@ class Timeline:
     columns: int
     clock: str
     has_device: bool
+    kernels: tuple[str, ...] = ("",)
+    held: int = 0
 
     def of(self, *stages: Stage) -> Spans:
         """The rows of the named stages."""
@@ -83,8 +86,9 @@ def blank_marks(submissions: int) -> Marks:
 class Recording:
     """A pass as it was recorded: what a `Timeline` is made of, at a third of its size.
 
-    marks: int64 (submissions, MARKS); times of the clock, which stood at `origin_ns` when the pass began. trace: int64
-    (n, 5) of is_load, context, column, start_ns, end_ns, of each context as submitted; None where there is none.
+    marks: int64 (submissions * stations, MARKS); times of the clock, which stood at `origin_ns` when the pass began.
+    trace: int64 (n, 5) of is_load, context, column, start_ns, end_ns, of each context as submitted; None where there is
+    none. kernels: names of the stations; contexts were opened station by station, column by column.
     """
 
     marks: Spans
@@ -94,52 +98,61 @@ class Recording:
     columns: int
     origin_ns: int
     clock: str
+    kernels: tuple[str, ...] = ("",)
 
     @property
     def makespan_ns(self) -> int:
         """First stage-in to last collect."""
         if not len(self.marks):
             return 0
-        return int(self.marks[-1, READ] - self.marks[0, ALLOC if self.marks[0, ALLOCATED] else WRITE])
+        return int(self.marks[:, READ].max() - self.marks[0, ALLOC if self.marks[0, ALLOCATED] else WRITE])
 
     @property
     def intervals_ns(self) -> Spans:
-        """Completion to completion: time between the ends of successive waits."""
-        return np.diff(self.marks[:, WAITED])
+        """Completion to completion: time between the ends of successive waits for a tile's last kernel."""
+        ends: Spans = np.sort(self.marks[len(self.kernels) - 1 :: len(self.kernels), WAITED])
+        return ends[1:] - ends[:-1]
 
     def timeline(self) -> Timeline:
         """The spans between the marks, and those of the device, counted from the begin of the pass."""
-        times, batch = self.marks, self.batch
-        first = np.arange(len(times)) * batch
+        times, batch, stations = self.marks, self.batch, len(self.kernels)
+        submission, station = np.divmod(np.arange(len(times)), stations)
+        first = submission * batch
         count = np.minimum(batch, self.tiles - first)
-        column = np.arange(len(times)) % self.columns
-        spans = [
-            np.column_stack([np.full_like(first, stage), first, count, column, times[:, begin], times[:, end]])
-            for stage, begin, end in _HOST_SPANS
-            if stage is not Stage.ALLOC or times[:, ALLOCATED].any()
-        ]
+        column = submission % self.columns
+        spans = []
+        for stage, begin, end in _HOST_SPANS:
+            code = np.full_like(first, stage)
+            span = np.column_stack([code, first, count, column, times[:, begin], times[:, end], station])
+            spans.append(span[times[:, ALLOCATED] > 0] if stage is Stage.ALLOC else span)
         rows = np.concatenate(spans)
         rows = rows[np.lexsort((rows[:, 5], rows[:, 4]))]
         if self.trace is not None:
-            rows = np.concatenate([rows, _device_rows(self.trace, self.tiles, batch, self.columns)])
-        rows[:, 4:] -= self.origin_ns
-        return Timeline(rows, self.tiles, self.columns, self.clock, self.trace is not None)
+            rows = np.concatenate([rows, self._device_rows(self.trace)])
+        rows[:, 4:6] -= self.origin_ns
+        held = 0 if self.trace is None else len(np.unique(self.trace[:, 2]))
+        return Timeline(rows, self.tiles, self.columns, self.clock, self.trace is not None, self.kernels, held)
 
+    def _device_rows(self, trace: NDArray[np.int64]) -> Spans:
+        """What the device did, as spans.
 
-def _device_rows(trace: NDArray[np.int64], tiles: int, batch: int, columns: int) -> Spans:
-    """What the device did, as spans.
-
-    The k-th context is the column that the strategy deals the k-th submission to; each executes its tiles in order, and
-    a load belongs to the tile that follows it.
-    """
-    dealt = np.arange(tiles) // batch % columns
-    rows = [np.zeros((0, len(FIELDS)), np.int64)]
-    for column, context in enumerate(np.unique(trace[:, 1])):
-        of_column = trace[trace[:, 1] == context]
-        is_load = of_column[:, 0].astype(bool)
-        tile = np.flatnonzero(dealt == column)[np.cumsum(~is_load) - ~is_load]
-        stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
-        one = np.ones_like(tile)
-        rows.append(np.column_stack([stage, tile, one, one * column, of_column[:, 3:]]))
-    together = np.concatenate(rows)
-    return together[np.argsort(together[:, 1], kind="stable")]
+        A context is one column's of one station, and executes what is dealt to it in the order of launches; a load
+        belongs to the tile that follows it.
+        """
+        stations, submissions = len(self.kernels), len(self.marks) // len(self.kernels)
+        lanes = min(self.columns, submissions)
+        rows = [np.zeros((0, len(FIELDS)), np.int64)]
+        for number, context in enumerate(np.unique(trace[:, 1])):
+            station, column = divmod(number, lanes)
+            dealt = np.arange(column, submissions, self.columns)
+            dealt = dealt[np.argsort(self.marks[dealt * stations + station, LAUNCH], kind="stable")]
+            tiles = (dealt[:, None] * self.batch + np.arange(self.batch)).ravel()
+            tiles = tiles[tiles < self.tiles]
+            of_column = trace[trace[:, 1] == context]
+            is_load = of_column[:, 0].astype(bool)
+            tile = tiles[np.cumsum(~is_load) - ~is_load]
+            stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
+            one = np.ones_like(tile)
+            rows.append(np.column_stack([stage, tile, one, one * column, of_column[:, 3:], one * station]))
+        together = np.concatenate(rows)
+        return together[np.lexsort((together[:, 6], together[:, 1]))]

@@ -6,7 +6,7 @@ be said of them then is held against what the profile says as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from itertools import combinations, groupby
@@ -152,9 +152,9 @@ class Study:
         return all(case == self.base for (varied, _), case in self.varied.items() if varied == number)
 
 
-def numbers_of(device: Simulator, kernel: str, everything: bool = False) -> list[Number]:
+def numbers_of(device: Simulator, kernels: Sequence[str], everything: bool = False) -> list[Number]:
     """The assumed costs of a profile, less what other kernels take; everything: all numbers that have a source too."""
-    others = {f"exec_ns.{name}" for name in device.exec_ns if name != kernel}
+    others = {f"exec_ns.{name}" for name in device.exec_ns if name not in kernels}
     found = [Number(key, value, _source(device, key)) for key, value in _entries(device) if key not in others]
     return [each for each in found if (each.is_assumed and not each.is_limit) or (everything and each.source)]
 
@@ -168,7 +168,7 @@ def study(configs: dict[str, Config], everything: bool, progress: Callable[[str]
     for point in (base.serial, *base.points.values()):
         if isinstance(point, Failure):
             raise HarnessError(point)
-    varied, numbers = {}, numbers_of(device, config.workload.kernel, everything)
+    varied, numbers = {}, numbers_of(device, config.workload.kernels, everything)
     for number in numbers:
         progress(number.key)
         for share, value in number.variants.items():

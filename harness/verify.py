@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.chained import ChainTiles
 from harness.kernel import Bytes
 from harness.workload import Tiles
 
@@ -18,7 +19,7 @@ class Checker:
     written can pass.
     """
 
-    def __init__(self, tiles: Tiles) -> None:
+    def __init__(self, tiles: Tiles | ChainTiles) -> None:
         self._tiles = tiles
         self.compared = 0
         self.mismatches = 0
@@ -56,7 +57,7 @@ class Kept:
     All of them, up to MOST_KEPT_BYTES; of a longer pass the last ones. Row i is tile i modulo the rows.
     """
 
-    def __init__(self, tiles: Tiles, count: int) -> None:
+    def __init__(self, tiles: Tiles | ChainTiles, count: int) -> None:
         size_bytes = tiles.spec.output.size_bytes
         self._count = count
         self._rows = max(1, min(count, MOST_KEPT_BYTES // size_bytes))

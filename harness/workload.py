@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, cached_property, lru_cache
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.chain import Link
 from harness.errors import RequestError, check_range
 from harness.kernel import Array, Bytes, KernelSpec, Part, load_kernel
 from harness.units import ms_to_ns
@@ -22,7 +24,7 @@ GUIDE_AUDIO_S = 11.0
 GUIDE_TILES_PER_WINDOW = 6 * 1500 / 64
 """Guide accounting of a Whisper base encoder: 6 blocks over 1500 frames, 64 frames a tile, per 30 s window."""
 GUIDE_KERNEL = "attention"
-"""What a tile of the guide's accounting is."""
+"""What a tile of the guide's accounting is, or a chain of it begins with: it has figures of attention and of blocks."""
 WINDOW_S = 30
 PERIODS = (1021, 1019, 1013)
 """Distinct tiles at the most, 12.5 MB of attention inputs; primes, of which one divides no given number of slots."""
@@ -38,19 +40,26 @@ class Accounting(Enum):
 
 @dataclass(frozen=True)
 class Workload:
-    """The request: which kernel, how many tiles, cut from what, accounted how.
+    """The request: which kernel, or chain of kernels, how many tiles, cut from what, accounted how.
 
-    source: `speech` (the packaged clip), `random`, or the path of an audio file. host_ms: preprocessing time for
-    the RTF: `guide` (its figure, by the length of the audio), `measured` (what it took here), or milliseconds.
+    links: how a kernel of the chain takes the output before it (`harness.chain.Link`), where not exactly. source:
+    `speech` (the packaged clip), `random`, or the path of an audio file. host_ms: preprocessing time for the RTF:
+    `guide` (its figure, by the length of the audio), `measured` (what it took here), or milliseconds.
     """
 
-    kernel: str
+    kernel: str = ""
+    chain: list[str] = field(default_factory=list)
+    links: dict[str, Link] = field(default_factory=dict)
     tiles: int = 10
     source: str = "speech"
     accounting: Accounting = Accounting.guide
     host_ms: str = "guide"
 
     def __post_init__(self) -> None:
+        if bool(self.kernel) == bool(self.chain):
+            raise RequestError(
+                f"workload.kernel={self.kernel} workload.chain={self.chain}: give one of them, a kernel or a list"
+            )
         check_range("workload.tiles", self.tiles, 0, 10_000_000, "0 runs nothing")
         if self.host_ms == "measured" and self.source == "random":
             raise RequestError(
@@ -65,6 +74,11 @@ class Workload:
                     f"workload.host_ms={self.host_ms}: not allowed; give guide, measured, or milliseconds "
                     f"(the guide's are {GUIDE_HOST_MS} for {GUIDE_AUDIO_S:g} s)"
                 ) from None
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Names of the kernels that a tile passes through, in order."""
+        return tuple(self.chain) or (self.kernel,)
 
 
 @dataclass(frozen=True)
@@ -117,9 +131,26 @@ class Tiles:
         flats = (np.frombuffer(flat, np.uint8).reshape(self.period, -1) for flat in self._staged)
         return tuple(flat[rows].reshape(-1).data for flat in flats)
 
-    def windows(self, count: int) -> Callable[[int], tuple[memoryview, ...]]:
-        """A function of the first tile: `count` tiles' inputs from it on, count * stride_bytes bytes per buffer."""
+    @cached_property
+    def constants(self) -> tuple[Bytes, ...]:
+        """The constants' bytes, per input buffer."""
+        return tuple(
+            packed[0, buffer.varying_bytes :] for packed, buffer in zip(self.packed, self.spec.inputs, strict=True)
+        )
+
+    def windows(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
+        """A function of the first tile: `count` tiles' inputs from it on, count * stride_bytes bytes per buffer.
+
+        varying: (count, varying_bytes) uint8 of each buffer that has any, as slots with resident constants stage it.
+        """
         period = self.period
+        if varying:
+            cuts = [
+                packed[:, : buffer.varying_bytes]
+                for packed, buffer in zip(self.packed, self.spec.inputs, strict=True)
+                if buffer.varying_bytes
+            ]
+            return lambda first: tuple(cut[np.arange(first, first + count) % period] for cut in cuts)
         if count > 1:
             return lambda first: self._cut(first % period, count)
         single = [self._cut(tile, 1) for tile in range(period)]
@@ -145,7 +176,7 @@ def encoder_tiles(accounting: Accounting, kernel: str, audio_s: float) -> float 
     None for a kernel whose tiles the accounting does not count.
     """
     assert accounting is Accounting.guide  # the only one
-    if kernel != GUIDE_KERNEL:
+    if kernel != GUIDE_KERNEL and not ("+" in kernel and kernel.startswith(GUIDE_KERNEL)):
         return None
     return GUIDE_TILES_PER_WINDOW * max(1, ceil(audio_s / WINDOW_S))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,7 +65,8 @@ class World:
     """One device and the clock that belongs to it; `clock_name`: "virtual" or "monotonic".
 
     wait(run, timeout_ns): let time pass until a started `run` has ended, or until `timeout_ns` have passed; returns its
-    state then. It polls: pyxrt's own `wait()` holds the GIL, so that no Ctrl-C would get through. image(kernel): path
+    state then. It polls: pyxrt's own `wait()` holds the GIL, so that no Ctrl-C would get through. wait_any(runs,
+    timeout_ns): the same for whichever of several ends first; returns its place, None if none did. image(kernel): path
     of its xclbin, and its instructions. take_trace: int64 (n, 5) of what the columns did since the last call, as
     `harness.sim.machine.TRACE_FIELDS`; None where the device gives no timestamps. take_hazards: those found since the
     last call; None where nobody looks for them. opening(): to be held while contexts are made. power(): the wanted
@@ -79,6 +80,7 @@ class World:
     clock: Clock
     clock_name: str
     wait: Callable[[Any, int], Any]
+    wait_any: Callable[[Sequence[Any], int], int | None]
     image: Callable[[KernelSpec], tuple[str, Bytes]]
     take_trace: Callable[[], NDArray[np.int64]] | None = None
     take_hazards: Callable[[], list[Hazard]] | None = None
@@ -97,38 +99,45 @@ class World:
         return hasattr(self.pyxrt, "runlist")
 
 
-def open_world(device: Device, spec: KernelSpec, *, computes: bool = True) -> World:
-    """The world that `device` describes, able to run `spec`.
+def open_world(device: Device, *specs: KernelSpec, computes: bool = True) -> World:
+    """The world that `device` describes, able to run `specs`.
 
     computes: whether simulated kernels do their arithmetic or only take their time; hardware always computes.
     RequestError: no pyxrt, no such device, no figure for the kernel in the profile.
     """
     if isinstance(device, Simulator):
-        return _simulated(device, spec, computes)
+        return _simulated(device, specs, computes)
     assert isinstance(device, Hardware)  # the configuration knows no third kind
     return _hardware(device)
 
 
-def _simulated(profile: Simulator, spec: KernelSpec, computes: bool) -> World:
+def _simulated(profile: Simulator, specs: Sequence[KernelSpec], computes: bool) -> World:
     from harness.sim import pyxrt
     from harness.sim.images import image_of
     from harness.sim.machine import Machine
     from harness.sim.platform import plug
 
-    path = f"{profile.kernels_dir}/{spec.name}.xclbin"
+    paths = {spec.name: f"{profile.kernels_dir}/{spec.name}.xclbin" for spec in specs}
     clock = simulated_clock(profile)
-    machine = Machine(profile, {path: image_of(spec, profile.exec_of(spec.name), computes)}, clock)
+    images = {paths[spec.name]: image_of(spec, profile.exec_of(spec.name), computes) for spec in specs}
+    machine = Machine(profile, images, clock)
     plug(machine)
 
-    def wait(run: pyxrt.run, timeout_ns: int) -> pyxrt.ert_cmd_state:
-        visible_ns, until_ns = run._flight.visible_ns, clock.now_ns + timeout_ns
-        if visible_ns < until_ns:
-            until_ns = visible_ns
+    def pass_time(visible_ns: int, timeout_ns: int) -> None:
+        until_ns = min(visible_ns, clock.now_ns + timeout_ns)
         if machine.effects:
             machine.settle(until_ns)
         if until_ns > clock.now_ns:
             clock.now_ns = until_ns
+
+    def wait(run: pyxrt.run, timeout_ns: int) -> pyxrt.ert_cmd_state:
+        pass_time(run._flight.visible_ns, timeout_ns)
         return run.state()
+
+    def wait_any(runs: Sequence[pyxrt.run], timeout_ns: int) -> int | None:
+        ends_ns = [run._flight.visible_ns for run in runs]
+        pass_time(min(ends_ns), timeout_ns)
+        return ends_ns.index(min(ends_ns)) if min(ends_ns) <= clock.now_ns else None
 
     instructions = np.zeros(4, np.uint8)
     return World(
@@ -137,7 +146,8 @@ def _simulated(profile: Simulator, spec: KernelSpec, computes: bool) -> World:
         clock=clock,
         clock_name="virtual" if profile.clock is ClockKind.virtual else "monotonic",
         wait=wait,
-        image=lambda _: (path, instructions),
+        wait_any=wait_any,
+        image=lambda spec: (paths[spec.name], instructions),
         columns=profile.columns,
         take_trace=machine.take_trace,
         take_hazards=machine.sanitizer.take if machine.sanitizer else None,
@@ -172,6 +182,7 @@ def _hardware(device: Hardware) -> World:
         clock=HostClock(),
         clock_name="monotonic",
         wait=partial(poll, interrupt),
+        wait_any=partial(poll_any, interrupt),
         interrupt=interrupt,
         columns=device.columns,
         width=columns_of,
@@ -195,9 +206,27 @@ def poll(interrupt: Interrupt, run: Any, timeout_ns: int) -> Any:
         if waited_ns >= timeout_ns:
             break
         interrupt.check()
-        pause_ns = 0 if waited_ns < SPIN_NS else min(waited_ns // PAUSE_SHARE, LONGEST_PAUSE_NS)
-        time.sleep(pause_ns / NS_PER_S)  # 0: lets other threads run
+        _pause(waited_ns)
     return state
+
+
+def poll_any(interrupt: Interrupt, runs: Sequence[Any], timeout_ns: int) -> int | None:
+    """The same for several started runs: the place of the first that is seen to have ended; None if none has."""
+    begin_ns = host_now_ns()
+    while True:
+        for number, run in enumerate(runs):
+            if int(run.state()) not in IN_FLIGHT:
+                return number
+        waited_ns = host_now_ns() - begin_ns
+        if waited_ns >= timeout_ns:
+            return None
+        interrupt.check()
+        _pause(waited_ns)
+
+
+def _pause(waited_ns: int) -> None:
+    pause_ns = 0 if waited_ns < SPIN_NS else min(waited_ns // PAUSE_SHARE, LONGEST_PAUSE_NS)
+    time.sleep(pause_ns / NS_PER_S)  # 0: lets other threads run
 
 
 _handles: dict[int, Any] = {}

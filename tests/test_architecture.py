@@ -14,12 +14,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness"
 LAYERS = (
     ("errors", "units", "interrupt"),
-    ("kernel", "strategy", "device", "hazard", "workload", "speech", "timeline"),
+    ("kernel", "chain", "chained", "strategy", "device", "hazard", "workload", "speech", "timeline"),
     ("config", "sim", "hardware"),
-    ("world", "image", "session", "slot"),
+    ("world", "image", "session", "slot", "drain"),
     ("executor",),
+    ("stations",),
     ("bounds", "metrics", "stats"),
-    ("record", "verify", "experiment", "speedup", "variation"),
+    ("record", "preparation", "verify", "experiment", "speedup", "variation"),
     ("tracking", "report"),
     ("sweeper", "command", "emulate", "sensitivity", "doctor", "__main__"),
 )

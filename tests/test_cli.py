@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness import experiment
+from harness import preparation
 from harness.command import Command
 from harness.device import Simulator
 from harness.kernel import Array, KernelSpec, load_kernel
@@ -434,8 +434,8 @@ def built_wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Arra
         def wrong_world(device: Any, spec: KernelSpec, **options: Any) -> Any:
             return open_right(device, replace(spec, reference=arithmetic), **options)
 
-        open_right = experiment.open_world
-        monkeypatch.setattr(experiment, "open_world", wrong_world)
+        open_right = preparation.open_world
+        monkeypatch.setattr(preparation, "open_world", wrong_world)
 
     return build
 

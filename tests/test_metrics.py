@@ -15,17 +15,17 @@ from harness.timeline import Stage, Timeline
 from harness.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
 
 SPANS = [
-    (Stage.WRITE, 0, 1, 0, 0, 10),
-    (Stage.LAUNCH, 0, 1, 0, 10, 30),
-    (Stage.WRITE, 1, 1, 0, 30, 40),
-    (Stage.WAIT, 0, 1, 0, 40, 137),
-    (Stage.READ, 0, 1, 0, 137, 142),
-    (Stage.LAUNCH, 1, 1, 0, 142, 162),
-    (Stage.WAIT, 1, 1, 0, 162, 270),
-    (Stage.READ, 1, 1, 0, 270, 275),
+    (Stage.WRITE, 0, 1, 0, 0, 10, 0),
+    (Stage.LAUNCH, 0, 1, 0, 10, 30, 0),
+    (Stage.WRITE, 1, 1, 0, 30, 40, 0),
+    (Stage.WAIT, 0, 1, 0, 40, 137, 0),
+    (Stage.READ, 0, 1, 0, 137, 142, 0),
+    (Stage.LAUNCH, 1, 1, 0, 142, 162, 0),
+    (Stage.WAIT, 1, 1, 0, 162, 270, 0),
+    (Stage.READ, 1, 1, 0, 270, 275, 0),
 ]
 INTERVALS_NS = np.array([270 - 137])
-EXECUTIONS = [(Stage.EXEC, 0, 1, 0, 30, 130), (Stage.EXEC, 1, 1, 0, 162, 262)]
+EXECUTIONS = [(Stage.EXEC, 0, 1, 0, 30, 130, 0), (Stage.EXEC, 1, 1, 0, 162, 262, 0)]
 
 
 def timeline(has_device: bool = True, clock: str = "virtual") -> Timeline:
@@ -85,7 +85,7 @@ def test_what_cannot_be_seen_is_none() -> None:
 
 def test_time_between_runtime_calls_is_the_harness() -> None:
     rows = np.array(SPANS, dtype=np.int64)
-    rows[4:, 4:] += 3_000
+    rows[4:, 4:6] += 3_000
     gapped = Timeline(rows, tiles=2, columns=1, clock="monotonic", has_device=False)
     assert pass_metrics(gapped, INTERVALS_NS)["harness/self_us"] == 1.5
 

@@ -81,7 +81,7 @@ def examine(config: Config) -> list[Check]:
         state=read_state(device.index),
         holder=using,
     )
-    kernels = {f"kernel {name}": name for name in project.kernel_names(config.workload.kernel)}
+    kernels = {f"kernel {name}": name for name in project.kernel_names(config.workload.kernels)}
     asked = CHECKS | {title: partial(project.check_kernel, name=name) for title, name in kernels.items()}
     return [checked(name, check, subject) for name, check in asked.items()]
 

@@ -68,8 +68,8 @@ def check_opens(subject: Subject) -> Check:
 def check_memlock(subject: Subject) -> Check:
     """Whether enough memory can be locked: every bo is, and the heap of instructions."""
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    spec, strategy = load_kernel(subject.config.workload.kernel), subject.config.strategy
-    tile_bytes = sum(buffer.stride_bytes for buffer in (*spec.inputs, spec.output))
+    specs, strategy = [load_kernel(name) for name in subject.config.workload.kernels], subject.config.strategy
+    tile_bytes = sum(buffer.stride_bytes for spec in specs for buffer in (*spec.inputs, spec.output))
     needed = HEAP_BYTES + strategy.slots * strategy.batch * tile_bytes
     wanted = f"{strategy.label} needs {_mib(needed)}"
     if limit == resource.RLIM_INFINITY or _may_lock():

@@ -6,6 +6,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,15 +26,15 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 SERVER_TIMEOUT_S = 3
 
 
-def kernel_names(workload: str) -> list[str]:
-    """The workload's kernel, then the other kernel folders."""
+def kernel_names(workload: Sequence[str]) -> list[str]:
+    """The workload's kernels, then the other kernel folders."""
     others = sorted(path.parent.name for path in kernels_root().glob("*/spec.py"))
-    return list(dict.fromkeys([workload, *others]))
+    return list(dict.fromkeys([*workload, *others]))
 
 
 def check_kernel(subject: Subject, name: str) -> Check:
     """Whether a kernel's files are there and fit its spec: only the workload's own has to."""
-    title, bad = f"kernel {name}", fail if name == subject.config.workload.kernel else warn
+    title, bad = f"kernel {name}", fail if name in subject.config.workload.kernels else warn
     try:
         spec = load_kernel(name)
         path, instructions = kernel_files(subject.device, spec)

@@ -25,13 +25,17 @@ def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
 
 
 def trace(timeline: Timeline, title: str) -> dict[str, Any]:
-    """Trace events: one track for the host, one per column; `ts` and `dur` in microseconds, exact to the ns."""
-    rows = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist()
+    """Trace events: a track for the host, one per column and kernel; `ts`, `dur` in microseconds, exact to the ns."""
+    rows, stations = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist(), len(timeline.kernels)
     events = [_name("process_name", HOST_PID, 0, "host"), _name("thread_name", HOST_PID, 0, "host thread")]
     if timeline.has_device:
         events.append(_name("process_name", DEVICE_PID, 0, "NPU"))
-        events += [_name("thread_name", DEVICE_PID, c, f"column {c}") for c in range(timeline.columns)]
-    for code, tile, tiles, column, start_ns, end_ns in rows:
+        events += [
+            _name("thread_name", DEVICE_PID, column * stations + station, f"column {column} {kernel}".rstrip())
+            for column in range(timeline.columns)
+            for station, kernel in enumerate(timeline.kernels)
+        ]
+    for code, tile, tiles, column, start_ns, end_ns, station in rows:
         stage = Stage(code)
         on_device = stage in DEVICE_WORK
         events.append(
@@ -42,13 +46,14 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
                 else f"{stage.name.lower()} {tile}-{tile + tiles - 1}",
                 "cat": stage.name.lower(),
                 "pid": DEVICE_PID if on_device else HOST_PID,
-                "tid": column if on_device else 0,
+                "tid": column * stations + station if on_device else 0,
                 "ts": start_ns / NS_PER_US,
                 "dur": (end_ns - start_ns) / NS_PER_US,
                 "args": {
                     "tile": tile,
                     "tiles": tiles,
                     "column": column,
+                    **({"kernel": timeline.kernels[station]} if stations > 1 else {}),
                     "start_ns": start_ns,
                     "end_ns": end_ns,
                 },

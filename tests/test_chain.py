@@ -1,0 +1,302 @@
+"""Chains of kernels: how they connect, exact logs worked out by hand, and whatever the knobs, the right bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ADD, COSTS, make_tiles
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rig import NEG
+from test_cli import Shell, in_process
+
+from harness.chain import Chain, Link, make_chain
+from harness.chained import ChainTiles
+from harness.device import Faults, Simulator
+from harness.errors import DeviceError, RequestError
+from harness.executor import Executor
+from harness.kernel import Buffer, KernelSpec, Part, load_kernel
+from harness.session import Session
+from harness.stations import ChainExecutor
+from harness.strategy import Buffers, Strategy
+from harness.timeline import Recording
+from harness.verify import Checker
+from harness.world import World, open_world
+
+SCALE = KernelSpec(
+    name="scale",
+    inputs=(Buffer("in", (Part("x", (96,)), Part("factor", (32,), constant=True))),),
+    output=Buffer("out", (Part("y", (96,)),)),
+    reference=lambda x, factor: (x * np.tile(factor, 3)).astype(np.int8),
+    ops=96,
+    accuracy="exact modulo 256",
+)
+"""96 varying bytes of 128, to 96."""
+EXEC_NS = {"add": 100, "neg": 50, "scale": 30}
+
+
+def made(chain: Chain, period: int) -> ChainTiles:
+    generator = np.random.default_rng(7)
+    first = make_tiles(chain.kernels[0], period)
+    constants = [
+        tuple(generator.integers(1, 256, b.size_bytes - b.varying_bytes, np.uint8) for b in spec.inputs)
+        for spec in chain.kernels[1:]
+    ]
+    return ChainTiles(chain, first, (first.constants, *constants))
+
+
+def opened(
+    chain: Chain, tiles: int, inputs: ChainTiles, costs: dict[str, Any], **knobs: Any
+) -> tuple[World, ChainExecutor]:
+    strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
+    world = open_world(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
+    sessions = [Session(world, spec, strategy.columns, 1000) for spec in chain.kernels]
+    return world, ChainExecutor(sessions, chain, strategy, tiles, inputs.constants)
+
+
+def run(chain: Chain, tiles: int, costs: dict[str, Any] | None = None, **knobs: Any) -> Recording:
+    """A pass after a verified one; no hazard in either."""
+    inputs = made(chain, max(1, tiles))
+    world, executor = opened(chain, tiles, inputs, costs or {}, **knobs)
+    checker = Checker(inputs)
+    executor.run(inputs, checker, inputs.poison)
+    assert (checker.compared, checker.first_mismatch) == (tiles, "")
+    checker = Checker(inputs)
+    executor.poison(inputs.poison)
+    recording = executor.run(inputs, checker)
+    assert (checker.compared, checker.first_mismatch) == (tiles, "")
+    executor.close()
+    assert world.take_hazards
+    assert world.take_hazards() == []
+    assert world.device._machine.contexts == []
+    return recording
+
+
+TWO = Chain((ADD, NEG), (Link.exact,))
+
+
+def log(recording: Recording) -> list[tuple[str, int, int, int, int]]:
+    timeline = recording.timeline()
+    rows = sorted(timeline.rows.tolist(), key=lambda row: (row[4], row[0], row[1]))
+    names = ("alloc", "write", "launch", "wait", "read", "load", "exec")
+    return [(names[row[0]], row[1], row[6], row[4], row[5]) for row in rows]
+
+
+def test_a_tile_passes_the_kernels_one_after_the_other() -> None:
+    assert log(run(TWO, 1)) == [
+        ("write", 0, 0, 0, 10),
+        ("launch", 0, 0, 10, 30),
+        ("wait", 0, 0, 30, 137),
+        ("exec", 0, 0, 30, 130),
+        ("read", 0, 0, 137, 142),
+        ("write", 0, 1, 142, 152),
+        ("launch", 0, 1, 152, 172),
+        ("wait", 0, 1, 172, 229),
+        ("exec", 0, 1, 172, 222),
+        ("read", 0, 1, 229, 234),
+    ]
+
+
+def test_a_tile_between_kernels_blocks_no_other() -> None:
+    """While tile 1 is at the first kernel, tile 0 is taken from the second as soon as it ends, and tile 2 begun."""
+    entries = log(run(TWO, 3, depth=2))
+    assert [entry for entry in entries if entry[0] in ("exec", "launch", "wait")] == [
+        ("launch", 0, 0, 10, 30),
+        ("exec", 0, 0, 30, 130),
+        ("launch", 1, 0, 40, 60),
+        ("wait", 0, 0, 60, 137),
+        ("exec", 1, 0, 130, 230),
+        ("launch", 0, 1, 152, 172),
+        ("wait", 0, 1, 172, 229),
+        ("exec", 0, 1, 172, 222),
+        ("launch", 2, 0, 244, 264),
+        ("wait", 1, 0, 264, 264),
+        ("exec", 2, 0, 264, 364),
+        ("launch", 1, 1, 279, 299),
+        ("wait", 1, 1, 299, 356),
+        ("exec", 1, 1, 299, 349),
+        ("wait", 2, 0, 361, 371),
+        ("launch", 2, 1, 386, 406),
+        ("wait", 2, 1, 406, 463),
+        ("exec", 2, 1, 406, 456),
+    ]
+
+
+def test_a_long_kernel_does_not_hold_up_a_short_one() -> None:
+    """Tile 1 waits 10,000 ns at the first kernel; tile 0's second one is collected long before."""
+    recording = run(TWO, 2, {"exec_ns": {"add": 10_000, "neg": 50}}, depth=2)
+    ends = {(entry[1], entry[2]): entry[4] for entry in log(recording) if entry[0] == "wait"}
+    assert ends[0, 1] < 11_000 < ends[1, 0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    tiles=st.integers(0, 13),
+    knobs=st.fixed_dictionaries(
+        {
+            "depth": st.integers(1, 4),
+            "batch": st.integers(1, 5),
+            "prefetch": st.integers(0, 2),
+            "columns": st.integers(1, 2),
+        }
+    ),
+    buffers=st.sampled_from(Buffers),
+    resident=st.booleans(),
+    kernels=st.lists(st.sampled_from([NEG, SCALE]), max_size=2),
+    exec_ns=st.fixed_dictionaries({name: st.integers(1, 500) for name in EXEC_NS}),
+)
+def test_whatever_the_knobs_the_outputs_are_right(
+    tiles: int,
+    knobs: dict[str, int],
+    buffers: Buffers,
+    resident: bool,
+    kernels: Sequence[KernelSpec],
+    exec_ns: dict[str, int],
+) -> None:
+    chain_of = (ADD, *dict.fromkeys(kernels))
+    links = []
+    for before, after in pairwise(chain_of):
+        given_bytes, taken = before.output.size_bytes, after.inputs[0].varying_bytes
+        links.append(next(link for link in Link if link.fits(given_bytes, taken)))
+    chain = Chain(tuple(chain_of), tuple(links))
+    resident = resident and buffers is Buffers.pooled
+    recording = run(chain, tiles, {"exec_ns": exec_ns}, buffers=buffers, resident=resident, **knobs)
+    timeline = recording.timeline()
+    assert len(timeline.of(6)) == tiles * len(chain.kernels), "each tile at each kernel once"
+    flying = np.zeros(1)
+    launches = [(row[4], 1) for row in timeline.of(2).tolist() if row[6] == 0]
+    ends = [(row[5], -1) for row in timeline.of(4).tolist() if row[6] == len(chain.kernels) - 1]
+    flying = np.cumsum([step for _, step in sorted(launches + ends)]) if launches else flying
+    assert flying.max(initial=0) <= knobs["depth"] * knobs["columns"], "depth counts tiles, whatever kernel they are at"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_resident_constants_are_sent_once(batch: int) -> None:
+    """A sync costs 1 ns a byte here; of a tile's 128 bytes, 96 change: two lines of 64 in any case, or one less."""
+    spec = replace(SCALE, inputs=(Buffer("in", (Part("x", (64,)), Part("factor", (64,), constant=True))),))
+    spec = replace(spec, output=Buffer("out", (Part("y", (64,)),)), reference=lambda x, factor: x * factor)
+    inputs = make_tiles(spec, 6)
+    inputs = replace(inputs, packed=tuple(np.where(np.arange(128) < 64, p, p[:1]) for p in inputs.packed))
+    writes = {}
+    for resident in (False, True):
+        costs = {**COSTS, "exec_ns": EXEC_NS, "sync_ns_per_mib": 1 << 20}
+        world = open_world(Simulator(**costs), spec)
+        strategy = Strategy(batch=batch, resident=resident)
+        executor = Executor(Session(world, spec, 1, 1000), strategy, 6, inputs.constants)
+        for _ in range(2):
+            checker = Checker(inputs)
+            recording = executor.run(inputs, checker, checker.poison)
+            assert (checker.compared, checker.first_mismatch) == (6, "")
+        writes[resident] = recording.timeline().sum_ns(1)
+        executor.close()
+        assert world.take_hazards
+        assert world.take_hazards() == []
+    assert writes[False] - writes[True] == 64 * 6 // batch, "the last tile's constants of each submission"
+
+
+# What does not connect
+
+
+@pytest.mark.parametrize(
+    ("kernels", "links", "said"),
+    [
+        ((ADD, SCALE), {}, r"links\.scale=exact: add gives 128 bytes and scale takes 96, .*allowed: first"),
+        ((SCALE, NEG), {"neg": Link.first}, r"links\.neg=first: scale gives 96 bytes and neg takes 128.*allowed: pad"),
+        ((ADD, NEG), {"neg": Link.pad}, r"allowed: exact"),
+        ((ADD, NEG), {"net": Link.pad}, r"links\.net: .*did you mean neg"),
+        ((ADD, NEG), {"add": Link.pad}, r"links\.add: no kernel of the chain that takes another's output"),
+    ],
+)
+def test_bytes_that_do_not_connect(kernels: Any, links: Any, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        make_chain(kernels, links)
+
+
+def test_a_kernel_of_two_buffers_cannot_follow() -> None:
+    two = replace(NEG, name="two", inputs=(*NEG.inputs, *NEG.inputs))
+    with pytest.raises(RequestError, match="two takes 2 input buffers"):
+        make_chain((ADD, two), {})
+
+
+def test_constants_come_last() -> None:
+    mixed = Buffer("mixed", (Part("w", (4,), constant=True), Part("x", (4,))))
+    with pytest.raises(RequestError, match="mixed: a constant stands before"):
+        _ = mixed.varying_bytes
+
+
+def test_a_device_that_fails_in_a_chain() -> None:
+    inputs = made(TWO, 6)
+    world, executor = opened(TWO, 6, inputs, {"faults": Faults(error=[4])}, depth=3)
+    with pytest.raises(DeviceError, match="ERT_CMD_STATE_ERROR"):
+        executor.run(inputs, lambda first, outputs: None)
+    executor.close()
+    assert world.device._machine.aborted == ""
+
+
+# From the command line
+
+
+@pytest.fixture
+def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    with in_process(monkeypatch, capfd) as run_it:
+        yield run_it
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["strategy=baseline"],
+        ["strategy=pipelined", "depth=3"],
+        ["strategy=stacked", "strategy.resident=true"],
+        ["strategy=pipelined", "workload=encoder_block_fused", "strategy.columns=3", "strategy.prefetch=1"],
+        ["strategy=batch", "workload=encoder_block_fused", "strategy.resident=true", "verify=off"],
+    ],
+    ids=" ".join,
+)
+def test_the_encoder_block(shell: Shell, arguments: list[str]) -> None:
+    done = shell("tracking=off", "workload=encoder_block", *arguments)
+    assert (done.code, done.err) == (0, "")
+    record = done.record
+    assert (record["verdict"], record["hazards"]) == ("OK", [])
+    assert record["metrics"]["bound/ratio"] >= 1
+    assert record["metrics"]["rtf/end_to_end"] > 15
+    assert {event["args"].get("kernel") for event in done.trace["traceEvents"] if event["ph"] == "X"} == set(
+        record["kernel"].split("+")
+    )
+
+
+def test_fused_and_unfused_give_the_same_bytes() -> None:
+    block = [load_kernel(name) for name in ("attention", "layernorm", "matmul", "gelu")]
+    fused = [load_kernel(name) for name in ("attention_layernorm", "matmul_gelu")]
+    unfused_chain = make_chain(block, {"layernorm": Link.first, "gelu": Link.pad})
+    generator = np.random.default_rng(3)
+    qkv = generator.integers(0, 256, (5, 12_288), np.uint8)
+    gamma_beta, weights = (generator.integers(0, 256, (1, size), np.uint8) for size in (512, 256))
+    outputs = [block[0].compute(qkv)]
+    for station, constants in ((1, gamma_beta), (2, weights), (3, np.zeros((1, 0), np.uint8))):
+        varying = unfused_chain.glue(station, outputs[-1])
+        outputs.append(block[station].compute(np.concatenate([varying, constants.repeat(5, axis=0)], axis=1)))
+    first = fused[0].compute(np.concatenate([qkv, gamma_beta.repeat(5, axis=0)], axis=1))
+    assert (fused[1].compute(np.concatenate([first, weights.repeat(5, axis=0)], axis=1)) == outputs[-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["strategy.columns=2"], "strategy.columns=2: attention+layernorm+matmul+gelu needs a context for each kernel"),
+        (["workload.links.gelu=exact"], "workload.links.gelu=exact: matmul gives 256 bytes and gelu takes 512"),
+        (["workload.chain=[attention,layrnorm]"], "layrnorm"),
+        (["workload.kernel=attention"], "workload.kernel=attention"),
+        (["strategy=baseline", "strategy.resident=true"], "strategy.resident=true"),
+    ],
+)
+def test_a_chain_that_cannot_be(shell: Shell, arguments: list[str], said: str) -> None:
+    done = shell("tracking=off", "workload=encoder_block", *arguments)
+    assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1), done.err
+    assert said in done.err

@@ -171,7 +171,10 @@ class Executor:
 
     def close(self) -> None:
         """Let go of the slots and the session's contexts, but for what must be kept."""
-        self._ready = {}
-        kept = [slot.close() for slot in self._slots]
-        if not any(kept):
+        if self.release():
             self._session.close()
+
+    def release(self) -> bool:
+        """Let go of the slots, but for what must be kept; returns whether it was all of them."""
+        self._ready = {}
+        return not any([slot.close() for slot in self._slots])  # noqa: C419 - all of them, not up to the first

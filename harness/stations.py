@@ -88,10 +88,13 @@ class ChainExecutor:
 
     def close(self) -> None:
         """Let go of the slots and the sessions' contexts, but for what must be kept."""
-        kept = [slot.close() for slots in self._slots for slot in slots]
-        if not any(kept):
+        if self.release():
             for session in self._sessions:
                 session.close()
+
+    def release(self) -> bool:
+        """Let go of the slots, but for what must be kept; returns whether it was all of them."""
+        return not any([slot.close() for slots in self._slots for slot in slots])  # noqa: C419 - all of them
 
     def _group(self, submission: int, station: int) -> Group:
         slot = self._slots[submission % len(self._slots)][station]

@@ -21,7 +21,7 @@ LAYERS = (
     ("stations",),
     ("bounds", "metrics", "stats"),
     ("record", "preparation", "verify", "experiment", "speedup", "variation"),
-    ("tracking", "report"),
+    ("tracking", "report", "api"),
     ("sweeper", "command", "emulate", "sensitivity", "doctor", "__main__"),
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}

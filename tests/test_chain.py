@@ -135,6 +135,13 @@ def test_a_long_kernel_does_not_hold_up_a_short_one() -> None:
     assert ends[0, 1] < 11_000 < ends[1, 0]
 
 
+def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
+    """Tile 0 is slow on its column; tiles 1, 3 and 5 overtake it on the other, and tile 2 has no slot until it ends."""
+    recording = run(TWO, 6, {"faults": Faults(slow=[0, 12], slow_factor=40)}, columns=2)
+    ends = [end for stage, tile, station, _, end in log(recording) if (stage, station) == ("wait", 1)]
+    assert len(ends) == 6
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     tiles=st.integers(0, 13),

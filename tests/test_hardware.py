@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,19 @@ def test_a_run(harness: Callable[..., Done], strategy: str) -> None:
     assert metrics["harness/self_us"] > 0
     assert record["machine"]["before"]["kernel"] == os.uname().release
     assert record["machine"]["before"] == record["machine"]["after"]
+
+
+@pytest.mark.parametrize("arguments", [["depth=3"], ["strategy=stacked", "strategy.resident=true"]], ids=" ".join)
+@pytest.mark.parametrize("without", [[], ["runlist"]], ids=["", "no runlists"])
+def test_a_chain(harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]) -> None:
+    for name in ("layernorm", "matmul", "gelu"):
+        for ending in (".xclbin", ".insts.bin"):
+            shutil.copy(kernels / f"attention{ending}", kernels / f"{name}{ending}")
+    done = harness("workload=encoder_block", f"workload.tiles={TILES}", *arguments, without=without)
+    assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
+    assert done.record["metrics"]["verify/tiles"] == TILES * 7
+    done = harness("workload=encoder_block", *arguments, without=without, faults={"error": [3 * TILES]})
+    assert (done.code, done.records[-1]["verdict"]) == (1, "FAILED")
 
 
 def test_outputs_are_compared(harness: Callable[..., Done]) -> None:

@@ -29,6 +29,7 @@ from harness.doctor.check import Check, Status, Subject, checked, ok
 from harness.doctor.probe import Probe
 from harness.hardware import locks, smi, sysfs
 from harness.hardware.state import MachineState
+from harness.kernel import kernels_root
 
 XCLBIN = Path(__file__).parent / "data" / "mlir_aie.xclbin"
 OWN = ".".join(platform.python_version_tuple()[:2])
@@ -46,6 +47,10 @@ class xclbin: pass
 hw_context = kernel = bo = run = ert_cmd_state = xclBOSyncDirection = {runlist} = xclbin
 """
 WHOLE = MachineState("performance", {"H Clock": 1600}, "1.5.5.391", "0.1", "2.25.0", [], "performance", "6.18.0")
+
+
+KERNELS = sorted(path.parent.name for path in kernels_root().glob("*/spec.py"))
+TOTAL = len(doctor.CHECKS) + len(KERNELS)
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +90,9 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: Callable[..
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     build = Path("kernels/build")
     build.mkdir(parents=True)
-    shutil.copy(XCLBIN, build / "attention.xclbin")
-    (build / "attention.insts.bin").write_bytes(bytes([3, 0, 0, 0] * 5))
+    for name in KERNELS:
+        shutil.copy(XCLBIN, build / f"{name}.xclbin")
+        (build / f"{name}.insts.bin").write_bytes(bytes([3, 0, 0, 0] * 5))
     return made
 
 
@@ -107,15 +113,15 @@ def run(capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[int, dict[
     code = doctor.run(overrides)
     out, err = capsys.readouterr()
     assert err == ""
-    names = [*doctor.CHECKS, "kernel attention"]
+    names = [*doctor.CHECKS, *(f"kernel {name}" for name in KERNELS)]
     found = {name: line[:4].strip() for line in out.splitlines() for name in names if line[6:].startswith(f"{name}  ")}
     return code, found, out
 
 
 def test_a_machine_with_everything(whole: Smi, capsys: pytest.CaptureFixture[str]) -> None:
     code, found, out = run(capsys)
-    assert (code, set(found.values()), len(found)) == (0, {"ok"}, 16), out
-    assert out.splitlines()[-1] == "hardware runs can work here: none of 16 checks failed"
+    assert (code, set(found.values()), len(found)) == (0, {"ok"}, TOTAL), out
+    assert out.splitlines()[-1] == f"hardware runs can work here: none of {TOTAL} checks failed"
     assert "MLIR_AIE, 8 arguments of which 5 are used, 4 column(s) wide; 20 bytes of instructions" in out
     assert "amdxdna 0.1 at 0000:c5:00.1, firmware 1.5.5.391" in out
     assert "pyxrt opens device 0, RyzenAI-npu1" in out
@@ -133,7 +139,7 @@ def test_a_machine_with_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     }
     failed = list(found.values()).count("fail")
     assert out.splitlines()[-1] == (
-        f"hardware runs cannot work here: {failed} of 16 checks failed; device=simulator works"
+        f"hardware runs cannot work here: {failed} of {TOTAL} checks failed; device=simulator works"
     )
     assert "there is no NPU on the PCI bus" in out
     assert "Traceback" not in out
@@ -145,7 +151,7 @@ def test_warnings_do_not_fail(whole: Smi, capsys: pytest.CaptureFixture[str]) ->
     code, found, out = run(capsys)
     assert code == 0
     assert {name for name, status in found.items() if status == "warn"} == {"power mode", "other tenants"}
-    assert out.splitlines()[-1] == "hardware runs can work here: none of 16 checks failed, 2 with a warning"
+    assert out.splitlines()[-1] == f"hardware runs can work here: none of {TOTAL} checks failed, 2 with a warning"
     assert "pid 4711 (whisper)" in out
 
 
@@ -492,9 +498,9 @@ def test_a_kernel_that_cannot_be_run(whole: Smi, break_it: Callable[[Path], None
 
 def test_another_kernel_may_be_missing() -> None:
     config = replace(subject().config, workload=replace(subject().config.workload, kernel="attention"))
-    other = replace(subject(), config=replace(config, workload=SimpleNamespace(kernel="gelu")))  # type: ignore[arg-type]
+    other = replace(subject(), config=replace(config, workload=replace(config.workload, kernel="gelu")))
     assert told(project.check_kernel(other, "attention"))[0] == "warn"
-    assert project.kernel_names("gelu")[0] == "gelu"
+    assert project.kernel_names(["gelu", "matmul"])[:2] == ["gelu", "matmul"]
 
 
 def test_a_kernel_with_too_few_arguments(whole: Smi, monkeypatch: pytest.MonkeyPatch) -> None:

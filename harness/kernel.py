@@ -140,6 +140,17 @@ def kernels_root() -> Path:
     return inside if inside.is_dir() else package.parent / "kernels"
 
 
+def kernel_names(root: Path | None = None) -> tuple[str, ...]:
+    """Kernels of the folders in `root`, variants included; of a folder that cannot be loaded only its own."""
+    found: list[str] = []
+    for path in sorted((root or kernels_root()).glob("*/spec.py")):
+        try:
+            found += _load_folder(path, path.parent.name)
+        except RequestError:
+            found.append(path.parent.name)
+    return tuple(found)
+
+
 @cache
 def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
     """The kernel `name` of the folders in `root`: a folder's `SPEC`, or one of its `VARIANTS`, `<folder>_<suffix>`.

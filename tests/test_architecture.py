@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness"
 LAYERS = (
     ("errors", "units", "interrupt"),
-    ("kernel", "chain", "chained", "strategy", "device", "hazard", "workload", "speech", "timeline"),
+    ("kernel", "chain", "chained", "strategy", "device", "hazard", "workload", "speech", "timeline", "whisper"),
     ("config", "sim", "hardware"),
     ("world", "image", "session", "slot", "drain"),
     ("executor",),

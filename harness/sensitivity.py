@@ -10,8 +10,6 @@ from typing import NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from yaml import YAMLError
@@ -20,13 +18,12 @@ from harness import config as configuration
 from harness.config import Config
 from harness.device import Clock, Faults, Simulator
 from harness.errors import HarnessError, RequestError
+from harness.report.page import plain_table, show
 from harness.report.progress import PassBar
 from harness.units import ns_to_ms
 from harness.variation import SAME_PCT, SHARES, Number, Point, Study, numbers_of, study
 
 STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
-UNLIMITED = 1_000
-"""Columns that no table needs."""
 INTERRUPTED = 130
 
 
@@ -98,7 +95,7 @@ def report(found: Study, config: Config, everything: bool) -> list[Table | str]:
 
 def overview(found: Study, tiles: int) -> Table:
     """A row per strategy, fastest first."""
-    table = _table("strategy")
+    table = plain_table("strategy")
     for heading in ("ms/tile", "range", "speed-up", "range", "bound by", "one deeper"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("always faster than", no_wrap=True)
@@ -143,7 +140,7 @@ def _verdict(found: Study) -> str:
 
 def _changes(found: Study, numbers: list[Number], heading: str) -> Table:
     """A row per number that anything depends on."""
-    table = _table(heading)
+    table = plain_table(heading)
     for each in ("value", *(f"ms/tile at {share}" for share in SHARES)):
         table.add_column(each, justify="right", no_wrap=True)
     table.add_column("conclusions that change", no_wrap=True)
@@ -159,21 +156,6 @@ def _move(percent: float | None) -> str:
     if percent is None:
         return "-"
     return f"{percent:+.1f}%" if abs(percent) >= 0.05 else "<0.1%"
-
-
-def _table(first: str) -> Table:
-    table = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="bold")
-    table.add_column(first, no_wrap=True)
-    return table
-
-
-def _show(parts: Sequence[Table | str]) -> None:
-    console = Console(highlight=False)
-    for part in parts:
-        needed = Measurement.get(console, console.options.update_width(UNLIMITED), part).maximum
-        console.width = max(console.width, needed)  # a number cut short is a wrong number
-    for part in parts:
-        console.print(part, markup=False, soft_wrap=isinstance(part, str))
 
 
 def _say(line: str) -> None:
@@ -199,7 +181,7 @@ def run(arguments: Sequence[str]) -> int:
         _say("interrupted")
         return INTERRUPTED
     try:
-        _show(report(found, config, asked.all))
+        show(report(found, config, asked.all))
     except OSError as error:
         _say(f"the report cannot be printed ({error})")
         return 1

@@ -1,0 +1,29 @@
+"""Tables and lines of text down the terminal, none of them cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+UNLIMITED = 1_000
+"""Columns that no table needs."""
+
+
+def plain_table(first: str) -> Table:
+    """A table without lines, of one column so far."""
+    table = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="bold")
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def show(parts: Sequence[Table | str]) -> None:
+    """Print them, one below the other, as wide as the widest table needs: a number cut short is a wrong number."""
+    console = Console(highlight=False)
+    for part in parts:
+        needed = Measurement.get(console, console.options.update_width(UNLIMITED), part).maximum
+        console.width = max(console.width, needed)
+    for part in parts:
+        console.print(part, markup=False, soft_wrap=isinstance(part, str))

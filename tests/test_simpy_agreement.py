@@ -80,7 +80,7 @@ def model(profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int, 
 
 
 def executions(timeline: Timeline) -> list[Execution]:
-    return [(tile, column, start, end) for _, tile, _, column, start, end in timeline.of(Stage.EXEC).tolist()]
+    return [(tile, column, start, end) for _, tile, _, column, start, end, _ in timeline.of(Stage.EXEC).tolist()]
 
 
 @settings(max_examples=300, deadline=None)

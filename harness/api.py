@@ -12,7 +12,7 @@ import numpy as np
 from harness import config
 from harness.chain import Link, make_chain
 from harness.chained import ChainTiles
-from harness.device import Device
+from harness.device import Device, Hardware
 from harness.errors import RequestError
 from harness.executor import Executor
 from harness.image import open_kernel
@@ -37,7 +37,7 @@ class Pipeline:
     """A chain of kernels on a device, its contexts open until it is closed.
 
     links: how a kernel takes the output before it, by its name, where not exactly. RequestError where kernels do not
-    connect or the device cannot be had; DeviceError where it fails.
+    connect or the device cannot be had; DeviceError where it fails or has no context left.
     """
 
     def __init__(
@@ -48,6 +48,11 @@ class Pipeline:
         links: Mapping[str, Link] | None = None,
     ) -> None:
         device = device or open_device()
+        if isinstance(device, Hardware) and device.power_mode:
+            raise RequestError(
+                f"device.power_mode={device.power_mode.value}: pipelines run in the mode they find; set it by hand "
+                f"(sudo xrt-smi configure --pmode {device.power_mode.value}) and leave device.power_mode out"
+            )
         self.strategy = strategy or Strategy(depth=2)
         self.chain = make_chain([load_kernel(name) for name in kernels], links or {})
         self.timeline: Timeline | None = None
@@ -73,6 +78,7 @@ class Pipeline:
         """Give the contexts back, but for those of a run that has not been seen to end."""
         for session in [] if self._kept else self._sessions:
             session.close()
+        self._sessions = []
 
     def run(self, inputs: Sequence[Array], constants: Sequence[Sequence[Array]] = ()) -> Array:
         """Run tiles through the chain: arrays (tiles, *shape) of the first kernel's varying parts, in order.
@@ -81,6 +87,9 @@ class Pipeline:
         *shape), and leaves the pass in `timeline`. RequestError where shapes or dtypes do not fit.
         """
         kernels = self.chain.kernels
+        self.timeline = None
+        if not self._sessions:
+            raise RequestError("this pipeline is closed; open another")
         given = [tuple(each) for each in constants] or [()] * len(kernels)
         if len(given) != len(kernels):
             raise RequestError(f"constants: given for {len(given)} kernels; the chain has {len(kernels)}")

@@ -69,6 +69,8 @@ class Chain:
 
 def make_chain(kernels: Sequence[KernelSpec], links: Mapping[str, Link]) -> Chain:
     """The chain of `kernels`, linked exactly where `links`, by name of the kernel that takes, says nothing else."""
+    if not kernels:
+        raise RequestError("workload.chain=[]: no kernel; name one or more")
     after = [kernel.name for kernel in kernels[1:]]
     for name in links:
         if name not in after:

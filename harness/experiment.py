@@ -179,7 +179,16 @@ class Experiment:
 
         if isinstance(executor, ChainExecutor):
             assert isinstance(self._tiles, ChainTiles)
-            executor.run(self._tiles, sink, self._tiles.poison)
+            stations = [Checker(self._tiles, station) for station in range(len(self._chain.kernels) - 1)]
+
+            def look(station: int, first: int, outputs: Bytes) -> None:
+                if station < len(stations):
+                    stations[station](first, outputs)
+
+            executor.run(self._tiles, sink, self._tiles.poison, look)
+            for each in stations:  # the first kernel that is wrong is the one to be told
+                if each.mismatches:
+                    return self._without_hazards(findings, "") and self._judge(each, findings, "")
         else:
             executor.run(self._tiles, sink, checker.poison)
         return self._without_hazards(findings, "") and self._judge(checker, findings, "")

@@ -1,7 +1,8 @@
 """The executor of a chain: tiles go through its kernels as through stations, and none waits for another's.
 
 The same loop as `harness.executor`'s, over (submission, station) in place of submissions: what a kernel gave is glued
-to the next one's input by the host as soon as it is seen to have ended, whichever tile's that is.
+to the next one's input by the host as soon as it is seen to have ended, whichever tile's that is. Runlists can't be
+looked at: batches are taken in the order of their launches.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from harness.timeline import (
 
 StationPoison = Callable[[int, int, int], Bytes]
 """Given station, first tile and number of tiles: what that kernel's output bos hold before launch."""
+
+StationSink = Callable[[int, int, Bytes], None]
+"""Given station, first tile and that kernel's outputs (count, size_bytes)."""
 
 
 class ChainExecutor:
@@ -107,8 +111,13 @@ class ChainExecutor:
                 group = self._group(submission, station)
                 group.poison(poison(station, submission * self._batch, len(group.outputs)))
 
-    def run(self, inputs: Inputs, sink: Sink, poison: StationPoison | None = None) -> Recording:
-        """One pass over all tiles, as `Executor.run`; the sink gets submissions in the order they end."""
+    def run(
+        self, inputs: Inputs, sink: Sink, poison: StationPoison | None = None, look: StationSink | None = None
+    ) -> Recording:
+        """One pass over all tiles, as `Executor.run`; the sink gets submissions in the order they end.
+
+        look: given what every kernel gave, before it is taken on.
+        """
         world, strategy, stations = self._sessions[0].world, self._strategy, len(self._sessions)
         clock, slots, submissions = world.clock, len(self._slots), self._submissions
         whole, rest = (inputs.windows(count, strategy.resident) for count in (self._batch, self._tail))
@@ -168,6 +177,8 @@ class ChainExecutor:
                         flying.remove((submission, station))
                         marks[at + WAITED] = clock.now_ns
                         group.collect()
+                        if look:
+                            look(station, submission * self._batch, group.outputs)
                         if station + 1 < stations:
                             data = (self._glued(station + 1, group.outputs),)
                             marks[at + READ] = clock.now_ns

@@ -19,19 +19,21 @@ class Checker:
     written can pass.
     """
 
-    def __init__(self, tiles: Tiles | ChainTiles) -> None:
+    def __init__(self, tiles: Tiles | ChainTiles, station: int = -1) -> None:
+        """station: of a chain, whose kernel's outputs; by default the last one's."""
         self._tiles = tiles
+        self._station = station
         self.compared = 0
         self.mismatches = 0
         self.first_mismatch = ""
 
     def poison(self, first: int, count: int) -> Bytes:
         """What the output bos of these tiles hold before launch: (count, size_bytes) uint8."""
-        return ~self._tiles.expect(first, count)
+        return ~self._expect(first, count)
 
     def __call__(self, first: int, outputs: Bytes) -> None:
         """Compare outputs (count, size_bytes) uint8 of tiles `first`, `first` + 1, ..."""
-        expected = self._tiles.expect(first, len(outputs))
+        expected = self._expect(first, len(outputs))
         wrong = np.flatnonzero((outputs != expected).any(axis=1))
         self.compared += len(outputs)
         self.mismatches += len(wrong)
@@ -41,14 +43,21 @@ class Checker:
 
     def _describe(self, tile: int, output: Bytes, expected: Bytes) -> str:
         """Tile, first differing index in the output's own shape, and both values."""
-        buffer = self._tiles.spec.output
+        chained = isinstance(self._tiles, ChainTiles)
+        spec = self._tiles.chain.kernels[self._station] if isinstance(self._tiles, ChainTiles) else self._tiles.spec
+        buffer, kernel = spec.output, f"{spec.name}: " if chained else ""
         for part, got, right in zip(buffer.parts, buffer.unpack(output), buffer.unpack(expected), strict=True):
             differing = np.argwhere(got[0] != right[0])
             if len(differing):
                 index = tuple(int(i) for i in differing[0])
                 where = f"{part.name}[{', '.join(map(str, index))}]"
-                return f"tile {tile}: {where} is {got[0][index]}, the reference says {right[0][index]}"
-        return f"tile {tile}: bytes differ"
+                return f"{kernel}tile {tile}: {where} is {got[0][index]}, the reference says {right[0][index]}"
+        return f"{kernel}tile {tile}: bytes differ"
+
+    def _expect(self, first: int, count: int) -> Bytes:
+        if isinstance(self._tiles, ChainTiles):
+            return self._tiles.expect(first, count, self._station)
+        return self._tiles.expect(first, count)
 
 
 class Kept:

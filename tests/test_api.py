@@ -48,9 +48,10 @@ def test_the_encoder_block(fused: bool, batch_size: int) -> None:
         assert (block.forward(q[4], k[4], v[4], GAMMA, BETA) == right[4]).all()
         other = block.forward(q[4], k[4], v[4], GAMMA, BETA + 1)
         assert (other != right[4]).any(), "constants may differ from call to call"
-        assert block.forward_batch(q[:0], k[:0], v[:0], GAMMA, BETA).shape == (0, 512)
         assert block.timeline is not None
         assert block.timeline.tiles == 1
+        assert block.forward_batch(q[:0], k[:0], v[:0], GAMMA, BETA).shape == (0, 512)
+        assert block.timeline is None
 
 
 @pytest.mark.parametrize("resident", [False, True])
@@ -83,7 +84,7 @@ def test_devices() -> None:
 def test_a_device_that_fails() -> None:
     with EncoderBlock(device=open_device("device.faults.error=[2]")) as block, pytest.raises(DeviceError):
         block.forward(*(each[0] for each in tiles(1)), GAMMA, BETA)
-    assert block._world.device._machine.contexts == []
+    assert block._world.device._machine.aborted == ""
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,17 @@ def test_a_device_that_fails() -> None:
 def test_arrays_that_do_not_fit(inputs: list[np.ndarray], constants: list[list[np.ndarray]], said: str) -> None:
     with Pipeline(["layernorm"]) as pipeline, pytest.raises(RequestError, match=said):
         pipeline.run(inputs, constants)
+
+
+def test_what_cannot_be_opened_or_is_closed() -> None:
+    with pytest.raises(RequestError, match="no kernel"):
+        Pipeline([])
+    with pytest.raises(RequestError, match=r"device\.power_mode=turbo"):
+        Pipeline(["gelu"], open_device("device=hardware", "device.power_mode=turbo"))
+    pipeline = Pipeline(["gelu"])
+    pipeline.close()
+    with pytest.raises(RequestError, match="closed"):
+        pipeline.run([np.zeros((1, 512), np.int8)])
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))

@@ -207,6 +207,24 @@ def test_resident_constants_are_sent_once(batch: int) -> None:
     assert writes[False] - writes[True] == 64 * 6 // batch, "the last tile's constants of each submission"
 
 
+def test_what_a_link_drops_is_verified_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of attention's 4,096 bytes the block takes 256; a device that gets the others wrong is wrong."""
+    done = shell("tracking=off", "workload=encoder_block", "device.faults.corrupt=[4]")
+    assert (done.code, done.record["verdict"]) == (1, "WRONG")
+    right = ChainTiles.expect
+
+    def wrong(self: ChainTiles, first: int, count: int, station: int = -1) -> np.ndarray:
+        outputs = right(self, first, count, station).copy()
+        if station == 0:
+            outputs[:, 4000] ^= 1
+        return outputs
+
+    monkeypatch.setattr(ChainTiles, "expect", wrong)
+    done = shell("tracking=off", "workload=encoder_block")
+    assert (done.code, done.record["verdict"]) == (1, "WRONG")
+    assert done.record["reason"].startswith("attention: tile 0: out[62, 32] is ")
+
+
 # What does not connect
 
 

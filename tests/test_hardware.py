@@ -519,9 +519,9 @@ def test_files_that_will_not_do(
 def test_files_given_by_path(harness: Callable[..., Done], kernels: Path, in_folder: Path) -> None:
     elsewhere = in_folder / "my attention"
     kernels.rename(elsewhere)
-    (elsewhere / "attention.xclbin").rename(elsewhere / "final.xclbin")
+    (elsewhere / "attention.xclbin").rename(elsewhere / "final attention.xclbin")
     words = np.fromfile(elsewhere / "attention.insts.bin", np.uint32)
     (elsewhere / "insts.txt").write_text("".join(f"{word:08X}\n" for word in words))
-    given = [f"device.xclbin.attention='{elsewhere / 'final.xclbin'}'"]
+    given = [f"device.xclbin.attention='{elsewhere / 'final attention.xclbin'}'"]
     done = harness(*given, f"device.insts.attention='{elsewhere / 'insts.txt'}'")
     assert (done.code, done.err) == (0, "")

@@ -34,21 +34,14 @@ class Bounds:
     serial_ns: int
 
     @property
+    def device_bound_ns(self) -> int:
+        """The least makespan if the host's work took no time but where the device needs it, rounded down."""
+        return self.fill_ns + self.device_ns // self.columns + self.completion_ns + self.drain_ns
+
+    @property
     def bound_ns(self) -> int:
-        """The least makespan, rounded down."""
-        device_ns = self.fill_ns + self.device_ns // self.columns + self.completion_ns + self.drain_ns
-        return max(self.host_ns, device_ns)
-
-    @property
-    def ratio(self) -> float | None:
-        """makespan / bound, at least 1; None where the bound is no time at all."""
-        return self.makespan_ns / self.bound_ns if self.bound_ns else None
-
-    @property
-    def efficiency(self) -> float:
-        """Overlap achieved: 1 = makespan at its bound, 0 = fully serial."""
-        possible_ns = self.serial_ns - self.bound_ns
-        return (self.serial_ns - self.makespan_ns) / possible_ns if possible_ns > 0 else 1.0
+        """The least makespan."""
+        return max(self.host_ns, self.device_bound_ns)
 
 
 def makespan_ns(timeline: Timeline) -> int:

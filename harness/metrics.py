@@ -1,14 +1,12 @@
-"""Metrics of a pass, from its timeline alone; their names are the same in the record, MLflow and the tables."""
+"""Metrics of a pass, from what it adds up to; their names are the same in the record, MLflow and the tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from harness.bounds import bounds, makespan_ns
 from harness.stats import percentile
-from harness.timeline import DEVICE_WORK, HOST, Spans, Stage, Timeline
+from harness.timeline import Spans, Timeline
+from harness.totals import Totals, totals_of
 from harness.units import NS_PER_S, NS_PER_US, ns_to_ms
 
 Metrics = dict[str, float | int | None]
@@ -54,58 +52,54 @@ class Audio:
     tiles: float | None
 
 
-def stalls_ns(timeline: Timeline) -> Spans | None:
-    """Lengths of the stalls, or None where the device gave no timestamps.
-
-    A stall is a gap between two pieces of a column's work: the column had finished all it was given, and the host
-    had not launched more. Before a column's first launch (fill) and after its last completion (drain) is none. Of a
-    chain, the contexts of all its kernels are one: some kernel is always idle.
-    """
-    if not timeline.has_device:
-        return None
-    gaps = [np.zeros(0, np.int64)]
-    work = timeline.of(*DEVICE_WORK)
-    for column in range(timeline.columns):
-        rows = work[work[:, 3] == column]
-        rows = rows[np.argsort(rows[:, 4], kind="stable")]
-        gaps.append(rows[1:, 4] - np.maximum.accumulate(rows[:, 5])[:-1])
-    lengths = np.concatenate(gaps)
-    return lengths[lengths > 0]
-
-
 def pass_metrics(timeline: Timeline, intervals: Spans) -> Metrics:
     """Metrics of one pass; `intervals`: completion intervals, ns, pooled over all timed passes."""
-    tiles, makespan = timeline.tiles, makespan_ns(timeline)
-    limits, stalls = bounds(timeline), stalls_ns(timeline)
+    return metrics_of(totals_of(timeline), intervals)
 
-    def per_tile_ms(*stages: Stage) -> float | None:
-        return ns_to_ms(timeline.sum_ns(*stages) / tiles) if tiles else None
 
-    transfer_ns = timeline.sum_ns(Stage.WRITE, Stage.READ)
-    work_ns = timeline.sum_ns(*HOST)
+def metrics_of(totals: Totals, intervals: Spans) -> Metrics:
+    """The same of what one pass or several add up to."""
+    tiles, makespan = totals.tiles, totals.makespan_ns
+
+    def per_tile_ms(time_ns: int | None) -> float | None:
+        return None if time_ns is None or not tiles else ns_to_ms(time_ns / tiles)
+
     percentiles = {q: percentile(intervals, q / 100) for q in (50, 95, 99)}
+    own_ns = makespan - totals.host_ns - totals.wait_ns - totals.open_ns
     return {
         "time/total_ms": ns_to_ms(makespan),
-        "time/tile_ms": ns_to_ms(makespan / tiles) if tiles else None,
-        **{f"time/interval_p{q}_ms": None if ns is None else ns_to_ms(ns) for q, ns in percentiles.items()},
-        "time/alloc_ms": per_tile_ms(Stage.ALLOC),
-        "time/write_ms": per_tile_ms(Stage.WRITE),
-        "time/launch_ms": per_tile_ms(Stage.LAUNCH),
-        "time/wait_ms": per_tile_ms(Stage.WAIT),
-        "time/read_ms": per_tile_ms(Stage.READ),
-        "time/exec_ms": per_tile_ms(Stage.EXEC) if timeline.has_device else None,
-        "dma/overhead_pct": 100 * transfer_ns / makespan if makespan else None,
-        "stall/count": None if stalls is None else len(stalls),
-        "stall/total_ms": None if stalls is None else ns_to_ms(stalls.sum()),
-        "device/utilisation": timeline.sum_ns(Stage.EXEC) / (makespan * max(timeline.columns, timeline.held))
-        if timeline.has_device and makespan
-        else None,
-        "overlap/efficiency": limits.efficiency if limits else None,
-        "bound/total_ms": ns_to_ms(limits.bound_ns) if limits else None,
-        "bound/ratio": limits.ratio if limits else None,
+        "time/tile_ms": per_tile_ms(makespan),
+        **{f"time/interval_p{q}_ms": _ms(ns) for q, ns in percentiles.items()},
+        "time/alloc_ms": per_tile_ms(totals.alloc_ns),
+        "time/write_ms": per_tile_ms(totals.write_ns),
+        "time/launch_ms": per_tile_ms(totals.launch_ns),
+        "time/wait_ms": per_tile_ms(totals.wait_ns),
+        "time/read_ms": per_tile_ms(totals.read_ns),
+        "time/exec_ms": per_tile_ms(totals.exec_ns),
+        "dma/overhead_pct": 100 * (totals.write_ns + totals.read_ns) / makespan if makespan else None,
+        "stall/count": totals.stalls,
+        "stall/total_ms": _ms(totals.stall_ns),
+        "device/utilisation": None
+        if totals.exec_ns is None or not makespan
+        else totals.exec_ns / (makespan * totals.columns),
+        "overlap/efficiency": _efficiency(totals),
+        "bound/total_ms": _ms(totals.bound_ns),
+        "bound/ratio": makespan / totals.bound_ns if totals.bound_ns else None,
         "throughput/tiles_per_s": tiles * NS_PER_S / makespan if makespan else None,
-        "harness/self_us": (makespan - work_ns) / tiles / NS_PER_US if timeline.clock != "virtual" and tiles else None,
+        "harness/self_us": own_ns / tiles / NS_PER_US if totals.clock != "virtual" and tiles else None,
     }
+
+
+def _ms(time_ns: float | None) -> float | None:
+    return None if time_ns is None else ns_to_ms(time_ns)
+
+
+def _efficiency(totals: Totals) -> float | None:
+    """Overlap achieved: 1 = makespan at its bound, 0 = fully serial."""
+    if totals.serial_ns is None or totals.bound_ns is None:
+        return None
+    possible_ns = totals.serial_ns - totals.bound_ns
+    return (totals.serial_ns - totals.makespan_ns) / possible_ns if possible_ns > 0 else 1.0
 
 
 def rtf_metrics(tile_ns: float | None, audio: Audio) -> Metrics:

@@ -19,7 +19,7 @@ LAYERS = (
     ("world", "image", "session", "slot", "drain"),
     ("executor",),
     ("stations",),
-    ("bounds", "metrics", "stats"),
+    ("bounds", "totals", "metrics", "stats"),
     ("record", "preparation", "verify", "experiment", "speedup", "variation"),
     ("tracking", "report", "api"),
     ("sweeper", "command", "emulate", "sensitivity", "accounting", "doctor", "__main__"),
@@ -75,10 +75,10 @@ def test_some_packages_belong_to_some_modules(path: Path) -> None:
         assert not early, f"{path.name} imports {early} before it needs to"
 
 
-@pytest.mark.parametrize("module", ["bounds", "metrics", "stats"])
+@pytest.mark.parametrize("module", ["bounds", "totals", "metrics", "stats"])
 def test_what_is_said_of_a_pass_comes_from_its_timeline(module: str) -> None:
     """So that it can be said again of a saved one."""
-    allowed = {"harness.timeline", "harness.units", "harness.bounds", "harness.stats"}
+    allowed = {"harness.timeline", "harness.units", "harness.bounds", "harness.stats", "harness.totals"}
     used = {name for name in imports(PACKAGE / f"{module}.py") if name.startswith("harness")}
     assert {".".join(name.split(".")[:2]) for name in used} <= allowed
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.bounds import bounds
-from harness.metrics import METRIC_NAMES, Audio, pass_metrics, rtf_metrics, stalls_ns
+from harness.metrics import METRIC_NAMES, Audio, metrics_of, pass_metrics, rtf_metrics
 from harness.stats import median_index, percentile, ratio_interval, samples_needed
 from harness.timeline import Stage, Timeline
+from harness.totals import added, stalls_ns, totals_of
 from harness.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
 
 SPANS = [
@@ -95,6 +96,35 @@ def test_an_empty_pass_has_no_ratios() -> None:
     found = pass_metrics(empty, INTERVALS_NS[:0])
     assert found["time/total_ms"] == 0
     assert found["time/tile_ms"] is found["bound/ratio"] is found["throughput/tiles_per_s"] is None
+
+
+def test_passes_add_up() -> None:
+    """Ratios of a sum are those of its sums, not sums of ratios."""
+    one, other = totals_of(timeline()), totals_of(run_pass(20, depth=2))
+    both = metrics_of(added([one, other, one]), INTERVALS_NS)
+    makespan_ns, bound_ns = 2 * 275 + other.makespan_ns, 2 * 242 + other.bound_ns
+    assert both["time/total_ms"] == pytest.approx(makespan_ns / 1e6)
+    assert both["time/tile_ms"] == pytest.approx(makespan_ns / 24 / 1e6)
+    assert both["stall/count"] == 2 + other.stalls
+    assert both["bound/ratio"] == pytest.approx(makespan_ns / bound_ns)
+    assert both["device/utilisation"] == pytest.approx((2 * 200 + 20 * 100) / makespan_ns)
+    possible_ns = 2 * 284 + other.serial_ns - bound_ns
+    assert both["overlap/efficiency"] == pytest.approx((2 * 284 + other.serial_ns - makespan_ns) / possible_ns)
+
+
+def test_what_one_pass_cannot_show_their_sum_cannot() -> None:
+    blind = totals_of(timeline(has_device=False))
+    both = added([totals_of(timeline()), blind])
+    assert both.exec_ns is both.stalls is both.stall_ns is both.bound_ns is both.serial_ns is None
+    assert both.wait_ns == 2 * blind.wait_ns
+
+
+def test_a_sample_stands_for_more_tiles_in_proportion() -> None:
+    grown = totals_of(timeline()).scaled(2_000)
+    assert (grown.tiles, grown.makespan_ns, grown.exec_ns, grown.stalls) == (2_000, 275_000, 200_000, 1_000)
+    assert grown.columns == 1, "is no amount"
+    assert metrics_of(grown, INTERVALS_NS)["time/tile_ms"] == pass_metrics(timeline(), INTERVALS_NS)["time/tile_ms"]
+    assert totals_of(timeline(has_device=False)).scaled(4).exec_ns is None
 
 
 def test_names_are_those_of_the_contract() -> None:

@@ -1,0 +1,109 @@
+"""What a pass adds up to: sums over its timeline, which can be added to those of other passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from harness.bounds import bounds, makespan_ns
+from harness.timeline import DEVICE_WORK, Spans, Stage, Timeline
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Nanoseconds, but for the counts `tiles` and `stalls`; None is what the device gives no timestamps for.
+
+    columns: of the device that were held. open_ns: contexts opened between the passes of a sum, in makespan_ns but in
+    no bound. bound_ns, serial_ns, and the bound's two sides, host_bound_ns and device_bound_ns: as `bounds.Bounds`.
+    """
+
+    clock: str
+    columns: int
+    tiles: int
+    makespan_ns: int
+    alloc_ns: int
+    write_ns: int
+    launch_ns: int
+    wait_ns: int
+    read_ns: int
+    open_ns: int = 0
+    exec_ns: int | None = None
+    stalls: int | None = None
+    stall_ns: int | None = None
+    bound_ns: int | None = None
+    serial_ns: int | None = None
+    host_bound_ns: int | None = None
+    device_bound_ns: int | None = None
+
+    @property
+    def host_ns(self) -> int:
+        """The host at work: all its stages but waiting."""
+        return self.alloc_ns + self.write_ns + self.launch_ns + self.read_ns
+
+    def scaled(self, tiles: int) -> Totals:
+        """The same for so many tiles in place of those that were run, all in proportion and rounded."""
+        grown: dict[str, Any] = {
+            name: None if value is None else round(value * tiles / self.tiles) for name, value in _sums(self).items()
+        }
+        return replace(self, **grown)
+
+
+_KEPT = ("clock", "columns")
+
+
+def _sums(totals: Totals) -> dict[str, Any]:
+    return {item.name: getattr(totals, item.name) for item in fields(totals) if item.name not in _KEPT}
+
+
+def added(parts: Sequence[Totals]) -> Totals:
+    """The sum of passes one after the other, at least one; what one of them cannot see, the sum cannot."""
+    columns = {name: [_sums(part)[name] for part in parts] for name in _sums(parts[0])}
+    sums: dict[str, Any] = {
+        name: None if None in values else sum(filter(None, values)) for name, values in columns.items()
+    }
+    return replace(parts[0], columns=max(part.columns for part in parts), **sums)
+
+
+def stalls_ns(timeline: Timeline) -> Spans | None:
+    """Lengths of the stalls, or None where the device gave no timestamps.
+
+    A stall is a gap between two pieces of a column's work: the column had finished all it was given, and the host
+    had not launched more. Before a column's first launch (fill) and after its last completion (drain) is none. Of a
+    chain, the contexts of all its kernels are one: some kernel is always idle.
+    """
+    if not timeline.has_device:
+        return None
+    gaps = [np.zeros(0, np.int64)]
+    work = timeline.of(*DEVICE_WORK)
+    for column in range(timeline.columns):
+        rows = work[work[:, 3] == column]
+        rows = rows[np.argsort(rows[:, 4], kind="stable")]
+        gaps.append(rows[1:, 4] - np.maximum.accumulate(rows[:, 5])[:-1])
+    lengths = np.concatenate(gaps)
+    return lengths[lengths > 0]
+
+
+def totals_of(timeline: Timeline) -> Totals:
+    """The totals of one pass."""
+    limits, stalls = bounds(timeline), stalls_ns(timeline)
+    return Totals(
+        clock=timeline.clock,
+        columns=max(timeline.columns, timeline.held),
+        tiles=timeline.tiles,
+        makespan_ns=makespan_ns(timeline),
+        alloc_ns=timeline.sum_ns(Stage.ALLOC),
+        write_ns=timeline.sum_ns(Stage.WRITE),
+        launch_ns=timeline.sum_ns(Stage.LAUNCH),
+        wait_ns=timeline.sum_ns(Stage.WAIT),
+        read_ns=timeline.sum_ns(Stage.READ),
+        exec_ns=timeline.sum_ns(Stage.EXEC) if timeline.has_device else None,
+        stalls=None if stalls is None else len(stalls),
+        stall_ns=None if stalls is None else int(stalls.sum()),
+        bound_ns=limits.bound_ns if limits else None,
+        serial_ns=limits.serial_ns if limits else None,
+        host_bound_ns=limits.host_ns if limits else None,
+        device_bound_ns=limits.device_bound_ns if limits else None,
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from bench_simulator import phoenix, run_pass
 
 from harness.kernel import load_kernel
-from harness.workload import Tiles
+from harness.tiles import Tiles
 from harness.world import open_world
 
 SHORT, LONG = 10_000, 1_000_000

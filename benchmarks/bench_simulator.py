@@ -21,8 +21,8 @@ from harness.executor import Executor
 from harness.kernel import KernelSpec, load_kernel
 from harness.session import Session
 from harness.strategy import Strategy
+from harness.tiles import Tiles
 from harness.timeline import Recording
-from harness.workload import Tiles
 from harness.world import HostClock, World, open_world
 
 TESTS = Path(__file__).parent.parent / "tests"

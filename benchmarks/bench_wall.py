@@ -19,7 +19,7 @@ from harness.kernel import load_kernel
 from harness.session import Session
 from harness.sim import pyxrt
 from harness.strategy import Strategy
-from harness.workload import Tiles
+from harness.tiles import Tiles
 from harness.world import open_world
 
 sys.modules["pyxrt"] = pyxrt

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from harness.errors import HarnessError, RequestError
 from harness.report.page import plain_table, show
+from harness.tiles import TILE_FRAMES
 from harness.units import BYTES_PER_MIB
 from harness.whisper import ENCODERS, ROLES, Encoder, Operation, Tiling, Unit, encoder_of, load_tiling, operations
-from harness.workload import GUIDE_KERNEL, TILE_FRAMES, Accounting, encoder_tiles
+from harness.workload import GUIDE_KERNEL, Accounting, encoder_tiles
 
 GUIDE_ENCODER = "whisper_base"
 """The one that the guide counts tiles of."""

@@ -20,8 +20,8 @@ from harness.kernel import Array, Bytes, load_kernel
 from harness.session import Session
 from harness.stations import ChainExecutor
 from harness.strategy import Strategy
+from harness.tiles import Tiles
 from harness.timeline import Timeline
-from harness.workload import Tiles
 from harness.world import open_world
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.chain import Chain
 from harness.kernel import Bytes, KernelSpec
-from harness.workload import Tiles, make_tiles
+from harness.tiles import Tiles, make_tiles
 
 
 @dataclass(frozen=True)

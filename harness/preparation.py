@@ -8,7 +8,7 @@ from harness.config import Config, Verify
 from harness.errors import RequestError
 from harness.image import open_kernel
 from harness.kernel import load_kernel
-from harness.workload import PERIODS, Tiles, check_source, make_tiles
+from harness.tiles import PERIODS, Tiles, check_source, make_tiles
 from harness.world import World, host_now_ns, open_world
 
 

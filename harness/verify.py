@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.chained import ChainTiles
 from harness.kernel import Bytes
-from harness.workload import Tiles
+from harness.tiles import Tiles
 
 MOST_KEPT_BYTES = 1 << 30
 CHUNK_TILES = 1024

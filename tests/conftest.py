@@ -17,9 +17,9 @@ from harness.hardware import locks
 from harness.kernel import Array, Buffer, KernelSpec, Part
 from harness.session import Session
 from harness.strategy import Buffers, Strategy
+from harness.tiles import Tiles
 from harness.timeline import Timeline
 from harness.verify import Checker
-from harness.workload import Tiles
 from harness.world import World, open_world
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.

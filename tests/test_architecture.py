@@ -14,7 +14,19 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness"
 LAYERS = (
     ("errors", "units", "interrupt"),
-    ("kernel", "chain", "chained", "strategy", "device", "hazard", "workload", "speech", "timeline", "whisper"),
+    (
+        "kernel",
+        "chain",
+        "chained",
+        "strategy",
+        "device",
+        "hazard",
+        "tiles",
+        "workload",
+        "speech",
+        "timeline",
+        "whisper",
+    ),
     ("config", "sim", "hardware"),
     ("world", "image", "session", "slot", "drain"),
     ("executor",),

@@ -24,7 +24,7 @@ from harness.device import Simulator
 from harness.kernel import Array, KernelSpec, load_kernel
 from harness.metrics import METRIC_NAMES
 from harness.record import SCHEMA_VERSION
-from harness.workload import make_tiles
+from harness.tiles import make_tiles
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60

@@ -12,7 +12,7 @@ import test_kernel_layernorm as layernorm
 import test_kernel_matmul as matmul
 
 from harness.kernel import load_kernel
-from harness.workload import make_tiles
+from harness.tiles import make_tiles
 
 SOURCES = {
     "speech": lambda name: make_tiles(name, 1003, "speech", 0, lambda: 0, 1003).packed[0],

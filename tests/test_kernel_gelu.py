@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.kernel import load_kernel
-from harness.workload import make_tiles
+from harness.tiles import make_tiles
 
 SPEC = load_kernel("gelu")
 VALUES = range(-128, 128)

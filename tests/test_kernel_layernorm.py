@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.kernel import load_kernel
-from harness.workload import make_tiles
+from harness.tiles import make_tiles
 
 SPEC = load_kernel("layernorm")
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.kernel import Bytes, KernelSpec, load_kernel
-from harness.workload import make_tiles
+from harness.tiles import make_tiles
 
 
 def filled(spec: KernelSpec) -> Bytes:

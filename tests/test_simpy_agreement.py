@@ -17,8 +17,8 @@ from harness.executor import Executor
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.session import Session
 from harness.strategy import Buffers, Strategy
+from harness.tiles import Tiles
 from harness.timeline import Stage, Timeline
-from harness.workload import Tiles
 from harness.world import open_world
 
 SPEC = KernelSpec(

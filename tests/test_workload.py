@@ -15,7 +15,7 @@ from harness.experiment import Experiment, Outcome
 from harness.kernel import load_kernel
 from harness.record import Verdict
 from harness.report.terminal import footnotes
-from harness.workload import Tiles, make_tiles
+from harness.tiles import Tiles, make_tiles
 
 SOURCES = ("speech", "random")
 

@@ -12,8 +12,8 @@ from harness.device import Device, Hardware, Simulator
 from harness.image import FIRST_DATA_ARGUMENT, kernel_of
 from harness.kernel import Bytes, load_kernel
 from harness.session import OPCODE_TXN
+from harness.tiles import Tiles
 from harness.units import NS_PER_S
-from harness.workload import Tiles
 from harness.world import open_world
 
 SPEC = load_kernel("attention")

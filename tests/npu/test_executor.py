@@ -11,8 +11,8 @@ import pytest
 from harness.executor import Executor
 from harness.session import Session
 from harness.strategy import Buffers, Strategy
+from harness.tiles import Tiles
 from harness.verify import Checker, Kept
-from harness.workload import Tiles
 from npu.bench import SPEC, Bench, make_tiles
 
 STRATEGIES: dict[str, dict[str, Any]] = {

@@ -14,25 +14,22 @@ from harness.chained import ChainTiles
 from harness.config import Config, Verify
 from harness.device import Hardware, Hazards, Simulator
 from harness.errors import DeviceError, RequestError
-from harness.executor import Executor
 from harness.hardware.state import MachineState, changes
 from harness.hazard import Hazard
-from harness.kernel import Bytes
-from harness.metrics import METRIC_NAMES, Audio, Metrics, pass_metrics, rtf_metrics
+from harness.metrics import METRIC_NAMES, Audio, Metrics, metrics_of, rtf_metrics
+from harness.passes import Pass, Passes, TilePasses
 from harness.preparation import prepare
 from harness.record import Record, Verdict, config_hash, environment, given
-from harness.session import Session, explained
-from harness.stations import ChainExecutor
+from harness.session import explained
 from harness.stats import median_index
-from harness.timeline import Recording, Timeline
-from harness.verify import Checker, Kept
+from harness.timeline import Timeline
+from harness.verify import Checker
 from harness.workload import encoder_tiles, host_ns
 
 log = logging.getLogger(__name__)
 
 NO_RUNLIST = "no-runlist"
 """In the label of a run whose batches were started run by run: its pyxrt has no runlists."""
-AnyExecutor = Executor | ChainExecutor
 Progress = Callable[[str, float], None]
 """Told the name of each pass when it begins, and the share of it that is done where that disturbs nothing."""
 
@@ -47,7 +44,7 @@ class Findings:
     mismatches: int = 0
     hazards: list[Hazard] = field(default_factory=list)
     allocations: list[int] = field(default_factory=list)
-    passes: list[Recording] = field(default_factory=list)
+    passes: list[Pass] = field(default_factory=list)
     before: MachineState | None = None
     after: MachineState | None = None
 
@@ -103,30 +100,16 @@ class Experiment:
             findings.fail(str(error))
 
     @contextmanager
-    def _executor(self) -> Iterator[AnyExecutor]:
-        config, tiles = self._config, self._tiles
-        columns, timeout_ms = config.strategy.columns, config.device.timeout_ms
-        sessions: list[Session] = []
-        executor: AnyExecutor | None = None
+    def _passes(self) -> Iterator[Passes]:
+        passes = TilePasses(self._config, self._chain, self._world, self._tiles)
         try:
-            for spec in self._chain.kernels:
-                sessions.append(Session(self._world, spec, columns, timeout_ms))
-            if isinstance(tiles, ChainTiles):
-                executor = ChainExecutor(sessions, self._chain, config.strategy, config.workload.tiles, tiles.constants)
-            else:
-                constants = tiles.constants if config.strategy.resident else None
-                executor = Executor(sessions[0], config.strategy, config.workload.tiles, constants)
-            yield executor
+            yield passes
         finally:
-            if executor:
-                executor.close()
-            else:
-                for session in sessions:
-                    session.close()
+            passes.close()
 
     def _measure(self, findings: Findings, progress: Progress) -> None:
         measure = self._config.measure
-        with self._executor() as opened:
+        with self._passes() as opened:
             findings.before = self._world.read_state()
             if self._computes and not self._verified(opened, findings, progress):
                 return
@@ -138,26 +121,26 @@ class Experiment:
                 self._timed(opened, range(measure.repeats), findings, progress)
                 return
         for number in range(measure.repeats):  # each on fresh contexts: cold
-            with self._executor() as opened:
+            with self._passes() as opened:
                 if not self._timed(opened, [number], findings, progress):
                     return
 
-    def _timed(self, executor: AnyExecutor, numbers: Sequence[int], findings: Findings, progress: Progress) -> bool:
+    def _timed(self, passes: Passes, numbers: Sequence[int], findings: Findings, progress: Progress) -> bool:
         """Timed passes of those numbers, between two readings of the machine; returns whether all were right."""
         repeats = self._config.measure.repeats
         for number in numbers:
             progress(f"pass {number + 1} of {repeats}", 0)
             if number == 0:
-                executor.wake()
+                passes.wake()
                 findings.before = self._world.read_state()
-            allocated = executor.allocations
-            recording = self._pass(executor, findings, f"timed pass {number + 1}")
-            if not recording:
+            allocated = passes.allocations
+            made = self._pass(passes, findings, f"timed pass {number + 1}")
+            if not made:
                 return False
-            findings.passes.append(recording)
-            findings.allocations.append(executor.allocations - allocated)
+            findings.passes.append(made)
+            findings.allocations.append(passes.allocations - allocated)
             if number == repeats - 1:
-                executor.wake()
+                passes.wake()
                 findings.after = self._world.read_state()
         if findings.before and findings.after and (changed := changes(findings.before, findings.after)):
             findings.verdict = Verdict.INVALID
@@ -169,47 +152,16 @@ class Experiment:
             findings.reason = f"device.power_mode={wanted.value}: the device was in mode {told}"
         return True
 
-    def _verified(self, executor: AnyExecutor, findings: Findings, progress: Progress) -> bool:
+    def _verified(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
         progress("verify", 0)
-        checker, tiles = Checker(self._tiles), self._config.workload.tiles
+        checkers = passes.verify(lambda share: progress("verify", share))
+        return self._without_hazards(findings, "") and self._judge(checkers, findings, "")
 
-        def sink(first: int, outputs: Bytes) -> None:
-            checker(first, outputs)
-            progress("verify", checker.compared / tiles)
-
-        if isinstance(executor, ChainExecutor):
-            assert isinstance(self._tiles, ChainTiles)
-            stations = [Checker(self._tiles, station) for station in range(len(self._chain.kernels) - 1)]
-
-            def look(station: int, first: int, outputs: Bytes) -> None:
-                if station < len(stations):
-                    stations[station](first, outputs)
-
-            executor.run(self._tiles, sink, self._tiles.poison, look)
-            for each in stations:  # the first kernel that is wrong is the one to be told
-                if each.mismatches:
-                    return self._without_hazards(findings, "") and self._judge(each, findings, "")
-        else:
-            executor.run(self._tiles, sink, checker.poison)
-        return self._without_hazards(findings, "") and self._judge(checker, findings, "")
-
-    def _pass(self, executor: AnyExecutor, findings: Findings, name: str) -> Recording | None:
-        """A pass at full speed, if it is right: its outputs are compared after it, for some races exist only then."""
-        checker = Checker(self._tiles)
-        if not self._computes:
-            recording = executor.run(self._tiles, lambda first, outputs: None)
-            return recording if self._without_hazards(findings, f" in {name}") else None
-        kept = Kept(self._tiles, self._config.workload.tiles)
-        if isinstance(executor, ChainExecutor):
-            assert isinstance(self._tiles, ChainTiles)
-            executor.poison(self._tiles.poison)
-        else:
-            executor.poison(checker.poison)
-        recording = executor.run(self._tiles, kept)
-        if not self._without_hazards(findings, f" in {name}"):
-            return None
-        kept.feed(checker)
-        return recording if self._judge(checker, findings, f" in {name}") else None
+    def _pass(self, passes: Passes, findings: Findings, name: str) -> Pass | None:
+        """A pass at full speed, if it is right."""
+        made, compare = passes.make(self._computes)
+        right = self._without_hazards(findings, f" in {name}") and self._judge(compare(), findings, f" in {name}")
+        return made if right else None
 
     def _take_hazards(self, findings: Findings) -> None:
         if self._world.take_hazards:
@@ -226,26 +178,28 @@ class Experiment:
         findings.reason = f"{found[0]}{where}{more}"
         return False
 
-    def _judge(self, checker: Checker, findings: Findings, where: str) -> bool:
-        findings.compared += checker.compared
-        findings.mismatches += checker.mismatches
-        if checker.mismatches:
+    def _judge(self, checkers: Sequence[Checker], findings: Findings, where: str) -> bool:
+        compared, mismatches = (sum(getattr(each, name) for each in checkers) for name in ("compared", "mismatches"))
+        findings.compared += compared
+        findings.mismatches += mismatches
+        if mismatches:
+            first = next(each.first_mismatch for each in checkers if each.mismatches)
             findings.verdict = Verdict.WRONG
-            findings.reason = f"{checker.first_mismatch}; {checker.mismatches} of {checker.compared} tiles wrong{where}"
-        return not checker.mismatches
+            findings.reason = f"{first}; {mismatches} of {compared} tiles wrong{where}"
+        return not mismatches
 
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
         config, kept = self._config, (Verdict.OK, Verdict.INVALID)
         passes = findings.passes if findings.verdict in kept else []
-        totals = [recording.makespan_ns for recording in passes]
-        chosen = median_index(totals) if totals and findings.verdict is Verdict.OK else None
+        times_ns = [made.makespan_ns for made in passes]
+        chosen = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
         audio = self._audio()
         metrics: Metrics = dict.fromkeys(METRIC_NAMES)
         timeline = None
         if chosen is not None:
-            timeline = passes[chosen].timeline()
-            metrics |= pass_metrics(timeline, np.concatenate([each.intervals_ns for each in passes]))
-            tile_ns = totals[chosen] / timeline.tiles if timeline.tiles else None
+            timeline, totals = passes[chosen].timeline(), passes[chosen].totals
+            metrics |= metrics_of(totals, np.concatenate([each.intervals_ns for each in passes]))
+            tile_ns = totals.makespan_ns / totals.tiles if totals.tiles else None
             metrics |= rtf_metrics(tile_ns, audio) | {"alloc/steady_state": findings.allocations[chosen]}
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
         if self._world.take_hazards:
@@ -264,7 +218,7 @@ class Experiment:
             verdict=findings.verdict,
             reason=findings.reason,
             metrics=metrics,
-            samples={"total_ns": totals},
+            samples={"total_ns": times_ns},
             timed_pass=chosen,
             accounting={
                 "kind": config.workload.accounting.value,

@@ -82,8 +82,9 @@ class Kept:
         else:
             kept[np.arange(first, first + count) % self._rows] = outputs
 
-    def feed(self, checker: Checker) -> None:
-        """Have a checker compare what is kept, in tile order."""
+    def feed(self, checker: Checker) -> list[Checker]:
+        """Have a checker compare what is kept, in tile order; returns it."""
         for first in range(max(0, self._count - self._rows), self._count, CHUNK_TILES):
             tiles = np.arange(first, min(first + CHUNK_TILES, self._count))
             checker(first, self._outputs[tiles % self._rows])
+        return [checker]

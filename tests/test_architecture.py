@@ -32,7 +32,7 @@ LAYERS = (
     ("executor",),
     ("stations",),
     ("bounds", "totals", "metrics", "stats"),
-    ("record", "preparation", "verify", "experiment", "speedup", "variation"),
+    ("record", "preparation", "verify", "passes", "experiment", "speedup", "variation"),
     ("tracking", "report", "api"),
     ("sweeper", "command", "emulate", "sensitivity", "accounting", "doctor", "__main__"),
 )

@@ -11,15 +11,14 @@ from typing import Any, NoReturn
 
 from rich.table import Table
 
+from harness.encoder import ENCODERS, Encoder, encoder_of
 from harness.errors import HarnessError, RequestError
 from harness.report.page import plain_table, show
 from harness.tiles import TILE_FRAMES
 from harness.units import BYTES_PER_MIB
-from harness.whisper import ENCODERS, ROLES, Encoder, Operation, Tiling, Unit, encoder_of, load_tiling, operations
-from harness.workload import GUIDE_KERNEL, Accounting, encoder_tiles
+from harness.whisper import ROLES, Operation, Tiling, Unit, load_tiling, operations
+from harness.workload import GUIDE_ENCODER, GUIDE_KERNEL, Accounting, encoder_tiles
 
-GUIDE_ENCODER = "whisper_base"
-"""The one that the guide counts tiles of."""
 HOST = "host"
 NOTHING = "-"
 

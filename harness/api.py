@@ -58,12 +58,13 @@ class Pipeline:
         self.timeline: Timeline | None = None
         self._kept = False
         self._world = open_world(device, *self.chain.kernels)
-        for spec in self.chain.kernels:
-            open_kernel(self._world, spec, self.strategy.columns)
+        columns = self.chain.columns(self.strategy.columns, device.context_limit)
+        for spec, width in zip(self.chain.kernels, columns, strict=True):
+            open_kernel(self._world, spec, width)
         self._sessions: list[Session] = []
         try:
-            for spec in self.chain.kernels:
-                self._sessions.append(Session(self._world, spec, self.strategy.columns, device.timeout_ms))
+            for spec, width in zip(self.chain.kernels, columns, strict=True):
+                self._sessions.append(Session(self._world, spec, width, device.timeout_ms))
         except BaseException:
             self.close()
             raise

@@ -17,10 +17,10 @@ class Bounds:
 
     bound_ns = max(host, fill + device / columns + completion + drain): the host's work is serial; and the first
     execution comes after the first submission is staged and launched (fill), the last one before its completion
-    is seen and its output read (drain). Of a chain, device is the work of the kernel that has most: each has contexts
-    of its own, which may work side by side. No pass with these stage times can be shorter. A launch counts until its
-    own first execution begins, and as the shortest one of the pass: what others took beyond it was back-pressure of a
-    full queue, not work. Completion counts as the shortest one of the pass.
+    is seen and its output read (drain). Of a chain, device and columns are those of the kernel that has most work per
+    column: each has contexts of its own, which may work side by side. No pass with these stage times can be shorter.
+    A launch counts until its own first execution begins, and as the shortest one of the pass: what others took beyond
+    it was back-pressure of a full queue, not work. Completion counts as the shortest one of the pass.
     serial_ns: the same work with nothing overlapped.
     """
 
@@ -66,13 +66,15 @@ def bounds(timeline: Timeline) -> Bounds | None:
     launched_ns = np.minimum(launches[:, 5], begun_ns[launches[:, 1], launches[:, 6]])
     host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
     device_ns = timeline.sum_ns(*DEVICE_WORK)
+    work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(stations)]
+    longest = max(range(stations), key=lambda each: work_ns[each] / timeline.widths[each])
     return Bounds(
         makespan_ns=makespan_ns(timeline),
         host_ns=host_ns,
-        device_ns=max(int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(stations)),
+        device_ns=work_ns[longest],
         fill_ns=int(launched_ns[0] - timeline.rows[:, 4].min()),
         completion_ns=completion_ns,
         drain_ns=int(lengths_ns(reads).min()),
-        columns=timeline.columns,
+        columns=timeline.widths[longest],
         serial_ns=host_ns + device_ns + len(waits) * completion_ns,
     )

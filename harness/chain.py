@@ -57,6 +57,29 @@ class Chain:
         """The kernels' names: `attention+layernorm`."""
         return "+".join(kernel.name for kernel in self.kernels)
 
+    def columns(self, wanted: int, contexts: int) -> tuple[int, ...]:
+        """Columns that each kernel's tiles are dealt over, a context each: `wanted`, where there are contexts for all.
+
+        Else every kernel has one, and the others go one by one to the kernel with most operations per column.
+        RequestError where there are not even so many, or a kernel alone wants more than there are.
+        """
+        if len(self.kernels) == 1 and wanted > contexts:
+            raise RequestError(
+                f"strategy.columns={wanted}: takes a context for each column; the device has {contexts}: use 1 to "
+                f"{contexts}"
+            )
+        if len(self.kernels) > contexts:
+            raise RequestError(
+                f"workload.chain: {self.name} needs a context for each kernel, {len(self.kernels)}; the device has "
+                f"{contexts}: make the chain shorter"
+            )
+        dealt = [1] * len(self.kernels)
+        for _ in range(contexts - len(self.kernels)):
+            open_to = [station for station, columns in enumerate(dealt) if columns < wanted]
+            if open_to:
+                dealt[max(open_to, key=lambda station: self.kernels[station].ops / dealt[station])] += 1
+        return tuple(dealt)
+
     def glue(self, station: int, outputs: Bytes) -> Bytes:
         """What kernel `station` takes of the outputs (tiles, size_bytes) before it: (tiles, varying_bytes) uint8."""
         taken = self.kernels[station].inputs[0].varying_bytes

@@ -157,6 +157,8 @@ class Command:
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         preset = str(hydra_config.runtime.choices["strategy"])
         experiment = Experiment(config, resolved, preset, overrides)
+        for remark in experiment.remarks:
+            self.say(remark)
         measure = config.measure
         bar = PassBar(config.strategy.label, 1 + measure.warmup + measure.repeats)
         try:

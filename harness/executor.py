@@ -154,7 +154,7 @@ class Executor:
         self._session.used_ns = clock.now_ns
         trace = world.take_trace() if world.take_trace else None
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
-        return Recording(times, trace, self._tiles, batch, strategy.columns, origin_ns, world.clock_name)
+        return Recording(times, trace, self._tiles, batch, (strategy.columns,), slots, origin_ns, world.clock_name)
 
     @property
     def allocations(self) -> int:

@@ -10,21 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from harness.chained import ChainTiles
 from harness.config import Config, Verify
 from harness.device import Hardware, Hazards, Simulator
 from harness.errors import DeviceError, RequestError
 from harness.hardware.state import MachineState, changes
 from harness.hazard import Hazard
-from harness.metrics import METRIC_NAMES, Audio, Metrics, metrics_of, rtf_metrics
-from harness.passes import Pass, Passes, TilePasses
+from harness.metrics import METRIC_NAMES, Metrics, metrics_of, rtf_metrics
+from harness.passes import Pass, Passes, Step
 from harness.preparation import prepare
 from harness.record import Record, Verdict, config_hash, environment, given
 from harness.session import explained
 from harness.stats import median_index
 from harness.timeline import Timeline
-from harness.verify import Checker
-from harness.workload import encoder_tiles, host_ns
+from harness.verify import Comparison
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +64,18 @@ class Experiment:
     """A prepared request: inputs made, device open. RequestError where it cannot run at all."""
 
     def __init__(self, config: Config, resolved: dict[str, Any], preset: str, overrides: list[str]) -> None:
-        self._config = config
+        self._prepared = prepare(config)
+        self._config = self._prepared.config
+        self._world = self._prepared.world
         self._resolved = resolved
         self._preset = preset
         self._overrides = overrides
         self._computes = config.verify is Verify.all
-        self._chain, self._world, self._tiles = prepare(config)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to say of keys whose values come to something else here."""
+        return self._prepared.remarks
 
     def run(self, progress: Progress = lambda name, share: None) -> Outcome:
         """Run it. Whatever fails on the way is a verdict in the record, not an exception.
@@ -101,7 +105,7 @@ class Experiment:
 
     @contextmanager
     def _passes(self) -> Iterator[Passes]:
-        passes = TilePasses(self._config, self._chain, self._world, self._tiles)
+        passes = self._prepared.passes()
         try:
             yield passes
         finally:
@@ -178,7 +182,7 @@ class Experiment:
         findings.reason = f"{found[0]}{where}{more}"
         return False
 
-    def _judge(self, checkers: Sequence[Checker], findings: Findings, where: str) -> bool:
+    def _judge(self, checkers: Sequence[Comparison], findings: Findings, where: str) -> bool:
         compared, mismatches = (sum(getattr(each, name) for each in checkers) for name in ("compared", "mismatches"))
         findings.compared += compared
         findings.mismatches += mismatches
@@ -193,28 +197,28 @@ class Experiment:
         passes = findings.passes if findings.verdict in kept else []
         times_ns = [made.makespan_ns for made in passes]
         chosen = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
-        audio = self._audio()
+        audio = self._prepared.audio
         metrics: Metrics = dict.fromkeys(METRIC_NAMES)
-        timeline = None
+        timeline, totals, steps = None, None, list[Step]()
         if chosen is not None:
-            timeline, totals = passes[chosen].timeline(), passes[chosen].totals
+            made = passes[chosen]
+            timeline, totals, steps = made.timeline(), made.totals, list(made.steps)
             metrics |= metrics_of(totals, np.concatenate([each.intervals_ns for each in passes]))
-            tile_ns = totals.makespan_ns / totals.tiles if totals.tiles else None
-            metrics |= rtf_metrics(tile_ns, audio) | {"alloc/steady_state": findings.allocations[chosen]}
+            metrics |= rtf_metrics(totals, audio) | {"alloc/steady_state": findings.allocations[chosen]}
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
         if self._world.take_hazards:
             metrics["hazard/count"] = sum(hazard.count for hazard in findings.hazards)
-        chain, device, before, after = self._chain.name, config.device.kind, findings.before, findings.after
+        name, device, before, after = self._prepared.name, config.device.kind, findings.before, findings.after
         plain = config.strategy.batch > 1 and not self._world.has_runlists
         label = f"{config.strategy.label} {NO_RUNLIST}" if plain else config.strategy.label
         swept = [f"{key}={value}" for key, value in given(self._overrides).items() if key != "device"]
         record = Record(
-            name=" ".join([label, chain, device, *swept]),
+            name=" ".join([label, name, device, *swept]),
             label=label,
             preset=self._preset,
             phase=config.phase.name,
             device=device,
-            kernel=chain,
+            kernel=name,
             verdict=findings.verdict,
             reason=findings.reason,
             metrics=metrics,
@@ -224,9 +228,12 @@ class Experiment:
                 "kind": config.workload.accounting.value,
                 "audio_s": audio.seconds,
                 "host_ms": audio.host_ns / 1e6,
-                "measured_host_ms": self._tiles.host_ns / 1e6,
+                "measured_host_ms": self._prepared.measured_host_ns / 1e6,
                 "encoder_tiles": audio.tiles,
+                "overlap_host": audio.overlaps,
             },
+            totals=asdict(totals) if totals else None,
+            steps=[asdict(step) for step in steps],
             config=self._resolved,
             config_hash=config_hash(self._resolved),
             knobs=asdict(config.strategy),
@@ -236,9 +243,3 @@ class Experiment:
             hazards=[asdict(hazard) | {"kind": hazard.kind.value} for hazard in findings.hazards],
         )
         return Outcome(record, timeline, interrupted)
-
-    def _audio(self) -> Audio:
-        workload, made = self._config.workload, self._tiles
-        tiles = made.tiles if isinstance(made, ChainTiles) else made
-        counted = encoder_tiles(workload.accounting, self._chain.name, tiles.audio_s)
-        return Audio(tiles.audio_s, host_ns(workload, tiles), counted)

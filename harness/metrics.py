@@ -45,11 +45,15 @@ METRIC_NAMES = (
 
 @dataclass(frozen=True)
 class Audio:
-    """What the RTF counts: seconds of audio, host preprocessing, tiles of its encoder (None: of another kernel)."""
+    """What the RTF counts: seconds of audio, host preprocessing, tiles of its encoder (None: of another kernel).
+
+    overlaps: whether it is of a stream, whose next piece is preprocessed while the encoder of this one is waited for.
+    """
 
     seconds: float
     host_ns: int
     tiles: float | None
+    overlaps: bool = False
 
 
 def pass_metrics(timeline: Timeline, intervals: Spans) -> Metrics:
@@ -102,18 +106,47 @@ def _efficiency(totals: Totals) -> float | None:
     return (totals.serial_ns - totals.makespan_ns) / possible_ns if possible_ns > 0 else 1.0
 
 
-def rtf_metrics(tile_ns: float | None, audio: Audio) -> Metrics:
-    """Realtime factors: seconds of audio per second of preprocessing and encoder; None without a tile time.
+def rtf_metrics(totals: Totals | None, audio: Audio) -> Metrics:
+    """Realtime factors: seconds of audio per second of preprocessing and encoder; None where nothing was timed.
 
-    rtf/ceiling is the end-to-end factor if device time were zero. None of them where no tile of this kernel counts.
+    rtf/ceiling is the end-to-end factor if the encoder took no time. None of them where no tile of this kernel counts.
     """
     if audio.tiles is None:
         return dict.fromkeys(("rtf/end_to_end", "rtf/encoder", "rtf/ceiling"))
-    host_s, audio_s = audio.host_ns / NS_PER_S, audio.seconds
-    encoder_s = None if tile_ns is None else tile_ns * audio.tiles / NS_PER_S
-    whole_s = None if encoder_s is None else host_s + encoder_s
+    time = encoder_time(totals, audio) if totals and totals.tiles else None
     return {
-        "rtf/end_to_end": audio_s / whole_s if whole_s else None,
-        "rtf/encoder": audio_s / encoder_s if encoder_s else None,
-        "rtf/ceiling": audio_s / host_s if host_s else None,
+        "rtf/end_to_end": audio.seconds / time.whole_s if time and time.whole_s else None,
+        "rtf/encoder": audio.seconds / time.encoder_s if time and time.encoder_s else None,
+        "rtf/ceiling": audio.seconds * NS_PER_S / audio.host_ns if audio.host_ns else None,
     }
+
+
+@dataclass(frozen=True)
+class EncoderTime:
+    """Seconds that some audio takes: preprocessing; the encoder, as the host at work and waiting for the device."""
+
+    preprocessing_s: float
+    host_s: float
+    device_s: float
+    overlaps: bool
+
+    @property
+    def encoder_s(self) -> float:
+        """Of the encoder alone."""
+        return self.host_s + self.device_s
+
+    @property
+    def whole_s(self) -> float:
+        """From audio to encoding; of a stream, from one encoding to the next: there is one host thread to do it all."""
+        if self.overlaps:
+            return self.host_s + max(self.device_s, self.preprocessing_s)
+        return self.preprocessing_s + self.encoder_s
+
+
+def encoder_time(totals: Totals, audio: Audio) -> EncoderTime:
+    """What the audio takes by the times of a pass; waiting, and contexts being opened, are the device's."""
+    assert audio.tiles is not None  # else nothing is counted
+    passes = audio.tiles / totals.tiles / NS_PER_S
+    waited_ns = totals.wait_ns + totals.open_ns
+    host_ns = totals.makespan_ns - waited_ns
+    return EncoderTime(audio.host_ns / NS_PER_S, host_ns * passes, waited_ns * passes, audio.overlaps)

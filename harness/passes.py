@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from harness.chain import Chain
@@ -17,11 +16,21 @@ from harness.stations import ChainExecutor
 from harness.tiles import Tiles
 from harness.timeline import Recording, Spans, Timeline
 from harness.totals import Totals, totals_of
-from harness.verify import Checker, Kept
+from harness.verify import Checker, Comparison, Kept
+from harness.whisper import Operation
 from harness.world import World
 
 Share = Callable[[float], None]
 """Told the share of a pass that is done."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an operation took, by the calls of it that were run; totals: of all its calls, in proportion."""
+
+    operation: Operation
+    run: int
+    totals: Totals
 
 
 class Pass(Protocol):
@@ -39,6 +48,10 @@ class Pass(Protocol):
     def totals(self) -> Totals:
         """What it adds up to."""
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Of a window, what each operation adds up to."""
+
     def timeline(self) -> Timeline | None:
         """Its spans; None where they are not kept."""
 
@@ -50,10 +63,10 @@ class Passes(Protocol):
     def allocations(self) -> int:
         """Bos made so far for tiles."""
 
-    def verify(self, progress: Share) -> list[Checker]:
+    def verify(self, progress: Share) -> list[Comparison]:
         """One pass whose output bos are poisoned before every launch; returns what compared its outputs."""
 
-    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Checker]]]:
+    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
         """One pass at full speed; check: its outputs are kept. Returns what compares them, to be called after it."""
 
     def wake(self) -> None:
@@ -84,6 +97,11 @@ class TilesPass:
         """What it adds up to."""
         return totals_of(self.timeline())
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """None."""
+        return ()
+
     def timeline(self) -> Timeline:
         """Its spans."""
         return self.recording.timeline()
@@ -97,10 +115,11 @@ class TilePasses:
         self._tiles = tiles
         self._count = count = config.workload.tiles
         strategy, sessions = config.strategy, list[Session]()
+        widths = chain.columns(strategy.columns, config.device.context_limit)
         self._executor: Executor | ChainExecutor
         try:
-            for spec in chain.kernels:
-                sessions.append(Session(world, spec, strategy.columns, config.device.timeout_ms))
+            for spec, width in zip(chain.kernels, widths, strict=True):
+                sessions.append(Session(world, spec, width, config.device.timeout_ms))
             if isinstance(tiles, ChainTiles):
                 self._executor = ChainExecutor(sessions, chain, strategy, count, tiles.constants)
             else:
@@ -116,7 +135,7 @@ class TilePasses:
         """Bos made so far for tiles."""
         return self._executor.allocations
 
-    def verify(self, progress: Share) -> list[Checker]:
+    def verify(self, progress: Share) -> list[Comparison]:
         """One poisoned pass. Of a chain, the kernel that is told is the first that is wrong."""
         checker = Checker(self._tiles)
 
@@ -135,9 +154,9 @@ class TilePasses:
                 before[station](first, outputs)
 
         self._executor.run(self._tiles, sink, self._tiles.poison, look)
-        return [each for each in before if each.mismatches][:1] or [checker]
+        return [next((each for each in before if each.mismatches), checker)]
 
-    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Checker]]]:
+    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
         """One pass at full speed; its outputs are compared after it, for some races exist only then."""
         if not check:
             return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
@@ -148,7 +167,7 @@ class TilePasses:
         else:
             self._executor.poison(checker.poison)
         recording = self._executor.run(self._tiles, kept)
-        return TilesPass(recording), partial(kept.feed, checker)
+        return TilesPass(recording), lambda: [kept.feed(checker)]
 
     def wake(self) -> None:
         """Wake the device, if it may have gone to sleep."""

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
+
 from harness.chain import Chain, make_chain
-from harness.chained import ChainTiles, make_chain_tiles
+from harness.chained import make_chain_tiles
 from harness.config import Config, Verify
+from harness.encoder import Encoder, encoder_of
 from harness.errors import RequestError
 from harness.image import open_kernel
-from harness.kernel import load_kernel
+from harness.kernel import KernelSpec, load_kernel
+from harness.metrics import Audio
+from harness.passes import Passes, TilePasses
 from harness.tiles import PERIODS, Tiles, check_source, make_tiles
+from harness.whisper import Tiling, load_tiling, operations
+from harness.window import WindowPasses
+from harness.workload import Workload, encoder_tiles, host_ns
 from harness.world import World, host_now_ns, open_world
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """config: the request, with what it comes to where the device or the workload leaves no choice.
+
+    remarks: a line for every key whose value that changes. name: of what runs. audio: what the RTF counts;
+    measured_host_ns: of its preprocessing. passes: opens them.
+    """
+
+    config: Config
+    remarks: tuple[str, ...]
+    name: str
+    world: World
+    audio: Audio
+    measured_host_ns: int
+    passes: Callable[[], Passes]
 
 
 def preflight(config: Config) -> Config:
@@ -18,40 +46,116 @@ def preflight(config: Config) -> Config:
     Leaves nothing open but hardware, which is locked for this process from here on.
     """
     check_source(config.workload.kernels[0], config.workload.source)
-    _opened(config, _chain(config))
+    _opened(config, _kernels(config))
     return config
 
 
-def prepare(config: Config) -> tuple[Chain, World, Tiles | ChainTiles]:
+def prepare(config: Config) -> Prepared:
     """Kernels, device and inputs of a request; RequestError where it cannot run at all."""
-    workload, strategy, chain = config.workload, config.strategy, _chain(config)
-    world = _opened(config, chain)
+    config, remarks = _effective(config)
+    kernels = _kernels(config)
+    world = _opened(config, kernels)
+    if config.workload.by_operation:
+        return _prepare_window(config, remarks, world)
+    chain = _chain(config.workload)
+    made = _tiles(kernels[0], config)
+    tiles = make_chain_tiles(chain, *_cut(config)) if len(kernels) > 1 else made
+    counted = encoder_tiles(config.workload.accounting, chain.name, made.audio_s)
+    audio = _audio(config.workload, made, counted)
+    passes = partial(TilePasses, config, chain, world, tiles)
+    return Prepared(config, remarks, chain.name, world, audio, made.host_ns, passes)
+
+
+def _effective(config: Config) -> tuple[Config, tuple[str, ...]]:
+    """The request as it can be had, and a line for every key that this changes."""
+    workload, strategy, remarks = config.workload, config.strategy, list[str]()
+    columns = _columns(config)
+    if max(columns) < strategy.columns:
+        dealt = ", ".join(f"{spec.name} {each}" for spec, each in zip(_kernels(config), columns, strict=True))
+        remarks.append(
+            f"strategy.columns={strategy.columns}: would take a context for each kernel on each column; of the "
+            f"device's {config.device.context_limit}, kernels get by their work: {dealt}"
+        )
+        strategy = replace(strategy, columns=max(columns))
+    if workload.by_operation and strategy.resident:
+        remarks.append(
+            "strategy.resident=true has no effect: by full accounting, calls differ in their weights; what is written "
+            "and synced is whole"
+        )
+        strategy = replace(strategy, resident=False)
+    if workload.by_operation and workload.fused:
+        remarks.append(
+            "workload.fused=true has no effect: by full accounting, what follows a product takes the sum of many calls"
+        )
+        workload = replace(workload, fused=False)
+    return replace(config, workload=workload, strategy=strategy), tuple(remarks)
+
+
+def _prepare_window(config: Config, remarks: tuple[str, ...], world: World) -> Prepared:
+    """Tiles of each kernel that the operations call."""
+    workload = config.workload
+    encoder, tiling = _encoder(workload)
+    found = operations(encoder, tiling)
+    tiles = {spec.name: _tiles(spec, config) for spec in tiling.specs}
+    first = tiles[tiling.matmul.name]
+    calls = sum(each.calls for each in found)
+    audio = _audio(workload, first, calls * max(1, ceil(first.audio_s / encoder.audio_s)))
+    passes = partial(WindowPasses, config, world, found, tiles)
+    return Prepared(config, remarks, encoder.name, world, audio, first.host_ns, passes)
+
+
+def _tiles(spec: KernelSpec, config: Config) -> Tiles:
+    return make_tiles(spec.name, *_cut(config))
+
+
+def _cut(config: Config) -> tuple[int, str, int, Callable[[], int], int]:
+    """How tiles are cut: what `make_tiles` takes beside the kernel."""
+    workload, strategy = config.workload, config.strategy
     # A slot must not meet the inputs again that it had before: a stale output would be right.
     period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
-    given = workload.tiles, workload.source, config.seed, host_now_ns, period
-    if len(chain.kernels) > 1:
-        return chain, world, make_chain_tiles(chain, *given)
-    return chain, world, make_tiles(workload.kernels[0], *given)
+    return workload.tiles, workload.source, config.seed, host_now_ns, period
 
 
-def _chain(config: Config) -> Chain:
+def _audio(workload: Workload, tiles: Tiles, counted: float | None) -> Audio:
+    return Audio(tiles.audio_s, host_ns(workload, tiles), counted, workload.overlap_host)
+
+
+def _kernels(config: Config) -> tuple[KernelSpec, ...]:
     """The kernels of the request; RequestError if they don't connect, or take more contexts than there are."""
-    chain = make_chain([load_kernel(name) for name in config.workload.kernels], config.workload.links)
+    if config.workload.by_operation:
+        return _encoder(config.workload)[1].specs
+    chain = _chain(config.workload)
     if config.strategy.resident:
         for buffer in (buffer for spec in chain.kernels for buffer in spec.inputs):
             buffer.varying_bytes  # noqa: B018 - it raises where constants can't be told from the rest
-    columns, kernels, limit = config.strategy.columns, len(chain.kernels), config.device.context_limit
-    if kernels > 1 and kernels * columns > limit:
+    return chain.kernels
+
+
+def _columns(config: Config) -> tuple[int, ...]:
+    """Columns of each kernel."""
+    wanted, limit = config.strategy.columns, config.device.context_limit
+    if not config.workload.by_operation:
+        return _chain(config.workload).columns(wanted, limit)
+    if wanted > limit:  # one kernel's contexts at the least must be open
         raise RequestError(
-            f"strategy.columns={columns}: {chain.name} needs a context for each kernel on each column, "
-            f"{kernels * columns}; the device has {limit}: use 1 to {limit // kernels or 'a shorter chain'}"
+            f"strategy.columns={wanted}: takes a context for each column; the device has {limit}: use 1 to {limit}"
         )
-    return chain
+    return (wanted,) * len(_encoder(config.workload)[1].specs)
 
 
-def _opened(config: Config, chain: Chain) -> World:
+def _chain(workload: Workload) -> Chain:
+    return make_chain([load_kernel(name) for name in workload.kernels], workload.linked)
+
+
+def _encoder(workload: Workload) -> tuple[Encoder, Tiling]:
+    """What full accounting cuts into calls, and the kernels that those are of."""
+    tiling = load_tiling(workload.matmul, workload.attention, key="workload.")
+    return encoder_of(workload.model), tiling
+
+
+def _opened(config: Config, kernels: Sequence[KernelSpec]) -> World:
     """The device, its kernels' files looked at."""
-    world = open_world(config.device, *chain.kernels, computes=config.verify is Verify.all)
-    for spec in chain.kernels:
-        open_kernel(world, spec, config.strategy.columns)
+    world = open_world(config.device, *kernels, computes=config.verify is Verify.all)
+    for spec, columns in zip(kernels, _columns(config), strict=True):
+        open_kernel(world, spec, columns)
     return world

@@ -3,6 +3,7 @@
 Schema history:
 1  first.
 2  machine: its state before and after the timed passes; samples of INVALID runs are kept. 1 reads as without one.
+3  totals: what the timed pass adds up to; steps: of a window, what its operations do. 1 and 2 read as without them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.metrics import Metrics
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)
 FILE_NAME = "record.json"
 
 
@@ -47,7 +48,9 @@ class Record:
     config: the resolved configuration; config_hash: its sha256 without `tracking`, which changes no result.
     knobs: the effective strategy. samples: raw values per timed pass, in order; `timed_pass` is the index of the
     median one, which the metrics are of. accounting: what the RTF counted. environment: see `environment`. machine: its
-    state `before` and `after` the timed passes (`harness.hardware.state`), None where it cannot change.
+    state `before` and `after` the timed passes (`harness.hardware.state`), None where it cannot change. totals: of the
+    timed pass, as `harness.totals.Totals`, None where nothing was timed; steps: as `harness.passes.Step`, each
+    operation of a window, how many calls of it were run, and the totals of all its calls.
     """
 
     name: str
@@ -69,6 +72,8 @@ class Record:
     environment: dict[str, Any]
     machine: dict[str, Any] | None = None
     hazards: list[dict[str, Any]] = field(default_factory=list)
+    totals: dict[str, Any] | None = None
+    steps: list[dict[str, Any]] = field(default_factory=list)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     schema_version: int = SCHEMA_VERSION
 

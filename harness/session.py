@@ -133,6 +133,11 @@ class Session:
         self._wakers: list[tuple[Any, list[Any], Callable[[int], None]]] = []
         self.used_ns = world.clock.now_ns
 
+    @property
+    def columns(self) -> int:
+        """Contexts, one per column; 0 when closed."""
+        return len(self._contexts)
+
     def close(self) -> None:
         """Give the contexts back, once every run made here is gone too; in XRT's order: bos, kernels, contexts."""
         self._wakers.clear()
@@ -221,9 +226,12 @@ class Session:
         return wait
 
     def wake(self) -> None:
-        """Run the kernel once on every column, on zeros, if the device may have gone to sleep."""
-        if self.world.clock.now_ns - self.used_ns < WAKE_AFTER_NS:
-            return
+        """`warm`, if the device may have gone to sleep."""
+        if self.world.clock.now_ns - self.used_ns >= WAKE_AFTER_NS:
+            self.warm()
+
+    def warm(self) -> None:
+        """Run the kernel once on every column, on zeros: a context's first run, or one after sleep, takes longer."""
         self._wakers = self._wakers or [self._waker(column) for column in range(len(self._contexts))]
         for waker in self._wakers:
             run, bos, wait = waker

@@ -45,7 +45,8 @@ StationSink = Callable[[int, int, Bytes], None]
 class ChainExecutor:
     """Runs passes over the tiles of a chain; a session per kernel, and in each slot a set of bos for each of them.
 
-    `depth` counts tiles in flight, whatever station they are at. Launches of started tiles come before new ones.
+    `depth` counts tiles in flight, whatever station they are at. Launches of started tiles come before new ones. A slot
+    has a column of each session; a session may have fewer than the strategy's.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ChainExecutor:
         needed = min(strategy.slots, self._submissions)
         self._slots = [
             [
-                Slot(session, number % strategy.columns, batch, counts, kept if strategy.resident else None)
+                Slot(session, number % session.columns, batch, counts, kept if strategy.resident else None)
                 for session, kept in zip(sessions, constants, strict=True)
             ]
             for number in range(needed)
@@ -203,7 +204,8 @@ class ChainExecutor:
         trace = world.take_trace() if world.take_trace else None
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
         names = tuple(kernel.name for kernel in self._chain.kernels)
-        return Recording(times, trace, self._tiles, self._batch, strategy.columns, origin_ns, world.clock_name, names)
+        columns = tuple(session.columns for session in self._sessions)
+        return Recording(times, trace, self._tiles, self._batch, columns, slots, origin_ns, world.clock_name, names)
 
     def _ended(self, flying: Sequence[tuple[int, int]]) -> int:
         """Place of a submission that has ended, or else of the one to wait for.
@@ -229,5 +231,5 @@ class ChainExecutor:
 
     def _flying(self, submission: int, station: int) -> Flying:
         slot = self._slots[submission % len(self._slots)][station]
-        queue = station * self._strategy.columns + submission % self._strategy.columns
-        return Flying(slot, self._group(submission, station), queue)
+        column = submission % len(self._slots) % self._sessions[station].columns
+        return Flying(slot, self._group(submission, station), station * self._strategy.columns + column)

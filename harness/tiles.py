@@ -110,7 +110,7 @@ def check_source(kernel: str, source: str) -> None:
         _samples(source)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable[[], int], most: int) -> Tiles:
     """Inputs for `tiles` tiles of `kernel`, `most` of them distinct.
 

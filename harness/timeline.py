@@ -45,18 +45,24 @@ FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns", "station")
 class Timeline:
     """`rows`: int64 (spans, 7) with columns FIELDS, in the order recorded; times count from the pass's begin.
 
-    A span covers tiles `tile` to `tile + tiles - 1` at one `station`, the kernel of a chain that they are at. `clock`:
-    "virtual" or "monotonic". `has_device` is False where the device gave no timestamps: then what it did is unknown,
-    not zero. `kernels`: names of the stations. `held`: columns of the device that the contexts take.
+    A span covers tiles `tile` to `tile + tiles - 1` at one `station`, the kernel of a chain that they are at. `widths`:
+    columns that the tiles of each station are dealt over. `clock`: "virtual" or "monotonic". `has_device` is False
+    where the device gave no timestamps: then what it did is unknown, not zero. `kernels`: names of the stations.
+    `held`: columns of the device that the contexts take.
     """
 
     rows: Spans
     tiles: int
-    columns: int
+    widths: tuple[int, ...]
     clock: str
     has_device: bool
     kernels: tuple[str, ...] = ("",)
     held: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Columns of the station that has most."""
+        return max(self.widths)
 
     def of(self, *stages: Stage) -> Spans:
         """The rows of the named stages."""
@@ -88,14 +94,16 @@ class Recording:
 
     marks: int64 (submissions * stations, MARKS); times of the clock, which stood at `origin_ns` when the pass began.
     trace: int64 (n, 5) of is_load, context, column, start_ns, end_ns, of each context as submitted; None where there is
-    none. kernels: names of the stations; contexts were opened station by station, column by column.
+    none. kernels: names of the stations, and widths, columns of each; contexts were opened station by station, column
+    by column. Submission s was in slot s % slots, and that on column slot % width of each station.
     """
 
     marks: Spans
     trace: Spans | None
     tiles: int
     batch: int
-    columns: int
+    widths: tuple[int, ...]
+    slots: int
     origin_ns: int
     clock: str
     kernels: tuple[str, ...] = ("",)
@@ -119,7 +127,7 @@ class Recording:
         submission, station = np.divmod(np.arange(len(times)), stations)
         first = submission * batch
         count = np.minimum(batch, self.tiles - first)
-        column = submission % self.columns
+        column = self._columns(submission, station)
         spans = []
         for stage, begin, end in _HOST_SPANS:
             code = np.full_like(first, stage)
@@ -131,7 +139,12 @@ class Recording:
             rows = np.concatenate([rows, self._device_rows(self.trace)])
         rows[:, 4:6] -= self.origin_ns
         held = 0 if self.trace is None else len(np.unique(self.trace[:, 2]))
-        return Timeline(rows, self.tiles, self.columns, self.clock, self.trace is not None, self.kernels, held)
+        return Timeline(rows, self.tiles, self.widths, self.clock, self.trace is not None, self.kernels, held)
+
+    def _columns(self, submission: Spans, station: Spans) -> Spans:
+        """The column that a submission has at a station."""
+        columns: Spans = submission % max(1, self.slots) % np.array(self.widths)[station]
+        return columns
 
     def _device_rows(self, trace: NDArray[np.int64]) -> Spans:
         """What the device did, as spans.
@@ -140,11 +153,15 @@ class Recording:
         belongs to the tile that follows it.
         """
         stations, submissions = len(self.kernels), len(self.marks) // len(self.kernels)
-        lanes = min(self.columns, submissions)
         rows = [np.zeros((0, len(FIELDS)), np.int64)]
-        for number, context in enumerate(np.unique(trace[:, 1])):
-            station, column = divmod(number, lanes)
-            dealt = np.arange(column, submissions, self.columns)
+        every = np.arange(submissions)
+        used = [
+            (station, column)
+            for station in range(stations)
+            for column in np.unique(self._columns(every, np.full_like(every, station)))
+        ]
+        for (station, column), context in zip(used, np.unique(trace[:, 1]), strict=True):
+            dealt = np.flatnonzero(self._columns(every, np.full_like(every, station)) == column)
             dealt = dealt[np.argsort(self.marks[dealt * stations + station, LAUNCH], kind="stable")]
             tiles = (dealt[:, None] * self.batch + np.arange(self.batch)).ravel()
             tiles = tiles[tiles < self.tiles]

@@ -44,7 +44,9 @@ class Totals:
         return self.alloc_ns + self.write_ns + self.launch_ns + self.read_ns
 
     def scaled(self, tiles: int) -> Totals:
-        """The same for so many tiles in place of those that were run, all in proportion and rounded."""
+        """The same for so many tiles in place of those that were run, in proportion and rounded; of none, itself."""
+        if not self.tiles:
+            return self
         grown: dict[str, Any] = {
             name: None if value is None else round(value * tiles / self.tiles) for name, value in _sums(self).items()
         }

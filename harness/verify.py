@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from harness.chained import ChainTiles
@@ -10,6 +12,14 @@ from harness.tiles import Tiles
 
 MOST_KEPT_BYTES = 1 << 30
 CHUNK_TILES = 1024
+
+
+class Comparison(Protocol):
+    """What came of comparing outputs: how many tiles were, how many of them are wrong, and what is of the first."""
+
+    compared: int
+    mismatches: int
+    first_mismatch: str
 
 
 class Checker:
@@ -82,9 +92,9 @@ class Kept:
         else:
             kept[np.arange(first, first + count) % self._rows] = outputs
 
-    def feed(self, checker: Checker) -> list[Checker]:
+    def feed(self, checker: Checker) -> Checker:
         """Have a checker compare what is kept, in tile order; returns it."""
         for first in range(max(0, self._count - self._rows), self._count, CHUNK_TILES):
             tiles = np.arange(first, min(first + CHUNK_TILES, self._count))
             checker(first, self._outputs[tiles % self._rows])
-        return [checker]
+        return checker

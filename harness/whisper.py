@@ -13,62 +13,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
 
-from harness.errors import RequestError, check_range, nearest
+from harness.encoder import Encoder
+from harness.errors import RequestError, nearest
 from harness.kernel import KernelSpec, kernel_names, load_kernel
 from harness.units import NS_PER_S, ms_to_ns
 
 TAPS = 3
-FRAMES_PER_S = 50
-"""Log-mel has a frame per 10 ms, of which the second convolution leaves every other."""
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Sizes of one encoder; frames: positions of a window behind the convolutions."""
-
-    name: str
-    layers: int
-    heads: int
-    d_model: int
-    ffn: int
-    frames: int = 1500
-    mels: int = 80
-
-    def __post_init__(self) -> None:
-        for key in ("layers", "heads", "d_model", "ffn", "frames", "mels"):
-            check_range(f"encoder.{key}", getattr(self, key), 1)
-        if self.d_model % self.heads:
-            raise RequestError(f"encoder.heads={self.heads}: not allowed; give a divisor of d_model={self.d_model}")
-
-    @property
-    def head_width(self) -> int:
-        """Values per head and frame; 64 in every Whisper."""
-        return self.d_model // self.heads
-
-    @property
-    def audio_s(self) -> float:
-        """Seconds of audio in a window."""
-        return self.frames / FRAMES_PER_S
-
-
-ENCODERS = {
-    encoder.name: encoder
-    for encoder in (
-        Encoder("whisper_tiny", layers=4, heads=6, d_model=384, ffn=1536),
-        Encoder("whisper_base", layers=6, heads=8, d_model=512, ffn=2048),
-        Encoder("whisper_small", layers=12, heads=12, d_model=768, ffn=3072),
-    )
-}
-"""encoder_layers, encoder_attention_heads, d_model, encoder_ffn_dim, max_source_positions, num_mel_bins: config.json of
-openai/whisper-tiny, -base and -small (Hugging Face); n_audio_layer, n_audio_head, n_audio_state, 4 times that,
-n_audio_ctx and n_mels in the checkpoints of openai/whisper."""
-
-
-def encoder_of(name: str) -> Encoder:
-    """One of ENCODERS; RequestError for another name."""
-    if name not in ENCODERS:
-        raise RequestError(f"model={name}: no such encoder; {nearest(name, ENCODERS)}")
-    return ENCODERS[name]
 
 
 class Unit(Enum):
@@ -135,6 +85,11 @@ class Tiling:
         spec: KernelSpec = getattr(self, role)
         return spec
 
+    @property
+    def specs(self) -> tuple[KernelSpec, ...]:
+        """All of them."""
+        return tuple(map(self.spec, ROLES))
+
     def tile(self, role: str) -> dict[str, int]:
         """Sizes of its tile by letter."""
         tile = tile_of(role, self.spec(role))
@@ -143,21 +98,25 @@ class Tiling:
 
 
 def load_tiling(
-    matmul: str = "matmul", attention: str = "attention", layernorm: str = "layernorm", gelu: str = "gelu"
+    matmul: str = "matmul",
+    attention: str = "attention",
+    layernorm: str = "layernorm",
+    gelu: str = "gelu",
+    key: str = "",
 ) -> Tiling:
-    """The kernels of those names; RequestError for one that is not there, or is of another role."""
+    """The kernels of those names; RequestError, of `key` and the role, for one not there or of another role."""
     names = {"matmul": matmul, "attention": attention, "layernorm": layernorm, "gelu": gelu}
-    return Tiling(**{role: _load(role, name) for role, name in names.items()})
+    return Tiling(**{role: _load(role, name, key) for role, name in names.items()})
 
 
-def _load(role: str, name: str) -> KernelSpec:
+def _load(role: str, name: str, key: str) -> KernelSpec:
     known = kernel_names()
     if name in known:
         spec = load_kernel(name)
         if tile_of(role, spec):
             return spec
     fitting = [each for each in known if _fits(role, each)]
-    raise RequestError(f"{role}={name}: no kernel that computes {ROLES[role].title}; {nearest(name, fitting)}")
+    raise RequestError(f"{key}{role}={name}: no kernel that computes {ROLES[role].title}; {nearest(name, fitting)}")
 
 
 def _fits(role: str, name: str) -> bool:

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from harness import accounting
+from harness.encoder import ENCODERS
 from harness.kernel import load_kernel
-from harness.whisper import ENCODERS, load_tiling
+from harness.whisper import load_tiling
 
 BASE = ENCODERS["whisper_base"]
 

@@ -25,6 +25,7 @@ LAYERS = (
         "workload",
         "speech",
         "timeline",
+        "encoder",
         "whisper",
     ),
     ("config", "sim", "hardware"),
@@ -32,7 +33,7 @@ LAYERS = (
     ("executor",),
     ("stations",),
     ("bounds", "totals", "metrics", "stats"),
-    ("record", "preparation", "verify", "passes", "experiment", "speedup", "variation"),
+    ("record", "preparation", "verify", "passes", "contexts", "window", "experiment", "speedup", "variation"),
     ("tracking", "report", "api"),
     ("sweeper", "command", "emulate", "sensitivity", "accounting", "doctor", "__main__"),
 )

@@ -56,7 +56,8 @@ def opened(
 ) -> tuple[World, ChainExecutor]:
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
     world = open_world(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
-    sessions = [Session(world, spec, strategy.columns, 1000) for spec in chain.kernels]
+    widths = chain.columns(strategy.columns, world.device._machine.profile.context_limit)
+    sessions = [Session(world, spec, width, 1000) for spec, width in zip(chain.kernels, widths, strict=True)]
     return world, ChainExecutor(sessions, chain, strategy, tiles, inputs.constants)
 
 
@@ -150,7 +151,7 @@ def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
             "depth": st.integers(1, 4),
             "batch": st.integers(1, 5),
             "prefetch": st.integers(0, 2),
-            "columns": st.integers(1, 2),
+            "columns": st.integers(1, 4),
         }
     ),
     buffers=st.sampled_from(Buffers),
@@ -176,6 +177,13 @@ def test_whatever_the_knobs_the_outputs_are_right(
     recording = run(chain, tiles, {"exec_ns": exec_ns}, buffers=buffers, resident=resident, **knobs)
     timeline = recording.timeline()
     assert len(timeline.of(6)) == tiles * len(chain.kernels), "each tile at each kernel once"
+    seen = {(row[0], row[1], row[6]): row for row in timeline.rows.tolist()}
+    for _, tile, _, column, start_ns, end_ns, station in timeline.of(6).tolist():
+        first = tile - tile % knobs["batch"]
+        launch, wait = seen[2, first, station], seen[3, first, station]
+        assert launch[4] <= start_ns, "executed after its own launch"
+        assert end_ns <= wait[5], "and before its end was seen"
+        assert launch[3] == column < timeline.widths[station]
     flying = np.zeros(1)
     launches = [(row[4], 1) for row in timeline.of(2).tolist() if row[6] == 0]
     ends = [(row[5], -1) for row in timeline.of(4).tolist() if row[6] == len(chain.kernels) - 1]
@@ -296,6 +304,30 @@ def test_the_encoder_block(shell: Shell, arguments: list[str]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("wanted", "contexts", "columns"),
+    [(1, 6, (1, 1, 1, 1)), (2, 8, (2, 2, 2, 2)), (4, 6, (3, 1, 1, 1)), (2, 6, (2, 1, 1, 2)), (4, 4, (1, 1, 1, 1))],
+)
+def test_contexts_go_to_the_kernels_that_have_most_to_do(wanted: int, contexts: int, columns: tuple[int, ...]) -> None:
+    """Operations: attention 1,089,536, layernorm 2,816, matmul 9,216, GELU 11,264."""
+    block = [load_kernel(name) for name in ("attention", "layernorm", "matmul", "gelu")]
+    chain = make_chain(block, {"layernorm": Link.first, "gelu": Link.pad})
+    assert chain.columns(wanted, contexts) == columns
+
+
+def test_columns_that_there_are_no_contexts_for_are_said(shell: Shell) -> None:
+    done = shell("tracking=off", "workload=encoder_block", "strategy.columns=4", "workload.tiles=24")
+    assert done.code == 0
+    assert done.err == (
+        "harness: strategy.columns=4: would take a context for each kernel on each column; of the device's 6, kernels "
+        "get by their work: attention 3, layernorm 1, matmul 1, gelu 1\n"
+    )
+    assert (done.record["label"], done.record["knobs"]["columns"]) == ("pooled d2 b1 c3", 3)
+    used = {(e["args"]["kernel"], e["args"]["column"]) for e in done.trace["traceEvents"] if e.get("cat") == "exec"}
+    others = ("layernorm", "matmul", "gelu")
+    assert used == {*(("attention", column) for column in range(3)), *((kernel, 0) for kernel in others)}
+
+
 def test_fused_and_unfused_give_the_same_bytes() -> None:
     block = [load_kernel(name) for name in ("attention", "layernorm", "matmul", "gelu")]
     fused = [load_kernel(name) for name in ("attention_layernorm", "matmul_gelu")]
@@ -314,7 +346,8 @@ def test_fused_and_unfused_give_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["strategy.columns=2"], "strategy.columns=2: attention+layernorm+matmul+gelu needs a context for each kernel"),
+        (["device.context_limit=3"], "workload.chain: attention+layernorm+matmul+gelu needs a context for each kernel"),
+        (["strategy.columns=8"], "strategy.columns=8"),
         (["workload.links.gelu=exact"], "workload.links.gelu=exact: matmul gives 256 bytes and gelu takes 512"),
         (["workload.chain=[attention,layrnorm]"], "layrnorm"),
         (["workload.kernel=attention"], "workload.kernel=attention"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import run_pass
@@ -12,7 +14,7 @@ from harness.bounds import bounds
 from harness.metrics import METRIC_NAMES, Audio, metrics_of, pass_metrics, rtf_metrics
 from harness.stats import median_index, percentile, ratio_interval, samples_needed
 from harness.timeline import Stage, Timeline
-from harness.totals import added, stalls_ns, totals_of
+from harness.totals import Totals, added, stalls_ns, totals_of
 from harness.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
 
 SPANS = [
@@ -31,7 +33,7 @@ EXECUTIONS = [(Stage.EXEC, 0, 1, 0, 30, 130, 0), (Stage.EXEC, 1, 1, 0, 162, 262,
 
 def timeline(has_device: bool = True, clock: str = "virtual") -> Timeline:
     rows = np.array(SPANS + EXECUTIONS * has_device, dtype=np.int64)
-    return Timeline(rows, tiles=2, columns=1, clock=clock, has_device=has_device)
+    return Timeline(rows, tiles=2, widths=(1,), clock=clock, has_device=has_device)
 
 
 def test_pass_metrics_by_hand() -> None:
@@ -87,7 +89,7 @@ def test_what_cannot_be_seen_is_none() -> None:
 def test_time_between_runtime_calls_is_the_harness() -> None:
     rows = np.array(SPANS, dtype=np.int64)
     rows[4:, 4:6] += 3_000
-    gapped = Timeline(rows, tiles=2, columns=1, clock="monotonic", has_device=False)
+    gapped = Timeline(rows, tiles=2, widths=(1,), clock="monotonic", has_device=False)
     assert pass_metrics(gapped, INTERVALS_NS)["harness/self_us"] == 1.5
 
 
@@ -129,16 +131,51 @@ def test_a_sample_stands_for_more_tiles_in_proportion() -> None:
 
 def test_names_are_those_of_the_contract() -> None:
     audio = Audio(11.0, 304_700_000, 140.625)
-    found = pass_metrics(timeline(), INTERVALS_NS) | rtf_metrics(1e6, audio)
+    found = pass_metrics(timeline(), INTERVALS_NS) | rtf_metrics(totals_of(timeline()), audio)
     rest = {"verify/tiles", "verify/mismatches", "hazard/count", "alloc/steady_state", "speedup/vs_baseline"}
     assert set(found) | rest == set(METRIC_NAMES)
+
+
+def taking(tile_ns: int, host_ns: int = 0, open_ns: int = 0, tiles: int = 10) -> Totals:
+    """Ten tiles of `tile_ns` each, of which the host is at work for `host_ns`."""
+    return replace(
+        totals_of(timeline()),
+        tiles=tiles,
+        makespan_ns=tiles * tile_ns,
+        alloc_ns=0,
+        read_ns=0,
+        launch_ns=0,
+        write_ns=tiles * host_ns,
+        wait_ns=tiles * (tile_ns - host_ns) - open_ns,
+        open_ns=open_ns,
+    )
+
+
+@pytest.mark.parametrize(
+    ("device_ms", "host_ms", "preprocessing_ms", "apart_ms", "overlapped_ms"),
+    [
+        (40, 10, 30, 80, 50),  # waiting is long enough to preprocess in
+        (40, 10, 60, 110, 70),  # it is not: the one host thread is at work all the time
+        (0, 10, 60, 70, 70),  # nothing to overlap with
+        (40, 10, 0, 50, 50),
+    ],
+)
+def test_preprocessing_fills_the_waits_of_a_stream(
+    device_ms: int, host_ms: int, preprocessing_ms: int, apart_ms: float, overlapped_ms: float
+) -> None:
+    totals = taking((device_ms + host_ms) * 10**5, host_ms * 10**5, open_ns=device_ms * 10**5)
+    for overlaps, whole_ms in ((False, apart_ms), (True, overlapped_ms)):
+        audio = Audio(10.0, preprocessing_ms * 10**6, 10, overlaps)
+        found = rtf_metrics(totals, audio)
+        assert found["rtf/end_to_end"] == pytest.approx(1e4 / whole_ms)
+        assert found["rtf/encoder"] == pytest.approx(1e4 / (device_ms + host_ms))
 
 
 @pytest.mark.parametrize(("tile_ms", "rtf"), [(2.400, 17.1), (1.927, 19.1)])
 def test_guide_accounting(tile_ms: float, rtf: float) -> None:
     assert GUIDE_TILES_PER_WINDOW == 140.625
     audio = Audio(11.0, 304_700_000, encoder_tiles(Accounting.guide, "attention", 11.0))
-    found = rtf_metrics(tile_ms * 1e6, audio)
+    found = rtf_metrics(taking(round(tile_ms * 1e6)), audio)
     assert found["rtf/end_to_end"] == pytest.approx(rtf, abs=0.05)
     assert found["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
     assert found["rtf/encoder"] == pytest.approx(11 / (tile_ms * 0.140625))

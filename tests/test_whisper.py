@@ -9,21 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.encoder import ENCODERS, Encoder, encoder_of
 from harness.errors import RequestError
 from harness.kernel import Buffer, KernelSpec, Part, kernel_names, load_kernel
-from harness.whisper import (
-    ENCODERS,
-    Encoder,
-    Operation,
-    Tiling,
-    Unit,
-    encoder_of,
-    load_tiling,
-    operations,
-    rtf,
-    tile_of,
-    time_of,
-)
+from harness.whisper import Operation, Tiling, Unit, load_tiling, operations, rtf, tile_of, time_of
 from harness.workload import GUIDE_TILES_PER_WINDOW, WINDOW_S
 
 BASE = ENCODERS["whisper_base"]

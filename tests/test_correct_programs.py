@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from rig import COMPLETED, FROM_DEVICE, OPCODE, SPECS, TO_DEVICE, Rig
@@ -223,8 +224,12 @@ class Oracle:
         root.host[low:high] = data_of(seed, high - low)
         root.version += 1
 
+    def synced(self, handle: str, low: int, high: int, whole: bool) -> tuple[Root, int, int]:
+        """The bytes of a sync; without size and offset it is of the whole bo."""
+        return self.handles[handle] if whole else self.span(handle, low, high)
+
     def judge_sync(self, handle: str, to_device: bool, low: int, high: int, whole: bool) -> Verdict:
-        root, low, high = self.span(handle, low, high)
+        root, low, high = self.synced(handle, low, high, whole)
         wrong = (
             self.against(self.using(root, low, high), Kind.WRITE_IN_FLIGHT)
             if to_device
@@ -234,12 +239,13 @@ class Oracle:
         for part in ((begin, low), (high, end)):
             if part[0] < part[1]:
                 wrong |= self.against(self.using(root, *part, writes=True), Kind.MISALIGNED_SYNC)
-        if to_device and any(result.used != 2 for result in self.fresh(root, begin, end)):
+        ended = [result for result in self.fresh(root, begin, end) if result.flight not in self.flights]
+        if to_device and any(result.used != 2 for result in ended):
             wrong |= UNCLEAR
         return wrong
 
     def make_sync(self, handle: str, to_device: bool, low: int, high: int, whole: bool) -> None:
-        root, low, high = self.span(handle, low, high)
+        root, low, high = self.synced(handle, low, high, whole)
         begin, end = self.lines(low, high)
         for line in range(begin, end, LINE):
             at = slice(line, line + LINE)
@@ -840,9 +846,8 @@ def told(calls: list[Call], found: list[Hazard]) -> str:
     return "\n".join([*map(repr, calls), *map(str, found)])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(programs(), PROFILES)
-def test_a_correct_program_has_no_hazard(calls: list[Call], profile: dict[str, Any]) -> None:
+def check_correct(calls: list[Call], profile: dict[str, Any]) -> tuple[int, int]:
+    """Play a correct program: no hazard, right outputs; returns how many launches and reads there were."""
     oracle, player = Oracle(), Player(**profile)
     launches = reads = 0
     for done, call in enumerate(calls):
@@ -854,6 +859,13 @@ def test_a_correct_program_has_no_hazard(calls: list[Call], profile: dict[str, A
             assert (want == got).all(), told(calls[: done + 1], [])
             reads += 1
         launches += call[0] in ("start", "call", "execute")
+    return launches, reads
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(), PROFILES)
+def test_a_correct_program_has_no_hazard(calls: list[Call], profile: dict[str, Any]) -> None:
+    launches, reads = check_correct(calls, profile)
     event(f"{min(launches // 4 * 4, 12)} or more launches")
     event(f"{min(reads // 4 * 4, 12)} or more reads")
 
@@ -938,6 +950,27 @@ def first_wrong(calls: list[Call]) -> tuple[int, Verdict] | None:
     return None
 
 
+def check_broken(calls: list[Call], wrong: Verdict, profile: dict[str, Any]) -> None:
+    """Play a program of which only the last call is `wrong`: it has a hazard of those kinds, and not earlier."""
+    player = Player(**profile)
+    for done, legal in enumerate(calls[:-1]):
+        player.make(legal)
+        early = player.rig.take()
+        assert not early, told(calls[: done + 1], early)
+    player.make(calls[-1])
+    if player.rig.machine.aborted:
+        GONE.append(player)
+    else:
+        player.settle()
+    found = player.rig.take()
+    assert found, f"{told(calls, [])}\nshould be {wrong}"
+    assert {each.kind for each in found} <= wrong, told(calls, found)
+
+
+GONE: list[Player] = []
+"""Players whose process is gone: nothing of theirs is freed any more."""
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), PROFILES)
 def test_a_broken_program_has_its_hazard(data: Any, profile: dict[str, Any]) -> None:
@@ -951,22 +984,67 @@ def test_a_broken_program_has_its_hazard(data: Any, profile: dict[str, Any]) -> 
     else:
         assume(False)
     wrong_at, wrong = where
-    calls = calls[: wrong_at + 1]
-    player = Player(**profile)
-    for done, legal in enumerate(calls[:-1]):
-        player.make(legal)
-        early = player.rig.take()
-        assert not early, told(calls[: done + 1], early)
-    player.make(calls[-1])
-    if player.rig.machine.aborted:
-        GONE.append(player)
-    else:
-        player.settle()
-    found = player.rig.take()
     event(" or ".join(sorted(kind.value for kind in wrong)))
-    assert found, f"{told(calls, [])}\nshould be {wrong}"
-    assert {each.kind for each in found} <= wrong, told(calls, found)
+    check_broken(calls[: wrong_at + 1], wrong, profile)
 
 
-GONE: list[Player] = []
-"""Players whose process is gone: nothing of theirs is freed any more."""
+# --- programs that once went otherwise ---
+
+PLAIN = {"queue_depth": 1, "chain_length": 1, "launch_ns": 0, "columns": 1}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param(
+            [
+                ("column", "add"),
+                ("bo", "operands", 256),
+                ("bo", "middle", 256),
+                ("bo", "sum", 128),
+                ("run", "first", 0, ["operands", "middle"]),
+                ("start", "first"),
+                ("wait", "first", "wait"),
+                ("call", "second", 0, ["middle", "sum"]),
+                ("wait", "second", "wait"),
+                ("write", "middle", 0, 256, 0, "write"),
+                ("sync", "sum", False, 0, 128, True),
+                ("sync", "middle", False, 0, 256, True),
+                ("read", "middle", 0, 256, "read"),
+                ("start", "first"),
+                ("start", "second"),
+                ("wait", "first", "wait"),
+                ("wait", "second", "wait"),
+                ("sync", "sum", False, 0, 128, False),
+                ("read", "sum", 0, 128, "read"),
+                ("end",),
+            ],
+            id="host_writes_over_what_a_run_has_used_and_syncs_it_either_way",
+        ),
+    ],
+)
+def test_correct_programs_that_were_once_reported(calls: list[Call]) -> None:
+    check_correct(calls, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("calls", "wrong"),
+    [
+        pytest.param(
+            [
+                ("column", "neg"),
+                ("bo", "bo1", 272),
+                ("window", "bo2", "bo1", 136, 0),
+                ("window", "bo3", "bo1", 136, 136),
+                ("run", "run4", 0, ["bo2", "bo3"]),
+                ("start", "run4"),
+                ("sync", "bo2", True, 0, 16, True),
+            ],
+            {Kind.WRITE_IN_FLIGHT, Kind.MISALIGNED_SYNC},
+            id="whole_sync_reaches_the_line_of_the_output",
+        ),
+    ],
+)
+def test_broken_programs_that_were_once_misjudged(calls: list[Call], wrong: Verdict) -> None:
+    assert first_wrong(calls) == (len(calls) - 1, wrong)
+    check_broken(calls, wrong, PLAIN)

@@ -243,9 +243,11 @@ class Sanitizer:
             elif flight.spoilt or to_device:
                 pass
             elif memory.changed_by_host(begin & -LINE_BYTES, end + _ROUND_UP & -LINE_BYTES):
-                kind = Kind.NEVER_READ if memory.changed_by_host(begin, end) else Kind.MISALIGNED_SYNC
-                self._report(kind, flight.access(memory, begin), memory.written, "write")
-                lost.append((max(begin, low), min(end, high)))
+                overwritten = memory.changed_by_host(begin, end)
+                if not (overwritten and flight.consumed):  # what a run has used, the host may write over
+                    kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
+                    self._report(kind, flight.access(memory, begin), memory.written, "write")
+                    lost.append((max(begin, low), min(end, high)))
             rest = [((begin, low), flight)] * (begin < low) + [((high, end), flight)] * (high < end)
             flight.unread = bool(rest)
             left += rest

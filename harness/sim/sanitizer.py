@@ -124,11 +124,11 @@ class Sanitizer:
             if flight.in_flight:
                 if self._sync_in_flight(access, *key, to_device):
                     wrong = [*(wrong or []), (max(key[0], access.key[0]), min(key[1], access.key[1]))]
-            elif to_device:
-                if flight.unread and not access.writes and memory.changed_by_host(*access.key):
-                    flight.restaged = flight.suspect = True
-            elif access.writes is None and flight.order:
-                access.turn_out_written()  # nobody syncs inputs back
+            elif access.writes is None and not to_device:
+                if flight.order:
+                    access.turn_out_written()  # nobody syncs inputs back
+            elif flight.unread and not access.writes and memory.changed_by_host(*access.key):
+                flight.restaged = flight.suspect = True
         if memory.fresh and not wrong:
             wrong = self._take_results(memory, *key, to_device)
         return wrong

@@ -25,6 +25,16 @@ from harness.world import World, open_world
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+try:
+    from hypothesis import settings
+except ImportError:  # tests/contract runs where there is only what Debian's pyxrt needs
+    pass
+else:
+    # The same examples every time: a verdict on a commit must not depend on the day. `explore` draws new ones.
+    settings.register_profile("same", derandomize=True, print_blob=True)
+    settings.register_profile("explore", derandomize=False, print_blob=True)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Here, and not in tests/npu: pytest takes options only from the first folder it is pointed at."""

@@ -40,6 +40,7 @@ from harness.speedup import speedups
 log = logging.getLogger("harness")
 
 OUTPUTS = Path("outputs")
+BOTH_ACCOUNTINGS = "workload.accounting=guide,full"
 UNLIMITED = 1_000
 """Columns that no table needs."""
 
@@ -65,6 +66,9 @@ class Command:
         gc.set_threshold(50_000, 20, 100)  # composing makes objects by the ten thousand: collecting cost 15 ms a job
         logging.raiseExceptions = False  # a log that can't be written is no reason to fail
         sys.argv[1:] = _overrides_last(sys.argv[1:])
+        if both := _both_accountings(sys.argv[1:]):
+            sys.argv.append(both)
+            self.say(f"phases are run by either accounting ({both}); give one, or a workload, for less")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise to us instead of printing and exiting with 1
         interrupted = False
         try:
@@ -252,6 +256,14 @@ def _overrides_last(arguments: list[str]) -> list[str]:
     """Flags before overrides: Hydra's parser takes overrides in one piece only."""
     is_override = {text: "=" in text and not text.startswith("-") for text in arguments}
     return sorted(arguments, key=lambda text: is_override[text])
+
+
+def _both_accountings(arguments: list[str]) -> str:
+    """What a sweep over phases runs beside them, unless it is told: the roadmap takes both accountings."""
+    keys = {text.partition("=")[0] for text in arguments}
+    swept = any(text.startswith("phase=") and "," in text for text in arguments)
+    told = keys & {"workload", "workload.accounting", "experiment"}
+    return BOTH_ACCOUNTINGS if swept and not told and keys & {"-m", "--multirun"} else ""
 
 
 def _refuse_unknown_flags(arguments: list[str]) -> None:

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.device import Device, Faults, Hardware, Noise, Simulator
 from harness.errors import RequestError, check_range, nearest
+from harness.phase import Phase
 from harness.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
 from harness.workload import Workload
 
@@ -39,14 +40,6 @@ class TrackingKind(Enum):
     local = "local"
     server = "server"
     off = "off"
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stage of the optimisation programme; a tag of the run."""
-
-    name: str
-    goal: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +96,7 @@ class Config:
         check_range("seed", self.seed, 0)
         columns = self.device.columns
         check_range("strategy.columns", self.strategy.columns, 1, columns, f"the device has {columns} usable columns")
+        self.phase.check(self.strategy, self.workload)
 
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"

@@ -63,6 +63,11 @@ def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
         raise RequestError("device.clock=wall: numbers are varied in virtual time; use device.clock=virtual")
     if config.device.noise.enabled or config.device.faults != Faults():
         raise RequestError("device.noise, device.faults: would change conclusions by themselves; leave them off")
+    if config.workload.by_operation:
+        raise RequestError(
+            "workload.accounting=full: strategies are compared by the spans of a pass, which are not kept of a whole "
+            "window; use workload.accounting=guide or a kernel's own workload"
+        )
     if not config.workload.tiles:
         raise RequestError("workload.tiles=0: nothing to compare; give 1 or more")
     if "depth" in keys and all(each.strategy.depth != each.depth for each in configs.values()):

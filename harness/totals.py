@@ -43,12 +43,15 @@ class Totals:
         """The host at work: all its stages but waiting."""
         return self.alloc_ns + self.write_ns + self.launch_ns + self.read_ns
 
-    def scaled(self, tiles: int) -> Totals:
-        """The same for so many tiles in place of those that were run, in proportion and rounded; of none, itself."""
-        if not self.tiles:
-            return self
+    def extrapolated(self, shorter: Totals, tiles: int) -> Totals:
+        """What `tiles` would add up to, by this pass and one of fewer tiles: others go on at the rate of those between.
+
+        So filling and draining the pipeline count once, as in a pass of all of them. Rounded; no less than this pass.
+        """
+        more = (tiles - self.tiles) / (self.tiles - shorter.tiles)
         grown: dict[str, Any] = {
-            name: None if value is None else round(value * tiles / self.tiles) for name, value in _sums(self).items()
+            name: None if value is None or few is None else round(value + max(0, value - few) * more)
+            for (name, value), few in zip(_sums(self).items(), _sums(shorter).values(), strict=True)
         }
         return replace(self, **grown)
 

@@ -75,6 +75,19 @@ class Store:
             self._client.set_terminated(run.info.run_id, "FINISHED" if record.ok else "FAILED")
         return str(run.info.run_id)
 
+    def file(self, name: str, artifacts: Sequence[Path], metrics: Mapping[str, float], tags: Mapping[str, str]) -> str:
+        """File what was made of several records as a run of its own; returns its id."""
+        from mlflow.entities import Metric
+
+        now_ms = int(datetime.now().timestamp() * 1000)
+        with _translated(self._uri):
+            run = self._client.create_run(self._experiment_id, run_name=name, tags={**tags, **_process_tags()})
+            self._client.log_batch(run.info.run_id, [Metric(key, each, now_ms, 0) for key, each in metrics.items()])
+            for path in artifacts:
+                self._client.log_artifact(run.info.run_id, str(path))
+            self._client.set_terminated(run.info.run_id, "FINISHED")
+        return str(run.info.run_id)
+
     def begin_sweep(self, name: str, folder: Path) -> str:
         """Start the run that the runs of a sweep hang under; returns its id."""
         tags = {"sweep": str(folder), **_process_tags()}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.config import Config
 from harness.contexts import Contexts
-from harness.executor import Executor
 from harness.passes import Share, Step
 from harness.tiles import Tiles
-from harness.timeline import Recording, Spans, Timeline
+from harness.timeline import Spans, Timeline
 from harness.totals import Totals, added, totals_of
 from harness.verify import Checker, Comparison, Kept
 from harness.whisper import Operation
@@ -52,9 +51,10 @@ class WindowPass:
 
 
 class WindowPasses:
-    """Passes over `operations`, of each no more calls than `workload.tiles`, on tiles of its kernel.
+    """Passes over `operations`, of each about `workload.tiles` calls, on tiles of its kernel.
 
-    Every call is as long as any other, whatever it computes; so the calls that are run stand for all of them.
+    A call takes as long as any other, whatever it computes; so what is not run goes on at the rate of what is: by two
+    passes of an operation, one of half as many calls as the other, both in whole rounds of a batch for each column.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class WindowPasses:
         """tiles: by name of the kernel."""
         self._operations = [each for each in operations if each.kernel]
         self._tiles = tiles
-        self._most = config.workload.tiles
+        self._round = round = config.strategy.batch * config.strategy.columns
+        self._most = max(2, -(-config.workload.tiles // round)) * round if config.workload.tiles else 0
         self._contexts = Contexts(config, world, [each.spec for each in tiles.values()])
 
     @property
@@ -74,39 +75,41 @@ class WindowPasses:
     def verify(self, progress: Share) -> list[Comparison]:
         """One poisoned pass, a checker per operation."""
         checkers: list[Comparison] = []
-
-        def run(executor: Executor, tiles: Tiles, calls: int) -> Recording:
-            progress(len(checkers) / len(self._operations))
-            checkers.append(checker := Checker(tiles))
-            return executor.run(tiles, checker, checker.poison)
-
-        self._each(run)
+        for number, (_, tiles, calls) in enumerate(self._runs()):
+            progress(number / len(self._operations))
+            checker = Checker(tiles)
+            self._contexts.executor(tiles.spec, calls).run(tiles, checker, checker.poison)
+            checkers.append(checker)
         return checkers
 
     def make(self, check: bool) -> tuple[WindowPass, Callable[[], list[Comparison]]]:
         """One pass at full speed; outputs of an operation are compared before the next begins, between their times."""
-        checkers: list[Comparison] = []
+        contexts, steps, checkers = self._contexts, list[Step](), list[Comparison]()
+        opened, open_ns = contexts.opened, contexts.open_ns
 
-        def run(executor: Executor, tiles: Tiles, calls: int) -> Recording:
+        def run(tiles: Tiles, calls: int) -> Totals:
+            executor = contexts.executor(tiles.spec, calls)
             if not check:
-                return executor.run(tiles, lambda first, outputs: None)
+                return totals_of(executor.run(tiles, lambda first, outputs: None).timeline())
             checker, kept = Checker(tiles), Kept(tiles, calls)
             executor.poison(checker.poison)
-            recording = executor.run(tiles, kept)
+            totals = totals_of(executor.run(tiles, kept).timeline())
             checkers.append(kept.feed(checker))
-            return recording
+            return totals
 
-        return self._each(run), lambda: checkers
+        for operation, tiles, calls in self._runs():
+            half = -(-calls // (2 * self._round)) * self._round
+            shorter = run(tiles, half) if 0 < calls < operation.calls else None
+            totals = run(tiles, calls)
+            steps.append(Step(operation, calls, totals.extrapolated(shorter, operation.calls) if shorter else totals))
+        made = WindowPass(tuple(steps), contexts.opened - opened, contexts.open_ns - open_ns)
+        return made, lambda: checkers
 
-    def _each(self, run: Callable[[Executor, Tiles, int], Recording]) -> WindowPass:
-        contexts, steps = self._contexts, list[Step]()
-        opened, open_ns = contexts.opened, contexts.open_ns
+    def _runs(self) -> Iterator[tuple[Operation, Tiles, int]]:
+        """Of each operation: its kernel's tiles, and how many calls are run."""
         for operation in self._operations:
             assert operation.kernel  # the host's are left out
-            tiles, calls = self._tiles[operation.kernel], min(operation.calls, self._most)
-            recording = run(contexts.executor(tiles.spec, calls), tiles, calls)
-            steps.append(Step(operation, calls, totals_of(recording.timeline()).scaled(operation.calls)))
-        return WindowPass(tuple(steps), contexts.opened - opened, contexts.open_ns - open_ns)
+            yield operation, self._tiles[operation.kernel], min(operation.calls, self._most)
 
     def wake(self) -> None:
         """Wake the device, if it may have gone to sleep."""

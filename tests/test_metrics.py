@@ -121,12 +121,15 @@ def test_what_one_pass_cannot_show_their_sum_cannot() -> None:
     assert both.wait_ns == 2 * blind.wait_ns
 
 
-def test_a_sample_stands_for_more_tiles_in_proportion() -> None:
-    grown = totals_of(timeline()).scaled(2_000)
-    assert (grown.tiles, grown.makespan_ns, grown.exec_ns, grown.stalls) == (2_000, 275_000, 200_000, 1_000)
-    assert grown.columns == 1, "is no amount"
-    assert metrics_of(grown, INTERVALS_NS)["time/tile_ms"] == pass_metrics(timeline(), INTERVALS_NS)["time/tile_ms"]
-    assert totals_of(timeline(has_device=False)).scaled(4).exec_ns is None
+def test_a_sample_stands_for_more_tiles_at_the_rate_of_its_own() -> None:
+    """Of 2 tiles in 275 ns and 6 in 675, the rest takes 100 ns a tile: filling and draining count once."""
+    few, many = totals_of(timeline()), replace(totals_of(timeline()), tiles=6, makespan_ns=675, exec_ns=600, stalls=4)
+    grown = many.extrapolated(few, 1_006)
+    assert (grown.tiles, grown.makespan_ns, grown.exec_ns, grown.stalls) == (1_006, 100_675, 100_600, 754)
+    assert (grown.columns, grown.clock) == (few.columns, few.clock), "are no amounts"
+    assert grown.write_ns == many.write_ns, "what does not grow from 2 tiles to 6 does not grow beyond"
+    assert replace(many, wait_ns=0).extrapolated(few, 1_006).wait_ns == 0, "nor shrinks by chance"
+    assert many.extrapolated(totals_of(timeline(has_device=False)), 12).exec_ns is None
 
 
 def test_names_are_those_of_the_contract() -> None:

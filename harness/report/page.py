@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -19,9 +20,19 @@ def plain_table(first: str) -> Table:
     return table
 
 
+def text(parts: Sequence[Table | str]) -> str:
+    """The same, as plain text."""
+    with StringIO() as file:
+        _print(parts, Console(file=file, highlight=False, color_system=None))
+        return file.getvalue()
+
+
 def show(parts: Sequence[Table | str]) -> None:
     """Print them, one below the other, as wide as the widest table needs: a number cut short is a wrong number."""
-    console = Console(highlight=False)
+    _print(parts, Console(highlight=False))
+
+
+def _print(parts: Sequence[Table | str], console: Console) -> None:
     for part in parts:
         needed = Measurement.get(console, console.options.update_width(UNLIMITED), part).maximum
         console.width = max(console.width, needed)

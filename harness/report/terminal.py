@@ -8,6 +8,8 @@ from rich.table import Table
 
 from harness.record import Record
 from harness.speedup import Speedup
+from harness.target import standing
+from harness.units import NS_PER_S
 
 NOTHING = "-"
 
@@ -33,7 +35,7 @@ def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Tabl
         cells.append(_number(values["time/tile_ms"], 3))
         cells += [_number(values[f"time/{stage}_ms"], 3) for stage in stages]
         cells += [_stalls(record), _percent(values["device/utilisation"])]
-        cells += [_number(values["bound/ratio"], 3), _number(values["rtf/end_to_end"], 1)]
+        cells += [_number(values["bound/ratio"], 3), _factor(values["rtf/end_to_end"])]
         if with_speedup:
             cells.append(_speedup(speedup))
         result.add_row(*cells, record.verdict.value, style=None if record.ok else "red")
@@ -50,16 +52,46 @@ def footnotes(records: Sequence[Record]) -> list[str]:
             lines.append(
                 f"OK {record.label}, in spite of {record.metrics['hazard/count']} hazards (device.hazards=report)"
             )
-    for record in (record for record in records if record.ok):
-        counted = record.accounting
-        if counted["encoder_tiles"] is None:
-            lines.append(f"RTF ({counted['kind']} accounting): counts no tiles of {record.kernel}")
-            continue
-        lines.append(
-            f"RTF ({counted['kind']} accounting): {counted['audio_s']:.3g} s of audio / "
-            f"({counted['host_ms']:.1f} ms host + {counted['encoder_tiles']:g} tiles)"
-        )
-    return list(dict.fromkeys(lines))
+    right = [record for record in records if record.ok]
+    lines += [_counted(record) for record in right]
+    fastest = {record.accounting["kind"]: record for record in sorted(right, key=_rtf)}
+    lines += [_far(record) for record in fastest.values() if record.config["workload"].get("model")]
+    return [line for line in dict.fromkeys(lines) if line]
+
+
+def _rtf(record: Record) -> float:
+    return record.metrics["rtf/end_to_end"] or 0
+
+
+def _counted(record: Record) -> str:
+    """What the RTF counts; of a window, also how that is known, and which kernels it goes to."""
+    counted, steps = record.accounting, record.steps
+    tiles = counted["encoder_tiles"]
+    begin = f"RTF ({counted['kind']} accounting): "
+    if tiles is None:
+        return f"{begin}counts no tiles of {record.kernel}"
+    overlapped = ", while the encoder waits" if counted.get("overlap_host") else ""
+    begin += f"{counted['audio_s']:.3g} s of audio / ({counted['host_ms']:.1f} ms host{overlapped} + "
+    stands = standing(record)
+    if not steps or not stands:
+        return f"{begin}{tiles:g} tiles)"
+    run = sum(step["run"] for step in steps)
+    rest = f", by {run:,} that were run" if run < tiles else ""
+    if stands.totals.open_ns:
+        rest += f", {stands.totals.open_ns / NS_PER_S:.2f} s of it opening contexts"
+    by_kernel: dict[str, int] = {}
+    for step in steps:
+        kernel = step["operation"]["kernel"]
+        by_kernel[kernel] = by_kernel.get(kernel, 0) + step["totals"]["makespan_ns"]
+    whole_ns = sum(by_kernel.values())
+    shares = ", ".join(f"{kernel} {100 * time_ns / whole_ns:.1f}%" for kernel, time_ns in by_kernel.items())
+    return f"{begin}{stands.time.encoder_s:,.2f} s for {tiles:,} calls{rest}; {shares})"
+
+
+def _far(record: Record) -> str:
+    """How far an encoder is from the target."""
+    stands = standing(record)
+    return f"{record.label} ({record.accounting['kind']} accounting): {stands.remedies()}" if stands else ""
 
 
 def _swept(records: Sequence[Record]) -> list[str]:
@@ -70,6 +102,11 @@ def _swept(records: Sequence[Record]) -> list[str]:
 
 def _number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def _factor(value: float | None) -> str:
+    """One decimal, or two digits where that would say little."""
+    return NOTHING if value is None else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _percent(share: float | None) -> str:

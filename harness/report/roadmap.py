@@ -1,0 +1,110 @@
+"""The roadmap as a table, and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from harness.programme import ACCOUNTINGS, Measured, Roadmap
+from harness.report.page import plain_table
+from harness.target import TARGET_RTF, times
+
+FILE_NAME = "roadmap.png"
+NOTHING = "-"
+COLOURS = {"guide": "tab:blue", "full": "tab:orange"}
+
+
+def parts(roadmap: Roadmap) -> list[Table | str]:
+    """What is printed, from top to bottom."""
+    table = plain_table("phase")
+    table.add_column("what it does", no_wrap=True)
+    table.add_column("guide's target", justify="right", no_wrap=True)
+    table.add_column("guide's RTF", justify="right", no_wrap=True)
+    for kind in ACCOUNTINGS:
+        for heading in (f"RTF ({kind})", f"to {TARGET_RTF}x"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("bound by", no_wrap=True)
+    table.add_column("ceiling", justify="right", no_wrap=True)
+    for row in roadmap.rows:
+        known = row.guide or row.full
+        table.add_row(
+            row.phase,
+            row.goal or NOTHING,
+            row.guide_target or NOTHING,
+            _range(row.guide_rtf),
+            *_cells(row.guide),
+            *_cells(row.full),
+            f"{known.ceiling:.1f}" if known and known.ceiling else NOTHING,
+        )
+    return [
+        f"{roadmap.model} on device={roadmap.device}: the newest right run of each phase; each RTF is that run's own",
+        table,
+        "guide accounting counts tiles of the guide's block, full accounting every operation of the encoder; ceiling: "
+        "the RTF if the encoder took no time",
+        *roadmap.remarks,
+    ]
+
+
+def _cells(measured: Measured | None) -> tuple[str, str, str]:
+    if measured is None:
+        return NOTHING, NOTHING, NOTHING
+    needed = "reached" if measured.further <= 1 else times(measured.further)
+    return rtf_text(measured.rtf), needed, measured.bottleneck
+
+
+def rtf_text(rtf: float) -> str:
+    """One decimal, or two digits where that would say little."""
+    return f"{rtf:.1f}" if rtf >= 1 else f"{rtf:.2g}"
+
+
+def _range(limits: tuple[float, ...]) -> str:
+    low, high = (f"{limit:g}" for limit in limits) if limits else (NOTHING, NOTHING)
+    return low if low == high else f"{low}-{high}"
+
+
+def save_picture(roadmap: Roadmap, folder: Path) -> Path:
+    """Write `roadmap.png` into `folder`; OSError where that fails.
+
+    A bar per phase and accounting on a logarithmic scale, the guide's ranges, the ceiling and the target.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(11, 6), layout="constrained")
+    lowest = min((each.rtf for row in roadmap.rows for each in (row.guide, row.full) if each), default=1.0)
+    for offset, kind in ((-0.2, "guide"), (0.2, "full")):
+        for place, row in enumerate(roadmap.rows):
+            measured: Measured | None = getattr(row, kind)
+            if measured is None:
+                continue
+            named = f"measured, {kind} accounting" if place == 0 or not axes.get_legend_handles_labels()[1] else None
+            axes.bar(place + offset, measured.rtf, 0.36, color=COLOURS[kind], label=named)
+            said = f"{rtf_text(measured.rtf)}  {measured.bottleneck}"
+            at = place + offset, measured.rtf
+            axes.annotate(
+                said, at, (0, -6), textcoords="offset points", ha="center", va="top", rotation=90, size=9, color="w"
+            )
+    expected = [(place, row.guide_rtf) for place, row in enumerate(roadmap.rows) if row.guide_rtf]
+    for place, (low, high) in expected:
+        label = "what the guide expects" if place == expected[0][0] else None
+        bottom, top = (low, high) if high > low else (low * 0.97, high * 1.03)
+        axes.fill_between([place - 0.45, place + 0.45], bottom, top, color="tab:green", alpha=0.35, label=label)
+    ceilings = [each.ceiling for row in roadmap.rows for each in (row.guide, row.full) if each and each.ceiling]
+    if ceilings:
+        axes.axhline(ceilings[-1], color="tab:red", linestyle="--", label="ceiling: the encoder takes no time")
+    axes.axhline(TARGET_RTF, color="black", linestyle=":", label=f"target, {TARGET_RTF}x")
+    axes.set_yscale("log")
+    axes.set_ylim(lowest / 2000, TARGET_RTF * 3)
+    axes.set_xticks(range(len(roadmap.rows)), [row.phase for row in roadmap.rows])
+    axes.set_ylabel("realtime factor (seconds of audio per second), log scale")
+    axes.set_title(f"{roadmap.model} on device={roadmap.device}: measured by phase")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    path = folder / FILE_NAME
+    try:
+        figure.savefig(path, dpi=110)
+    finally:
+        pyplot.close(figure)
+    return path

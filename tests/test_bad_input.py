@@ -11,8 +11,9 @@ import pytest
 import soundfile
 from test_cli import Shell, in_process, process
 
-from harness.config import Config, Measure, Phase, Tracking, conf_dir
+from harness.config import Config, Measure, Tracking, conf_dir
 from harness.device import Hardware, Simulator
+from harness.phase import Phase
 from harness.strategy import Strategy
 from harness.workload import Workload
 
@@ -100,6 +101,14 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("workload.kernel=attention_64", ["no such variant of attention"]),
         ("device.exec_ns=3", ["takes a value for each name; give device.exec_ns.<name>=<value>"]),
         ("phase.name=null", ["not allowed; it needs a value"]),
+        ("phase.allows=[colums]", ["colums: unknown", "did you mean columns?"]),
+        ("phase.guide_rtf=[1]", ["the least and the most"]),
+        ("phase=dmaa", ["no such option", "dma"]),
+        ("workload.model=whisper_bse", ["workload.model=whisper_bse", "give one of them"]),
+        ("workload.accounting=full", ["use workload=whisper_tiny, whisper_base or whisper_small"]),
+        ("workload.fused=true", ["use workload=whisper_base"]),
+        ("workload.layer=0", ["use workload=whisper_base"]),
+        ("workload.layer=one", ["Integer"]),
         ("workload.host_ms=null", ["not allowed; it needs a value"]),
         ("strategy={dept:1}", ["dept"]),
         # out of range

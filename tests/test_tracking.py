@@ -59,7 +59,8 @@ def shell(folder: Path) -> Iterator[Shell]:
 
 @pytest.fixture(scope="module")
 def sweep(shell: Shell) -> Done:
-    return shell("-m", "strategy=baseline,pipelined", "depth=3", "seed=7,8", "workload.tiles=20", "phase=multicore")
+    knobs = ["strategy=baseline,pipelined", "depth=3", "seed=7,8"]
+    return shell("-m", *knobs, "phase=multicore", "strategy.columns=1", "workload=attention", "workload.tiles=20")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,7 @@ def test_what_is_filed_of_each_run(sweep: Done) -> None:
         assert run.data.params == {
             **knobs,
             "kernel": "attention",
+            "workload": "attention",
             "workload.tiles": "20",
             "seed": given["seed"],
             "phase": "multicore",

@@ -1,0 +1,223 @@
+"""A window of an encoder by its operations: exact times, what is run stands for the rest, contexts take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import Shell, in_process
+
+from harness.config import Config, load
+from harness.device import Faults, Simulator
+from harness.encoder import Encoder, encoder_of
+from harness.metrics import METRIC_NAMES
+from harness.passes import Pass
+from harness.tiles import make_tiles
+from harness.totals import Totals
+from harness.whisper import Operation, load_tiling, operations
+from harness.window import WindowPasses
+from harness.world import World, open_world
+
+SMALL = Encoder("small", layers=1, heads=2, d_model=32, ffn=64, frames=70)
+"""1,003 calls: 20 tiles of attention (2 heads, 2 x 2 and padding), a product's 16s, the rest."""
+TILING = load_tiling()
+EXEC_NS = {"matmul": 50, "attention": 900, "layernorm": 11, "gelu": 13}
+COSTS: dict[str, Any] = {
+    "alloc_ns": 1,
+    "write_fixed_ns": 10,
+    "read_fixed_ns": 5,
+    "launch_ns": 20,
+    "completion_ns": 7,
+    "chain_command_ns": 3,
+    "sync_ns_per_mib": 0,
+    "cold_start_ns": 100_000,
+    "context_open_ns": 1_000_000,
+    "exec_ns": EXEC_NS,
+}
+
+
+def calls(found: Sequence[Operation]) -> int:
+    return sum(each.calls for each in found)
+
+
+def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[World, WindowPasses]:
+    config: Config = load("workload=whisper_tiny", f"workload.tiles={tiles}", *overrides)
+    config = replace(config, device=Simulator(**{**COSTS, **costs}))
+    world = open_world(config.device, *TILING.specs)
+    made = {spec.name: make_tiles(spec.name, 40, "random", 0, lambda: 0, 37) for spec in TILING.specs}
+    return world, WindowPasses(config, world, operations(SMALL, TILING), made)
+
+
+def a_pass(tiles: int, *overrides: str, **costs: Any) -> Pass:
+    """The second of two right passes, after a verified one; no hazard, no context left."""
+    world, passes = opened(tiles, *overrides, **costs)
+    checkers = passes.verify(lambda share: None)
+    for _ in range(2):
+        made, compare = passes.make(check=True)
+        checkers += compare()
+    passes.close()
+    assert all(each.compared for each in checkers)
+    assert not [each.first_mismatch for each in checkers if each.mismatches]
+    assert world.take_hazards
+    assert world.take_hazards() == []
+    assert world.device._machine.contexts == []
+    return made
+
+
+def test_a_serial_window_takes_what_its_calls_take() -> None:
+    """Worked out call by call: alloc of two bos, write, launch, execution, completion, read."""
+    own_ns = {kernel: 2 * 1 + 10 + 20 + exec_ns + 7 + 5 for kernel, exec_ns in EXEC_NS.items()}
+    found = [each for each in operations(SMALL, TILING) if each.kernel]
+    made = a_pass(10_000_000, "strategy=baseline")
+    assert [step.operation for step in made.steps] == found
+    assert [step.run for step in made.steps] == [each.calls for each in found]
+    for step in made.steps:
+        assert step.totals.makespan_ns == step.operation.calls * own_ns[step.operation.kernel or ""], step.operation
+    totals = made.totals
+    assert totals.tiles == calls(found)
+    assert totals.exec_ns == sum(each.calls * EXEC_NS[each.kernel or ""] for each in found)
+    assert totals.write_ns == 10 * totals.tiles
+    assert totals.makespan_ns == sum(step.totals.makespan_ns for step in made.steps)
+    assert (made.timeline(), len(made.intervals_ns), totals.open_ns) == (None, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["strategy=baseline"],
+        ["strategy=pipelined", "depth=3"],
+        ["strategy=stacked", "strategy.batch=3", "strategy.prefetch=1"],
+        ["strategy=stacked", "strategy.batch=2", "strategy.columns=4"],
+    ],
+    ids=" ".join,
+)
+def test_some_calls_stand_for_all(overrides: list[str]) -> None:
+    whole, sample = a_pass(10_000_000, *overrides).totals, a_pass(24, *overrides)
+    assert sum(step.run for step in sample.steps) < whole.tiles / 2
+    for name in ("tiles", "makespan_ns", "alloc_ns", "write_ns", "exec_ns", "read_ns", "bound_ns", "host_bound_ns"):
+        assert getattr(sample.totals, name) == pytest.approx(getattr(whole, name), rel=0.02), name
+
+
+def test_kernels_without_contexts_side_by_side_take_turns() -> None:
+    """Two columns need eight contexts of six. Opening two of them, and the first run of each, is in the makespan."""
+    made = a_pass(24, "strategy=pipelined", "strategy.columns=2")
+    kernels = [step.operation.kernel for step in made.steps]
+    turns = sum(before != after for before, after in zip([kernels[-1], *kernels], kernels, strict=False))
+    assert turns > 5
+    totals = made.totals
+    assert totals.open_ns >= turns * 2 * (1_000_000 + 100_000)
+    assert totals.makespan_ns == totals.open_ns + sum(step.totals.makespan_ns for step in made.steps)
+    assert totals.bound_ns == sum(step.totals.bound_ns or 0 for step in made.steps), "opening is no bound"
+
+
+def test_contexts_are_kept_where_there_are_enough() -> None:
+    assert a_pass(24, "strategy=pipelined", "strategy.columns=2", context_limit=8).totals.open_ns == 0
+    assert a_pass(24, "strategy=pipelined", context_limit=3).totals.open_ns > 0
+
+
+def test_a_wrong_output_of_any_kernel_is_seen() -> None:
+    """The first operation has calls 1 to 4 (0 warms its context), the second 6 to 9, and so on."""
+    _, passes = opened(4, "strategy=pipelined", faults=Faults(corrupt=[8]))
+    checkers = passes.verify(lambda share: None)
+    assert [each.mismatches for each in checkers[:3]] == [0, 1, 0]
+    assert checkers[1].first_mismatch.startswith("tile 2: ")
+    passes.close()
+
+
+def test_what_is_left_of_the_pass_before_is_no_output() -> None:
+    """Outputs that are not synced back are those of the pass before, which were right."""
+    _, passes = opened(4, "strategy=pipelined")
+    passes.make(check=True)
+    for executor in passes._contexts._executors.values():
+        for slot in executor._slots:
+            slot.groups = {count: replace(group, collect=lambda: None) for count, group in slot.groups.items()}
+    _, compare = passes.make(check=True)
+    first = compare()[0]
+    assert first.mismatches == first.compared > 0
+    passes.close()
+
+
+def test_nothing_is_run_of_no_tiles() -> None:
+    _, passes = opened(0)
+    made, _ = passes.make(check=True)
+    assert (made.totals.tiles, made.totals.makespan_ns - made.totals.open_ns) == (0, 0)
+    passes.close()
+
+
+@pytest.fixture
+def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    with in_process(monkeypatch, capfd) as run_it:
+        yield run_it
+
+
+@pytest.mark.parametrize("model", ["whisper_tiny", "whisper_base", "whisper_small"])
+def test_every_encoder_runs(shell: Shell, model: str) -> None:
+    done = shell("tracking=off", f"workload={model}", "workload.tiles=4", "measure=quick")
+    assert (done.code, done.err) == (0, "")
+    record = done.record
+    counted = calls(operations(encoder_of(model), TILING))
+    assert set(record["metrics"]) == set(METRIC_NAMES)
+    assert (record["kernel"], record["accounting"]["encoder_tiles"]) == (model, counted)
+    assert record["accounting"]["kind"] == "full"
+    encoder_s = record["metrics"]["time/total_ms"] / 1e3
+    assert record["metrics"]["rtf/end_to_end"] == pytest.approx(11 / (0.3047 + encoder_s), rel=1e-3)
+    assert record["metrics"]["rtf/encoder"] == pytest.approx(11 / encoder_s, rel=1e-3)
+    assert record["totals"] == {**record["totals"], "tiles": counted}
+    assert set(record["totals"]) == set(Totals.__dataclass_fields__)
+    assert sum(step["totals"]["tiles"] for step in record["steps"]) == counted
+    assert f"{counted:,} calls, by " in done.out
+    assert "220x is 50.0 ms" in done.out
+
+
+def test_what_has_no_effect_is_said_and_left_out(shell: Shell) -> None:
+    done = shell(
+        *("tracking=off", "workload=whisper_tiny", "workload.tiles=2", "measure=quick"),
+        *("strategy.resident=true", "workload.fused=true"),
+    )
+    assert done.code == 0
+    assert [line.split(":")[1].strip() for line in done.err.splitlines()] == [
+        "strategy.resident=true has no effect",
+        "workload.fused=true has no effect",
+    ]
+    assert "resident" not in done.record["label"]
+    assert done.record["knobs"]["resident"] is False
+
+
+def test_the_guides_accounting_of_an_encoder_is_its_block(shell: Shell) -> None:
+    arguments = ("tracking=off", "workload.tiles=8", "strategy=pipelined")
+    block = shell(*arguments, "workload=encoder_block").record
+    model = shell(*arguments, "workload=whisper_base", "workload.accounting=guide").record
+    fused = shell(*arguments, "workload=whisper_base", "workload.accounting=guide", "workload.fused=true").record
+    assert model["metrics"] == block["metrics"]
+    assert model["kernel"] == block["kernel"] == "attention+layernorm+matmul+gelu"
+    assert fused["kernel"] == "attention_layernorm+matmul_gelu"
+    assert model["accounting"]["encoder_tiles"] == 140.625
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["workload.model=whisper_bse"], "workload.model=whisper_bse: no such encoder; did you mean whisper_base?"),
+        (["workload.matmul=attention"], "workload.matmul=attention: no kernel that computes a matrix product"),
+        (["workload.attention=attentoin"], "did you mean attention?"),
+        (
+            ["workload.accounting=guide", "workload.matmul=matmul_64"],
+            "workload.matmul=matmul_64: is of full accounting",
+        ),
+        (["workload.accounting=guide", "workload.layer=0"], "workload.layer=0: guide accounting knows no layers"),
+        (["workload=whisper_tiny", "workload.accounting=guide"], "the guide counts tiles of whisper_base"),
+        (["workload.layer=6"], "workload.layer=6: out of range; allowed: 0 to 5"),
+        (["workload.weights=w.npz"], "workload.weights=w.npz: are of one layer"),
+        (["workload.kernel=attention"], "give one of them"),
+        (["strategy.columns=8"], "strategy.columns=8: out of range; allowed: 1 to 4"),
+        (["strategy.columns=4", "device.context_limit=3"], "strategy.columns=4: takes a context for each column"),
+        (["workload.source=nothing.wav"], "nothing.wav"),
+    ],
+)
+def test_an_encoder_that_cannot_be(shell: Shell, arguments: list[str], said: str) -> None:
+    done = shell("tracking=off", "workload=whisper_base", *arguments)
+    assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1), done
+    assert said in done.err

@@ -209,9 +209,18 @@ class Oracle:
 
     def judge_write(self, handle: str, low: int, high: int, seed: int, how: str) -> Verdict:
         root, low, high = self.span(handle, low, high)
-        if how != "write" and (root.host[low:high] == data_of(seed, high - low)).all():
-            return set()
-        wrong = self.against(self.using(root, low, high), Kind.WRITE_IN_FLIGHT)
+        changed = range(low, high)
+        if how != "write":  # what changes nothing cannot be seen
+            changed = low + np.flatnonzero(root.host[low:high] != data_of(seed, high - low))
+            if not changed.size:
+                return set()
+            low, high = changed[0], changed[-1] + 1
+        disturbed = [
+            flight
+            for flight in self.using(root, low, high)
+            if any(use.meets(root, byte, byte + 1) for use in flight.uses for byte in changed)
+        ]
+        wrong = self.against(disturbed, Kind.WRITE_IN_FLIGHT)
         begin, end = self.lines(low, high)
         if not wrong and self.using(root, begin, end, writes=True):
             wrong |= UNCLEAR  # the line would be written back over the output
@@ -1022,9 +1031,27 @@ PLAIN = {"queue_depth": 1, "chain_length": 1, "launch_ns": 0, "columns": 1}
             ],
             id="host_writes_over_what_a_run_has_used_and_syncs_it_either_way",
         ),
+        pytest.param(
+            [
+                ("column", "sub"),
+                ("bo", "bo1", 256),
+                ("bo", "bo2", 128),
+                ("bo", "bo3", 128),
+                ("write", "bo1", 0, 256, 0, "map"),
+                ("sync", "bo1", True, 0, 256, True),
+                ("run", "run4", 0, ["bo1", "bo2", "bo3"]),
+                ("start", "run4"),
+                ("write", "bo1", 128, 129, 0, "write"),
+                ("write", "bo1", 0, 256, 0, "map"),
+                ("wait", "run4", "wait"),
+                ("sync", "bo3", False, 0, 128, True),
+                ("end",),
+            ],
+            id="host_changes_only_what_is_beside_an_input_through_a_view_of_both",
+        ),
     ],
 )
-def test_correct_programs_that_were_once_reported(calls: list[Call]) -> None:
+def test_correct_programs_that_were_once_misjudged(calls: list[Call]) -> None:
     check_correct(calls, PLAIN)
 
 

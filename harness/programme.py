@@ -17,6 +17,9 @@ COMMAND = f"python -m harness -m phase={','.join(PHASES)}"
 CHANGED_BY_PHASE = ("strategy", "depth", "phase", "workload", "tracking", "verify")
 """Of the configuration: what phases are free to differ in, and what changes no time."""
 
+MLFLOW_COPIES = "artifacts"
+"""Name of the folders that MLflow's copies of records are in, one for each run."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -57,6 +60,8 @@ def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
     """Records of phases below a folder, oldest first, with their folders; and how many could not be read."""
     found, unreadable = [], 0
     for path in outputs.glob(f"**/{FILE_NAME}"):
+        if path.parent.name == MLFLOW_COPIES:
+            continue
         try:
             record = Record.load(path.parent)
         except (HarnessError, TypeError):

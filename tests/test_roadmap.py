@@ -1,0 +1,246 @@
+"""The roadmap says what the newest right record of each phase says, and what phases allow is all that they do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import Done, Shell, in_process
+from test_tracking import filed, import_mlflow
+
+from harness import roadmap
+from harness.config import load
+from harness.errors import RequestError
+from harness.metrics import EncoderTime
+from harness.phase import KNOBS, Phase
+from harness.programme import ACCOUNTINGS, PHASES
+from harness.record import Record
+from harness.target import Standing, standing
+from harness.totals import Totals
+
+QUICK = ("workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """In a folder for the whole file."""
+    import_mlflow()
+    with pytest.MonkeyPatch.context() as monkeypatch, in_process(monkeypatch) as run:
+        monkeypatch.chdir(tmp_path_factory.mktemp("roadmap"))
+        yield run
+
+
+@pytest.fixture(scope="module")
+def programme(shell: Shell) -> Done:
+    return shell("-m", f"phase={','.join(PHASES)}", *QUICK)
+
+
+def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    capfd.readouterr()
+    return roadmap.run(arguments), *capfd.readouterr()
+
+
+def rows(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    code, out, err = printed(capfd, "tracking=off", "--json")
+    assert (code, err) == (0, "")
+    return {row["phase"]: row for row in json.loads(out)["rows"]}
+
+
+def test_a_sweep_over_phases_runs_them_by_either_accounting(programme: Done) -> None:
+    run = {(record["phase"], record["accounting"]["kind"]): record for record in programme.records}
+    assert set(run) == set(product(PHASES, ACCOUNTINGS))
+    assert set(programme.verdicts) == {"OK"}
+    assert {key: record["label"] for key, record in run.items() if key[1] == "guide"} == {
+        ("baseline", "guide"): "per_tile d1 b1 c1",
+        ("dma", "guide"): "pooled d2 b8 c1",
+        ("multicore", "guide"): "pooled d2 b8 c3",
+        ("fusion", "guide"): "pooled d2 b8 c4",
+        ("memory", "guide"): "pooled d2 b8 c4 p1 resident",
+    }
+    assert run["fusion", "guide"]["kernel"] == "attention_layernorm+matmul_gelu"
+    assert run["fusion", "full"]["kernel"] == "whisper_base"
+
+
+def test_each_figure_is_that_of_a_record(programme: Done, capfd: pytest.CaptureFixture[str]) -> None:
+    found = rows(capfd)
+    assert tuple(found) == PHASES
+    assert {phase: tuple(row["guide_rtf"]) for phase, row in found.items()} == {
+        "baseline": (16.2, 16.2),
+        "dma": (26.9, 26.9),
+        "multicore": (54, 80),
+        "fusion": (81, 160),
+        "memory": (89, 192),
+    }
+    for record, folder in zip(programme.records, programme.folders, strict=True):
+        measured = found[record["phase"]][record["accounting"]["kind"]]
+        assert measured["record"] == str(folder)
+        assert measured["rtf"] == record["metrics"]["rtf/end_to_end"]
+        assert measured["ceiling"] == record["metrics"]["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
+        assert measured["further"] == pytest.approx(220 / measured["rtf"], rel=1e-3)
+    assert found["baseline"]["full"]["bottleneck"].startswith("in turns")
+    assert found["dma"]["full"]["bottleneck"] == "device: matmul"
+
+
+def test_what_is_printed_drawn_and_filed(programme: Done, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, err = printed(capfd)
+    assert (code, err) == (0, "")
+    head, columns, *lines = out.splitlines()
+    assert head.startswith("whisper_base on device=simulator: ")
+    assert [line.split()[0] for line in lines[:5]] == list(PHASES)
+    assert columns.split()[0] == "phase"
+    assert "\n".join(lines[:5]) in Path("outputs/roadmap.txt").read_text()
+    assert Path("outputs/roadmap.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    (run,) = [each for each in filed() if each.info.run_name == "roadmap"]
+    artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert {path.name for path in artifacts.iterdir()} == {"roadmap.png", "roadmap.txt", "roadmap.json"}
+    measured = rows(capfd)
+    assert run.data.metrics == {
+        f"rtf/{phase}_{kind}": measured[phase][kind]["rtf"] for phase, kind in product(PHASES, ACCOUNTINGS)
+    }
+
+
+def test_the_newest_right_run_counts_and_others_are_told(
+    programme: Done, shell: Shell, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = rows(capfd)
+    chosen = ("phase=dma", "workload.accounting=guide", "tracking=off")
+    newer = shell(*chosen, "workload.tiles=3", "measure.repeats=2", "verify=off")
+    failed = shell(*chosen, *QUICK, "device.faults.hang=[3]")
+    other = shell(
+        *chosen, *QUICK, "workload=whisper_tiny", "workload.accounting=full", "phase=baseline", "strategy=baseline"
+    )
+    assert (newer.code, failed.code, other.code) == (0, 1, 0)
+    unreadable = Path("outputs/x/record.json")
+    unreadable.parent.mkdir()
+    unreadable.write_text("{")
+    try:
+        (newest,) = other.folders
+        (newest / "record.json").rename(newest / "kept")
+        found = rows(capfd)
+        assert found["dma"]["guide"]["record"] == str(newer.folders[0])
+        assert {phase: row for phase, row in found.items() if phase != "dma"} == {
+            phase: row for phase, row in before.items() if phase != "dma"
+        }
+        out = printed(capfd, "tracking=off")[1]
+        assert "left out: 1 records that cannot be read" in out
+        assert "run with other settings than the newest, so not to be compared with it: baseline (guide), " in out
+        assert "outputs not compared (verify=off): dma (guide)" in out
+        (newest / "kept").rename(newest / "record.json")
+        out = printed(capfd, "tracking=off")[1]
+        assert out.startswith("whisper_tiny on device=simulator")
+        assert "left out: runs of simulator whisper_base" in out
+        assert "not run yet: baseline (guide), dma (guide)" in out
+    finally:
+        unreadable.unlink()
+        for folder in (*newer.folders, *other.folders):
+            (folder / "record.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--outputs", "elsewhere"], "--outputs=elsewhere: no such folder"),
+        (["depth=3"], "depth=3: a roadmap is made of what was run"),
+        (["tracking=offf"], "tracking=offf: no such option"),
+        (["--jsn"], "--help"),
+    ],
+)
+def test_a_roadmap_that_cannot_be(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    code, out, err = printed(capfd, *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
+
+
+def test_nothing_was_run(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("outputs").mkdir()
+    assert printed(capfd) == (
+        2,
+        "",
+        "harness: no phase has been run here; run python -m harness -m phase=baseline,dma,multicore,fusion,memory\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("phase", "override"),
+    [
+        ("baseline", "strategy.buffers=pooled"),
+        ("baseline", "strategy.depth=2"),
+        ("dma", "strategy.columns=2"),
+        ("multicore", "workload.fused=true"),
+        ("fusion", "strategy.prefetch=1"),
+        ("fusion", "strategy.resident=true"),
+    ],
+)
+def test_a_phase_refuses_what_a_later_one_is_for(phase: str, override: str) -> None:
+    with pytest.raises(RequestError, match=rf"^{override}: phase={phase} .*; use a later phase, or phase=free$"):
+        load(f"phase={phase}", override)
+    load(f"phase={PHASES[PHASES.index(phase) + 1]}", override)
+    load("phase=free", "workload=whisper_base", override)
+
+
+def test_what_a_phase_allows_every_later_one_does() -> None:
+    allowed = [set(load(f"phase={phase}").phase.allows) for phase in PHASES]
+    assert all(before < after for before, after in pairwise(allowed))
+    assert allowed[-1] == set(KNOBS) == set(Phase("free").allows)
+
+
+TOTALS = Totals("virtual", 1, 10, 100, 0, 20, 15, 60, 5, exec_ns=55, bound_ns=90, host_bound_ns=40, device_bound_ns=90)
+
+
+def stands(preprocessing_s: float, host_s: float, device_s: float, overlaps: bool = False, **totals: Any) -> Standing:
+    time = EncoderTime(preprocessing_s, host_s, device_s, overlaps)
+    return Standing(220.0, time, replace(TOTALS, **totals), "matmul")
+
+
+@pytest.mark.parametrize(
+    ("parts", "overlaps", "further", "alone"),
+    [
+        ((0.25, 0.25, 1.0), False, 1.5, (None, None, 2.0)),  # the device in 0.5 s
+        ((0.5, 0.5, 1.0), False, 2.0, (None, None, None)),
+        ((0.9, 0.2, 0.1), False, 1.2, (0.9 / 0.7, None, None)),
+        ((0.9, 0.2, 0.1), True, 1.1, (0.9 / 0.8, 2.0, None)),
+        ((0.2, 0.2, 0.3), True, 0.5, (1.0, 1.0, 1.0)),
+    ],
+)
+def test_what_would_reach_the_target(
+    parts: tuple[float, float, float], overlaps: bool, further: float, alone: tuple[float | None, ...]
+) -> None:
+    """220 s of audio in 1 s. Overlapped, the host is at work while it would wait for the device."""
+    found = stands(*parts, overlaps)
+    assert found.further == pytest.approx(further)
+    if further > 1:
+        for part, wanted in zip(("preprocessing_s", "host_s", "device_s"), alone, strict=True):
+            factor = found.alone(part)
+            assert factor == (None if wanted is None else pytest.approx(wanted)), part
+            if factor:
+                reached = replace(found.time, **{part: getattr(found.time, part) / factor})
+                assert reached.whole_s == pytest.approx(1.0)
+    assert ("is reached" in found.remedies()) == (further <= 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (stands(3.0, 1.0, 1.0), "preprocessing"),
+        (stands(1.0, 1.0, 1.0), "device: matmul"),
+        (stands(1.0, 1.0, 1.0, host_bound_ns=91), "host: write"),
+        (stands(1.0, 1.0, 1.0, bound_ns=50), "in turns (2.00 x bound)"),
+        (stands(1.0, 1.0, 1.0, bound_ns=50, open_ns=50), "device: matmul"),
+        (stands(1.0, 1.0, 1.0, bound_ns=None), "device: matmul"),  # of hardware, waiting tells
+        (stands(1.0, 1.0, 1.0, bound_ns=None, wait_ns=30, launch_ns=45), "host: launch"),
+    ],
+)
+def test_what_binds(found: Standing, said: str) -> None:
+    assert found.bottleneck == said
+
+
+def test_an_older_record_has_no_standing(programme: Done) -> None:
+    record = Record.load(programme.folders[0])
+    assert standing(record)
+    assert standing(replace(record, totals=None)) is None
+    assert standing(replace(record, accounting={**record.accounting, "encoder_tiles": None})) is None

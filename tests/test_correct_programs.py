@@ -1089,6 +1089,23 @@ def test_correct_programs_that_were_once_misjudged(calls: list[Call]) -> None:
         pytest.param(
             [
                 ("column", "odd"),
+                ("bo", "bo1", 128),
+                ("window", "bo2", "bo1", 64, 0),
+                ("window", "bo3", "bo1", 64, 64),
+                ("bo", "bo4", 21),
+                ("run", "run5", 0, ["bo2", "bo4"]),
+                ("start", "run5"),
+                ("wait", "run5", "wait"),
+                ("write", "bo2", 0, 64, 0, "write"),
+                ("sync", "bo3", True, 0, 64, True),
+                ("start", "run5"),
+            ],
+            {Kind.NOT_SYNCED},
+            id="sync_of_other_lines_does_not_stage_an_input_anew",
+        ),
+        pytest.param(
+            [
+                ("column", "odd"),
                 ("bo", "bo1", 384),
                 ("window", "bo2", "bo1", 128, 128),
                 ("window", "bo3", "bo1", 128, 256),

@@ -127,8 +127,10 @@ class Sanitizer:
             elif access.writes is None and not to_device:
                 if flight.order:
                     access.turn_out_written()  # nobody syncs inputs back
-            elif flight.unread and not access.writes and memory.changed_by_host(*access.key):
-                flight.restaged = flight.suspect = True
+            elif flight.unread and not access.writes:
+                staged = max(access.key[0], key[0] & -LINE_BYTES), min(access.key[1], key[1] + _ROUND_UP & -LINE_BYTES)
+                if memory.changed_by_host(*staged):
+                    flight.restaged = flight.suspect = True
         if memory.fresh and not wrong:
             wrong = self._take_results(memory, *key, to_device)
         return wrong

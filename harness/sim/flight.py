@@ -139,7 +139,7 @@ class Flight:
             memory = access.memory
             memory.accesses.remove(access)
             memory.writers -= bool(access.writes)
-            if memory.last is self and not memory.fresh and not self.in_flight:
+            if memory.last is self and not (memory.fresh or memory.mixed or self.in_flight):
                 memory.last = None
         if not self.unread and not self.in_flight:
             self.accesses, self.memories, self.watched, self.written, self.result = [], [], [], [], None

@@ -68,8 +68,8 @@ class Sanitizer:
             if memory.changed_by_host(*access.key):
                 self._report(Kind.NOT_SYNCED, access, memory.written, "write")
                 self._spoil(flight)
-            if memory.last is not None:
-                memory.mixed = memory.mixed or memory.last.context is not flight.context
+            if (last := memory.last) is not None:
+                memory.mixed |= last.context is not flight.context or (last is not flight and last.unread)
                 if memory.writers:
                     self._conflicts(access)
             self._uses_results(access, before)

@@ -122,7 +122,7 @@ class LayerData:
         return tuple(buffer.pack(*(next(tiles) for _ in buffer.parts)) for buffer in self.tiling.spec(role).inputs)
 
     def take(self, operation: Operation, outputs: Bytes) -> None:
-        """Keep what its calls gave: (calls, output size_bytes) uint8."""
+        """Keep what its calls gave: (calls, output size_bytes) uint8; ValueError of another number of calls."""
         role = _role(operation)
         cut = self._cut(self._inputs(operation.name, role), role)
         (out,) = self.tiling.spec(role).output.unpack(outputs)

@@ -36,7 +36,7 @@ def _block(array: Int8, corner: tuple[int, ...], shape: tuple[int, ...]) -> Int8
     """That part of an array as a batch of one, (1, *shape); zeros where the array has ended."""
     found = array[tuple(slice(start, start + size) for start, size in zip(corner, shape, strict=True))]
     block = np.zeros((1, *shape), np.int8)
-    block[(0, *(slice(size) for size in found.shape))] = found
+    block[0][tuple(slice(size) for size in found.shape)] = found
     return block
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.encoder import ENCODERS, Encoder
-from harness.layer import LayerData, layer_operations
+from harness.errors import RequestError
+from harness.kernel import Buffer, KernelSpec, Part, load_kernel
+from harness.layer import STEPS, LayerData, layer_operations
 from harness.oracle import layer_reference
 from harness.weights import make_weights
-from harness.whisper import load_tiling
+from harness.whisper import Tiling, load_tiling
 
 TINY = ENCODERS["whisper_tiny"]
 MATMULS = ("matmul", "matmul_64")
@@ -63,3 +69,120 @@ def test_a_layer_of_whisper_tiny():
     for name, array in data.arrays.items():
         assert np.mean((array == -128) | (array == 127)) < 0.05, name
         assert np.mean(array == 0) < 0.2, name
+
+
+def limited(values):
+    return np.clip(values, -128, 127).astype(np.int8)
+
+
+def tiling_of(m, k, n, q, s, d, w, v):
+    """Kernels of any tile sizes, whose values depend on where in a tile they are; some of two buffers."""
+
+    def kernel(name, reference, ops, out, *buffers):
+        inputs = tuple(
+            Buffer(f"in{at}", tuple(Part(f"part{each}", shape) for each, shape in enumerate(shapes)))
+            for at, shapes in enumerate(buffers)
+        )
+        return KernelSpec(name, inputs, Buffer("out", (Part("out", out),)), reference, ops, "")
+
+    def norm(x, gamma, beta):
+        return limited(x - x.sum(axis=1, keepdims=True) // w + (gamma.astype(np.int32) * np.arange(w) >> 5) + beta)
+
+    def gelu(x):
+        return limited(x + np.arange(v))
+
+    product, attend = (load_kernel(name).reference for name in ("matmul", "attention"))
+    return Tiling(
+        matmul=kernel("matmul", product, 2 * m * k * n, (m, n), [(m, k)], [(k, n)]),
+        attention=kernel("attention", attend, 4 * q * s * d, (q, d), [(q, d), (s, d)], [(s, d)]),
+        layernorm=kernel("layernorm", norm, w, (w,), [(w,), (w,), (w,)]),
+        gelu=kernel("gelu", gelu, v, (v,), [(v,)]),
+    )
+
+
+sizes = st.integers(1, 7)
+encoders = st.builds(
+    lambda heads, head, ffn, frames: Encoder("made up", 1, heads, heads * head, ffn, frames),
+    *(st.integers(1, 3), sizes, st.integers(1, 12), st.integers(1, 12)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(encoders, st.tuples(*[sizes] * 8), st.integers(0, 9))
+def test_tiles_of_any_sizes(encoder, tile, seed):
+    tiling, weights, x = tiling_of(*tile), make_weights(encoder, seed), frames_of(encoder, seed)
+    assert np.array_equal(run(encoder, tiling, x, weights).result, layer_reference(encoder, tiling, x, weights))
+
+
+ROW = Encoder("row", layers=2, heads=1, d_model=1, ffn=1, frames=3)
+
+
+def data_of(encoder, tiling, **arrays):
+    """Data with the outputs of some operations set, and those operations by name."""
+    data = LayerData(encoder, tiling, frames_of(encoder), make_weights(encoder, seed=0))
+    for name, values in arrays.items():
+        data.arrays[name.replace("_", " ")] = np.array(values, np.int8).reshape(encoder.frames, -1)
+    return data, {each.name: each for each in layer_operations(encoder, tiling, 0)}
+
+
+def test_tiles_of_keys_weigh_as_many_keys_as_they_have_and_halves_go_up():
+    data, found = data_of(ROW, tiling_of(1, 1, 1, 1, 2, 1, 1, 1), query=[0] * 3, key=[0] * 3, value=[0] * 3)
+    # Per row a tile of two keys, and one of one: (2 * 1 + 2) / 3, (2 * -1 - 2) / 3, (2 * 127 + 127) / 3.
+    data.take(found["attention"], np.array([[1], [2], [-1], [-2], [127], [127]], np.int8).view(np.uint8))
+    assert data.arrays["attention"].ravel().tolist() == [1, -1, 127]
+    pair = Encoder("pair", layers=1, heads=1, d_model=1, ffn=1, frames=2)
+    data, found = data_of(pair, tiling_of(*[1] * 8), query=[0] * 2, key=[0] * 2, value=[0] * 2)
+    data.take(found["attention"], np.array([[1], [2], [-1], [-2]], np.int8).view(np.uint8))
+    assert data.arrays["attention"].ravel().tolist() == [2, -1]  # of 1.5 and -1.5
+
+
+def test_sums_are_added_wide_and_saturated_once():
+    wide = Encoder("wide", layers=1, heads=1, d_model=3, ffn=1, frames=1)
+    data, found = data_of(wide, tiling_of(1, 1, 1, 1, 1, 3, 1, 1), attention=[0] * 3)
+    # Per part of the inner size, a value per column.
+    partial = [[127, 127, -127], [-128, -128, 100], [100, 20, 3]]
+    data.take(found["output"], np.array(partial, np.int8).reshape(9, 1).view(np.uint8))
+    assert data.arrays["output"].tolist() == [[99, 19, -24]]
+    data.take(found["output"], np.full((9, 1), 128, np.uint8))
+    assert data.arrays["output"].tolist() == [[-128] * 3]
+    data.arrays |= {"x": np.array([[100, -100, 5]], np.int8), "output": np.array([[100, -100, 6]], np.int8)}
+    data.host(found["attention residual"])
+    assert data.arrays["attention residual"].tolist() == [[127, -128, 11]]
+
+
+def test_calls_stand_in_the_order_of_the_sizes_the_last_one_fastest():
+    """Two pieces of rows, of inner sizes and of columns each: a's are (m, k), b's (k, n)."""
+    two = Encoder("two", layers=1, heads=1, d_model=2, ffn=2, frames=2)
+    data, found = data_of(two, tiling_of(*[1] * 8), attention_norm=[[1, 2], [3, 4]])
+    data.weights = {"query": np.array([[5, 6], [7, 8]], np.int8)}
+    a, b = data.stage(found["query"])
+    assert a.ravel().tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert b.ravel().tolist() == [5, 6, 7, 8, 5, 6, 7, 8]
+
+
+def test_every_layer_has_the_same_operations():
+    tiling = load_tiling()
+    first, second = (layer_operations(ROW, tiling, number) for number in (0, 1))
+    assert tuple(each.name for each in first) == tuple(STEPS)
+    assert tuple(replace(each, layer=1) for each in first) == second
+    for number in (-1, 2):
+        with pytest.raises(RequestError, match="out of range; allowed: 0 to 1"):
+            layer_operations(ROW, tiling, number)
+
+
+def test_what_does_not_fit_is_refused():
+    tiling = tiling_of(*[1] * 8)
+    data, found = data_of(ROW, tiling)
+    for x in (np.zeros((3, 2), np.int8), np.zeros((3, 1), np.int16)):
+        with pytest.raises(ValueError, match=r"takes int8\[3, 1\]"):
+            LayerData(ROW, tiling, x, data.weights)
+    with pytest.raises(KeyError, match="attention norm"):
+        data.stage(found["query"])
+    with pytest.raises(ValueError, match="the host does it"):
+        data.stage(found["ffn residual"])
+    with pytest.raises(ValueError, match="reshape"):
+        data.take(found["attention norm"], np.zeros((2, 1), np.uint8))
+    with pytest.raises(RequestError, match=r"takes uint8\[tiles, 1\]"):
+        data.take(found["attention norm"], np.zeros((3, 2), np.uint8))
+    with pytest.raises(KeyError, match="ffn residual"):
+        _ = data.result

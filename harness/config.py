@@ -96,6 +96,11 @@ class Config:
         check_range("seed", self.seed, 0)
         columns = self.device.columns
         check_range("strategy.columns", self.strategy.columns, 1, columns, f"the device has {columns} usable columns")
+        if self.workload.layer is not None and self.verify is not Verify.all:
+            raise RequestError(
+                f"workload.layer={self.workload.layer} verify={self.verify.value}: a layer runs with its data to be "
+                "verified; use verify=all, or leave workload.layer out to time the whole window"
+            )
         self.phase.check(self.strategy, self.workload)
 
 

@@ -6,17 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
+from pathlib import Path
 
 from harness.chain import Chain, make_chain
 from harness.chained import make_chain_tiles
 from harness.config import Config, Verify
 from harness.encoder import Encoder, encoder_of
 from harness.errors import RequestError
+from harness.functional import LayerPasses
 from harness.image import open_kernel
 from harness.kernel import KernelSpec, load_kernel
 from harness.metrics import Audio
 from harness.passes import Passes, TilePasses
-from harness.tiles import PERIODS, Tiles, check_source, make_tiles
+from harness.tiles import PERIODS, Tiles, check_source, make_activations, make_tiles
+from harness.weights import Int8, load_weights, make_weights
 from harness.whisper import Tiling, load_tiling, operations
 from harness.window import WindowPasses
 from harness.workload import Workload, encoder_tiles, host_ns
@@ -46,6 +49,8 @@ def preflight(config: Config) -> Config:
     Leaves nothing open but hardware, which is locked for this process from here on.
     """
     check_source(config.workload.kernels[0], config.workload.source)
+    if config.workload.layer is not None:
+        _weights(config)
     _opened(config, _kernels(config))
     return config
 
@@ -98,10 +103,24 @@ def _prepare_window(config: Config, remarks: tuple[str, ...], world: World) -> P
     found = operations(encoder, tiling)
     tiles = {spec.name: _tiles(spec, config) for spec in tiling.specs}
     first = tiles[tiling.matmul.name]
+    if workload.layer is not None:
+        x = make_activations(encoder.frames, encoder.d_model, workload.source, config.seed)
+        layer = partial(LayerPasses, config, world, encoder, tiling, workload.layer, x, _weights(config))
+        name = f"{encoder.name} layer {workload.layer}"
+        return Prepared(config, remarks, name, world, _audio(workload, first, None), first.host_ns, layer)
     calls = sum(each.calls for each in found)
     audio = _audio(workload, first, calls * max(1, ceil(first.audio_s / encoder.audio_s)))
     passes = partial(WindowPasses, config, world, found, tiles)
     return Prepared(config, remarks, encoder.name, world, audio, first.host_ns, passes)
+
+
+def _weights(config: Config) -> dict[str, Int8]:
+    """Of the layer that runs."""
+    workload = config.workload
+    encoder = encoder_of(workload.model)
+    if workload.weights == "random":
+        return make_weights(encoder, config.seed)
+    return load_weights(Path(workload.weights), encoder)
 
 
 def _tiles(spec: KernelSpec, config: Config) -> Tiles:

@@ -132,6 +132,20 @@ def make_tiles(kernel: str, tiles: int, source: str, seed: int, now_ns: Callable
     return tiles_of_speech
 
 
+def make_activations(frames: int, width: int, source: str, seed: int) -> Array:
+    """What an encoder's layer works on, (frames, width) int8: frames of log-mel, projected; a short clip repeats.
+
+    RequestError for audio that can't be read.
+    """
+    if source == "random":
+        return np.random.default_rng(seed).integers(-64, 64, (frames, width), np.int8)
+    from harness.speech import log_mel, project
+
+    mel = log_mel(_samples(source))
+    (projected,) = project(np.resize(mel, (frames, mel.shape[1])), [width], seed, 0)
+    return projected
+
+
 def _random(spec: KernelSpec, period: int, seed: int) -> tuple[Bytes, ...]:
     """Uniform int8 in [-64, 63], as the guide's own tests draw them."""
     generator = np.random.default_rng(seed)

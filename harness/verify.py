@@ -92,6 +92,12 @@ class Kept:
         else:
             kept[np.arange(first, first + count) % self._rows] = outputs
 
+    @property
+    def outputs(self) -> Bytes:
+        """All outputs of the pass, (count, size_bytes) uint8, in tile order; only where all could be kept."""
+        assert self._rows >= self._count
+        return self._outputs[: self._count]
+
     def feed(self, checker: Checker) -> Checker:
         """Have a checker compare what is kept, in tile order; returns it."""
         for first in range(max(0, self._count - self._rows), self._count, CHUNK_TILES):

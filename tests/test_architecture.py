@@ -44,6 +44,7 @@ LAYERS = (
         "passes",
         "contexts",
         "window",
+        "functional",
         "experiment",
         "target",
         "programme",

@@ -1,0 +1,130 @@
+"""One layer of an encoder with its data, from the command down to the bytes: right, and wrong where one call is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_cli import Shell, in_process
+from test_window import COSTS
+
+import harness.functional
+from harness.config import load
+from harness.device import Faults, Simulator
+from harness.encoder import Encoder
+from harness.functional import LayerPasses
+from harness.tiles import make_activations
+from harness.weights import make_weights, weight_shapes
+from harness.whisper import load_tiling
+from harness.world import World, open_world
+
+SMALL = Encoder("small", layers=2, heads=2, d_model=48, ffn=64, frames=70)
+TILING = load_tiling()
+
+
+def opened(*overrides: str, **costs: Any) -> tuple[World, LayerPasses]:
+    config = load("workload=whisper_tiny", "workload.layer=1", *overrides)
+    config = replace(config, device=Simulator(**{**COSTS, **costs}))
+    world = open_world(config.device, *TILING.specs)
+    x = make_activations(SMALL.frames, SMALL.d_model, "speech", 0)
+    return world, LayerPasses(config, world, SMALL, TILING, 1, x, make_weights(SMALL, 0))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["strategy=baseline"],
+        ["strategy=pipelined", "depth=3"],
+        ["strategy=stacked", "strategy.batch=5", "strategy.columns=2"],
+    ],
+    ids=" ".join,
+)
+def test_whatever_the_strategy_the_layer_is_right(overrides: list[str]) -> None:
+    world, passes = opened(*overrides)
+    told: list[float] = []
+    compared = passes.verify(told.append)
+    made, compare = passes.make(check=True)
+    compared += compare()
+    assert [each.first_mismatch for each in compared if each.mismatches] == []
+    calls = sum(step.operation.calls for step in made.steps)
+    assert sum(each.compared for each in compared) == 2 * (calls + 1), "every call, and the result"
+    assert [step.run for step in made.steps] == [step.operation.calls for step in made.steps]
+    assert {step.operation.layer for step in made.steps} == {1}
+    assert told == sorted(told)
+    assert told[-1] == 1
+    passes.close()
+    assert world.take_hazards
+    assert world.take_hazards() == []
+
+
+def test_a_wrong_call_is_seen_and_so_is_the_wrong_result_that_it_makes() -> None:
+    _, passes = opened("strategy=pipelined", faults=Faults(corrupt=[400]))
+    compared = passes.verify(lambda share: None)
+    passes.close()
+    assert [each.mismatches for each in compared if each.mismatches] == [1, 1]
+    assert compared[-1].first_mismatch.startswith("the layer's result: frame ")
+
+
+def test_data_passed_on_wrongly_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call is right; two of its outputs have changed places."""
+
+    class Swapping(harness.functional.LayerData):
+        def take(self, operation: Any, outputs: Any) -> None:
+            swapped = outputs.copy()
+            swapped[[0, 1]] = outputs[[1, 0]]
+            super().take(operation, swapped)
+
+    monkeypatch.setattr(harness.functional, "LayerData", Swapping)
+    _, passes = opened("strategy=pipelined")
+    compared = passes.verify(lambda share: None)
+    passes.close()
+    assert [each.mismatches for each in compared[:-1]] == [0] * (len(compared) - 1)
+    assert compared[-1].mismatches == 1
+
+
+@pytest.fixture
+def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    with in_process(monkeypatch, capfd) as run:
+        yield run
+
+
+def test_the_command_runs_a_layer(shell: Shell) -> None:
+    encoder = load("workload=whisper_tiny").workload
+    shapes = weight_shapes(harness.functional.Encoder("whisper_tiny", layers=4, heads=6, d_model=384, ffn=1536))
+    generator = np.random.default_rng(1)
+    np.savez("w.npz", **{name: generator.integers(-9, 9, shape).astype(np.int8) for name, shape in shapes.items()})
+    done = shell(
+        *("tracking=off", f"workload={encoder.model}", "workload.layer=3", "workload.weights=w.npz"),
+        *("workload.matmul=matmul_64", "measure.warmup=0", "measure.repeats=1"),
+    )
+    assert (done.code, done.err) == (0, "")
+    record = done.record
+    assert record["kernel"] == "whisper_tiny layer 3"
+    calls = sum(step["operation"]["calls"] for step in record["steps"])
+    assert record["metrics"]["verify/tiles"] == 2 * (calls + 1)
+    assert record["metrics"]["verify/mismatches"] == 0
+    assert record["metrics"]["rtf/end_to_end"] is None
+    assert "counts no tiles of whisper_tiny layer 3" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["verify=off"], "workload.layer=0 verify=off: a layer runs with its data to be verified"),
+        (["workload.layer=4"], "workload.layer=4: out of range; allowed: 0 to 3"),
+        (["workload.layer=-1"], "workload.layer=-1: out of range; allowed: 0 to 3"),
+        (["workload.weights=none.npz"], "workload.weights=none.npz: no such file"),
+        (["workload.weights=text.npz"], "workload.weights=text.npz: no .npz of int8 arrays"),
+    ],
+)
+def test_a_layer_that_cannot_be(shell: Shell, arguments: list[str], said: str) -> None:
+    Path("text.npz").write_text("no archive")
+    for sweep in ([], ["-m"]):
+        done = shell(*sweep, "tracking=off", "workload=whisper_tiny", "workload.layer=0", *arguments)
+        assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1), done
+        assert said in done.err
+        assert not done.folders

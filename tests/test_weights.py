@@ -63,27 +63,30 @@ def test_files_of_other_kinds(tmp_path):
     whole = saved(tmp_path, **WEIGHTS).read_bytes()
     flipped = bytearray(whole)
     flipped[whole.index(WEIGHTS["ffn_1"].tobytes())] ^= 1
+    locked = bytearray(whole)
+    locked[whole.index(b"PK\x01\x02") + 8] |= 1  # the flag of an encrypted member
     texts = {
         "empty": b"",
         "text": b"query: 1\n",
         "cut": whole[: len(whole) // 2],
         "flipped": bytes(flipped),
+        "locked": bytes(locked),
         "zip start": b"PK\x03\x04",
     }
     for name, text in texts.items():
         (tmp_path / name).write_bytes(text)
-        assert error_of(tmp_path / name).startswith("no .npz of int8 arrays (")
-    assert error_of(tmp_path).startswith("no .npz of int8 arrays (")
+        assert error_of(tmp_path / name).startswith("cannot be read as an .npz of int8 arrays (")
+    assert error_of(tmp_path).startswith("cannot be read as an .npz of int8 arrays (")
 
 
 def test_one_array_of_a_file_of_its_own(tmp_path):
     np.save(tmp_path / "query.npy", WEIGHTS["query"])
-    assert error_of(tmp_path / "query.npy").startswith("no .npz of int8 arrays (")
+    assert error_of(tmp_path / "query.npy").startswith("cannot be read as an .npz of int8 arrays (")
 
 
 def test_objects_are_not_loaded(tmp_path):
     path = saved(tmp_path, **{**WEIGHTS, "query": np.array([{}], dtype=object)})
-    assert error_of(path).startswith("no .npz of int8 arrays (ValueError)")
+    assert error_of(path).startswith("cannot be read as an .npz of int8 arrays (ValueError)")
 
 
 def test_what_is_no_array_in_an_archive(tmp_path):

@@ -55,7 +55,7 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     right = [record for record in records if record.ok]
     lines += [_counted(record) for record in right]
     fastest = {record.accounting["kind"]: record for record in sorted(right, key=_rtf)}
-    lines += [_far(record) for record in fastest.values() if record.config["workload"].get("model")]
+    lines += [_far(record) for record in fastest.values() if record.config.get("workload", {}).get("model")]
     return [line for line in dict.fromkeys(lines) if line]
 
 

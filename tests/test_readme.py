@@ -15,9 +15,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
-ENTRIES = [entry for block in BLOCKS for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
-COMMANDS = [(entry.splitlines()[0], entry.splitlines()[1:]) for entry in ENTRIES]
-HARNESS = [(command, shown) for command, shown in COMMANDS if not command.startswith("python benchmarks/")]
+ENTRIES = [
+    [(each.splitlines()[0], each.splitlines()[1:]) for each in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    for block in BLOCKS
+]
+COMMANDS = [entry for entries in ENTRIES for entry in entries]
+TOGETHER = [entries for entries in ENTRIES if not entries[0][0].startswith("python benchmarks/")]
 
 
 def lines(text: str) -> list[str]:
@@ -41,12 +44,16 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("command", "shown"), HARNESS, ids=[command for command, _ in HARNESS])
-def test_commands_do_what_is_shown(command: str, shown: list[str], tmp_path: Path) -> None:
-    done = run(command, tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    if shown:
-        assert lines(done.stdout) == lines("\n".join(shown))
+@pytest.mark.parametrize("entries", TOGETHER, ids=[entries[0][0] for entries in TOGETHER])
+def test_commands_do_what_is_shown(entries: list[tuple[str, list[str]]], tmp_path: Path) -> None:
+    """Commands of a block in one folder, one after the other; where nothing is shown, what is said may be more."""
+    for command, shown in entries:
+        done = run(command, tmp_path)
+        assert done.returncode == 0, done.stderr
+        if shown:
+            assert done.stderr == ""
+            assert lines(done.stdout) == lines("\n".join(shown))
+        assert all(line.startswith("harness: ") for line in done.stderr.splitlines())
 
 
 def test_make_run_passes_overrides_through() -> None:

@@ -115,7 +115,7 @@ class LayerPasses:
                 data.host(operation)
                 continue
             tiles = Tiles(self._specs[operation.kernel], data.stage(operation), 0.0, 0)
-            compared.append(checker := Checker(tiles))
+            compared.append(checker := Checker(tiles, of=str(operation)))
             totals, outputs = run(tiles, operation.calls, checker)
             steps.append(Step(operation, operation.calls, totals))
             data.take(operation, outputs)

@@ -61,7 +61,7 @@ def explained(error: BaseException) -> str:
     errno, state = re.search(r"AMDXDNA_(\w+) IOCTL.*err=-?(\d+)", text), re.search(r"ERT_CMD_STATE_\w+", text)
     meaning = ERRNO.get((errno[1], int(errno[2]))) if errno else ENDS.get(state[0]) if state else None
     kept = f"; runs of this process that never ended hold contexts: {', '.join(_kept)}" if errno and _kept else ""
-    return f"{text} ({meaning}{kept})" if meaning else text
+    return f"{text} ({meaning}{kept})" if meaning and meaning not in text else text
 
 
 def never_drop(held: object, what: str) -> None:

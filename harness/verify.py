@@ -29,10 +29,11 @@ class Checker:
     written can pass.
     """
 
-    def __init__(self, tiles: Tiles | ChainTiles, station: int = -1) -> None:
-        """station: of a chain, whose kernel's outputs; by default the last one's."""
+    def __init__(self, tiles: Tiles | ChainTiles, station: int = -1, of: str = "") -> None:
+        """station: of a chain, whose kernel's outputs; by default the last one's. of: what the tiles are calls of."""
         self._tiles = tiles
         self._station = station
+        self._of = f"{of}: " if of else ""
         self.compared = 0
         self.mismatches = 0
         self.first_mismatch = ""
@@ -55,7 +56,7 @@ class Checker:
         """Tile, first differing index in the output's own shape, and both values."""
         chained = isinstance(self._tiles, ChainTiles)
         spec = self._tiles.chain.kernels[self._station] if isinstance(self._tiles, ChainTiles) else self._tiles.spec
-        buffer, kernel = spec.output, f"{spec.name}: " if chained else ""
+        buffer, kernel = spec.output, f"{spec.name}: " if chained else self._of
         for part, got, right in zip(buffer.parts, buffer.unpack(output), buffer.unpack(expected), strict=True):
             differing = np.argwhere(got[0] != right[0])
             if len(differing):

@@ -146,6 +146,9 @@ class Operation:
     notes: tuple[str, ...] = ()
     layer: int | None = None
 
+    def __str__(self) -> str:
+        return self.name if self.layer is None else f"layer {self.layer} {self.name}"
+
 
 COUPLED = {
     "k": "each call rounds and saturates its partial sums to int8, and the host adds those",

@@ -75,9 +75,9 @@ class WindowPasses:
     def verify(self, progress: Share) -> list[Comparison]:
         """One poisoned pass, a checker per operation."""
         checkers: list[Comparison] = []
-        for number, (_, tiles, calls) in enumerate(self._runs()):
+        for number, (operation, tiles, calls) in enumerate(self._runs()):
             progress(number / len(self._operations))
-            checker = Checker(tiles)
+            checker = Checker(tiles, of=str(operation))
             self._contexts.executor(tiles.spec, calls).run(tiles, checker, checker.poison)
             checkers.append(checker)
         return checkers
@@ -87,11 +87,11 @@ class WindowPasses:
         contexts, steps, checkers = self._contexts, list[Step](), list[Comparison]()
         opened, open_ns = contexts.opened, contexts.open_ns
 
-        def run(tiles: Tiles, calls: int) -> Totals:
+        def run(operation: Operation, tiles: Tiles, calls: int) -> Totals:
             executor = contexts.executor(tiles.spec, calls)
             if not check:
                 return totals_of(executor.run(tiles, lambda first, outputs: None).timeline())
-            checker, kept = Checker(tiles), Kept(tiles, calls)
+            checker, kept = Checker(tiles, of=str(operation)), Kept(tiles, calls)
             executor.poison(checker.poison)
             totals = totals_of(executor.run(tiles, kept).timeline())
             checkers.append(kept.feed(checker))
@@ -99,8 +99,8 @@ class WindowPasses:
 
         for operation, tiles, calls in self._runs():
             half = -(-calls // (2 * self._round)) * self._round
-            shorter = run(tiles, half) if 0 < calls < operation.calls else None
-            totals = run(tiles, calls)
+            shorter = run(operation, tiles, half) if 0 < calls < operation.calls else None
+            totals = run(operation, tiles, calls)
             steps.append(Step(operation, calls, totals.extrapolated(shorter, operation.calls) if shorter else totals))
         made = WindowPass(tuple(steps), contexts.opened - opened, contexts.open_ns - open_ns)
         return made, lambda: checkers

@@ -109,6 +109,7 @@ def test_slow_tiles_are_waited_for(shell: Shell, strategy: str) -> None:
 def test_a_tile_too_slow_is_timed_out_by_the_watchdog(shell: Shell) -> None:
     done = shell(f"device.faults.slow=[{BROKEN}]", "device.faults.slow_factor=4000")
     check_failed(done, "state ERT_CMD_STATE_TIMEOUT")
+    assert done.record["reason"].count("watchdog") == 1, "what the state means is said once"
 
 
 def test_a_device_without_a_watchdog_hangs_no_longer_than_the_timeout(shell: Shell, aborts: list[str]) -> None:

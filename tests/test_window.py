@@ -123,7 +123,7 @@ def test_a_wrong_output_of_any_kernel_is_seen() -> None:
     _, passes = opened(4, "strategy=pipelined", faults=Faults(corrupt=[8]))
     checkers = passes.verify(lambda share: None)
     assert [each.mismatches for each in checkers[:3]] == [0, 1, 0]
-    assert checkers[1].first_mismatch.startswith("tile 2: ")
+    assert checkers[1].first_mismatch.startswith("conv 1 gelu: tile 2: ")
     passes.close()
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.table import Table
 
+from harness.arguments import Parser
 from harness.encoder import ENCODERS, Encoder, encoder_of
-from harness.errors import HarnessError, RequestError
+from harness.errors import HarnessError
 from harness.report.page import plain_table, show
 from harness.tiles import TILE_FRAMES
 from harness.units import BYTES_PER_MIB
@@ -23,16 +23,10 @@ HOST = "host"
 NOTHING = "-"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; `python -m harness.accounting --help` shows what is allowed")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m harness.accounting",
         description="Calls of kernels, work, padding and bytes of a Whisper encoder per window of audio.",
-        allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", default=GUIDE_ENCODER, help=f"{', '.join(ENCODERS)} (%(default)s)")
     parser.add_argument("--matmul", metavar="KERNEL", default="matmul", help="of the linear layers (%(default)s)")

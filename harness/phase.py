@@ -30,9 +30,10 @@ class Phase:
     def __post_init__(self) -> None:
         for knob in self.allows:
             if knob not in KNOBS:
-                raise RequestError(f"phase.allows: {knob}: unknown; {nearest(knob, KNOBS)}")
+                raise RequestError(f"phase.allows=[{','.join(self.allows)}]: {knob}: unknown; {nearest(knob, KNOBS)}")
         if len(self.guide_rtf) not in (0, 2):
-            raise RequestError(f"phase.guide_rtf={self.guide_rtf}: give the least and the most, or nothing")
+            given = ",".join(f"{limit:g}" for limit in self.guide_rtf)
+            raise RequestError(f"phase.guide_rtf=[{given}]: give the least and the most, or nothing")
 
     def check(self, strategy: Strategy, workload: Workload) -> None:
         """RequestError where these do what the phase does not allow."""

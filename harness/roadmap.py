@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -16,6 +14,7 @@ from yaml import YAMLError
 
 from harness import config as configuration
 from harness import tracking
+from harness.arguments import Parser
 from harness.config import Tracking, TrackingKind
 from harness.errors import HarnessError, RequestError
 from harness.programme import ACCOUNTINGS, Roadmap, read, roadmap
@@ -26,17 +25,11 @@ from harness.report.roadmap import parts, save_picture
 RUN_NAME = "roadmap"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; `python -m harness.roadmap --help` shows what is allowed")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m harness.roadmap",
         description="Table and picture of the phases: measured RTF, the guide's, the ceiling, what binds. Written "
         "beside the records as roadmap.txt, roadmap.png and roadmap.json, and filed in MLflow.",
-        allow_abbrev=False,
     )
     folder = Path("outputs")
     parser.add_argument("--outputs", metavar="FOLDER", type=Path, default=folder, help="of the runs (%(default)s)")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +13,7 @@ from rich.text import Text
 from yaml import YAMLError
 
 from harness import config as configuration
+from harness.arguments import Parser
 from harness.config import Config
 from harness.device import Clock, Faults, Simulator
 from harness.errors import HarnessError, RequestError
@@ -27,16 +26,10 @@ STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
 INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; `python -m harness.sensitivity --help` shows what is allowed")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m harness.sensitivity",
         description="Which conclusions about strategies survive if an assumed number of the simulated device is wrong.",
-        allow_abbrev=False,
     )
     parser.add_argument("--all", action="store_true", help="vary every number that has a source, not only assumed ones")
     parser.add_argument("--strategies", default=STRATEGIES, help="which to compare (%(default)s)")

@@ -94,10 +94,11 @@ class Workload:
         """RequestError where the keys of an encoder do not go with each other or with what else is asked for."""
         if not self.model:
             for key in ("fused", "layer", "weights", "matmul", "attention"):
-                if getattr(self, key) != (default := Workload.__dataclass_fields__[key].default):
+                given, default = getattr(self, key), Workload.__dataclass_fields__[key].default
+                if given != default:
                     raise RequestError(
-                        f"workload.{key}={getattr(self, key)}: is of an encoder; use workload=whisper_base, or leave "
-                        f"it at {default}"
+                        f"workload.{key}={_yaml(given)}: is of an encoder; use workload=whisper_base, or leave it at "
+                        f"{_yaml(default)}"
                     )
             if self.accounting is Accounting.full:
                 raise RequestError(
@@ -148,6 +149,10 @@ class Workload:
     def linked(self) -> dict[str, Link]:
         """`links`; of an encoder, those of the guide's block."""
         return BLOCK_LINKS if self.model and not self.fused else self.links
+
+
+def _yaml(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def host_ns(workload: Workload, tiles: Tiles) -> int:

@@ -13,7 +13,7 @@ from harness.sim import pyxrt
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness"
 LAYERS = (
-    ("errors", "units", "interrupt"),
+    ("errors", "units", "interrupt", "arguments"),
     (
         "kernel",
         "chain",

@@ -17,6 +17,8 @@ from test_cli import ROOT, Done, Shell, end, in_process, process, rows, start
 
 Run = Any
 """mlflow.entities.Run"""
+SERIAL = ("strategy.batch=1", "strategy.columns=1")
+"""Against what the phase sets."""
 TOO_SLOW = ("device.exec_ns.attention=5_000_000", "device.timeout_ms=1")
 
 
@@ -60,7 +62,7 @@ def shell(folder: Path) -> Iterator[Shell]:
 @pytest.fixture(scope="module")
 def sweep(shell: Shell) -> Done:
     knobs = ["strategy=baseline,pipelined", "depth=3", "seed=7,8"]
-    return shell("-m", *knobs, "phase=multicore", "strategy.columns=1", "workload=attention", "workload.tiles=20")
+    return shell("-m", *knobs, "phase=multicore", *SERIAL, "workload=attention", "workload.tiles=20")
 
 
 @pytest.fixture(scope="module")

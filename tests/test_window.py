@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import conftest
 import pytest
 from test_cli import Shell, in_process
 
@@ -26,12 +27,7 @@ SMALL = Encoder("small", layers=1, heads=2, d_model=32, ffn=64, frames=70)
 TILING = load_tiling()
 EXEC_NS = {"matmul": 50, "attention": 900, "layernorm": 11, "gelu": 13}
 COSTS: dict[str, Any] = {
-    "alloc_ns": 1,
-    "write_fixed_ns": 10,
-    "read_fixed_ns": 5,
-    "launch_ns": 20,
-    "completion_ns": 7,
-    "chain_command_ns": 3,
+    **conftest.COSTS,
     "sync_ns_per_mib": 0,
     "cold_start_ns": 100_000,
     "context_open_ns": 1_000_000,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from harness import config as configuration
+from harness.arguments import Parser
 from harness.config import Config
 from harness.device import Hardware
 from harness.doctor import machine, probe, project, software
@@ -44,18 +43,12 @@ CHECKS: dict[str, Callable[[Subject], Check]] = {
 """All but those of kernels, by what stands in the list; in the order of the list."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; `python -m harness.doctor --help` shows what is allowed")
-
-
 def _config(arguments: Sequence[str]) -> Config:
     """The request on hardware; RequestError where it can't be composed."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m harness.doctor",
         description="Check whether runs on the NPU can work here, and say what is missing.",
         epilog="Exit code: 0 if they can, 1 if they cannot, 2 for a wrong request.",
-        allow_abbrev=False,
     )
     parser.add_argument("overrides", nargs="*", help="as of python -m harness: workload=attention device.index=0 ...")
     overrides = parser.parse_args(arguments).overrides

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 
@@ -69,23 +70,28 @@ def _counted(record: Record) -> str:
     tiles = counted["encoder_tiles"]
     begin = f"RTF ({counted['kind']} accounting): "
     if tiles is None:
-        return f"{begin}counts no tiles of {record.kernel}"
+        time = f"; {record.metrics['time/total_ms'] or 0:,.1f} ms a pass: {_shares(steps)}" if steps else ""
+        return f"{begin}counts no tiles of {record.kernel}{time}"
     overlapped = ", while the encoder waits" if counted.get("overlap_host") else ""
     begin += f"{counted['audio_s']:.3g} s of audio / ({counted['host_ms']:.1f} ms host{overlapped} + "
     stands = standing(record)
     if not steps or not stands:
-        return f"{begin}{tiles:g} tiles)"
+        return f"{begin}{tiles:,} tiles)"
     run = sum(step["run"] for step in steps)
     rest = f", by {run:,} that were run" if run < tiles else ""
     if stands.totals.open_ns:
         rest += f", {stands.totals.open_ns / NS_PER_S:.2f} s of it opening contexts"
+    return f"{begin}{stands.time.encoder_s:,.2f} s for {tiles:,} calls{rest}; {_shares(steps)})"
+
+
+def _shares(steps: Sequence[dict[str, Any]]) -> str:
+    """Of the time of a window, by kernel."""
     by_kernel: dict[str, int] = {}
     for step in steps:
         kernel = step["operation"]["kernel"]
         by_kernel[kernel] = by_kernel.get(kernel, 0) + step["totals"]["makespan_ns"]
     whole_ns = sum(by_kernel.values())
-    shares = ", ".join(f"{kernel} {100 * time_ns / whole_ns:.1f}%" for kernel, time_ns in by_kernel.items())
-    return f"{begin}{stands.time.encoder_s:,.2f} s for {tiles:,} calls{rest}; {shares})"
+    return ", ".join(f"{kernel} {100 * time_ns / whole_ns:.1f}%" for kernel, time_ns in by_kernel.items())
 
 
 def _far(record: Record) -> str:

@@ -119,6 +119,7 @@ class Session:
         self.directions = direction.XCL_BO_SYNC_BO_TO_DEVICE, direction.XCL_BO_SYNC_BO_FROM_DEVICE
         kernel = open_kernel(world, spec, columns)
         self._contexts: list[Any] = []
+        self._kept = False
         try:
             uuid = world.device.register_xclbin(kernel.xclbin)
             with world.opening():
@@ -139,7 +140,12 @@ class Session:
         return len(self._contexts)
 
     def close(self) -> None:
-        """Give the contexts back, once every run made here is gone too; in XRT's order: bos, kernels, contexts."""
+        """Give the contexts back, once every run made here is gone too; in XRT's order: bos, kernels, contexts.
+
+        Nothing where a run of `warm` may be in flight.
+        """
+        if self._kept:
+            return
         self._wakers.clear()
         self._instructions.clear()
         self._kernels.clear()
@@ -233,14 +239,14 @@ class Session:
     def warm(self) -> None:
         """Run the kernel once on every column, on zeros: a context's first run, or one after sleep, takes longer."""
         self._wakers = self._wakers or [self._waker(column) for column in range(len(self._contexts))]
-        for waker in self._wakers:
-            run, bos, wait = waker
+        for run, bos, wait in self._wakers:
             try:
                 run.start()
                 wait(1)
             except BaseException as error:
                 if isinstance(error, DeviceTimeoutError) or not isinstance(error, DeviceError):
-                    never_drop((self, waker), self.spec.name)
+                    self._kept = True
+                    never_drop(self, self.spec.name)
                 raise
             bos[-1].sync(self.directions[1])
         self.used_ns = self.world.clock.now_ns

@@ -24,7 +24,11 @@ from test_failures import said, wait_for
 from harness.hardware import locks
 
 TILES = 12
-XCLBIN = ROOT / "tests" / "data" / "mlir_aie.xclbin"
+KERNELS = ("attention", "layernorm", "matmul", "gelu")
+ALWAYS_IDLE = (
+    "import harness.session as s, runpy; s.WAKE_AFTER_NS = 0; runpy.run_module('harness', run_name='__main__')"
+)
+"""The command, whose device is to be woken before every pass."""
 STRATEGIES = {
     "baseline": ("per_tile d1 b1 c1", []),
     "pooled": ("pooled d1 b1 c1", []),
@@ -82,6 +86,19 @@ def harness(start: START, in_folder: Path) -> Callable[..., Done]:
     return run
 
 
+def build_others(kernels: Path) -> None:
+    """As attention, so the encoder's other kernels."""
+    for name in KERNELS[1:]:
+        for ending in (".xclbin", ".insts.bin"):
+            shutil.copy(kernels / f"attention{ending}", kernels / f"{name}{ending}")
+
+
+def left_behind(in_folder: Path) -> tuple[int, list[str]]:
+    """Runs in flight at the end of the process, and what was freed under any."""
+    report = json.loads((in_folder / "report.json").read_text())
+    return report["in_flight"], [told for told in report["hazards"] if told.startswith("freed")]
+
+
 def locked() -> bool:
     """Whether a command has come as far as the device."""
     lock = Path("npu-harness-0.lock")
@@ -111,9 +128,7 @@ def test_a_run(harness: Callable[..., Done], strategy: str) -> None:
 @pytest.mark.parametrize("arguments", [["depth=3"], ["strategy=stacked", "strategy.resident=true"]], ids=" ".join)
 @pytest.mark.parametrize("without", [[], ["runlist"]], ids=["", "no runlists"])
 def test_a_chain(harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]) -> None:
-    for name in ("layernorm", "matmul", "gelu"):
-        for ending in (".xclbin", ".insts.bin"):
-            shutil.copy(kernels / f"attention{ending}", kernels / f"{name}{ending}")
+    build_others(kernels)
     done = harness("workload=encoder_block", f"workload.tiles={TILES}", *arguments, without=without)
     assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
     assert done.record["metrics"]["verify/tiles"] == TILES * 7
@@ -222,11 +237,10 @@ def test_more_columns_than_there_are(harness: Callable[..., Done], kernels: Path
 
 def test_passes_far_apart(harness: Callable[..., Done]) -> None:
     """A device that has been idle is woken; nothing of that is kept from later runs or counted as the pass's."""
-    code = "import harness.session as s, runpy; s.WAKE_AFTER_NS = 0; runpy.run_module('harness', run_name='__main__')"
-    done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, module=code)
+    done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, module=ALWAYS_IDLE)
     assert (done.code, done.verdicts) == (0, ["OK"] * 3), [record["reason"] for record in done.records]
     assert [record["metrics"]["alloc/steady_state"] for record in done.records] == [0] * 3
-    done = harness("measure.warmup=0", "strategy=pooled", *WIDE, module=code)
+    done = harness("measure.warmup=0", "strategy=pooled", *WIDE, module=ALWAYS_IDLE)
     assert (done.code, done.err) == (0, "")
 
 
@@ -351,6 +365,77 @@ def test_a_terminated_run_leaves_its_record_and_no_power_mode(
     done = end(running)
     assert (done.code, smi.mode) == (128 + number, "default")
     assert done.record["reason"] == "interrupted"
+
+
+# An encoder's window, whose kernels' contexts are opened as they are needed
+
+WINDOW = ["workload=whisper_tiny", "workload.tiles=3", "measure=quick"]
+TWO = "strategy.columns=2"
+"""Of four kernels: eight contexts, two more than there are."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "without"),
+    [([], []), ([TWO], []), ([TWO, "strategy.batch=4"], ["runlist"])],
+    ids=["kept", "reopened", "no runlists"],
+)
+def test_a_window(harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]) -> None:
+    build_others(kernels)
+    done = harness(*WINDOW, *arguments, without=without)
+    assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
+    assert done.record["metrics"]["verify/mismatches"] == 0
+    assert (done.record["totals"]["open_ns"] > 0) == bool(arguments), "contexts that stay open are opened once"
+    assert done.record["label"].endswith("no-runlist") == bool(without)
+
+
+@pytest.mark.parametrize("fault", [{"error": [0]}, {"hang": [90]}], ids=str)
+def test_a_window_that_fails(harness: Callable[..., Done], kernels: Path, in_folder: Path, fault: Any) -> None:
+    """In the first run on a context or later: what the failed run has not given back, the next one misses."""
+    build_others(kernels)
+    done = harness("-m", "seed=1,2", *WINDOW, "strategy.columns=4", faults=fault, machine={"watchdog_ns": 300_000_000})
+    assert done.verdicts == ["FAILED", "OK"], [record["reason"] for record in done.records]
+    assert left_behind(in_folder) == (0, [])
+
+
+@pytest.mark.parametrize("hang", [1, 90])
+def test_a_window_with_a_hang_that_nothing_ends(
+    harness: Callable[..., Done], kernels: Path, in_folder: Path, hang: int
+) -> None:
+    """Nothing that the run needs goes before it: its instructions and its context are kept as its buffers are."""
+    build_others(kernels)
+    done = harness(*WINDOW, TWO, "device.timeout_ms=100", faults={"hang": [hang]}, machine={"watchdog_ns": 0})
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+    left, freed = left_behind(in_folder)
+    assert left >= 1
+    assert not freed
+
+
+def test_a_device_that_hangs_when_it_is_woken(harness: Callable[..., Done], in_folder: Path) -> None:
+    hang = {"faults": {"hang": [0]}, "machine": {"watchdog_ns": 0}}
+    done = harness("strategy=pooled", "device.timeout_ms=100", module=ALWAYS_IDLE, **hang)
+    assert (done.code, done.record["verdict"]) == (1, "FAILED")
+    assert left_behind(in_folder) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ({"machine": {"context_open_ns": 1_000_000_000}}, 0),
+        ({"faults": {"hang": [1]}, "machine": {"watchdog_ns": 0}}, 1),
+        ({"machine": {"exec_ns": dict.fromkeys(KERNELS, 50_000_000)}}, 0),
+    ],
+    ids=["opening", "a first run", "a pass"],
+)
+def test_ctrl_c_in_a_window(start: START, kernels: Path, in_folder: Path, wanted: dict[str, Any], kept: int) -> None:
+    build_others(kernels)
+    running = start(*WINDOW, "workload.tiles=30", TWO, "device.timeout_ms=60000", **wanted)
+    wait_for(locked)
+    time.sleep(1.5)
+    running.send_signal(signal.SIGINT)
+    done = end(running)
+    assert (done.code, done.record["reason"]) == (130, "interrupted")
+    assert said(done) == ["harness: interrupted"]
+    assert left_behind(in_folder) == (kept, [])
 
 
 # One experiment at a time

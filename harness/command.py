@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -27,8 +26,9 @@ from yaml import YAMLError
 
 from harness import config as configuration
 from harness import sweeper, tracking
+from harness.argv import both_accountings, overrides_last, refuse_unknown_flags, unchecked_help
 from harness.config import Config, TrackingKind
-from harness.errors import HarnessError, RequestError, nearest
+from harness.errors import HarnessError, RequestError
 from harness.experiment import Experiment, Outcome
 from harness.record import FILE_NAME as RECORD_NAME
 from harness.record import Record
@@ -40,7 +40,6 @@ from harness.speedup import speedups
 log = logging.getLogger("harness")
 
 OUTPUTS = Path("outputs")
-BOTH_ACCOUNTINGS = "workload.accounting=guide,full"
 UNLIMITED = 1_000
 """Columns that no table needs."""
 
@@ -65,8 +64,8 @@ class Command:
         sweeper.on_begin[:] = [self.begin_sweep]
         gc.set_threshold(50_000, 20, 100)  # composing makes objects by the ten thousand: collecting cost 15 ms a job
         logging.raiseExceptions = False  # a log that can't be written is no reason to fail
-        sys.argv[1:] = _overrides_last(sys.argv[1:])
-        if both := _both_accountings(sys.argv[1:]):
+        sys.argv[1:] = overrides_last(sys.argv[1:])
+        if both := both_accountings(sys.argv[1:]):
             sys.argv.append(both)
             self.say(f"phases are run by either accounting ({both}); give one, or a workload, for less")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise to us instead of printing and exiting with 1
@@ -95,8 +94,9 @@ class Command:
             self.job
         )
         try:
-            _refuse_unknown_flags(sys.argv[1:])
-            application()
+            with unchecked_help():
+                refuse_unknown_flags(sys.argv[1:])
+                application()
         except (HarnessError, HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
             if self.started:
                 raise
@@ -111,7 +111,8 @@ class Command:
             self.say(f"outputs cannot be written ({error}); the results go to {kept}")
             sys.argv += [f"hydra.run.dir={kept}", f"hydra.sweep.dir={kept}", "hydra.output_subdir=null"]
             try:
-                application()
+                with unchecked_help():
+                    application()
             except OSError as again:
                 self.say(f"nor can {kept} ({again}); free space")
                 self.exit_codes.add(1)
@@ -250,29 +251,6 @@ class Command:
         except OSError as error:
             self.say(f"the table cannot be printed ({error}); the record has it all")
             self.exit_codes.add(1)
-
-
-def _overrides_last(arguments: list[str]) -> list[str]:
-    """Flags before overrides: Hydra's parser takes overrides in one piece only."""
-    is_override = {text: "=" in text and not text.startswith("-") for text in arguments}
-    return sorted(arguments, key=lambda text: is_override[text])
-
-
-def _both_accountings(arguments: list[str]) -> str:
-    """What a sweep over phases runs beside them, unless it is told: the roadmap takes both accountings."""
-    keys = {text.partition("=")[0] for text in arguments}
-    swept = any(text.startswith("phase=") and "," in text for text in arguments)
-    told = keys & {"workload", "workload.accounting", "experiment"}
-    return BOTH_ACCOUNTINGS if swept and not told and keys & {"-m", "--multirun"} else ""
-
-
-def _refuse_unknown_flags(arguments: list[str]) -> None:
-    """RequestError for a flag that Hydra has not, before its parser answers with a page."""
-    parser = get_args_parser()
-    known = [flag for action in parser._actions for flag in action.option_strings]
-    for given in parser.parse_known_args(arguments)[1]:
-        if given.startswith("-"):
-            raise RequestError(f"{given}: no such flag; {nearest(given, known)}")
 
 
 def _elsewhere() -> str:

@@ -52,9 +52,9 @@ LAYERS = (
         "variation",
     ),
     ("tracking", "report", "api"),
-    ("sweeper", "command", "emulate", "sensitivity", "accounting", "roadmap", "doctor", "__main__"),
+    ("sweeper", "argv", "command", "emulate", "sensitivity", "accounting", "roadmap", "doctor", "__main__"),
 )
-COMMANDS = set(LAYERS[-1]) - {"sweeper"}
+COMMANDS = set(LAYERS[-1]) - {"sweeper", "argv"}
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 ONLY_IN = {
@@ -62,7 +62,7 @@ ONLY_IN = {
     "pyxrt": {"world", "doctor"},
     "mlflow": {"tracking"},
     "matplotlib": {"report"},
-    "hydra": {"config", "sweeper", "command", "emulate", "sensitivity", "roadmap", "doctor"},
+    "hydra": {"config", "sweeper", "argv", "command", "emulate", "sensitivity", "roadmap", "doctor"},
     "omegaconf": {"config", "sweeper", "command", "emulate", "sensitivity", "roadmap", "doctor"},
     "rich": {"report", "command", "emulate", "sensitivity", "accounting"},
 }

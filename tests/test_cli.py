@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -521,3 +522,23 @@ def test_a_device_that_is_too_slow(shell: Shell) -> None:
     assert right["metrics"]["time/exec_ms"] == 5
     assert [row.split()[-1] for row in rows(done.out)] == ["FAILED", "OK"]
     assert failed["reason"] in " ".join(done.out.split())
+
+
+def test_an_argparse_that_reads_help_texts_as_they_are_added(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python 3.14's does, where Hydra's of one flag is no text."""
+    container: Any = argparse._ActionsContainer
+    added = container.add_argument
+
+    def check_help(parser: Any, action: argparse.Action) -> None:
+        str.__contains__(action.help or "", "%")
+
+    def add_argument(parser: Any, *flags: Any, **options: Any) -> argparse.Action:
+        action: argparse.Action = added(parser, *flags, **options)
+        parser._check_help(action)
+        return action
+
+    monkeypatch.setattr(container, "_check_help", check_help, raising=False)
+    monkeypatch.setattr(container, "add_argument", add_argument)
+    done = shell("tracking=off", "workload.tiles=5")
+    assert (done.code, done.err) == (0, "")
+    assert container._check_help is check_help, "others' help is looked at"

@@ -15,8 +15,8 @@ class Contexts:
     """Sessions of `kernels`, opened when first used: all kept where the device has contexts for them, else one.
 
     Where one makes way, all do: on npu1 the next submission fails after one context of several was destroyed (mlir-aie,
-    CachedXRTRuntime, empties its whole cache for that). opened: contexts so far; open_ns: what that took, each one's
-    first run included, which takes longer than others.
+    CachedXRTRuntime, empties its whole cache for that). open_ns: what opening took so far, the first run on each
+    context included, which takes longer than others.
     """
 
     def __init__(self, config: Config, world: World, kernels: Sequence[KernelSpec]) -> None:
@@ -28,7 +28,6 @@ class Contexts:
         self._sessions: dict[str, Session] = {}
         self._executors: dict[tuple[str, int], Executor] = {}
         self._allocated = 0  # by sessions that are closed
-        self.opened = 0
         self.open_ns = 0
 
     def executor(self, spec: KernelSpec, tiles: int) -> Executor:
@@ -42,7 +41,6 @@ class Contexts:
                 self.close()
             session = self._sessions[spec.name] = Session(self._world, spec, self._strategy.columns, self._timeout_ms)
             session.warm()
-            self.opened += self._strategy.columns
         made = self._executors[spec.name, tiles] = Executor(self._sessions[spec.name], self._strategy, tiles)
         self.open_ns += self._world.clock.now_ns - begin_ns
         return made

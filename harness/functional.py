@@ -109,7 +109,7 @@ class LayerPasses:
 
     def _each(self, run: RunTiles) -> tuple[WindowPass, list[Comparison]]:
         contexts, data, steps, compared = self._contexts, self._begin(), list[Step](), list[Comparison]()
-        opened, open_ns = contexts.opened, contexts.open_ns
+        open_ns = contexts.open_ns
         for operation in self._operations:
             if not operation.kernel:
                 data.host(operation)
@@ -120,7 +120,7 @@ class LayerPasses:
             steps.append(Step(operation, operation.calls, totals))
             data.take(operation, outputs)
         compared.append(ResultCheck(data.result, self._expected))
-        return WindowPass(tuple(steps), contexts.opened - opened, contexts.open_ns - open_ns), compared
+        return WindowPass(tuple(steps), contexts.open_ns - open_ns), compared
 
     def wake(self) -> None:
         """Wake the device, if it may have gone to sleep."""

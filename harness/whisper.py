@@ -8,7 +8,7 @@ back is no arithmetic, and left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
@@ -16,7 +16,6 @@ from math import prod
 from harness.encoder import Encoder
 from harness.errors import RequestError, nearest
 from harness.kernel import KernelSpec, kernel_names, load_kernel
-from harness.units import NS_PER_S, ms_to_ns
 
 TAPS = 3
 
@@ -227,33 +226,3 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
     )
     layers = (replace(each, layer=number) for number in range(encoder.layers) for each in layer)
     return (*stem, *layers, norm("last norm"))
-
-
-@dataclass(frozen=True)
-class Times:
-    """Nanoseconds of each operation, 0 of the host's, and of all; None where a kernel has no figure."""
-
-    each_ns: tuple[float | None, ...]
-    total_ns: float | None
-
-
-def time_of(operations: Sequence[Operation], ns_by_kernel: Mapping[str, float]) -> Times:
-    """Encoder time by calls * time of one call, one after the other; additions are not in it."""
-
-    def own_ns(operation: Operation) -> float | None:
-        if operation.kernel is None:
-            return 0
-        each = ns_by_kernel.get(operation.kernel)
-        return None if each is None else operation.calls * each
-
-    each_ns = tuple(map(own_ns, operations))
-    known = [time_ns for time_ns in each_ns if time_ns is not None]
-    return Times(each_ns, sum(known) if len(known) == len(each_ns) else None)
-
-
-def rtf(encoder: Encoder, encoder_ns: float | None, host_ms: float) -> float | None:
-    """Seconds of audio of a window per second of host work and encoder; None without an encoder time."""
-    if encoder_ns is None:
-        return None
-    whole_ns = ms_to_ns(host_ms) + encoder_ns
-    return encoder.audio_s * NS_PER_S / whole_ns if whole_ns else None

@@ -26,7 +26,6 @@ class WindowPass:
     """
 
     steps: tuple[Step, ...]
-    opened: int
     open_ns: int
 
     @property
@@ -85,7 +84,7 @@ class WindowPasses:
     def make(self, check: bool) -> tuple[WindowPass, Callable[[], list[Comparison]]]:
         """One pass at full speed; outputs of an operation are compared before the next begins, between their times."""
         contexts, steps, checkers = self._contexts, list[Step](), list[Comparison]()
-        opened, open_ns = contexts.opened, contexts.open_ns
+        open_ns = contexts.open_ns
 
         def run(operation: Operation, tiles: Tiles, calls: int) -> Totals:
             executor = contexts.executor(tiles.spec, calls)
@@ -102,7 +101,7 @@ class WindowPasses:
             shorter = run(operation, tiles, half) if 0 < calls < operation.calls else None
             totals = run(operation, tiles, calls)
             steps.append(Step(operation, calls, totals.extrapolated(shorter, operation.calls) if shorter else totals))
-        made = WindowPass(tuple(steps), contexts.opened - opened, contexts.open_ns - open_ns)
+        made = WindowPass(tuple(steps), contexts.open_ns - open_ns)
         return made, lambda: checkers
 
     def _runs(self) -> Iterator[tuple[Operation, Tiles, int]]:

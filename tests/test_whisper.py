@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.encoder import ENCODERS, Encoder, encoder_of
 from harness.errors import RequestError
 from harness.kernel import Buffer, KernelSpec, Part, kernel_names, load_kernel
-from harness.whisper import Operation, Tiling, Unit, load_tiling, operations, rtf, tile_of, time_of
+from harness.whisper import Operation, Tiling, Unit, load_tiling, operations, tile_of
 from harness.workload import GUIDE_TILES_PER_WINDOW, WINDOW_S
 
 BASE = ENCODERS["whisper_base"]
@@ -213,29 +213,6 @@ def test_base_by_hand():
     assert sum(each.calls for each in found if each.kernel == "gelu") == 3000 + 1500 + 6 * 6000
     assert [each.layer for each in named(found, "attention")] == [*range(6)]
     assert GUIDE_TILES_PER_WINDOW == 140.625
-
-
-def test_time_is_calls_by_time_of_a_call():
-    found = operations(BASE, load_tiling())
-    times = time_of(found, {"matmul": 10, "attention": 1_000, "layernorm": 2, "gelu": 0.5})
-    assert times.total_ns == 7_309_440 * 10 + 27_648 * 1_000 + 39_000 * 2 + 40_500 * 0.5
-    assert dict(zip([each.name for each in found], times.each_ns, strict=True))["ffn residual"] == 0
-    assert times.each_ns[0] == 90_240 * 10
-
-
-def test_time_is_unknown_where_a_kernel_has_no_figure():
-    found = operations(BASE, load_tiling())
-    times = time_of(found, {"matmul": 10, "attention": 1_000, "gelu": 1})
-    assert times.total_ns is None
-    assert {each.kernel for each, ns in zip(found, times.each_ns, strict=True) if ns is None} == {"layernorm"}
-
-
-def test_rtf_of_a_window():
-    assert rtf(BASE, 2_000_000_000, host_ms=1_000) == 10
-    assert rtf(BASE, 0, host_ms=300) == pytest.approx(100)
-    assert rtf(replace(BASE, frames=750), 1_000_000_000, host_ms=0) == 15
-    assert rtf(BASE, None, host_ms=1) is None
-    assert rtf(BASE, 0, host_ms=0) is None
 
 
 def test_tiles_follow_from_the_shapes_of_the_kernels():

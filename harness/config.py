@@ -274,7 +274,7 @@ _EXPLANATIONS: tuple[tuple[str, typing.Callable[[re.Match[str], str, str], str]]
     ),
     (r"Invalid value '([^']*)', expected one of \[(.*)\]", _no_choice),
     (
-        r"Value '(.*)' of type '\w+' could not be converted to (\w+)",
+        r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)",
         lambda match, key, _: f"{key}={match[1]}: not allowed; give a value of type {match[2]}",
     ),
     (r"Missing mandatory value: (\S+)", lambda match, key, _: f"{key or match[1]}: missing; it needs a value"),

@@ -109,6 +109,8 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("workload.fused=true", ["use workload=whisper_base"]),
         ("workload.layer=0", ["use workload=whisper_base"]),
         ("workload.layer=one", ["Integer"]),
+        ("workload.fused=maybe", ["give a value of type bool"]),
+        ("workload.overlap_host=2.5", ["give a value of type bool"]),
         ("workload.host_ms=null", ["not allowed; it needs a value"]),
         ("strategy={dept:1}", ["dept"]),
         # out of range

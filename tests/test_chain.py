@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rig import NEG
 from test_cli import Shell, in_process
 
+from harness.bounds import bounds
 from harness.chain import Chain, Link, make_chain
 from harness.chained import ChainTiles
 from harness.device import Faults, Simulator
@@ -177,6 +178,12 @@ def test_whatever_the_knobs_the_outputs_are_right(
     recording = run(chain, tiles, {"exec_ns": exec_ns}, buffers=buffers, resident=resident, **knobs)
     timeline = recording.timeline()
     assert len(timeline.of(6)) == tiles * len(chain.kernels), "each tile at each kernel once"
+    limits = bounds(timeline)
+    assert (limits is None) == (tiles == 0)
+    if limits:
+        work_ns = [sum(row[5] - row[4] for row in timeline.of(6).tolist() if row[6] == k) for k in range(len(chain_of))]
+        per_column = max(work / width for work, width in zip(work_ns, timeline.widths, strict=True))
+        assert int(per_column) <= limits.device_bound_ns <= limits.bound_ns <= limits.makespan_ns
     seen = {(row[0], row[1], row[6]): row for row in timeline.rows.tolist()}
     for _, tile, _, column, start_ns, end_ns, station in timeline.of(6).tolist():
         first = tile - tile % knobs["batch"]

@@ -159,6 +159,7 @@ def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
     resident=st.booleans(),
     kernels=st.lists(st.sampled_from([NEG, SCALE]), max_size=2),
     exec_ns=st.fixed_dictionaries({name: st.integers(1, 500) for name in EXEC_NS}),
+    ops=st.tuples(*[st.sampled_from([1, 100, 10_000])] * 3),
 )
 def test_whatever_the_knobs_the_outputs_are_right(
     tiles: int,
@@ -167,8 +168,10 @@ def test_whatever_the_knobs_the_outputs_are_right(
     resident: bool,
     kernels: Sequence[KernelSpec],
     exec_ns: dict[str, int],
+    ops: tuple[int, ...],
 ) -> None:
-    chain_of = (ADD, *dict.fromkeys(kernels))
+    """ops: by them contexts are dealt where there are too few."""
+    chain_of = [replace(spec, ops=each) for spec, each in zip((ADD, *dict.fromkeys(kernels)), ops, strict=False)]
     links = []
     for before, after in pairwise(chain_of):
         given_bytes, taken = before.output.size_bytes, after.inputs[0].varying_bytes

@@ -31,6 +31,7 @@ from harness.hardware import locks, smi, sysfs
 from harness.hardware.state import MachineState
 from harness.kernel import kernels_root
 
+ROOT = Path(__file__).parent.parent
 XCLBIN = Path(__file__).parent / "data" / "mlir_aie.xclbin"
 OWN = ".".join(platform.python_version_tuple()[:2])
 PYXRT = """
@@ -566,3 +567,14 @@ def test_a_server(server: str) -> None:
     assert (status, "answers 404" in text, "tracking=off" in text) == ("warn", True, True)
     nobody = subject("tracking=server", "tracking.uri=http://127.0.0.1:9")
     assert told(project.check_tracking(nobody))[0] == "warn"
+
+
+@pytest.mark.parametrize(("module", "code"), [("harness.doctor", 1), ("harness", 2)])
+def test_a_python_that_the_harness_is_not_installed_for(module: str, code: int) -> None:
+    """The distribution's, say, which has pyxrt."""
+    command = [sys.executable, "-S", "-m", module]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"harness: {sys.executable} has no ")
+    assert "install the harness for it" in line

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from harness.__main__ import say_missing
+
 
 def main() -> int:
     """Entry point; returns the exit code, 130 after Ctrl-C."""
@@ -17,6 +19,9 @@ def main() -> int:
         from harness.doctor.command import run  # takes long enough for a Ctrl-C to land in it
 
         return run(sys.argv[1:])
+    except ModuleNotFoundError as error:
+        say_missing(error)
+        return 1
     except KeyboardInterrupt:
         print("harness: interrupted", file=sys.stderr)
         return 130

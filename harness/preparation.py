@@ -63,8 +63,9 @@ def prepare(config: Config) -> Prepared:
     if config.workload.by_operation:
         return _prepare_window(config, remarks, world)
     chain = _chain(config.workload)
-    made = _tiles(kernels[0], config)
-    tiles = make_chain_tiles(chain, *_cut(config)) if len(kernels) > 1 else made
+    cut = config.workload.tiles, *_cut(config)
+    made = make_tiles(kernels[0].name, *cut)
+    tiles = make_chain_tiles(chain, *cut) if len(kernels) > 1 else made
     counted = encoder_tiles(config.workload.accounting, chain.name, made.audio_s)
     audio = _audio(config.workload, made, counted)
     passes = partial(TilePasses, config, chain, world, tiles)
@@ -101,7 +102,8 @@ def _prepare_window(config: Config, remarks: tuple[str, ...], world: World) -> P
     workload = config.workload
     encoder, tiling = _encoder(workload)
     found = operations(encoder, tiling)
-    tiles = {spec.name: _tiles(spec, config) for spec in tiling.specs}
+    cut = _cut(config)
+    tiles = {spec.name: make_tiles(spec.name, cut[-1], *cut) for spec in tiling.specs}  # all: more calls than tiles run
     first = tiles[tiling.matmul.name]
     if workload.layer is not None:
         x = make_activations(encoder.frames, encoder.d_model, workload.source, config.seed)
@@ -123,16 +125,12 @@ def _weights(config: Config) -> dict[str, Int8]:
     return load_weights(Path(workload.weights), encoder)
 
 
-def _tiles(spec: KernelSpec, config: Config) -> Tiles:
-    return make_tiles(spec.name, *_cut(config))
-
-
-def _cut(config: Config) -> tuple[int, str, int, Callable[[], int], int]:
-    """How tiles are cut: what `make_tiles` takes beside the kernel."""
+def _cut(config: Config) -> tuple[str, int, Callable[[], int], int]:
+    """How tiles are cut: what `make_tiles` takes beside the kernel and their number; the last is how many differ."""
     workload, strategy = config.workload, config.strategy
     # A slot must not meet the inputs again that it had before: a stale output would be right.
     period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
-    return workload.tiles, workload.source, config.seed, host_now_ns, period
+    return workload.source, config.seed, host_now_ns, period
 
 
 def _audio(workload: Workload, tiles: Tiles, counted: float | None) -> Audio:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import conftest
+import numpy as np
 import pytest
 from test_cli import Shell, in_process
 
@@ -16,6 +17,7 @@ from harness.device import Faults, Simulator
 from harness.encoder import Encoder, encoder_of
 from harness.metrics import METRIC_NAMES
 from harness.passes import Pass
+from harness.preparation import prepare
 from harness.tiles import make_tiles
 from harness.totals import Totals
 from harness.whisper import Operation, load_tiling, operations
@@ -134,6 +136,20 @@ def test_what_is_left_of_the_pass_before_is_no_output() -> None:
     first = compare()[0]
     assert first.mismatches == first.compared > 0
     passes.close()
+
+
+@pytest.mark.parametrize("overrides", [["strategy.batch=8"], ["strategy.batch=1021"], ["strategy=stacked", "depth=4"]])
+def test_no_slot_meets_the_same_inputs_twice_running(overrides: list[str]) -> None:
+    """Or what is left in it of the submission before would be right."""
+    config = load("workload=whisper_tiny", "workload.tiles=8", *overrides)
+    passes = prepare(config).passes()
+    assert isinstance(passes, WindowPasses)
+    between = config.strategy.slots * config.strategy.batch
+    for tiles in passes._tiles.values():
+        first = tiles.packed[0]
+        assert (
+            (first[np.arange(1000) % len(first)] != first[np.arange(between, between + 1000) % len(first)]).any(1).all()
+        )
 
 
 def test_nothing_is_run_of_no_tiles() -> None:

@@ -427,8 +427,9 @@ def test_a_device_that_hangs_when_it_is_woken(harness: Callable[..., Done], in_f
     ids=["opening", "a first run", "a pass"],
 )
 def test_ctrl_c_in_a_window(start: START, kernels: Path, in_folder: Path, wanted: dict[str, Any], kept: int) -> None:
+    """Its first pass is of 200 calls a column: nothing of it is a context's first run for ten seconds."""
     build_others(kernels)
-    running = start(*WINDOW, "workload.tiles=30", TWO, "device.timeout_ms=60000", **wanted)
+    running = start(*WINDOW, "workload.tiles=400", TWO, "device.timeout_ms=60000", **wanted)
     wait_for(locked)
     time.sleep(1.5)
     running.send_signal(signal.SIGINT)

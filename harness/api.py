@@ -6,6 +6,7 @@ What the guide calls `NPUEncoderBlock` and `PipelinedNPUExecutor` are `EncoderBl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,6 +37,7 @@ def open_device(*overrides: str) -> Device:
 class Pipeline:
     """A chain of kernels on a device, its contexts open until it is closed.
 
+    Where there are too few contexts for a chain on so many columns, `strategy` has as many as any kernel gets.
     links: how a kernel takes the output before it, by its name, where not exactly. RequestError where kernels do not
     connect or the device cannot be had; DeviceError where it fails or has no context left.
     """
@@ -59,6 +61,7 @@ class Pipeline:
         self._kept = False
         self._world = open_world(device, *self.chain.kernels)
         columns = self.chain.columns(self.strategy.columns, device.context_limit)
+        self.strategy = replace(self.strategy, columns=max(columns))
         for spec, width in zip(self.chain.kernels, columns, strict=True):
             open_kernel(self._world, spec, width)
         self._sessions: list[Session] = []

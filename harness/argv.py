@@ -10,8 +10,11 @@ from typing import Any
 from hydra._internal.utils import get_args_parser
 
 from harness.errors import RequestError, nearest
+from harness.programme import PHASES
 
 BOTH_ACCOUNTINGS = "workload.accounting=guide,full"
+OF_ONE_ACCOUNTING = ("accounting", "model", "kernel", "chain", "links", "matmul", "attention", "layer", "weights")
+"""Keys of a workload that say which, or go with one only."""
 
 
 def overrides_last(arguments: list[str]) -> list[str]:
@@ -23,9 +26,10 @@ def overrides_last(arguments: list[str]) -> list[str]:
 def both_accountings(arguments: list[str]) -> str:
     """What a sweep over phases runs beside them, unless it is told: the roadmap takes both accountings."""
     keys = {text.partition("=")[0] for text in arguments}
-    swept = any(text.startswith("phase=") and "," in text for text in arguments)
-    told = keys & {"workload", "workload.accounting", "experiment"}
-    return BOTH_ACCOUNTINGS if swept and not told and keys & {"-m", "--multirun"} else ""
+    swept = [text.partition("=")[2].split(",") for text in arguments if text.startswith("phase=")]
+    phases = len(swept) == 1 and len(swept[0]) > 1 and set(swept[0]) <= set(PHASES)
+    told = keys & {"workload", "experiment", *(f"workload.{key}" for key in OF_ONE_ACCOUNTING)}
+    return BOTH_ACCOUNTINGS if phases and not told and keys & {"-m", "--multirun"} else ""
 
 
 @contextmanager

@@ -144,9 +144,14 @@ class EncoderTime:
 
 
 def encoder_time(totals: Totals, audio: Audio) -> EncoderTime:
-    """What the audio takes by the times of a pass; waiting, and contexts being opened, are the device's."""
+    """What the audio takes by the times of a pass; waiting, and contexts being opened, are the device's.
+
+    So is what a launch takes because the queue is full, where the device's timestamps tell (`bounds.Bounds`).
+    """
     assert audio.tiles is not None  # else nothing is counted
     passes = audio.tiles / totals.tiles / NS_PER_S
-    waited_ns = totals.wait_ns + totals.open_ns
-    host_ns = totals.makespan_ns - waited_ns
+    host_ns = totals.makespan_ns - totals.wait_ns - totals.open_ns
+    if totals.host_bound_ns is not None:
+        host_ns = min(host_ns, totals.host_bound_ns)
+    waited_ns = totals.makespan_ns - host_ns
     return EncoderTime(audio.host_ns / NS_PER_S, host_ns * passes, waited_ns * passes, audio.overlaps)

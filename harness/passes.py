@@ -26,7 +26,7 @@ Share = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Step:
-    """What an operation took, by the calls of it that were run; totals: of all its calls, in proportion."""
+    """What an operation took, by the calls of it that were run; totals: of all its calls."""
 
     operation: Operation
     run: int

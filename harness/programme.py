@@ -64,11 +64,11 @@ def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
             continue
         try:
             record = Record.load(path.parent)
-        except (HarnessError, TypeError):
+            if record.phase in PHASES and record.config["workload"].get("model"):
+                standing(record)
+                found.append((record, path.parent))
+        except (HarnessError, TypeError, KeyError):  # of a record that lacks something
             unreadable += 1
-            continue
-        if record.phase in PHASES and record.config["workload"].get("model"):
-            found.append((record, path.parent))
     return sorted(found, key=lambda each: each[0].created), unreadable
 
 
@@ -142,5 +142,5 @@ def _differing(records: Iterable[Record]) -> list[str]:
 def _setting(record: Record) -> str:
     """Device, measuring, seed, and what is encoded, beyond what phases differ in."""
     kept = {key: value for key, value in record.config.items() if key not in CHANGED_BY_PHASE}
-    workload = {key: record.config["workload"].get(key) for key in ("source", "host_ms", "overlap_host")}
+    workload = {key: value for key, value in record.config["workload"].items() if key not in ("accounting", "fused")}
     return config_hash({**kept, "workload": workload})

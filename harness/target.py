@@ -50,7 +50,7 @@ class Standing:
     def bottleneck(self) -> str:
         """What binds: preprocessing, if it takes longer than the encoder; else what the encoder's bound is made of."""
         totals = self.totals
-        if self.time.preprocessing_s > self.time.encoder_s:
+        if self.time.preprocessing_s > (self.time.device_s if self.time.overlaps else self.time.encoder_s):
             return "preprocessing"
         if totals.bound_ns is None or totals.host_bound_ns is None or totals.device_bound_ns is None:
             host_bound, late = totals.host_ns > totals.wait_ns, False

@@ -46,13 +46,19 @@ class Totals:
     def extrapolated(self, shorter: Totals, tiles: int) -> Totals:
         """What `tiles` would add up to, by this pass and one of fewer tiles: others go on at the rate of those between.
 
-        So filling and draining the pipeline count once, as in a pass of all of them. Rounded; no less than this pass.
+        So filling and draining the pipeline count once, as in a pass of all of them. Where the shorter pass took as
+        long, by some hitch, all is in proportion to this one. Rounded; no less than this pass.
         """
-        more = (tiles - self.tiles) / (self.tiles - shorter.tiles)
-        grown: dict[str, Any] = {
-            name: None if value is None or few is None else round(value + max(0, value - few) * more)
-            for (name, value), few in zip(_sums(self).items(), _sums(shorter).values(), strict=True)
-        }
+        hitch = shorter.makespan_ns >= self.makespan_ns
+        more = tiles / self.tiles - 1 if hitch else (tiles - self.tiles) / (self.tiles - shorter.tiles)
+
+        def longer(value: int | None, few: int | None) -> int | None:
+            if value is None or few is None:
+                return None
+            return round(value + max(0, value if hitch else value - few) * more)
+
+        pairs = zip(_sums(self).items(), _sums(shorter).values(), strict=True)
+        grown: dict[str, Any] = {name: longer(value, few) for (name, value), few in pairs}
         return replace(self, **grown)
 
 

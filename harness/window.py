@@ -53,7 +53,8 @@ class WindowPasses:
     """Passes over `operations`, of each about `workload.tiles` calls, on tiles of its kernel.
 
     A call takes as long as any other, whatever it computes; so what is not run goes on at the rate of what is: by two
-    passes of an operation, one of half as many calls as the other, both in whole rounds of a batch for each column.
+    passes of an operation, one of half as many calls as the other, both in whole rounds of a batch for each column, and
+    no fewer than fill all slots.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class WindowPasses:
         """tiles: by name of the kernel."""
         self._operations = [each for each in operations if each.kernel]
         self._tiles = tiles
-        self._round = round = config.strategy.batch * config.strategy.columns
-        self._most = max(2, -(-config.workload.tiles // round)) * round if config.workload.tiles else 0
+        round = config.strategy.batch * config.strategy.columns
+        wanted, filled = config.workload.tiles, config.strategy.slots * config.strategy.batch
+        self._half = -(-max(round, filled, (wanted + 1) // 2) // round) * round
+        self._most = 2 * self._half if wanted else 0
         self._contexts = Contexts(config, world, [each.spec for each in tiles.values()])
 
     @property
@@ -97,8 +100,7 @@ class WindowPasses:
             return totals
 
         for operation, tiles, calls in self._runs():
-            half = -(-calls // (2 * self._round)) * self._round
-            shorter = run(operation, tiles, half) if 0 < calls < operation.calls else None
+            shorter = run(operation, tiles, self._half) if 0 < calls < operation.calls else None
             totals = run(operation, tiles, calls)
             steps.append(Step(operation, calls, totals.extrapolated(shorter, operation.calls) if shorter else totals))
         made = WindowPass(tuple(steps), contexts.open_ns - open_ns)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.bounds import bounds
-from harness.metrics import METRIC_NAMES, Audio, metrics_of, pass_metrics, rtf_metrics
+from harness.metrics import METRIC_NAMES, Audio, encoder_time, metrics_of, pass_metrics, rtf_metrics
 from harness.stats import median_index, percentile, ratio_interval, samples_needed
 from harness.timeline import Stage, Timeline
 from harness.totals import Totals, added, stalls_ns, totals_of
@@ -130,6 +130,8 @@ def test_a_sample_stands_for_more_tiles_at_the_rate_of_its_own() -> None:
     assert grown.write_ns == many.write_ns, "what does not grow from 2 tiles to 6 does not grow beyond"
     assert replace(many, wait_ns=0).extrapolated(few, 1_006).wait_ns == 0, "nor shrinks by chance"
     assert many.extrapolated(totals_of(timeline(has_device=False)), 12).exec_ns is None
+    slow = replace(few, makespan_ns=700)
+    assert many.extrapolated(slow, 600).makespan_ns == 67_500, "by a hitch no rate can be told: in proportion"
 
 
 def test_names_are_those_of_the_contract() -> None:
@@ -151,6 +153,7 @@ def taking(tile_ns: int, host_ns: int = 0, open_ns: int = 0, tiles: int = 10) ->
         write_ns=tiles * host_ns,
         wait_ns=tiles * (tile_ns - host_ns) - open_ns,
         open_ns=open_ns,
+        host_bound_ns=None,
     )
 
 
@@ -172,6 +175,14 @@ def test_preprocessing_fills_the_waits_of_a_stream(
         found = rtf_metrics(totals, audio)
         assert found["rtf/end_to_end"] == pytest.approx(1e4 / whole_ms)
         assert found["rtf/encoder"] == pytest.approx(1e4 / (device_ms + host_ms))
+
+
+def test_waiting_in_a_full_queue_is_no_work_of_the_host() -> None:
+    """Launches that wait for a place take 9 ms of ten; the host's own work is 0.4 ms."""
+    totals = replace(taking(10**6, 960_000), write_ns=10 * 60_000, launch_ns=10 * 900_000, host_bound_ns=400_000)
+    found = encoder_time(totals, Audio(10.0, 0, 10))
+    assert (found.host_s, found.device_s) == (pytest.approx(0.0004), pytest.approx(0.0096))
+    assert found.encoder_s == pytest.approx(0.010)
 
 
 @pytest.mark.parametrize(("tile_ms", "rtf"), [(2.400, 17.1), (1.927, 19.1)])

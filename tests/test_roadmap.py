@@ -14,11 +14,12 @@ from test_cli import Done, Shell, in_process
 from test_tracking import filed, import_mlflow
 
 from harness import roadmap
+from harness.argv import both_accountings
 from harness.config import load
 from harness.errors import RequestError
 from harness.metrics import EncoderTime
 from harness.phase import KNOBS, Phase
-from harness.programme import ACCOUNTINGS, PHASES
+from harness.programme import ACCOUNTINGS, PHASES, read
 from harness.record import Record
 from harness.target import Standing, standing
 from harness.totals import Totals
@@ -156,6 +157,35 @@ def test_a_roadmap_that_cannot_be(capfd: pytest.CaptureFixture[str], arguments: 
     assert said in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "both"),
+    [
+        ("-m phase=baseline,dma", True),
+        ("--multirun phase=dma,memory depth=3 workload.tiles=4", True),
+        ("-m phase=dma", False),
+        ("phase=baseline,dma", False),
+        ("-m phase=free,dma", False),
+        ("-m phase=baseline,dma workload=whisper_tiny", False),
+        ("-m phase=baseline,dma workload.accounting=full", False),
+        ("-m phase=baseline,dma workload.layer=0", False),
+        ("-m phase=baseline,dma workload.matmul=matmul_64", False),
+    ],
+)
+def test_sweeps_over_phases_are_of_both_accountings_unless_told(arguments: str, both: bool) -> None:
+    assert bool(both_accountings(arguments.split())) is both
+
+
+def test_a_record_that_lacks_something_is_left_out(programme: Done, tmp_path: Path) -> None:
+    raw = programme.records[0]
+    lacking = [{**raw, "config": {}}, {**raw, "totals": {"clock": "virtual"}}, {**raw, "accounting": {}}]
+    for number, record in enumerate([raw, *lacking]):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "record.json").write_text(json.dumps(record))
+    found, unreadable = read(tmp_path)
+    assert [record.name for record, _ in found] == [raw["name"]]
+    assert unreadable == len(lacking)
+
+
 def test_nothing_was_run(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Path("outputs").mkdir()
     assert printed(capfd) == (
@@ -228,6 +258,7 @@ def test_what_would_reach_the_target(
     [
         (stands(3.0, 1.0, 1.0), "preprocessing"),
         (stands(1.0, 1.0, 1.0), "device: matmul"),
+        (stands(1.5, 1.0, 1.0, overlaps=True), "preprocessing"),
         (stands(1.0, 1.0, 1.0, host_bound_ns=91), "host: write"),
         (stands(1.0, 1.0, 1.0, bound_ns=50), "in turns (2.00 x bound)"),
         (stands(1.0, 1.0, 1.0, bound_ns=50, open_ns=50), "device: matmul"),

@@ -89,12 +89,15 @@ def test_a_serial_window_takes_what_its_calls_take() -> None:
         ["strategy=pipelined", "depth=3"],
         ["strategy=stacked", "strategy.batch=3", "strategy.prefetch=1"],
         ["strategy=stacked", "strategy.batch=2", "strategy.columns=4"],
+        ["strategy=pipelined", "depth=8"],
     ],
     ids=" ".join,
 )
 def test_some_calls_stand_for_all(overrides: list[str]) -> None:
     whole, sample = a_pass(10_000_000, *overrides).totals, a_pass(24, *overrides)
     assert sum(step.run for step in sample.steps) < whole.tiles / 2
+    for step in sample.steps:
+        assert (step.totals.bound_ns or 0) <= step.totals.makespan_ns, step.operation
     for name in ("tiles", "makespan_ns", "alloc_ns", "write_ns", "exec_ns", "read_ns", "bound_ns", "host_bound_ns"):
         assert getattr(sample.totals, name) == pytest.approx(getattr(whole, name), rel=0.02), name
 

@@ -80,7 +80,8 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
             measured: Measured | None = getattr(row, kind)
             if measured is None:
                 continue
-            named = f"measured, {kind} accounting" if place == 0 or not axes.get_legend_handles_labels()[1] else None
+            said = f"measured, {kind} accounting"
+            named = None if said in axes.get_legend_handles_labels()[1] else said
             axes.bar(place + offset, measured.rtf, 0.36, color=COLOURS[kind], label=named)
             said = f"{rtf_text(measured.rtf)}  {measured.bottleneck}"
             at = place + offset, measured.rtf

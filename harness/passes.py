@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from harness.chain import Chain
@@ -95,7 +96,7 @@ class TilesPass:
     @property
     def totals(self) -> Totals:
         """What it adds up to."""
-        return totals_of(self.timeline())
+        return totals_of(self._expanded)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -104,6 +105,10 @@ class TilesPass:
 
     def timeline(self) -> Timeline:
         """Its spans."""
+        return self._expanded
+
+    @cached_property
+    def _expanded(self) -> Timeline:
         return self.recording.timeline()
 
 

@@ -109,12 +109,14 @@ def load_tiling(
 
 
 def _load(role: str, name: str, key: str) -> KernelSpec:
-    known = kernel_names()
-    if name in known:
+    try:
         spec = load_kernel(name)
         if tile_of(role, spec):
             return spec
-    fitting = [each for each in known if _fits(role, each)]
+    except RequestError:
+        if name in kernel_names():
+            raise  # it is there, and cannot be loaded
+    fitting = [each for each in kernel_names() if _fits(role, each)]
     raise RequestError(f"{key}{role}={name}: no kernel that computes {ROLES[role].title}; {nearest(name, fitting)}")
 
 

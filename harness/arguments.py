@@ -1,10 +1,15 @@
-"""The command lines of commands that Hydra does not compose."""
+"""The command lines of commands that Hydra does not run: their flags, and overrides that it composes for them."""
 
 from __future__ import annotations
 
 import argparse
 from typing import NoReturn
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from harness.config import Config, explain, load
 from harness.errors import RequestError
 
 
@@ -17,3 +22,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """RequestError."""
         raise RequestError(f"{message}; `{self.prog} --help` shows what is allowed")
+
+
+def composed(*overrides: str) -> Config:
+    """The configuration of `overrides`; RequestError where it can't be composed. These commands sweep over nothing."""
+    try:
+        return load(*overrides)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        raise RequestError(explain(error).replace("add -m to sweep over them", "give one")) from error

@@ -20,8 +20,6 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.measure import Measurement
 from yaml import YAMLError
 
 from harness import config as configuration
@@ -32,6 +30,7 @@ from harness.errors import HarnessError, RequestError
 from harness.experiment import Experiment, Outcome
 from harness.record import FILE_NAME as RECORD_NAME
 from harness.record import Record
+from harness.report.page import show
 from harness.report.progress import PassBar
 from harness.report.terminal import footnotes, table
 from harness.report.trace import save_trace
@@ -40,8 +39,6 @@ from harness.speedup import speedups
 log = logging.getLogger("harness")
 
 OUTPUTS = Path("outputs")
-UNLIMITED = 1_000
-"""Columns that no table needs."""
 
 
 @dataclass
@@ -71,7 +68,8 @@ class Command:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise to us instead of printing and exiting with 1
         interrupted = False
         try:
-            self._run_hydra()
+            with unchecked_help():
+                self._run_hydra()
         except KeyboardInterrupt:
             interrupted = True
             self.say("interrupted")
@@ -94,9 +92,8 @@ class Command:
             self.job
         )
         try:
-            with unchecked_help():
-                refuse_unknown_flags(sys.argv[1:])
-                application()
+            refuse_unknown_flags(sys.argv[1:])
+            application()
         except (HarnessError, HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
             if self.started:
                 raise
@@ -111,8 +108,7 @@ class Command:
             self.say(f"outputs cannot be written ({error}); the results go to {kept}")
             sys.argv += [f"hydra.run.dir={kept}", f"hydra.sweep.dir={kept}", "hydra.output_subdir=null"]
             try:
-                with unchecked_help():
-                    application()
+                application()
             except OSError as again:
                 self.say(f"nor can {kept} ({again}); free space")
                 self.exit_codes.add(1)
@@ -235,19 +231,10 @@ class Command:
         if records:
             self._told(records)
 
-    def _show(self, records: list[Record]) -> None:
-        rows = table(records, speedups(records))
-        console = Console(highlight=False)
-        needed = Measurement.get(console, console.options.update_width(UNLIMITED), rows).maximum
-        console.width = max(console.width, needed)  # a number cut short is a wrong number
-        console.print(rows)
-        for line in footnotes(records):
-            console.print(line, markup=False, soft_wrap=True)
-
     def _told(self, records: list[Record]) -> None:
         """The table, after all is filed: a closed or full stdout loses no run."""
         try:
-            self._show(records)
+            show([table(records, speedups(records)), *footnotes(records)])
         except OSError as error:
             self.say(f"the table cannot be printed ({error}); the record has it all")
             self.exit_codes.add(1)

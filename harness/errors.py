@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import Enum
 
 
 class HarnessError(Exception):
@@ -36,6 +37,13 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
     close = get_close_matches(given, names, n=1, cutoff=0.5)
     listed = f"llowed: {', '.join(names) or 'none'}"
     return f"did you mean {close[0]}? A{listed}" if close else f"a{listed}"
+
+
+def as_given(value: object) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def check_range(key: str, given: float, least: float, most: float | None = None, remedy: str = "") -> None:

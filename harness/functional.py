@@ -10,8 +10,8 @@ import numpy as np
 from harness.config import Config
 from harness.contexts import Contexts
 from harness.encoder import Encoder
-from harness.kernel import Bytes
-from harness.layer import Int8, LayerData, layer_operations
+from harness.kernel import Bytes, Int8
+from harness.layer import LayerData, layer_operations
 from harness.oracle import layer_reference
 from harness.passes import Share, Step
 from harness.tiles import Tiles

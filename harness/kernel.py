@@ -17,6 +17,7 @@ from harness.errors import RequestError, nearest
 
 Bytes = NDArray[np.uint8]
 Array = NDArray[Any]
+Int8 = NDArray[np.int8]
 
 
 LINE_BYTES = 64

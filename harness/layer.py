@@ -19,37 +19,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.encoder import Encoder
 from harness.errors import check_range
-from harness.kernel import Array, Bytes
+from harness.kernel import Array, Bytes, Int8
 from harness.whisper import ROLES, Operation, Tiling, operations
-
-Int8 = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Step:
+class Formula:
     """What an operation does (a role of ROLES, None: an addition) and what it takes: names of operations, or `x`."""
 
     role: str | None
     sources: tuple[str, ...]
 
 
-STEPS = {
-    "attention norm": Step("layernorm", ("x",)),
-    "query": Step("matmul", ("attention norm",)),
-    "key": Step("matmul", ("attention norm",)),
-    "value": Step("matmul", ("attention norm",)),
-    "attention": Step("attention", ("query", "key", "value")),
-    "output": Step("matmul", ("attention",)),
-    "attention residual": Step(None, ("x", "output")),
-    "ffn norm": Step("layernorm", ("attention residual",)),
-    "ffn 1": Step("matmul", ("ffn norm",)),
-    "ffn gelu": Step("gelu", ("ffn 1",)),
-    "ffn 2": Step("matmul", ("ffn gelu",)),
-    "ffn residual": Step(None, ("attention residual", "ffn 2")),
+FORMULAS = {
+    "attention norm": Formula("layernorm", ("x",)),
+    "query": Formula("matmul", ("attention norm",)),
+    "key": Formula("matmul", ("attention norm",)),
+    "value": Formula("matmul", ("attention norm",)),
+    "attention": Formula("attention", ("query", "key", "value")),
+    "output": Formula("matmul", ("attention",)),
+    "attention residual": Formula(None, ("x", "output")),
+    "ffn norm": Formula("layernorm", ("attention residual",)),
+    "ffn 1": Formula("matmul", ("ffn norm",)),
+    "ffn gelu": Formula("gelu", ("ffn 1",)),
+    "ffn 2": Formula("matmul", ("ffn gelu",)),
+    "ffn residual": Formula(None, ("attention residual", "ffn 2")),
 }
 
 
@@ -135,7 +132,7 @@ class LayerData:
 
     def host(self, operation: Operation) -> None:
         """Carry out an addition of the host's."""
-        first, second = (self.arrays[name] for name in STEPS[operation.name].sources)
+        first, second = (self.arrays[name] for name in FORMULAS[operation.name].sources)
         self.arrays[operation.name] = saturate(first.astype(np.int32) + second)
 
     @property
@@ -145,7 +142,7 @@ class LayerData:
 
     def _inputs(self, name: str, role: str) -> list[Int8]:
         """Arrays of an operation, one per part: (times or 1, *sizes of the part's letters)."""
-        sources, weight = [self.arrays[each] for each in STEPS[name].sources], name.replace(" ", "_")
+        sources, weight = [self.arrays[each] for each in FORMULAS[name].sources], name.replace(" ", "_")
         if role == "matmul":
             return [sources[0][np.newaxis], self.weights[weight][np.newaxis]]
         if role == "layernorm":
@@ -168,7 +165,7 @@ class LayerData:
 
 def _role(operation: Operation) -> str:
     """Its role; ValueError of one that the host does."""
-    role = STEPS[operation.name].role
+    role = FORMULAS[operation.name].role
     if role is None:
         raise ValueError(f"{operation.name}: no kernel's; the host does it")
     return role

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.encoder import Encoder
+from harness.kernel import Int8
 from harness.whisper import Tiling
 
-Int8 = NDArray[np.int8]
 Int32 = NDArray[np.int32]
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from enum import Enum
 
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, as_given, nearest
 from harness.strategy import Buffers, Strategy
 from harness.workload import Workload
 
@@ -43,6 +42,7 @@ class Phase:
             used["workload.fused"] = True
         for key, value in used.items():
             if key.split(".")[1] not in self.allows:
-                given = value.value if isinstance(value, Enum) else str(value).lower()
                 allowed = f"allows {', '.join(self.allows)}" if self.allows else "is the serial baseline"
-                raise RequestError(f"{key}={given}: phase={self.name} {allowed}; use a later phase, or phase=free")
+                raise RequestError(
+                    f"{key}={as_given(value)}: phase={self.name} {allowed}; use a later phase, or phase=free"
+                )

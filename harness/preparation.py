@@ -12,14 +12,13 @@ from harness.chain import Chain, make_chain
 from harness.chained import make_chain_tiles
 from harness.config import Config, Verify
 from harness.encoder import Encoder, encoder_of
-from harness.errors import RequestError
 from harness.functional import LayerPasses
 from harness.image import open_kernel
-from harness.kernel import KernelSpec, load_kernel
+from harness.kernel import Int8, KernelSpec, load_kernel
 from harness.metrics import Audio
 from harness.passes import Passes, TilePasses
 from harness.tiles import PERIODS, Tiles, check_source, make_activations, make_tiles
-from harness.weights import Int8, load_weights, make_weights
+from harness.weights import load_weights, make_weights
 from harness.whisper import Tiling, load_tiling, operations
 from harness.window import WindowPasses
 from harness.workload import Workload, encoder_tiles, host_ns
@@ -151,13 +150,9 @@ def _kernels(config: Config) -> tuple[KernelSpec, ...]:
 def _columns(config: Config) -> tuple[int, ...]:
     """Columns of each kernel."""
     wanted, limit = config.strategy.columns, config.device.context_limit
-    if not config.workload.by_operation:
-        return _chain(config.workload).columns(wanted, limit)
-    if wanted > limit:  # one kernel's contexts at the least must be open
-        raise RequestError(
-            f"strategy.columns={wanted}: takes a context for each column; the device has {limit}: use 1 to {limit}"
-        )
-    return (wanted,) * len(_encoder(config.workload)[1].specs)
+    if config.workload.by_operation:  # in turns: one kernel's contexts at the least must be open
+        return tuple(Chain((spec,)).columns(wanted, limit)[0] for spec in _kernels(config))
+    return _chain(config.workload).columns(wanted, limit)
 
 
 def _chain(workload: Workload) -> Chain:

@@ -8,13 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from harness import config as configuration
 from harness import tracking
-from harness.arguments import Parser
+from harness.arguments import Parser, composed
 from harness.config import Tracking, TrackingKind
 from harness.errors import HarnessError, RequestError
 from harness.programme import ACCOUNTINGS, Roadmap, read, roadmap
@@ -43,10 +38,7 @@ def _tracking(overrides: Sequence[str]) -> Tracking:
     for override in overrides:
         if override.lstrip("+~").partition("=")[0].split(".")[0] != "tracking":
             raise RequestError(f"{override}: a roadmap is made of what was run; only tracking can be given")
-    try:
-        return configuration.load(*overrides).tracking
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise RequestError(configuration.explain(error)) from error
+    return composed(*overrides).tracking
 
 
 def _written(found: Roadmap, folder: Path) -> list[Path]:

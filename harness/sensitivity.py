@@ -6,14 +6,10 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 from rich.text import Text
-from yaml import YAMLError
 
-from harness import config as configuration
-from harness.arguments import Parser
+from harness.arguments import Parser, composed
 from harness.config import Config
 from harness.device import Clock, Faults, Simulator
 from harness.errors import HarnessError, RequestError
@@ -45,10 +41,7 @@ def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
     keys = {text.lstrip("+~").partition("=")[0]: text for text in overrides}
     if "strategy" in keys:
         raise RequestError(f"{keys['strategy']}: several are compared; name them with --strategies {STRATEGIES}")
-    try:
-        configs = {name: configuration.load(*overrides, f"strategy={name}") for name in names}
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise RequestError(configuration.explain(error).replace("add -m to sweep over them", "give one")) from error
+    configs = {name: composed(*overrides, f"strategy={name}") for name in names}
     config = configs[names[0]]
     if not isinstance(config.device, Simulator):
         raise RequestError(f"device={config.device.kind}: has no assumed numbers to vary; use device=simulator")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,12 +94,17 @@ def _busiest(record: Record) -> str:
     """The kernel whose calls the device executes for longest; of a chain, whose spans are not in the record, itself."""
     if not record.steps:
         return record.kernel
-    times_ns: dict[str, int] = {}
-    for step in record.steps:
-        taken: dict[str, Any] = step["totals"]
-        kernel = step["operation"]["kernel"]
-        times_ns[kernel] = times_ns.get(kernel, 0) + (taken["exec_ns"] or taken["wait_ns"])
+    times_ns = sums_by_kernel(record.steps, lambda totals: totals["exec_ns"] or totals["wait_ns"])
     return max(times_ns, key=lambda kernel: times_ns[kernel])
+
+
+def sums_by_kernel(steps: Sequence[dict[str, Any]], taken: Callable[[dict[str, Any]], int]) -> dict[str, int]:
+    """What is taken of the totals of a record's steps, added up for each kernel."""
+    sums: dict[str, int] = {}
+    for step in steps:
+        kernel = step["operation"]["kernel"]
+        sums[kernel] = sums.get(kernel, 0) + taken(step["totals"])
+    return sums
 
 
 def _ms(time_s: float) -> str:

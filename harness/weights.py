@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.encoder import Encoder
 from harness.errors import RequestError, nearest
-
-Int8 = NDArray[np.int8]
+from harness.kernel import Int8
 
 ONE = 32
 """1.0 in the units of every int8 array."""

@@ -63,9 +63,9 @@ class WindowPasses:
         """tiles: by name of the kernel."""
         self._operations = [each for each in operations if each.kernel]
         self._tiles = tiles
-        round = config.strategy.batch * config.strategy.columns
+        dealt = config.strategy.batch * config.strategy.columns
         wanted, filled = config.workload.tiles, config.strategy.slots * config.strategy.batch
-        self._half = -(-max(round, filled, (wanted + 1) // 2) // round) * round
+        self._half = -(-max(dealt, filled, (wanted + 1) // 2) // dealt) * dealt
         self._most = 2 * self._half if wanted else 0
         self._contexts = Contexts(config, world, [each.spec for each in tiles.values()])
 

@@ -8,7 +8,7 @@ from math import ceil
 
 from harness.chain import Link
 from harness.encoder import encoder_of
-from harness.errors import RequestError, check_range
+from harness.errors import RequestError, as_given, check_range
 from harness.tiles import Tiles
 from harness.units import ms_to_ns
 
@@ -97,8 +97,8 @@ class Workload:
                 given, default = getattr(self, key), Workload.__dataclass_fields__[key].default
                 if given != default:
                     raise RequestError(
-                        f"workload.{key}={_yaml(given)}: is of an encoder; use workload=whisper_base, or leave it at "
-                        f"{_yaml(default)}"
+                        f"workload.{key}={as_given(given)}: is of an encoder; use workload=whisper_base, or leave it "
+                        f"at {as_given(default)}"
                     )
             if self.accounting is Accounting.full:
                 raise RequestError(
@@ -149,10 +149,6 @@ class Workload:
     def linked(self) -> dict[str, Link]:
         """`links`; of an encoder, those of the guide's block."""
         return BLOCK_LINKS if self.model and not self.fused else self.links
-
-
-def _yaml(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def host_ns(workload: Workload, tiles: Tiles) -> int:

@@ -13,7 +13,7 @@ from harness.sim import pyxrt
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness"
 LAYERS = (
-    ("errors", "units", "interrupt", "arguments"),
+    ("errors", "units", "interrupt"),
     (
         "kernel",
         "chain",
@@ -52,9 +52,10 @@ LAYERS = (
         "variation",
     ),
     ("tracking", "report", "api"),
-    ("sweeper", "argv", "command", "emulate", "sensitivity", "accounting", "roadmap", "doctor", "__main__"),
+    ("sweeper", "argv", "arguments"),
+    ("command", "emulate", "sensitivity", "accounting", "roadmap", "doctor", "__main__"),
 )
-COMMANDS = set(LAYERS[-1]) - {"sweeper", "argv"}
+COMMANDS = set(LAYERS[-1])
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 ONLY_IN = {
@@ -62,9 +63,9 @@ ONLY_IN = {
     "pyxrt": {"world", "doctor"},
     "mlflow": {"tracking"},
     "matplotlib": {"report"},
-    "hydra": {"config", "sweeper", "argv", "command", "emulate", "sensitivity", "roadmap", "doctor"},
-    "omegaconf": {"config", "sweeper", "command", "emulate", "sensitivity", "roadmap", "doctor"},
-    "rich": {"report", "command", "emulate", "sensitivity", "accounting"},
+    "hydra": {"config", "sweeper", "argv", "arguments", "command", "emulate"},
+    "omegaconf": {"config", "sweeper", "arguments", "command", "emulate"},
+    "rich": {"report", "emulate", "sensitivity", "accounting"},
 }
 LAZY = {"pyxrt", "mlflow", "matplotlib", "soundfile", "harness.sim"}
 

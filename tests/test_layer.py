@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.encoder import ENCODERS, Encoder
 from harness.errors import RequestError
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
-from harness.layer import STEPS, LayerData, layer_operations
+from harness.layer import FORMULAS, LayerData, layer_operations
 from harness.oracle import layer_reference
 from harness.weights import make_weights
 from harness.whisper import Tiling, load_tiling
@@ -163,7 +163,7 @@ def test_calls_stand_in_the_order_of_the_sizes_the_last_one_fastest():
 def test_every_layer_has_the_same_operations():
     tiling = load_tiling()
     first, second = (layer_operations(ROW, tiling, number) for number in (0, 1))
-    assert tuple(each.name for each in first) == tuple(STEPS)
+    assert tuple(each.name for each in first) == tuple(FORMULAS)
     assert tuple(replace(each, layer=1) for each in first) == second
     for number in (-1, 2):
         with pytest.raises(RequestError, match="out of range; allowed: 0 to 1"):

@@ -8,12 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from harness import config as configuration
-from harness.arguments import Parser
+from harness.arguments import Parser, composed
 from harness.config import Config
 from harness.device import Hardware
 from harness.doctor import machine, probe, project, software
@@ -55,10 +50,7 @@ def _config(arguments: Sequence[str]) -> Config:
     for text in overrides:
         if text.lstrip("+~").partition("=")[0] == "device" and text != "device=hardware":
             raise RequestError(f"{text}: what is looked at is the hardware; leave it out")
-    try:
-        return configuration.load("device=hardware", *(each for each in overrides if each != "device=hardware"))
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise RequestError(configuration.explain(error).replace("add -m to sweep over them", "give one")) from error
+    return composed("device=hardware", *(each for each in overrides if each != "device=hardware"))
 
 
 def examine(config: Config) -> list[Check]:

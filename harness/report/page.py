@@ -20,6 +20,11 @@ def plain_table(first: str) -> Table:
     return table
 
 
+def factor(value: float) -> str:
+    """One decimal, or two digits where that would say little."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
 def text(parts: Sequence[Table | str]) -> str:
     """The same, as plain text."""
     with StringIO() as file:
@@ -33,8 +38,8 @@ def show(parts: Sequence[Table | str]) -> None:
 
 
 def _print(parts: Sequence[Table | str], console: Console) -> None:
-    for part in parts:
-        needed = Measurement.get(console, console.options.update_width(UNLIMITED), part).maximum
+    for table in (part for part in parts if isinstance(part, Table)):
+        needed = Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum
         console.width = max(console.width, needed)
     for part in parts:
         console.print(part, markup=False, soft_wrap=isinstance(part, str))

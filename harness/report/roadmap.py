@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from harness.programme import ACCOUNTINGS, Measured, Roadmap
-from harness.report.page import plain_table
+from harness.report.page import factor, plain_table
 from harness.target import TARGET_RTF, times
 
 FILE_NAME = "roadmap.png"
@@ -50,12 +50,7 @@ def _cells(measured: Measured | None) -> tuple[str, str, str]:
     if measured is None:
         return NOTHING, NOTHING, NOTHING
     needed = "reached" if measured.further <= 1 else times(measured.further)
-    return rtf_text(measured.rtf), needed, measured.bottleneck
-
-
-def rtf_text(rtf: float) -> str:
-    """One decimal, or two digits where that would say little."""
-    return f"{rtf:.1f}" if rtf >= 1 else f"{rtf:.2g}"
+    return factor(measured.rtf), needed, measured.bottleneck
 
 
 def _range(limits: tuple[float, ...]) -> str:
@@ -83,7 +78,7 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
             said = f"measured, {kind} accounting"
             named = None if said in axes.get_legend_handles_labels()[1] else said
             axes.bar(place + offset, measured.rtf, 0.36, color=COLOURS[kind], label=named)
-            said = f"{rtf_text(measured.rtf)}  {measured.bottleneck}"
+            said = f"{factor(measured.rtf)}  {measured.bottleneck}"
             at = place + offset, measured.rtf
             axes.annotate(
                 said, at, (0, -6), textcoords="offset points", ha="center", va="top", rotation=90, size=9, color="w"

@@ -8,8 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from harness.record import Record
+from harness.report.page import factor, plain_table
 from harness.speedup import Speedup
-from harness.target import standing
+from harness.target import standing, sums_by_kernel
 from harness.units import NS_PER_S
 
 NOTHING = "-"
@@ -17,8 +18,7 @@ NOTHING = "-"
 
 def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Table:
     """One row per record; columns that would say the same nothing in every row are left out."""
-    result = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="bold")
-    result.add_column("run", no_wrap=True)
+    result = plain_table("run")
     swept = _swept(records)
     for key in swept:
         result.add_column(key.split(".")[-1], justify="right")
@@ -31,12 +31,12 @@ def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Tabl
         result.add_column("speed-up", justify="right", no_wrap=True)
     result.add_column("verdict", no_wrap=True)
     for record, speedup in zip(records, speedups, strict=True):
-        values = record.metrics
+        values, rtf = record.metrics, record.metrics["rtf/end_to_end"]
         cells = [record.label, *(record.given.get(key, NOTHING) for key in swept)]
         cells.append(_number(values["time/tile_ms"], 3))
         cells += [_number(values[f"time/{stage}_ms"], 3) for stage in stages]
         cells += [_stalls(record), _percent(values["device/utilisation"])]
-        cells += [_number(values["bound/ratio"], 3), _factor(values["rtf/end_to_end"])]
+        cells += [_number(values["bound/ratio"], 3), NOTHING if rtf is None else factor(rtf)]
         if with_speedup:
             cells.append(_speedup(speedup))
         result.add_row(*cells, record.verdict.value, style=None if record.ok else "red")
@@ -86,10 +86,7 @@ def _counted(record: Record) -> str:
 
 def _shares(steps: Sequence[dict[str, Any]]) -> str:
     """Of the time of a window, by kernel."""
-    by_kernel: dict[str, int] = {}
-    for step in steps:
-        kernel = step["operation"]["kernel"]
-        by_kernel[kernel] = by_kernel.get(kernel, 0) + step["totals"]["makespan_ns"]
+    by_kernel = sums_by_kernel(steps, lambda totals: totals["makespan_ns"])
     whole_ns = sum(by_kernel.values())
     return ", ".join(f"{kernel} {100 * time_ns / whole_ns:.1f}%" for kernel, time_ns in by_kernel.items())
 
@@ -108,11 +105,6 @@ def _swept(records: Sequence[Record]) -> list[str]:
 
 def _number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
-
-
-def _factor(value: float | None) -> str:
-    """One decimal, or two digits where that would say little."""
-    return NOTHING if value is None else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _percent(share: float | None) -> str:

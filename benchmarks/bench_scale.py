@@ -10,9 +10,9 @@ import time
 import numpy as np
 from bench_simulator import phoenix, run_pass
 
+from harness.device.open import open_world
+from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
-from harness.tiles import Tiles
-from harness.world import open_world
 
 SHORT, LONG = 10_000, 1_000_000
 TARGET = 1.1
@@ -22,25 +22,33 @@ PAIRS = 3
 def measure(tiles: int) -> tuple[float, int]:
     """CPU time, seconds a tile, of as many passes as make LONG tiles; and peak memory of this process, bytes."""
     profile, spec = phoenix(), load_kernel("attention")
-    inputs = Tiles(spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0)
+    inputs = Tiles(
+        spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
+    )
     worlds = [open_world(profile, spec, computes=False) for _ in range(LONG // tiles)]
     run_pass(worlds[0], inputs, SHORT)  # warms up
     begin_s = time.process_time()
     for world in worlds:
         run_pass(world, inputs, tiles)
-    return (time.process_time() - begin_s) / LONG, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (time.process_time() - begin_s) / LONG, resource.getrusage(
+        resource.RUSAGE_SELF
+    ).ru_maxrss * 1024
 
 
 def measured_apart(tiles: int) -> tuple[float, int]:
     """The same in a process of its own, whose memory is its own."""
     command = [sys.executable, __file__, str(tiles)]
-    seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    seconds, peak = subprocess.run(
+        command, check=True, capture_output=True, text=True
+    ).stdout.split()
     return float(seconds), int(peak)
 
 
 def main() -> None:
     pairs = [(measured_apart(SHORT), measured_apart(LONG)) for _ in range(PAIRS)]
-    ratio, short, long = sorted((long[0] / short[0], short[0], long[0]) for short, long in pairs)[PAIRS // 2]
+    ratio, short, long = sorted((long[0] / short[0], short[0], long[0]) for short, long in pairs)[
+        PAIRS // 2
+    ]
     base, peak = pairs[0][0][1], pairs[0][1][1]
     print(
         f"scale: time a tile, one pass of {LONG:,} / passes of {SHORT:,} tiles = {ratio:.2f} (target <= {TARGET}): "

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.config import load
-from harness.device import Simulator
-from harness.executor import Executor
+from harness.config.compose import load
+from harness.config.device import Simulator
+from harness.config.strategy import Strategy
+from harness.device.open import HostClock, World, open_world
+from harness.device.xrt.session import Session
+from harness.inputs.tiles import Tiles
 from harness.kernel import KernelSpec, load_kernel
-from harness.session import Session
-from harness.strategy import Strategy
-from harness.tiles import Tiles
-from harness.timeline import Recording
-from harness.world import HostClock, World, open_world
+from harness.measure.timeline import Recording
+from harness.run.executor import Executor
 
 TESTS = Path(__file__).parent.parent / "tests"
 TARGET = 3.0
@@ -84,7 +84,9 @@ def no_world(spec: KernelSpec) -> World:
         group_id=lambda index: 0,
     )
     pyxrt = SimpleNamespace(
-        xclBOSyncDirection=SimpleNamespace(XCL_BO_SYNC_BO_TO_DEVICE=0, XCL_BO_SYNC_BO_FROM_DEVICE=1),
+        xclBOSyncDirection=SimpleNamespace(
+            XCL_BO_SYNC_BO_TO_DEVICE=0, XCL_BO_SYNC_BO_FROM_DEVICE=1
+        ),
         ert_cmd_state=State,
         xclbin=lambda path: SimpleNamespace(get_kernels=lambda: [kernel]),
         hw_context=lambda device, uuid: None,
@@ -122,7 +124,9 @@ def main() -> None:
     from simpy_model import simulate
 
     profile, spec = phoenix(), load_kernel("attention")
-    inputs = Tiles(spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0)
+    inputs = Tiles(
+        spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
+    )
     (sent,) = spec.inputs
     exec_ns = profile.exec_of(spec.name)
 
@@ -130,7 +134,9 @@ def main() -> None:
         return run_pass(open_world(profile, spec, computes=False), inputs).makespan_ns
 
     def simpy_ns() -> int:
-        model = simulate(profile, STRATEGY, TILES, sent.size_bytes, spec.output.size_bytes, exec_ns, cold=True)
+        model = simulate(
+            profile, STRATEGY, TILES, sent.size_bytes, spec.output.size_bytes, exec_ns, cold=True
+        )
         return model.makespan_ns
 
     contenders: dict[str, Callable[[], object]] = {
@@ -139,7 +145,9 @@ def main() -> None:
         "nothing": lambda: run_pass(no_world(spec), inputs),
     }
     if harness_ns() != simpy_ns():  # warms both up, too
-        sys.exit("bench_simulator: the two do not simulate the same thing; see tests/test_simpy_agreement.py")
+        sys.exit(
+            "bench_simulator: the two do not simulate the same thing; see tests/test_simpy_agreement.py"
+        )
     taken_s: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(REPETITIONS):
         for name, call in contenders.items():

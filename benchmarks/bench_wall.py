@@ -13,14 +13,14 @@ from dataclasses import fields, replace
 import numpy as np
 from bench_simulator import phoenix
 
-from harness.device import Clock, Hazards, Simulator
-from harness.executor import Executor
+from harness.config.device import Clock, Hazards, Simulator
+from harness.config.strategy import Strategy
+from harness.device.open import open_world
+from harness.device.xrt.session import Session
+from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
-from harness.session import Session
+from harness.run.executor import Executor
 from harness.sim import pyxrt
-from harness.strategy import Strategy
-from harness.tiles import Tiles
-from harness.world import open_world
 
 sys.modules["pyxrt"] = pyxrt
 import plain_loop  # noqa: E402 - it imports pyxrt
@@ -34,9 +34,15 @@ def free() -> Simulator:
     """The device whose calls take no time, on the real clock, its buffers not watched."""
     profile = phoenix()
     kept = {"exec_ns", "poll_ns", "watchdog_ns", "idle_suspend_ns"}
-    costs = {item.name: 0 for item in fields(profile) if item.name.endswith(("_ns", "_mib")) and item.name not in kept}
+    costs = {
+        item.name: 0
+        for item in fields(profile)
+        if item.name.endswith(("_ns", "_mib")) and item.name not in kept
+    }
     costs["heap_mib"] = profile.heap_mib
-    return replace(profile, clock=Clock.wall, hazards=Hazards.off, exec_ns={"attention": 0}, **costs)
+    return replace(
+        profile, clock=Clock.wall, hazards=Hazards.off, exec_ns={"attention": 0}, **costs
+    )
 
 
 def main() -> None:
@@ -51,7 +57,9 @@ def main() -> None:
         outputs[first] = got[0]
 
     def own_us() -> float:
-        executor = Executor(Session(open_world(profile, spec, computes=False), spec, 1, 5_000), Strategy(), TILES)
+        executor = Executor(
+            Session(open_world(profile, spec, computes=False), spec, 1, 5_000), Strategy(), TILES
+        )
         begin_ns = time.perf_counter_ns()
         executor.run(inputs, keep)
         return (time.perf_counter_ns() - begin_ns) / TILES / 1000

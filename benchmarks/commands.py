@@ -23,7 +23,9 @@ def run_s(name: str, folder: Path, *arguments: str) -> float:
     """Wall seconds of one run in `folder`, where its store is; exits with what the run said if it fails."""
     line = [*COMMANDS[name], *arguments, *LAST[name]]
     begin = time.perf_counter()
-    done = subprocess.run(line, check=False, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        line, check=False, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+    )
     taken = time.perf_counter() - begin
     if done.returncode:
         sys.exit(f"{' '.join(line)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.interrupt import end_orderly, exit_code
+from harness.device.interrupt import end_orderly, exit_code
 
 
 def main() -> None:
@@ -31,10 +31,13 @@ def _run() -> int:
     try:
         here = Path.cwd()
     except FileNotFoundError as error:
-        print(f"harness: the folder this was started in is gone ({error}); go to another", file=sys.stderr)
+        print(
+            f"harness: the folder this was started in is gone ({error}); go to another",
+            file=sys.stderr,
+        )
         return 2
     try:
-        from harness.command import Command  # takes long enough for a Ctrl-C to land in it
+        from harness.commands.run import Command  # takes long enough for a Ctrl-C to land in it
     except ModuleNotFoundError as error:
         return say_missing(error)
     return Command(here).execute()

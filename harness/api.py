@@ -10,20 +10,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness import config
-from harness.chain import Link, make_chain
-from harness.chained import ChainTiles
-from harness.device import Device, Hardware
+from harness.config import compose as config
+from harness.config.device import Device, Hardware
+from harness.config.strategy import Strategy
+from harness.device.open import open_world
+from harness.device.xrt.open_kernel import open_kernel
+from harness.device.xrt.session import Session
 from harness.errors import RequestError
-from harness.executor import Executor
-from harness.image import open_kernel
+from harness.inputs.chain import Link, make_chain
+from harness.inputs.chain_tiles import ChainTiles
+from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Bytes, load_kernel
-from harness.session import Session
-from harness.stations import ChainExecutor
-from harness.strategy import Strategy
-from harness.tiles import Tiles
-from harness.timeline import Timeline
-from harness.world import open_world
+from harness.measure.timeline import Timeline
+from harness.run.chain_executor import ChainExecutor
+from harness.run.executor import Executor
 
 
 def open_device(*overrides: str) -> Device:
@@ -96,32 +96,52 @@ class Pipeline:
             raise RequestError("this pipeline is closed; open another")
         given = [tuple(each) for each in constants] or [()] * len(kernels)
         if len(given) != len(kernels):
-            raise RequestError(f"constants: given for {len(given)} kernels; the chain has {len(kernels)}")
-        packed = [self._packed(station, inputs if station == 0 else None, each) for station, each in enumerate(given)]
+            raise RequestError(
+                f"constants: given for {len(given)} kernels; the chain has {len(kernels)}"
+            )
+        packed = [
+            self._packed(station, inputs if station == 0 else None, each)
+            for station, each in enumerate(given)
+        ]
         if not len(packed[0]):
             return self._unpacked(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
         first = Tiles(kernels[0], (packed[0],), 0.0, 0)
-        after = [(row[0, spec.inputs[0].varying_bytes :],) for row, spec in zip(packed[1:], kernels[1:], strict=True)]
+        after = [
+            (row[0, spec.inputs[0].varying_bytes :],)
+            for row, spec in zip(packed[1:], kernels[1:], strict=True)
+        ]
         tiles = ChainTiles(self.chain, first, (first.constants, *after))
         return self._pass(tiles, len(packed[0]))
 
-    def _packed(self, station: int, varying: Sequence[Array] | None, constants: Sequence[Array]) -> Bytes:
+    def _packed(
+        self, station: int, varying: Sequence[Array] | None, constants: Sequence[Array]
+    ) -> Bytes:
         """The input buffer of a kernel, (tiles, size_bytes) uint8; one tile of zeros where nothing varying is given."""
         spec = self.chain.kernels[station]
         if len(spec.inputs) != 1:
-            raise RequestError(f"{spec.name}: takes {len(spec.inputs)} input buffers; kernels of one are run from here")
+            raise RequestError(
+                f"{spec.name}: takes {len(spec.inputs)} input buffers; kernels of one are run from here"
+            )
         (buffer,) = spec.inputs
         varies = [part for part in buffer.parts if not part.constant]
-        arrays = list(varying) if varying is not None else [np.zeros((1, *part.shape), part.dtype) for part in varies]
+        arrays = (
+            list(varying)
+            if varying is not None
+            else [np.zeros((1, *part.shape), part.dtype) for part in varies]
+        )
         same = [part for part in buffer.parts if part.constant]
         if (len(arrays), len(constants)) != (len(varies), len(same)):
-            inputs, others = (", ".join(part.name for part in parts) or "none" for parts in (varies, same))
+            inputs, others = (
+                ", ".join(part.name for part in parts) or "none" for parts in (varies, same)
+            )
             raise RequestError(
                 f"{spec.name}: given {len(arrays)} inputs and {len(constants)} constants; takes inputs {inputs} and "
                 f"constants {others}"
             )
         count = len(arrays[0])
-        repeated = [np.broadcast_to(constant, (count, *np.shape(constant))) for constant in constants]
+        repeated = [
+            np.broadcast_to(constant, (count, *np.shape(constant))) for constant in constants
+        ]
         return buffer.pack(*arrays, *repeated)
 
     def _pass(self, tiles: ChainTiles, count: int) -> Array:
@@ -135,7 +155,9 @@ class Pipeline:
             kept = tiles.constants[0] if self.strategy.resident else None
             executor = Executor(self._sessions[0], self.strategy, count, kept)
         else:
-            executor = ChainExecutor(self._sessions, self.chain, self.strategy, count, tiles.constants)
+            executor = ChainExecutor(
+                self._sessions, self.chain, self.strategy, count, tiles.constants
+            )
         try:
             self.timeline = executor.run(tiles, sink).timeline()
         finally:
@@ -162,7 +184,11 @@ class EncoderBlock(Pipeline):
         depth: int = 2,
         fused: bool = False,
     ) -> None:
-        names = ["attention_layernorm", "matmul_gelu"] if fused else ["attention", "layernorm", "matmul", "gelu"]
+        names = (
+            ["attention_layernorm", "matmul_gelu"]
+            if fused
+            else ["attention", "layernorm", "matmul", "gelu"]
+        )
         links = {} if fused else {"layernorm": Link.first, "gelu": Link.pad}
         super().__init__(names, device, Strategy(depth=depth), links)
         self._weights = np.eye(16, dtype=np.int8) * 32 if weights is None else weights
@@ -173,7 +199,9 @@ class EncoderBlock(Pipeline):
         one: Array = self.forward_batch(q[None], k[None], v[None], gamma, beta, batch_size=1)[0]
         return one
 
-    def forward_batch(self, q: Array, k: Array, v: Array, gamma: Array, beta: Array, batch_size: int = 8) -> Array:
+    def forward_batch(
+        self, q: Array, k: Array, v: Array, gamma: Array, beta: Array, batch_size: int = 8
+    ) -> Array:
         """Tiles: q, k, v (tiles, 64, 64) -> (tiles, 512) int8; `batch_size` of them to a submission."""
         self.strategy = Strategy(depth=self.strategy.depth, batch=max(1, min(batch_size, len(q))))
         norm, product = (gamma, beta), (self._weights,)

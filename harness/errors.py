@@ -43,12 +43,18 @@ def as_given(value: object) -> str:
     """A value as the command line takes it."""
     if isinstance(value, Enum):
         return str(value.value)
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
-def check_range(key: str, given: float, least: float, most: float | None = None, remedy: str = "") -> None:
+def check_range(
+    key: str, given: float, least: float, most: float | None = None, remedy: str = ""
+) -> None:
     """Raise RequestError unless `least <= given <= most`; `remedy` says what to do about it."""
     if given >= least and (most is None or given <= most):
         return
     allowed = f"{least} to {most}" if most is not None else f"{least} or more"
-    raise RequestError(f"{key}={given}: out of range; allowed: {allowed}{'; ' + remedy if remedy else ''}")
+    raise RequestError(
+        f"{key}={given}: out of range; allowed: {allowed}{'; ' + remedy if remedy else ''}"
+    )

@@ -61,14 +61,18 @@ class Buffer:
         """Bytes at the beginning that differ between tiles; constants follow. RequestError where they are mixed."""
         constant = [part.constant for part in self.parts]
         if constant != sorted(constant):
-            raise RequestError(f"{self.name}: a constant stands before what varies; put constants last")
+            raise RequestError(
+                f"{self.name}: a constant stands before what varies; put constants last"
+            )
         return sum(part.size_bytes for part in self.parts if not part.constant)
 
     def pack(self, *arrays: Array) -> Bytes:
         """Arrays (tiles, *part.shape), one per part, as (tiles, size_bytes) uint8; RequestError if they don't fit."""
         if len(arrays) != len(self.parts):
             names = ", ".join(part.name for part in self.parts)
-            raise RequestError(f"{self.name}: given {len(arrays)} arrays, takes {len(self.parts)}: {names}")
+            raise RequestError(
+                f"{self.name}: given {len(arrays)} arrays, takes {len(self.parts)}: {names}"
+            )
         columns = []
         for part, array in zip(self.parts, arrays, strict=True):
             if not array.ndim or array.shape[1:] != part.shape or array.dtype != part.dtype:
@@ -81,7 +85,9 @@ class Buffer:
                     f"{self.name}.{part.name}: given {len(array)} tiles, "
                     f"takes as many as of {self.parts[0].name}: {len(arrays[0])}"
                 )
-            columns.append(np.ascontiguousarray(array).view(np.uint8).reshape(len(array), part.size_bytes))
+            columns.append(
+                np.ascontiguousarray(array).view(np.uint8).reshape(len(array), part.size_bytes)
+            )
         return np.concatenate(columns, axis=1)
 
     def unpack(self, packed: Bytes) -> tuple[Array, ...]:
@@ -126,7 +132,11 @@ class KernelSpec:
 
     def compute(self, *inputs: Bytes) -> Bytes:
         """The reference on packed bytes: one (tiles, size_bytes) uint8 per input buffer -> the output's."""
-        arrays = [array for buffer, packed in zip(self.inputs, inputs, strict=True) for array in buffer.unpack(packed)]
+        arrays = [
+            array
+            for buffer, packed in zip(self.inputs, inputs, strict=True)
+            for array in buffer.unpack(packed)
+        ]
         (packed,) = inputs[:1]
         output = self.reference(*arrays)
         if len(output) != len(packed):
@@ -163,7 +173,9 @@ def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
     owners = [folder for folder in known if f"{name}_".startswith(f"{folder}_")]
     if not owners:
         path = root / name / "spec.py"
-        raise RequestError(f"kernel {name}: no {path}; {nearest(name, known)}; add a folder with a spec.py")
+        raise RequestError(
+            f"kernel {name}: no {path}; {nearest(name, known)}; add a folder with a spec.py"
+        )
     folder = max(owners, key=len)
     specs = _load_folder(root / folder / "spec.py", name)
     if name not in specs:
@@ -176,15 +188,27 @@ def _load_folder(path: Path, name: str) -> dict[str, KernelSpec]:
     try:
         defined = runpy.run_path(str(path))
     except (Exception, SystemExit) as error:
-        raise RequestError(f"kernel {name}: {path} cannot be loaded ({type(error).__name__}: {error})") from error
+        raise RequestError(
+            f"kernel {name}: {path} cannot be loaded ({type(error).__name__}: {error})"
+        ) from error
     spec, variants, folder = defined.get("SPEC"), defined.get("VARIANTS", ()), path.parent.name
     if not isinstance(spec, KernelSpec):
-        raise RequestError(f"kernel {name}: {path} defines no SPEC that is a harness.kernel.KernelSpec")
+        raise RequestError(
+            f"kernel {name}: {path} defines no SPEC that is a harness.kernel.KernelSpec"
+        )
     if spec.name != folder:
-        raise RequestError(f"kernel {name}: the SPEC of {path} is named {spec.name}; name it as its folder")
-    if not isinstance(variants, tuple) or not all(isinstance(each, KernelSpec) for each in variants):
-        raise RequestError(f"kernel {name}: the VARIANTS of {path} are no tuple of harness.kernel.KernelSpec")
+        raise RequestError(
+            f"kernel {name}: the SPEC of {path} is named {spec.name}; name it as its folder"
+        )
+    if not isinstance(variants, tuple) or not all(
+        isinstance(each, KernelSpec) for each in variants
+    ):
+        raise RequestError(
+            f"kernel {name}: the VARIANTS of {path} are no tuple of harness.kernel.KernelSpec"
+        )
     for each in variants:
         if not each.name.startswith(f"{folder}_"):
-            raise RequestError(f"kernel {name}: a variant of {path} is named {each.name}; name it {folder}_<suffix>")
+            raise RequestError(
+                f"kernel {name}: a variant of {path} is named {each.name}; name it {folder}_<suffix>"
+            )
     return {each.name: each for each in (spec, *variants)}

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.device import Simulator
-from harness.executor import Executor
-from harness.hardware import locks
+from harness.config.device import Simulator
+from harness.config.strategy import Buffers, Strategy
+from harness.device.host import locks
+from harness.device.open import World, open_world
+from harness.device.xrt.session import Session
+from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Buffer, KernelSpec, Part
-from harness.session import Session
-from harness.strategy import Buffers, Strategy
-from harness.tiles import Tiles
-from harness.timeline import Timeline
-from harness.verify import Checker
-from harness.world import World, open_world
+from harness.measure.timeline import Timeline
+from harness.run.executor import Executor
+from harness.run.verify import Checker
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,7 +38,9 @@ else:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Here, and not in tests/npu: pytest takes options only from the first folder it is pointed at."""
-    parser.addoption("--run-npu", action="store_true", help="run tests/npu on the NPU of this machine, too")
+    parser.addoption(
+        "--run-npu", action="store_true", help="run tests/npu on the NPU of this machine, too"
+    )
     parser.addoption(
         "--kernels-dir",
         default=os.environ.get("NPU_KERNELS_DIR", "kernels/build"),
@@ -81,7 +83,9 @@ ADD = KernelSpec(
 def make_tiles(spec: KernelSpec, period: int, seed: int = 0) -> Tiles:
     """`period` distinct random tiles of a kernel."""
     generator = np.random.default_rng(seed)
-    packed = tuple(generator.integers(0, 256, (period, buffer.size_bytes), np.uint8) for buffer in spec.inputs)
+    packed = tuple(
+        generator.integers(0, 256, (period, buffer.size_bytes), np.uint8) for buffer in spec.inputs
+    )
     return Tiles(spec, packed, audio_s=11.0, host_ns=0)
 
 
@@ -90,7 +94,9 @@ def make_world(spec: KernelSpec = ADD, computes: bool = True, **costs: Any) -> W
     return open_world(Simulator(**{**COSTS, **costs}), spec, computes=computes)
 
 
-def run_pass(tiles: int, spec: KernelSpec = ADD, costs: dict[str, Any] | None = None, **knobs: Any) -> Timeline:
+def run_pass(
+    tiles: int, spec: KernelSpec = ADD, costs: dict[str, Any] | None = None, **knobs: Any
+) -> Timeline:
     """One verified pass on a fresh simulated device; fails the test on a wrong output."""
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
     session = Session(make_world(spec, **(costs or {})), spec, strategy.columns, timeout_ms=1000)

@@ -16,7 +16,15 @@ from harness.kernel import Bytes, KernelSpec, kernels_root, load_kernel
 
 FLAGS = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITIZERS = ("-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
-NAMES = ("attention", "layernorm", "matmul", "matmul_64", "gelu", "attention_layernorm", "matmul_gelu")
+NAMES = (
+    "attention",
+    "layernorm",
+    "matmul",
+    "matmul_64",
+    "gelu",
+    "attention_layernorm",
+    "matmul_gelu",
+)
 
 # Buffers of their exact size on the heap, so that the address sanitizer sees a byte too far.
 MAIN = """
@@ -45,7 +53,10 @@ def compile_with(flags: tuple[str, ...], *files: Path, into: Path) -> str:
     if gxx is None:
         pytest.skip("no g++: install it to compare the C++ of the kernels with their references")
     done = subprocess.run(
-        [gxx, *FLAGS, *flags, *map(str, files), "-o", str(into)], capture_output=True, text=True, check=False
+        [gxx, *FLAGS, *flags, *map(str, files), "-o", str(into)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stderr if done.returncode else ""
 
@@ -66,7 +77,10 @@ def _library(source: Path) -> ctypes.CDLL:
 def compute(name: str, packed: Bytes) -> Bytes:
     """What the C++ makes of packed tiles, (tiles, size_bytes) uint8."""
     function = getattr(_library(source_of(name)), name)
-    packed, out = np.ascontiguousarray(packed), np.zeros((len(packed), load_kernel(name).output.size_bytes), np.uint8)
+    packed, out = (
+        np.ascontiguousarray(packed),
+        np.zeros((len(packed), load_kernel(name).output.size_bytes), np.uint8),
+    )
     for given, taken in zip(packed, out, strict=True):
         function(ctypes.c_void_p(given.ctypes.data), ctypes.c_void_p(taken.ctypes.data))
     return out
@@ -76,7 +90,9 @@ def compute_sanitized(name: str, packed: Bytes, folder: Path) -> Bytes:
     """The same under the sanitizers of undefined behaviour and of addresses, which end the process."""
     spec = load_kernel(name)
     main, program = folder / "main.cc", folder / "main"
-    main.write_text(MAIN.format(name=name, given=spec.inputs[0].size_bytes, taken=spec.output.size_bytes))
+    main.write_text(
+        MAIN.format(name=name, given=spec.inputs[0].size_bytes, taken=spec.output.size_bytes)
+    )
     said = compile_with(SANITIZERS, source_of(name), main, into=program)
     if "asan" in said or "ubsan" in said:
         pytest.skip("no sanitizers: install libasan and libubsan of this g++")

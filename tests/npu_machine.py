@@ -55,7 +55,14 @@ def report(mode: str = "@MODE@", contexts: Any = "", clocks: Any = None) -> dict
                         {"name": "amdxdna", "version": "2.25.0_20260821", "hash": "856409ca"},
                     ],
                 },
-                "devices": [{"bdf": BDF, "device_class": "Ryzen", "name": "NPU", "firmware_version": "1.5.5.391"}],
+                "devices": [
+                    {
+                        "bdf": BDF,
+                        "device_class": "Ryzen",
+                        "name": "NPU",
+                        "firmware_version": "1.5.5.391",
+                    }
+                ],
             }
         },
         "devices": [
@@ -71,7 +78,10 @@ def report(mode: str = "@MODE@", contexts: Any = "", clocks: Any = None) -> dict
                         "electrical": {"power_consumption_watts": "N/A"},
                     }
                 ],
-                "aie_partitions": {"description": "AIE Partition Information", "partitions": partitions},
+                "aie_partitions": {
+                    "description": "AIE Partition Information",
+                    "partitions": partitions,
+                },
                 "clocks": clocks,
             }
         ],
@@ -81,13 +91,21 @@ def report(mode: str = "@MODE@", contexts: Any = "", clocks: Any = None) -> dict
 def context(pid: int, name: str = "") -> dict[str, str]:
     """One hardware context of the report."""
     named = {"process_name": name} if name else {}
-    return {"pid": str(pid), **named, "context_id": "1", "status": "Active", "command_submissions": "120"}
+    return {
+        "pid": str(pid),
+        **named,
+        "context_id": "1",
+        "status": "Active",
+        "command_submissions": "120",
+    }
 
 
 class Smi:
     """An xrt-smi in a folder, that answers with `report` and remembers the mode it is given."""
 
-    def __init__(self, folder: Path, content: Any = None, before: str = "", configure: str = "") -> None:
+    def __init__(
+        self, folder: Path, content: Any = None, before: str = "", configure: str = ""
+    ) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.path = folder / "xrt-smi"
@@ -98,7 +116,9 @@ class Smi:
 
     def answer(self, content: Any) -> None:
         """Have it report `content`: JSON, or a text as it is."""
-        (self.folder / "report.json").write_text(content if isinstance(content, str) else json.dumps(content))
+        (self.folder / "report.json").write_text(
+            content if isinstance(content, str) else json.dumps(content)
+        )
 
     @property
     def mode(self) -> str:
@@ -116,7 +136,9 @@ class Smi:
         return path.read_text().splitlines() if path.exists() else []
 
 
-def files(root: Path, *, driver: bool = True, governor: str = "performance", node: bool = True) -> Path:
+def files(
+    root: Path, *, driver: bool = True, governor: str = "performance", node: bool = True
+) -> Path:
     """Give `root` the files that a kernel shows of a Phoenix NPU; without `driver`, of one that nobody drives."""
     content = {
         f"sys/bus/pci/devices/{BDF}/vendor": "0x1022",

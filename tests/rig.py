@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from conftest import ADD, COSTS
 
-from harness.device import Simulator
-from harness.hazard import Hazard
+from harness.config.device import Simulator
 from harness.kernel import Buffer, KernelSpec, Part
 from harness.sim import pyxrt
-from harness.sim.images import image_of
+from harness.sim.device import plug
+from harness.sim.hazard import Hazard
+from harness.sim.kernel_model import image_of
 from harness.sim.machine import Machine
-from harness.sim.platform import plug
 
 TO_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
 FROM_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
@@ -22,7 +22,9 @@ STATE = pyxrt.ert_cmd_state
 COMPLETED = STATE.ERT_CMD_STATE_COMPLETED
 OPCODE = 3
 
-NEG = replace(ADD, name="neg", inputs=(Buffer("operand", (Part("x", (8, 16)),)),), reference=lambda x: ~x)
+NEG = replace(
+    ADD, name="neg", inputs=(Buffer("operand", (Part("x", (8, 16)),)),), reference=lambda x: ~x
+)
 """128 B to 128 B: its input can be any kernel's output."""
 SUB = replace(
     ADD,
@@ -57,14 +59,19 @@ class Rig:
     def __init__(self, contexts: int = 1, **profile: Any) -> None:
         exec_ns = {name: 100 + 10 * index for index, name in enumerate(SPECS)}
         simulator = Simulator(**{**COSTS, "exec_ns": exec_ns, **profile})
-        images = {f"{name}.xclbin": image_of(spec, simulator.exec_of(name)) for name, spec in SPECS.items()}
+        images = {
+            f"{name}.xclbin": image_of(spec, simulator.exec_of(name))
+            for name, spec in SPECS.items()
+        }
         self.machine = Machine(simulator, images)
         plug(self.machine)
         self.device = pyxrt.device(0)
         self.columns = [self.open("add") for _ in range(contexts)]
 
     def open(self, name: str) -> Column:
-        context = pyxrt.hw_context(self.device, self.device.register_xclbin(pyxrt.xclbin(f"{name}.xclbin")))
+        context = pyxrt.hw_context(
+            self.device, self.device.register_xclbin(pyxrt.xclbin(f"{name}.xclbin"))
+        )
         kernel = pyxrt.kernel(context, name)
         instructions = pyxrt.bo(self.device, 16, pyxrt.bo.cacheable, kernel.group_id(1))
         instructions.write(bytes(range(16)), 0)

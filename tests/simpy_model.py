@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import simpy
 
-from harness.device import Simulator
-from harness.strategy import Buffers, Strategy
+from harness.config.device import Simulator
+from harness.config.strategy import Buffers, Strategy
 
 MIB = 1 << 20
 BOS_PER_GROUP = 2
@@ -127,22 +127,30 @@ class Host:
     def _stage(self, group: Group) -> Steps:
         if self._strategy.buffers is Buffers.per_tile:
             yield self._env.timeout(BOS_PER_GROUP * self._profile.alloc_ns)
-        yield self._env.timeout(self._profile.write_fixed_ns + self._moving_ns(group, self._input_bytes))
+        yield self._env.timeout(
+            self._profile.write_fixed_ns + self._moving_ns(group, self._input_bytes)
+        )
 
     def _launch(self, group: Group) -> Steps:
         yield self._env.timeout(self._profile.launch_ns)
         length = self._profile.chain_length
-        chains = [group.tiles[start : start + length] for start in range(0, len(group.tiles), length)]
+        chains = [
+            group.tiles[start : start + length] for start in range(0, len(group.tiles), length)
+        ]
         for chain in chains:
             place = group.column.places.request()
             yield place
-            group.column.queue.put(Command(chain, place, group.ended if chain is chains[-1] else None))
+            group.column.queue.put(
+                Command(chain, place, group.ended if chain is chains[-1] else None)
+            )
 
     def _collect(self, group: Group) -> Steps:
         seen_ns = (yield group.ended) + self._profile.completion_ns
         if seen_ns > self._env.now:
             yield self._env.timeout(seen_ns - self._env.now)
-        yield self._env.timeout(self._profile.read_fixed_ns + self._moving_ns(group, self._output_bytes))
+        yield self._env.timeout(
+            self._profile.read_fixed_ns + self._moving_ns(group, self._output_bytes)
+        )
 
     def _moving_ns(self, group: Group, tile_bytes: int) -> int:
         """Time for the group's bytes, each tile on cache lines of its own; half a nanosecond rounds up."""
@@ -162,10 +170,16 @@ def simulate(
     """One pass of `tiles` tiles with `strategy`; cold: no context has executed anything before."""
     env = simpy.Environment()
     executions: list[Execution] = []
-    columns = [Column(env, index, profile, exec_ns, cold, executions) for index in range(strategy.columns)]
+    columns = [
+        Column(env, index, profile, exec_ns, cold, executions) for index in range(strategy.columns)
+    ]
     firsts = range(0, tiles, strategy.batch)
     groups = deque(
-        Group(range(first, min(first + strategy.batch, tiles)), columns[number % len(columns)], env.event())
+        Group(
+            range(first, min(first + strategy.batch, tiles)),
+            columns[number % len(columns)],
+            env.event(),
+        )
         for number, first in enumerate(firsts)
     )
     host = Host(env, profile, strategy, groups, input_bytes, output_bytes)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import simpy
 
-from harness.device import Simulator
+from harness.config.device import Simulator
 
 MIB = 1 << 20
 NS_PER_MS = 1_000_000
@@ -20,7 +20,14 @@ INPUT_BYTES, OUTPUT_BYTES, INSTRUCTION_BYTES = 256, 128, 16
 HOST_LAST = 9
 """Priority of the host among what happens at one instant: it sees all that the columns do then."""
 
-NEW, COMPLETED, ERROR, ABORT, TIMEOUT, RAISED = "NEW", "COMPLETED", "ERROR", "ABORT", "TIMEOUT", "RuntimeError"
+NEW, COMPLETED, ERROR, ABORT, TIMEOUT, RAISED = (
+    "NEW",
+    "COMPLETED",
+    "ERROR",
+    "ABORT",
+    "TIMEOUT",
+    "RuntimeError",
+)
 
 Events = Generator[simpy.Event, Any, Any]
 Name = tuple[str, int, int]
@@ -96,7 +103,12 @@ def legal(program: list[Step]) -> Generator[Call, Logged, None]:
         else:
             answer = yield Call(op, name, amount)
             waited_ns = answer.end_ns - answer.begin_ns
-            if op == "wait" and amount and answer.result == TIMEOUT and waited_ns >= amount * NS_PER_MS:
+            if (
+                op == "wait"
+                and amount
+                and answer.result == TIMEOUT
+                and waited_ns >= amount * NS_PER_MS
+            ):
                 return  # of the wait, or of the watchdog: only another look can tell
         flying.pop(name, None)
 
@@ -186,7 +198,11 @@ class Device:
         """What a command that begins now is preceded by because the whole device has slept."""
         if self.busy or self.idle_since_ns is None:
             return 0
-        return self.profile.resume_ns if self.env.now - self.idle_since_ns > self.profile.idle_suspend_ns else 0
+        return (
+            self.profile.resume_ns
+            if self.env.now - self.idle_since_ns > self.profile.idle_suspend_ns
+            else 0
+        )
 
 
 class Column:
@@ -238,7 +254,9 @@ class Column:
     def _spend(self, context: Context, takes_ns: int, is_load: bool) -> Events:
         start_ns = self._device.env.now
         yield self._device.env.timeout(takes_ns)
-        self._device.spans.append(Span(is_load, context.serial, self._index, start_ns, self._device.env.now))
+        self._device.spans.append(
+            Span(is_load, context.serial, self._index, start_ns, self._device.env.now)
+        )
 
     def _end(self, command: Command, completion_ns: int) -> None:
         command.context.pending.remove(command)
@@ -381,12 +399,17 @@ class Host:
     def _look(self, name: Name, member: int) -> Events:
         """State of a run in a list that has not been waited for: its chain's end is its own."""
         yield from self._pass(0)
-        ends = [command.ended.triggered and command.visible_ns <= self._env.now for command in self._commands[name]]
+        ends = [
+            command.ended.triggered and command.visible_ns <= self._env.now
+            for command in self._commands[name]
+        ]
         chain, place = divmod(member, self._profile.chain_length)
         return self._commands[name][chain].states[place] if ends[chain] else NEW
 
     def _wait(self, name: Name, most_ms: int) -> Events:
-        yield from self._until_visible(name, self._env.now + most_ms * NS_PER_MS if most_ms else None)
+        yield from self._until_visible(
+            name, self._env.now + most_ms * NS_PER_MS if most_ms else None
+        )
         state = yield from self._state(name, 0)
         return TIMEOUT if state == NEW else state
 
@@ -405,7 +428,9 @@ class Host:
         """States of a list's runs: those after one that failed count as aborted, whatever became of them."""
         yield from self._pass(0)
         states = self._states(name)
-        failed = next((index for index, state in enumerate(states) if state != COMPLETED), len(states))
+        failed = next(
+            (index for index, state in enumerate(states) if state != COMPLETED), len(states)
+        )
         return states[: failed + 1] + [ABORT] * len(states[failed + 1 :])
 
 
@@ -417,7 +442,10 @@ def simulate(program: list[Step], profile: Simulator) -> Outcome:
     columns = [Column(device, index) for index in range(profile.columns)]
     mhz = profile.clock_mhz.get(profile.power_mode.value, profile.calibrated_mhz)
     # Rounded half up: twice the time, and one more, over twice the clock.
-    kernels_ns = [(2 * exec_ns * profile.calibrated_mhz + mhz) // (2 * mhz) for exec_ns in profile.exec_ns.values()]
+    kernels_ns = [
+        (2 * exec_ns * profile.calibrated_mhz + mhz) // (2 * mhz)
+        for exec_ns in profile.exec_ns.values()
+    ]
     host = Host(device, columns, kernels_ns)
     env.run(env.process(host.work(program)))
     return Outcome(host.log, sorted(spans))

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from harness import accounting
-from harness.encoder import ENCODERS
+from harness.commands import accounting
 from harness.kernel import load_kernel
-from harness.whisper import load_tiling
+from harness.models.operations import load_tiling
+from harness.models.whisper import ENCODERS
 
 BASE = ENCODERS["whisper_base"]
 
@@ -31,7 +31,9 @@ def test_the_report_of_base(capsys):
     assert "guide - 140.625 - - 6 blocks x 1500 frames / 64 frames a tile, nothing else" in said
     assert "full 7,309,440 27,648 39,000 40,500 every call above" in said
     (why,) = [line for line in said if line.startswith("matmul, ")]
-    assert why.startswith("matmul, 240 in 15 of 16, 1536 in 96 of 16, 512 in 32 of 16, 2048 in 128 of 16: each call")
+    assert why.startswith(
+        "matmul, 240 in 15 of 16, 1536 in 96 of 16, 512 in 32 of 16, 2048 in 128 of 16: each call"
+    )
 
 
 def test_the_report_of_tiny_in_larger_tiles(capsys):
@@ -45,7 +47,10 @@ def test_the_guide_counts_no_tiles_of_another_kernel():
     tiling = load_tiling()
     assert accounting.accountings(BASE, tiling)["guide"]["attention"] == 140.625
     other = type(tiling)(
-        **{**vars(tiling), "attention": type(tiling.attention)(**{**vars(tiling.attention), "name": "a"})}
+        **{
+            **vars(tiling),
+            "attention": type(tiling.attention)(**{**vars(tiling.attention), "name": "a"}),
+        }
     )
     assert set(accounting.accountings(BASE, other)["guide"].values()) == {None}
 
@@ -54,7 +59,12 @@ def test_json_has_every_operation_and_whole_numbers(capsys):
     assert accounting.run(["whisper_base", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["tiles"]["attention"] == {"kernel": "attention", "q": 64, "s": 64, "d": 64}
-    assert said["calls_per_window"]["guide"] == {"matmul": None, "attention": 140.625, "layernorm": None, "gelu": None}
+    assert said["calls_per_window"]["guide"] == {
+        "matmul": None,
+        "attention": 140.625,
+        "layernorm": None,
+        "gelu": None,
+    }
     full = said["full"]
     assert len(full["operations"]) == 5 + 6 * 12 + 1
     for total in full["totals"][:-2]:
@@ -78,8 +88,14 @@ def test_json_has_every_operation_and_whole_numbers(capsys):
             ["--matmul=matmul_65"],
             "matmul=matmul_65: no kernel that computes a matrix product; did you mean matmul_64? ",
         ),
-        (["--attention", "gelu"], "attention=gelu: no kernel that computes attention; allowed: attention"),
-        (["--matmull=matmul"], "unrecognized arguments: --matmull=matmul; `python -m harness.accounting --help` shows"),
+        (
+            ["--attention", "gelu"],
+            "attention=gelu: no kernel that computes attention; allowed: attention",
+        ),
+        (
+            ["--matmull=matmul"],
+            "unrecognized arguments: --matmull=matmul; `python -m harness.commands.accounting --help` shows",
+        ),
         (["whisper_base", "more"], "unrecognized arguments: more; "),
     ],
 )

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from harness.api import EncoderBlock, Pipeline, open_device
-from harness.device import Hardware, Simulator
+from harness.config.device import Hardware, Simulator
+from harness.config.strategy import Strategy
 from harness.errors import DeviceError, RequestError
 from harness.kernel import load_kernel
-from harness.strategy import Strategy
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
@@ -57,7 +57,9 @@ def test_the_encoder_block(fused: bool, batch_size: int) -> None:
 @pytest.mark.parametrize("resident", [False, True])
 def test_any_tiles_through_one_kernel(resident: bool) -> None:
     x = np.random.default_rng(5).integers(-128, 128, (7, 256), np.int8)
-    with Pipeline(["layernorm"], strategy=Strategy(depth=2, batch=2, resident=resident)) as pipeline:
+    with Pipeline(
+        ["layernorm"], strategy=Strategy(depth=2, batch=2, resident=resident)
+    ) as pipeline:
         for shift in (0, 1):
             right = load_kernel("layernorm").reference(
                 x, *(np.repeat(e[None], 7, axis=0) for e in (GAMMA + shift, BETA))
@@ -82,7 +84,10 @@ def test_devices() -> None:
 
 
 def test_a_device_that_fails() -> None:
-    with EncoderBlock(device=open_device("device.faults.error=[2]")) as block, pytest.raises(DeviceError):
+    with (
+        EncoderBlock(device=open_device("device.faults.error=[2]")) as block,
+        pytest.raises(DeviceError),
+    ):
         block.forward(*(each[0] for each in tiles(1)), GAMMA, BETA)
     assert block._world.device._machine.aborted == ""
 
@@ -90,15 +95,25 @@ def test_a_device_that_fails() -> None:
 @pytest.mark.parametrize(
     ("inputs", "constants", "said"),
     [
-        ([np.zeros((2, 256), np.int8)], [], "given 1 inputs and 0 constants; takes inputs x and constants gamma, beta"),
+        (
+            [np.zeros((2, 256), np.int8)],
+            [],
+            "given 1 inputs and 0 constants; takes inputs x and constants gamma, beta",
+        ),
         ([], [[GAMMA, BETA]], "given 0 inputs and 2 constants"),
         ([np.zeros((2, 255), np.int8)], [[GAMMA, BETA]], r"given int8\[255\], takes int8\[256\]"),
         ([np.zeros((2, 256))], [[GAMMA, BETA]], r"given float64\[256\], takes int8"),
         ([np.zeros((2, 256), np.int8)], [[GAMMA, BETA[:9]]], r"beta: given int8\[9\]"),
-        ([np.zeros((2, 256), np.int8)], [[GAMMA, BETA], []], "constants: given for 2 kernels; the chain has 1"),
+        (
+            [np.zeros((2, 256), np.int8)],
+            [[GAMMA, BETA], []],
+            "constants: given for 2 kernels; the chain has 1",
+        ),
     ],
 )
-def test_arrays_that_do_not_fit(inputs: list[np.ndarray], constants: list[list[np.ndarray]], said: str) -> None:
+def test_arrays_that_do_not_fit(
+    inputs: list[np.ndarray], constants: list[list[np.ndarray]], said: str
+) -> None:
     with Pipeline(["layernorm"]) as pipeline, pytest.raises(RequestError, match=said):
         pipeline.run(inputs, constants)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.metrics import METRIC_NAMES
+from harness.measure.metrics import METRIC_NAMES
 from harness.sim import pyxrt
 
 ROOT = Path(__file__).parent.parent
@@ -94,7 +94,9 @@ def test_imports_go_down_the_layers(path: Path) -> None:
     for name in imports(path):
         parts = name.split(".")
         if parts[0] == "harness" and len(parts) > 1 and parts[1] in LAYER:
-            assert LAYER[parts[1]] <= own, f"{path.name} (layer {own}) imports {name} (layer {LAYER[parts[1]]})"
+            assert LAYER[parts[1]] <= own, (
+                f"{path.name} (layer {own}) imports {name} (layer {LAYER[parts[1]]})"
+            )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -103,14 +105,24 @@ def test_some_packages_belong_to_some_modules(path: Path) -> None:
     for package, owners in ONLY_IN.items():
         assert package not in roots or subject(path) in owners, f"{path.name} imports {package}"
     if subject(path) not in ("sim", "emulate"):  # which is about nothing else
-        early = {name for name in imports(path, at_top=True) if any(f"{name}.".startswith(f"{lazy}.") for lazy in LAZY)}
+        early = {
+            name
+            for name in imports(path, at_top=True)
+            if any(f"{name}.".startswith(f"{lazy}.") for lazy in LAZY)
+        }
         assert not early, f"{path.name} imports {early} before it needs to"
 
 
 @pytest.mark.parametrize("module", ["bounds", "totals", "metrics", "stats"])
 def test_what_is_said_of_a_pass_comes_from_its_timeline(module: str) -> None:
     """So that it can be said again of a saved one."""
-    allowed = {"harness.timeline", "harness.units", "harness.bounds", "harness.stats", "harness.totals"}
+    allowed = {
+        "harness.measure.timeline",
+        "harness.units",
+        "harness.measure.bounds",
+        "harness.measure.stats",
+        "harness.measure.totals",
+    }
     used = {name for name in imports(PACKAGE / f"{module}.py") if name.startswith("harness")}
     assert {".".join(name.split(".")[:2]) for name in used} <= allowed
 
@@ -130,9 +142,28 @@ def test_every_module_has_a_layer() -> None:
 
 def test_metric_names() -> None:
     assert (
-        *("time/total_ms", "time/tile_ms", "time/interval_p50_ms", "time/interval_p95_ms", "time/interval_p99_ms"),
-        *("time/alloc_ms", "time/write_ms", "time/launch_ms", "time/wait_ms", "time/read_ms", "time/exec_ms"),
-        *("dma/overhead_pct", "stall/count", "stall/total_ms", "device/utilisation", "overlap/efficiency"),
+        *(
+            "time/total_ms",
+            "time/tile_ms",
+            "time/interval_p50_ms",
+            "time/interval_p95_ms",
+            "time/interval_p99_ms",
+        ),
+        *(
+            "time/alloc_ms",
+            "time/write_ms",
+            "time/launch_ms",
+            "time/wait_ms",
+            "time/read_ms",
+            "time/exec_ms",
+        ),
+        *(
+            "dma/overhead_pct",
+            "stall/count",
+            "stall/total_ms",
+            "device/utilisation",
+            "overlap/efficiency",
+        ),
         *("bound/total_ms", "bound/ratio", "throughput/tiles_per_s"),
         *("rtf/end_to_end", "rtf/encoder", "rtf/ceiling"),
         *("verify/tiles", "verify/mismatches", "hazard/count", "alloc/steady_state"),
@@ -142,7 +173,17 @@ def test_metric_names() -> None:
 
 def test_public_names_of_the_simulated_pyxrt() -> None:
     assert sorted(pyxrt.__all__) == [
-        *("XCL_BO_FLAGS_NONE", "alert", "bo", "critical", "debug", "device", "emergency", "enumerate_devices", "error"),
+        *(
+            "XCL_BO_FLAGS_NONE",
+            "alert",
+            "bo",
+            "critical",
+            "debug",
+            "device",
+            "emergency",
+            "enumerate_devices",
+            "error",
+        ),
         *(
             "ert_cmd_state",
             "hw_context",
@@ -162,7 +203,11 @@ def test_public_names_of_the_simulated_pyxrt() -> None:
 def test_texts_name_no_machine() -> None:
     """No path of somebody's machine in anything that is kept."""
     suffixes = {".py", ".md", ".yaml", ".toml", ".sh", ""}
-    kept = [path for folder in ("harness", "conf", "kernels", "tests") for path in (ROOT / folder).rglob("*")]
+    kept = [
+        path
+        for folder in ("harness", "conf", "kernels", "tests")
+        for path in (ROOT / folder).rglob("*")
+    ]
     for path in kept:
         if path.is_file() and path.suffix in suffixes and "__pycache__" not in path.parts:
             text = path.read_text()

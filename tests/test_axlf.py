@@ -17,9 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.sim.axlf import NO_BANK, Argument, Bank, Container, XclbinKernel, read
+from harness.xclbin import NO_BANK, Argument, Bank, Container, XclbinKernel, read
 
-METADATA, TOPOLOGY, CONNECTIVITY, IP_LAYOUT, GROUP_TOPOLOGY, GROUP_CONNECTIVITY, PARTITION = 2, 6, 7, 8, 26, 27, 32
+METADATA, TOPOLOGY, CONNECTIVITY, IP_LAYOUT, GROUP_TOPOLOGY, GROUP_CONNECTIVITY, PARTITION = (
+    2,
+    6,
+    7,
+    8,
+    26,
+    27,
+    32,
+)
 DRAM, STREAMING = 2, 3
 SCALAR, GLOBAL, CONSTANT, LOCAL, STREAM = range(5)
 UUID = bytes.fromhex("651c6d14b72715f3c4774f4af97bd475")
@@ -56,7 +64,10 @@ def connections(*triples: tuple[int, int, int]) -> bytes:
 
 def instances(*names: str) -> bytes:
     """struct ip_layout of PS kernels with subtype DPU: type, properties, base address, name."""
-    entries = (u(7, 4) + u(0x9010001, 4) + b"\xff" * 8 + struct.pack("64s", name.encode()) for name in names)
+    entries = (
+        u(7, 4) + u(0x9010001, 4) + b"\xff" * 8 + struct.pack("64s", name.encode())
+        for name in names
+    )
     return u(len(names), 4) + bytes(4) + b"".join(entries)
 
 
@@ -93,11 +104,21 @@ def build(sections: Sections, vbnv: bytes = b"", count: int | None = None) -> by
     body, table = b"", b""
     for kind, content in sections.items():
         offset = start + 40 * len(sections) + len(body)
-        table += u(kind, 4) + struct.pack("16s", b"a section's name") + bytes(4) + u(offset, 8) + u(len(content), 8)
+        table += (
+            u(kind, 4)
+            + struct.pack("16s", b"a section's name")
+            + bytes(4)
+            + u(offset, 8)
+            + u(len(content), 8)
+        )
         body += content + bytes(-len(content) % 8)
-    header = u(start + len(table) + len(body), 8) + u(1795375088, 8) + u(0, 8)  # length, time stamps
+    header = (
+        u(start + len(table) + len(body), 8) + u(1795375088, 8) + u(0, 8)
+    )  # length, time stamps
     header += u(0, 2) + u(2, 1) + u(25, 1) + u(0, 2) + u(0, 2)  # version, mode, action mask
-    header += b"\x11" * 16 + struct.pack("64s", vbnv) + UUID + b"\x22" * 16  # interface, platform, itself, debug
+    header += (
+        b"\x11" * 16 + struct.pack("64s", vbnv) + UUID + b"\x22" * 16
+    )  # interface, platform, itself, debug
     header += u(len(sections) if count is None else count, 4) + bytes(4)
     head = b"xclbin2\0" + b"\xff" * 4 + b"\xff" * 28 + b"\xff" * 256 + u(0x6B033FF0, 8) + header
     assert len(head) == start
@@ -105,7 +126,11 @@ def build(sections: Sections, vbnv: bytes = b"", count: int | None = None) -> by
 
 
 ARGUMENTS = (
-    *(arg(0, "opcode", "uint64_t", SCALAR), arg(1, "instr", "char *"), arg(2, "ninstr", "uint32_t", SCALAR)),
+    *(
+        arg(0, "opcode", "uint64_t", SCALAR),
+        arg(1, "instr", "char *"),
+        arg(2, "ninstr", "uint32_t", SCALAR),
+    ),
     *(arg(3 + number, f"bo{number}") for number in range(5)),
 )
 READ_ARGUMENTS = (
@@ -121,7 +146,9 @@ TYPICAL: Sections = {
     IP_LAYOUT: instances("MLIR_AIE:MLIRAIE"),
     CONNECTIVITY: connections((1, 0, 1), *((index, 0, 0) for index in range(3, 8))),
 }
-READ_TYPICAL = Container(UUID_TEXT, (XclbinKernel("MLIR_AIE", READ_ARGUMENTS),), (HOST, SRAM), 4, "xilinx:npu")
+READ_TYPICAL = Container(
+    UUID_TEXT, (XclbinKernel("MLIR_AIE", READ_ARGUMENTS),), (HOST, SRAM), 4, "xilinx:npu"
+)
 FILE = build(TYPICAL, b"xilinx:npu")
 
 
@@ -184,14 +211,18 @@ def test_two_kernels(loaded: Read) -> None:
     container = loaded(build(sections))
     assert container is not None
     assert container.kernels == (
-        XclbinKernel("first", (Argument(0, "a", "void*", True, 1), Argument(1, "b", "void*", True, NO_BANK))),
+        XclbinKernel(
+            "first", (Argument(0, "a", "void*", True, 1), Argument(1, "b", "void*", True, NO_BANK))
+        ),
         XclbinKernel("second", (Argument(0, "c", "void*", True, 0),)),
     ), "connections are those of a kernel's first instance"
 
 
 def test_a_kernel_without_instance_is_connected_to_nothing(loaded: Read) -> None:
     assert set(banks_of(loaded(with_section(IP_LAYOUT, instances("MLIR_AIE2:x"))))) == {NO_BANK}
-    without = {kind: content for kind, content in TYPICAL.items() if kind not in (IP_LAYOUT, CONNECTIVITY)}
+    without = {
+        kind: content for kind, content in TYPICAL.items() if kind not in (IP_LAYOUT, CONNECTIVITY)
+    }
     assert set(banks_of(loaded(build(without)))) == {NO_BANK}
 
 
@@ -199,7 +230,9 @@ def test_the_last_memory_counts_that_is_used_and_no_stream(loaded: Read) -> None
     stream, unused = Bank("stream0", 5, 6, True, STREAMING), Bank("DDR", 0, 1024, False, 1)
     sections = TYPICAL | {
         TOPOLOGY: memories(HOST, SRAM, stream, unused),
-        CONNECTIVITY: connections((3, 0, 1), (3, 0, 0), (4, 0, 2), (5, 0, 3), (6, 0, 0), (6, 0, 3), (6, 0, 2)),
+        CONNECTIVITY: connections(
+            (3, 0, 1), (3, 0, 0), (4, 0, 2), (5, 0, 3), (6, 0, 0), (6, 0, 3), (6, 0, 2)
+        ),
     }
     container = loaded(build(sections))
     assert container is not None
@@ -221,8 +254,17 @@ def test_group_sections_stand_for_plain_ones(loaded: Read) -> None:
 
 def test_arguments_count_as_in_xrt(loaded: Read) -> None:
     """In order of their ids, those of one id as the first of them, those of none not at all."""
-    listed = (arg(2, "late", "int", STREAM), arg("", "hidden"), arg("0x1", "b", "char", CONSTANT), arg(0, "a"))
-    again = (arg(1, "rest of b", "float", SCALAR), arg("", "hidden too"), arg(3, "last", "int", LOCAL))
+    listed = (
+        arg(2, "late", "int", STREAM),
+        arg("", "hidden"),
+        arg("0x1", "b", "char", CONSTANT),
+        arg(0, "a"),
+    )
+    again = (
+        arg(1, "rest of b", "float", SCALAR),
+        arg("", "hidden too"),
+        arg(3, "last", "int", LOCAL),
+    )
     metadata = xml(kernel("MLIR_AIE", *listed, *again)).replace(b' type="char"', b"")
     assert first_arguments(loaded(with_section(METADATA, metadata))) == (
         Argument(0, "a", "void*", True, NO_BANK),
@@ -233,12 +275,18 @@ def test_arguments_count_as_in_xrt(loaded: Read) -> None:
 
 
 def test_only_what_is_there(loaded: Read) -> None:
-    without = {kind: content for kind, content in TYPICAL.items() if kind not in (METADATA, PARTITION)}
+    without = {
+        kind: content for kind, content in TYPICAL.items() if kind not in (METADATA, PARTITION)
+    }
     assert loaded(build(without)) == Container(UUID_TEXT, (), (HOST, SRAM), None, "")
-    assert loaded(build(dict.fromkeys(TYPICAL, b""))) == Container(UUID_TEXT, (), (), None, ""), "empty is absent"
+    assert loaded(build(dict.fromkeys(TYPICAL, b""))) == Container(UUID_TEXT, (), (), None, ""), (
+        "empty is absent"
+    )
     assert loaded(build({})) == Container(UUID_TEXT, (), (), None, "")
     empty = {kind: bytes(4) for kind in (TOPOLOGY, CONNECTIVITY, IP_LAYOUT)}
-    assert loaded(build({**empty, METADATA: xml() + b"\0\0\0"})) == Container(UUID_TEXT, (), (), None, "")
+    assert loaded(build({**empty, METADATA: xml() + b"\0\0\0"})) == Container(
+        UUID_TEXT, (), (), None, ""
+    )
 
 
 def test_a_partition_may_hold_large_images(tmp_path: Path) -> None:
@@ -254,7 +302,10 @@ def test_a_partition_may_hold_large_images(tmp_path: Path) -> None:
 
 def test_the_first_section_of_a_kind_counts(loaded: Read) -> None:
     content = build({**TYPICAL, 4242: memories(SRAM)}, b"xilinx:npu")
-    assert loaded(content.replace(u(4242, 4) + b"a section", u(TOPOLOGY, 4) + b"a section")) == READ_TYPICAL
+    assert (
+        loaded(content.replace(u(4242, 4) + b"a section", u(TOPOLOGY, 4) + b"a section"))
+        == READ_TYPICAL
+    )
 
 
 def test_a_memory_as_it_is_stored(loaded: Read) -> None:
@@ -268,11 +319,15 @@ def test_a_memory_as_it_is_stored(loaded: Read) -> None:
 def test_text_is_utf8_whatever_the_metadata_declares(loaded: Read) -> None:
     metadata = xml(kernel("MLIR_AIE", arg(0, "größe")))
     for declared in (b"utf-16", b"big5", b"nosuch", b"latin-1"):
-        (argument,) = first_arguments(loaded(with_section(METADATA, metadata.replace(b"utf-8", declared))))
+        (argument,) = first_arguments(
+            loaded(with_section(METADATA, metadata.replace(b"utf-8", declared)))
+        )
         assert argument.name == "größe"
 
 
-@pytest.mark.parametrize("content", [b"", b"xclbin2", b"xclbin0\0" + FILE[8:], b"\x7fELF", b"xclbin2 is a format\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"xclbin2", b"xclbin0\0" + FILE[8:], b"\x7fELF", b"xclbin2 is a format\n"]
+)
 def test_not_an_xclbin(loaded: Read, content: bytes) -> None:
     assert loaded(content) is None
 
@@ -285,8 +340,12 @@ def test_not_a_file(tmp_path: Path) -> None:
         read(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("content", [FILE, build(TYPICAL | {PARTITION: partition(1)[:184]}), build({})])
-def test_every_truncation_is_refused(loaded: Read, refused: Callable[[bytes], str], content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [FILE, build(TYPICAL | {PARTITION: partition(1)[:184]}), build({})]
+)
+def test_every_truncation_is_refused(
+    loaded: Read, refused: Callable[[bytes], str], content: bytes
+) -> None:
     assert loaded(content) is not None
     for length in range(len(content)):
         if length < 8:
@@ -295,7 +354,9 @@ def test_every_truncation_is_refused(loaded: Read, refused: Callable[[bytes], st
             assert refused(content[:length]).startswith("truncated")
 
 
-def test_every_section_is_bounded_even_if_the_header_says_too_little(refused: Callable[[bytes], str]) -> None:
+def test_every_section_is_bounded_even_if_the_header_says_too_little(
+    refused: Callable[[bytes], str],
+) -> None:
     """With a length of 0 in the header it is left to the sections to find that bytes are missing."""
     short = FILE[:304] + bytes(8) + FILE[312:]
     for length in range(8, len(FILE) - 7):
@@ -319,7 +380,9 @@ def test_every_byte_corrupted(loaded: Read, flip: int) -> None:
         survives(loaded, FILE[:place] + bytes([byte ^ flip]) + FILE[place + 1 :])
 
 
-@settings(deadline=5000, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=5000, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.integers(0, len(FILE) - 1), st.binary(min_size=1, max_size=8), st.integers(0, len(FILE)))
 def test_bytes_corrupted_and_cut(loaded: Read, place: int, written: bytes, cut: int) -> None:
     survives(loaded, FILE[:place] + written + FILE[place + len(written) :])
@@ -328,7 +391,9 @@ def test_bytes_corrupted_and_cut(loaded: Read, place: int, written: bytes, cut: 
 
 
 @pytest.mark.parametrize("count", [6, 1000, 0x10000, 2**31, 2**32 - 1])
-def test_more_section_headers_than_there_are(loaded: Read, refused: Callable[[bytes], str], count: int) -> None:
+def test_more_section_headers_than_there_are(
+    loaded: Read, refused: Callable[[bytes], str], count: int
+) -> None:
     assert count == 6 or "section headers do not fit" in refused(build(TYPICAL, count=count))
     survives(loaded, build(TYPICAL, count=count))
 
@@ -340,7 +405,8 @@ def test_more_section_headers_than_allowed(loaded: Read, refused: Callable[[byte
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [(TOPOLOGY, "a section of (26, 6)"), (CONNECTIVITY, "(27, 7)"), (IP_LAYOUT, "(8,)")]
+    ("kind", "said"),
+    [(TOPOLOGY, "a section of (26, 6)"), (CONNECTIVITY, "(27, 7)"), (IP_LAYOUT, "(8,)")],
 )
 def test_more_entries_than_there_are(refused: Callable[[bytes], str], kind: int, said: str) -> None:
     for count in (len(TYPICAL[kind]), 2**31 - 1, 2**32 - 1, 2**31):
@@ -351,9 +417,13 @@ def test_more_entries_than_there_are(refused: Callable[[bytes], str], kind: int,
     assert said in refused(with_section(kind, bytes(3)))
 
 
-@pytest.mark.parametrize(("offset", "length"), [(2**64 - 8, 16), (8, 2**64 - 1), (2**64 - 1, 2**64 - 1), (2**63, 1)])
+@pytest.mark.parametrize(
+    ("offset", "length"), [(2**64 - 8, 16), (8, 2**64 - 1), (2**64 - 1, 2**64 - 1), (2**63, 1)]
+)
 @pytest.mark.parametrize("kind", [METADATA, 4242])
-def test_sections_beyond_the_end(refused: Callable[[bytes], str], kind: int, offset: int, length: int) -> None:
+def test_sections_beyond_the_end(
+    refused: Callable[[bytes], str], kind: int, offset: int, length: int
+) -> None:
     content = build({kind: xml()})
     placed = content[: 456 + 24] + u(offset, 8) + u(length, 8) + content[456 + 40 :]
     assert f"section of kind {kind} ends at byte {offset + length}" in refused(placed)
@@ -376,7 +446,11 @@ def test_sections_beyond_the_end(refused: Callable[[bytes], str], kind: int, off
         (METADATA, xml(kernel("k")).replace(b'"k"', b'"\xff"'), "not well-formed"),
         (METADATA, xml().replace(b"core>", b"heart>"), "without project/platform/device/core"),
         (METADATA, xml().replace(b"project>", b"product>"), "without project/platform/device/core"),
-        (METADATA, xml(kernel("k")).replace(b"name=", b"nom="), "<kernel> of the EMBEDDED_METADATA without name"),
+        (
+            METADATA,
+            xml(kernel("k")).replace(b"name=", b"nom="),
+            "<kernel> of the EMBEDDED_METADATA without name",
+        ),
         (METADATA, xml(kernel("k", arg(0, "a"), arg(2, "b"))), "'k' are not numbered from 0"),
         (METADATA, xml(kernel("k", arg(1, "b"))), "'k' are not numbered from 0"),
         (METADATA, xml(kernel("k" * 1000, arg(1, "b"))), "k' are not numbered from 0"),
@@ -392,7 +466,9 @@ def test_sections_beyond_the_end(refused: Callable[[bytes], str], kind: int, off
                 xml(kernel("k", arg(0, "a").replace(f" {key}=", " _="))),
                 f"<arg> of the EMBEDDED_METADATA {said}",
             )
-            for key, said in [(key, f"without {key}") for key in ("id", "name", "size", "offset", "hostSize")]
+            for key, said in [
+                (key, f"without {key}") for key in ("id", "name", "size", "offset", "hostSize")
+            ]
         ),
     ],
 )
@@ -409,6 +485,8 @@ def test_a_platform_that_is_no_text(refused: Callable[[bytes], str]) -> None:
 
 def test_no_entity_is_expanded(refused: Callable[[bytes], str]) -> None:
     entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "lol"}">' for n in range(12))
-    bomb = xml(kernel("&e11;")).replace(b"<project>", f"<!DOCTYPE project [{entities}]><project>".encode())
+    bomb = xml(kernel("&e11;")).replace(
+        b"<project>", f"<!DOCTYPE project [{entities}]><project>".encode()
+    )
     assert "DOCTYPE" in refused(with_section(METADATA, bomb))
     assert "unclosed token" in refused(with_section(METADATA, bomb.decode().encode("utf-16")))

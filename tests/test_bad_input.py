@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from test_cli import Shell, in_process, process
 
-from harness.config import Config, Measure, Tracking, conf_dir
-from harness.device import Hardware, Simulator
-from harness.phase import Phase
-from harness.strategy import Strategy
-from harness.workload import Workload
+from harness.config.compose import Config, Measure, Tracking, conf_dir
+from harness.config.device import Hardware, Simulator
+from harness.config.phase import Phase
+from harness.config.strategy import Strategy
+from harness.config.workload import Workload
 
 SCHEMAS = {
     "": Config,
@@ -31,7 +31,9 @@ Refused = Callable[..., str]
 
 
 @pytest.fixture
-def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
     with in_process(monkeypatch, capfd) as run:
         yield run
 
@@ -59,7 +61,9 @@ def misspelt(name: str) -> str:
 
 
 def fields() -> list[tuple[str, str]]:
-    return [(prefix, field.name) for prefix, cls in SCHEMAS.items() for field in dataclasses.fields(cls)]
+    return [
+        (prefix, field.name) for prefix, cls in SCHEMAS.items() for field in dataclasses.fields(cls)
+    ]
 
 
 def options() -> list[tuple[str, str]]:
@@ -71,13 +75,17 @@ def options() -> list[tuple[str, str]]:
 def test_misspelt_key(refused: Refused, prefix: str, name: str) -> None:
     *before, prefix = f" {prefix}".split(" ")[1:]
     line = refused(*before, f"{prefix}{misspelt(name)}=1")
-    assert line.startswith(f"harness: {prefix}{misspelt(name)}=1: unknown key; did you mean {name}? ")
+    assert line.startswith(
+        f"harness: {prefix}{misspelt(name)}=1: unknown key; did you mean {name}? "
+    )
 
 
 @pytest.mark.parametrize(("group", "option"), options())
 def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
     line = refused(f"{group}={misspelt(option)}")
-    assert line.startswith(f"harness: {group}={misspelt(option)}: no such option; did you mean {option}? ")
+    assert line.startswith(
+        f"harness: {group}={misspelt(option)}: no such option; did you mean {option}? "
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,13 +166,17 @@ def test_a_wrong_value(refused: Refused, override: str, said: list[str]) -> None
     assert all(text in line for text in (key.split(".")[-1], given, *said)), line
 
 
-@pytest.mark.parametrize("key", ["device.launch_ns", "device.sync_ns_per_mib", "device.exec_ns.attention"])
+@pytest.mark.parametrize(
+    "key", ["device.launch_ns", "device.sync_ns_per_mib", "device.exec_ns.attention"]
+)
 def test_more_than_the_clock_holds(refused: Refused, key: str) -> None:
     line = refused("tracking=off", f"{key}={2**63 - 1}")
     assert line.startswith(f"harness: {key}={2**63 - 1}: out of range; allowed: 0 to ")
 
 
-@pytest.mark.parametrize("arguments", ["depth=0", "dept=1", "strategy=pipelind", "device=hardware", "--nope"])
+@pytest.mark.parametrize(
+    "arguments", ["depth=0", "dept=1", "strategy=pipelind", "device=hardware", "--nope"]
+)
 def test_the_exit_code_of_a_process(refused: Refused, arguments: str) -> None:
     assert arguments in refused(arguments, by=process)
 
@@ -203,7 +215,9 @@ def nothing(path: Path) -> None:
         (Path.mkdir, "is a directory"),
     ],
 )
-def test_unusable_audio(refused: Refused, tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+def test_unusable_audio(
+    refused: Refused, tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
     path = tmp_path / "clip.wav"
     make(path)
     line = refused(f"workload.source={path}")
@@ -212,7 +226,9 @@ def test_unusable_audio(refused: Refused, tmp_path: Path, make: Callable[[Path],
     assert "speech, random" in line, "what to give instead"
 
 
-def test_audio_without_permission(refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_without_permission(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def denied(self: Path, *_: object, **__: object) -> None:
         if self.name == "clip.wav":
             raise PermissionError(13, "Permission denied")
@@ -239,7 +255,9 @@ def test_audio_without_permission(refused: Refused, tmp_path: Path, monkeypatch:
         ("device=hardware depth=1,2", "pyxrt"),
     ],
 )
-def test_one_wrong_job_and_nothing_of_the_sweep_runs(refused: Refused, swept: str, said: str) -> None:
+def test_one_wrong_job_and_nothing_of_the_sweep_runs(
+    refused: Refused, swept: str, said: str
+) -> None:
     assert said in refused("-m", "tracking=off", *swept.split())
 
 
@@ -258,7 +276,11 @@ def test_a_wrong_sweep_opens_no_store(refused: Refused) -> None:
         ("strategy/mine", "depth: deep\n", ["strategy.depth=deep", "Integer"]),
         ("strategy/mine", "columns: 9\n", ["strategy.columns=9", "1 to 4"]),
         ("experiment/mine", "# @package _global_\ndept: 3\n", ["dept", "did you mean depth?"]),
-        ("experiment/mine", "# @package _global_\nworkload:\n  tile: 3\n", ["workload.tile", "did you mean tiles?"]),
+        (
+            "experiment/mine",
+            "# @package _global_\nworkload:\n  tile: 3\n",
+            ["workload.tile", "did you mean tiles?"],
+        ),
         (
             "experiment/mine",
             "# @package _global_\ndefaults:\n  - override /strategy: pipelind\n",
@@ -269,7 +291,9 @@ def test_a_wrong_sweep_opens_no_store(refused: Refused) -> None:
     ],
     ids=lambda value: value.splitlines()[-1] if isinstance(value, str) else "",
 )
-def test_a_wrong_preset(refused: Refused, tmp_path: Path, preset: str, content: str, said: list[str]) -> None:
+def test_a_wrong_preset(
+    refused: Refused, tmp_path: Path, preset: str, content: str, said: list[str]
+) -> None:
     path = (tmp_path / "mine" / preset).with_suffix(".yaml")
     path.parent.mkdir(parents=True)
     path.write_text(content)

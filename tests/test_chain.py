@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 from rig import NEG
 from test_cli import Shell, in_process
 
-from harness.bounds import bounds
-from harness.chain import Chain, Link, make_chain
-from harness.chained import ChainTiles
-from harness.device import Faults, Simulator
+from harness.config.device import Faults, Simulator
+from harness.config.strategy import Buffers, Strategy
+from harness.device.open import World, open_world
+from harness.device.xrt.session import Session
 from harness.errors import DeviceError, RequestError
-from harness.executor import Executor
+from harness.inputs.chain import Chain, Link, make_chain
+from harness.inputs.chain_tiles import ChainTiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
-from harness.session import Session
-from harness.stations import ChainExecutor
-from harness.strategy import Buffers, Strategy
-from harness.timeline import Recording
-from harness.verify import Checker
-from harness.world import World, open_world
+from harness.measure.bounds import bounds
+from harness.measure.timeline import Recording
+from harness.run.chain_executor import ChainExecutor
+from harness.run.executor import Executor
+from harness.run.verify import Checker
 
 SCALE = KernelSpec(
     name="scale",
@@ -46,7 +46,10 @@ def made(chain: Chain, period: int) -> ChainTiles:
     generator = np.random.default_rng(7)
     first = make_tiles(chain.kernels[0], period)
     constants = [
-        tuple(generator.integers(1, 256, b.size_bytes - b.varying_bytes, np.uint8) for b in spec.inputs)
+        tuple(
+            generator.integers(1, 256, b.size_bytes - b.varying_bytes, np.uint8)
+            for b in spec.inputs
+        )
         for spec in chain.kernels[1:]
     ]
     return ChainTiles(chain, first, (first.constants, *constants))
@@ -58,7 +61,9 @@ def opened(
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
     world = open_world(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
     widths = chain.columns(strategy.columns, world.device._machine.profile.context_limit)
-    sessions = [Session(world, spec, width, 1000) for spec, width in zip(chain.kernels, widths, strict=True)]
+    sessions = [
+        Session(world, spec, width, 1000) for spec, width in zip(chain.kernels, widths, strict=True)
+    ]
     return world, ChainExecutor(sessions, chain, strategy, tiles, inputs.constants)
 
 
@@ -140,7 +145,9 @@ def test_a_long_kernel_does_not_hold_up_a_short_one() -> None:
 def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
     """Tile 0 is slow on its column; tiles 1, 3 and 5 overtake it on the other, and tile 2 has no slot until it ends."""
     recording = run(TWO, 6, {"faults": Faults(slow=[0, 12], slow_factor=40)}, columns=2)
-    ends = [end for stage, tile, station, _, end in log(recording) if (stage, station) == ("wait", 1)]
+    ends = [
+        end for stage, tile, station, _, end in log(recording) if (stage, station) == ("wait", 1)
+    ]
     assert len(ends) == 6
 
 
@@ -171,7 +178,10 @@ def test_whatever_the_knobs_the_outputs_are_right(
     ops: tuple[int, ...],
 ) -> None:
     """ops: by them contexts are dealt where there are too few."""
-    chain_of = [replace(spec, ops=each) for spec, each in zip((ADD, *dict.fromkeys(kernels)), ops, strict=False)]
+    chain_of = [
+        replace(spec, ops=each)
+        for spec, each in zip((ADD, *dict.fromkeys(kernels)), ops, strict=False)
+    ]
     links = []
     for before, after in pairwise(chain_of):
         given_bytes, taken = before.output.size_bytes, after.inputs[0].varying_bytes
@@ -184,7 +194,10 @@ def test_whatever_the_knobs_the_outputs_are_right(
     limits = bounds(timeline)
     assert (limits is None) == (tiles == 0)
     if limits:
-        work_ns = [sum(row[5] - row[4] for row in timeline.of(6).tolist() if row[6] == k) for k in range(len(chain_of))]
+        work_ns = [
+            sum(row[5] - row[4] for row in timeline.of(6).tolist() if row[6] == k)
+            for k in range(len(chain_of))
+        ]
         per_column = max(work / width for work, width in zip(work_ns, timeline.widths, strict=True))
         assert int(per_column) <= limits.device_bound_ns <= limits.bound_ns <= limits.makespan_ns
     seen = {(row[0], row[1], row[6]): row for row in timeline.rows.tolist()}
@@ -198,16 +211,24 @@ def test_whatever_the_knobs_the_outputs_are_right(
     launches = [(row[4], 1) for row in timeline.of(2).tolist() if row[6] == 0]
     ends = [(row[5], -1) for row in timeline.of(4).tolist() if row[6] == len(chain.kernels) - 1]
     flying = np.cumsum([step for _, step in sorted(launches + ends)]) if launches else flying
-    assert flying.max(initial=0) <= knobs["depth"] * knobs["columns"], "depth counts tiles, whatever kernel they are at"
+    assert flying.max(initial=0) <= knobs["depth"] * knobs["columns"], (
+        "depth counts tiles, whatever kernel they are at"
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_resident_constants_are_sent_once(batch: int) -> None:
     """A sync costs 1 ns a byte here; of a tile's 128 bytes, 96 change: two lines of 64 in any case, or one less."""
-    spec = replace(SCALE, inputs=(Buffer("in", (Part("x", (64,)), Part("factor", (64,), constant=True))),))
-    spec = replace(spec, output=Buffer("out", (Part("y", (64,)),)), reference=lambda x, factor: x * factor)
+    spec = replace(
+        SCALE, inputs=(Buffer("in", (Part("x", (64,)), Part("factor", (64,), constant=True))),)
+    )
+    spec = replace(
+        spec, output=Buffer("out", (Part("y", (64,)),)), reference=lambda x, factor: x * factor
+    )
     inputs = make_tiles(spec, 6)
-    inputs = replace(inputs, packed=tuple(np.where(np.arange(128) < 64, p, p[:1]) for p in inputs.packed))
+    inputs = replace(
+        inputs, packed=tuple(np.where(np.arange(128) < 64, p, p[:1]) for p in inputs.packed)
+    )
     writes = {}
     for resident in (False, True):
         costs = {**COSTS, "exec_ns": EXEC_NS, "sync_ns_per_mib": 1 << 20}
@@ -222,7 +243,9 @@ def test_resident_constants_are_sent_once(batch: int) -> None:
         executor.close()
         assert world.take_hazards
         assert world.take_hazards() == []
-    assert writes[False] - writes[True] == 64 * 6 // batch, "the last tile's constants of each submission"
+    assert writes[False] - writes[True] == 64 * 6 // batch, (
+        "the last tile's constants of each submission"
+    )
 
 
 def test_what_a_link_drops_is_verified_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,11 +272,23 @@ def test_what_a_link_drops_is_verified_too(shell: Shell, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("kernels", "links", "said"),
     [
-        ((ADD, SCALE), {}, r"links\.scale=exact: add gives 128 bytes and scale takes 96, .*allowed: first"),
-        ((SCALE, NEG), {"neg": Link.first}, r"links\.neg=first: scale gives 96 bytes and neg takes 128.*allowed: pad"),
+        (
+            (ADD, SCALE),
+            {},
+            r"links\.scale=exact: add gives 128 bytes and scale takes 96, .*allowed: first",
+        ),
+        (
+            (SCALE, NEG),
+            {"neg": Link.first},
+            r"links\.neg=first: scale gives 96 bytes and neg takes 128.*allowed: pad",
+        ),
         ((ADD, NEG), {"neg": Link.pad}, r"allowed: exact"),
         ((ADD, NEG), {"net": Link.pad}, r"links\.net: .*did you mean neg"),
-        ((ADD, NEG), {"add": Link.pad}, r"links\.add: no kernel of the chain that takes another's output"),
+        (
+            (ADD, NEG),
+            {"add": Link.pad},
+            r"links\.add: no kernel of the chain that takes another's output",
+        ),
     ],
 )
 def test_bytes_that_do_not_connect(kernels: Any, links: Any, said: str) -> None:
@@ -286,7 +321,9 @@ def test_a_device_that_fails_in_a_chain() -> None:
 
 
 @pytest.fixture
-def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Any:
     with in_process(monkeypatch, capfd) as run_it:
         yield run_it
 
@@ -297,7 +334,12 @@ def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
         ["strategy=baseline"],
         ["strategy=pipelined", "depth=3"],
         ["strategy=stacked", "strategy.resident=true"],
-        ["strategy=pipelined", "workload=encoder_block_fused", "strategy.columns=3", "strategy.prefetch=1"],
+        [
+            "strategy=pipelined",
+            "workload=encoder_block_fused",
+            "strategy.columns=3",
+            "strategy.prefetch=1",
+        ],
         ["strategy=batch", "workload=encoder_block_fused", "strategy.resident=true", "verify=off"],
     ],
     ids=" ".join,
@@ -309,16 +351,24 @@ def test_the_encoder_block(shell: Shell, arguments: list[str]) -> None:
     assert (record["verdict"], record["hazards"]) == ("OK", [])
     assert record["metrics"]["bound/ratio"] >= 1
     assert record["metrics"]["rtf/end_to_end"] > 15
-    assert {event["args"].get("kernel") for event in done.trace["traceEvents"] if event["ph"] == "X"} == set(
-        record["kernel"].split("+")
-    )
+    assert {
+        event["args"].get("kernel") for event in done.trace["traceEvents"] if event["ph"] == "X"
+    } == set(record["kernel"].split("+"))
 
 
 @pytest.mark.parametrize(
     ("wanted", "contexts", "columns"),
-    [(1, 6, (1, 1, 1, 1)), (2, 8, (2, 2, 2, 2)), (4, 6, (3, 1, 1, 1)), (2, 6, (2, 1, 1, 2)), (4, 4, (1, 1, 1, 1))],
+    [
+        (1, 6, (1, 1, 1, 1)),
+        (2, 8, (2, 2, 2, 2)),
+        (4, 6, (3, 1, 1, 1)),
+        (2, 6, (2, 1, 1, 2)),
+        (4, 4, (1, 1, 1, 1)),
+    ],
 )
-def test_contexts_go_to_the_kernels_that_have_most_to_do(wanted: int, contexts: int, columns: tuple[int, ...]) -> None:
+def test_contexts_go_to_the_kernels_that_have_most_to_do(
+    wanted: int, contexts: int, columns: tuple[int, ...]
+) -> None:
     """Operations: attention 1,089,536, layernorm 2,816, matmul 9,216, GELU 11,264."""
     block = [load_kernel(name) for name in ("attention", "layernorm", "matmul", "gelu")]
     chain = make_chain(block, {"layernorm": Link.first, "gelu": Link.pad})
@@ -326,16 +376,25 @@ def test_contexts_go_to_the_kernels_that_have_most_to_do(wanted: int, contexts: 
 
 
 def test_columns_that_there_are_no_contexts_for_are_said(shell: Shell) -> None:
-    done = shell("tracking=off", "workload=encoder_block", "strategy.columns=4", "workload.tiles=24")
+    done = shell(
+        "tracking=off", "workload=encoder_block", "strategy.columns=4", "workload.tiles=24"
+    )
     assert done.code == 0
     assert done.err == (
         "harness: strategy.columns=4: would take a context for each kernel on each column; of the device's 6, kernels "
         "get by their work: attention 3, layernorm 1, matmul 1, gelu 1\n"
     )
     assert (done.record["label"], done.record["knobs"]["columns"]) == ("pooled d2 b1 c3", 3)
-    used = {(e["args"]["kernel"], e["args"]["column"]) for e in done.trace["traceEvents"] if e.get("cat") == "exec"}
+    used = {
+        (e["args"]["kernel"], e["args"]["column"])
+        for e in done.trace["traceEvents"]
+        if e.get("cat") == "exec"
+    }
     others = ("layernorm", "matmul", "gelu")
-    assert used == {*(("attention", column) for column in range(3)), *((kernel, 0) for kernel in others)}
+    assert used == {
+        *(("attention", column) for column in range(3)),
+        *((kernel, 0) for kernel in others),
+    }
 
 
 def test_fused_and_unfused_give_the_same_bytes() -> None:
@@ -348,17 +407,27 @@ def test_fused_and_unfused_give_the_same_bytes() -> None:
     outputs = [block[0].compute(qkv)]
     for station, constants in ((1, gamma_beta), (2, weights), (3, np.zeros((1, 0), np.uint8))):
         varying = unfused_chain.glue(station, outputs[-1])
-        outputs.append(block[station].compute(np.concatenate([varying, constants.repeat(5, axis=0)], axis=1)))
+        outputs.append(
+            block[station].compute(np.concatenate([varying, constants.repeat(5, axis=0)], axis=1))
+        )
     first = fused[0].compute(np.concatenate([qkv, gamma_beta.repeat(5, axis=0)], axis=1))
-    assert (fused[1].compute(np.concatenate([first, weights.repeat(5, axis=0)], axis=1)) == outputs[-1]).all()
+    assert (
+        fused[1].compute(np.concatenate([first, weights.repeat(5, axis=0)], axis=1)) == outputs[-1]
+    ).all()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["device.context_limit=3"], "workload.chain: attention+layernorm+matmul+gelu needs a context for each kernel"),
+        (
+            ["device.context_limit=3"],
+            "workload.chain: attention+layernorm+matmul+gelu needs a context for each kernel",
+        ),
         (["strategy.columns=8"], "strategy.columns=8"),
-        (["workload.links.gelu=exact"], "workload.links.gelu=exact: matmul gives 256 bytes and gelu takes 512"),
+        (
+            ["workload.links.gelu=exact"],
+            "workload.links.gelu=exact: matmul gives 256 bytes and gelu takes 512",
+        ),
         (["workload.chain=[attention,layrnorm]"], "layrnorm"),
         (["workload.kernel=attention"], "workload.kernel=attention"),
         (["strategy=baseline", "strategy.resident=true"], "strategy.resident=true"),

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness import preparation
-from harness.command import Command
-from harness.device import Simulator
+from harness.commands.run import Command
+from harness.config.device import Simulator
+from harness.inputs.tiles import make_tiles
 from harness.kernel import Array, KernelSpec, load_kernel
-from harness.metrics import METRIC_NAMES
-from harness.record import SCHEMA_VERSION
-from harness.tiles import make_tiles
+from harness.measure.metrics import METRIC_NAMES
+from harness.results.record import SCHEMA_VERSION
+from harness.run import prepare as preparation
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60
@@ -69,9 +69,13 @@ def run_folders() -> set[Path]:
 
 
 @contextmanager
-def in_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str] | None = None) -> Iterator[Shell]:
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str] | None = None
+) -> Iterator[Shell]:
     """The command in this process; call it with its arguments."""
-    monkeypatch.setattr(logging, "raiseExceptions", True)  # these are set by the command: restore them afterwards
+    monkeypatch.setattr(
+        logging, "raiseExceptions", True
+    )  # these are set by the command: restore them afterwards
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def run(*arguments: str) -> Done:
@@ -90,7 +94,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
 
 
 @pytest.fixture
-def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
     """The command in this process and in an empty folder."""
     with in_process(monkeypatch, capfd) as run:
         yield run
@@ -101,7 +107,9 @@ def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(Path.cwd())}
     command = [sys.executable, "-m", "harness", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, **options)
+    return subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=environment, **options
+    )
 
 
 def end(process: subprocess.Popen[str]) -> Done:
@@ -116,7 +124,9 @@ def process(*arguments: str) -> Done:
 
 
 def spans(trace: dict[str, Any], *stages: str) -> list[dict[str, Any]]:
-    return [event for event in trace["traceEvents"] if event["ph"] == "X" and event["cat"] in stages]
+    return [
+        event for event in trace["traceEvents"] if event["ph"] == "X" and event["cat"] in stages
+    ]
 
 
 def rows(out: str) -> list[str]:
@@ -144,7 +154,11 @@ def test_a_run(shell: Shell, arguments: list[str], label: str) -> None:
     (row,) = rows(done.out)
     assert row.startswith(f"{label} ")
     assert row.split()[-1] == "OK"
-    assert (done.record["label"], done.record["verdict"], done.record["reason"]) == (label, "OK", "")
+    assert (done.record["label"], done.record["verdict"], done.record["reason"]) == (
+        label,
+        "OK",
+        "",
+    )
 
 
 def test_strategies_side_by_side(shell: Shell) -> None:
@@ -155,18 +169,29 @@ def test_strategies_side_by_side(shell: Shell) -> None:
     for row, record, total in zip(rows(done.out), done.records, totals, strict=True):
         assert row.startswith(f"{record['label']} ")
         assert row.split()[-2:] == [f"{totals[0] / total:.2f}x", "OK"]
-    assert [record["preset"] for record in done.records] == ["baseline", "pooled", "pipelined", "batch"]
+    assert [record["preset"] for record in done.records] == [
+        "baseline",
+        "pooled",
+        "pipelined",
+        "batch",
+    ]
 
 
 def test_a_sweep_over_two_keys(shell: Shell) -> None:
-    done = shell("-m", "tracking=off", "strategy=pipelined", "depth=1,2,3,4", "workload.tiles=10,100")
+    done = shell(
+        "-m", "tracking=off", "strategy=pipelined", "depth=1,2,3,4", "workload.tiles=10,100"
+    )
     assert done.code == 0
     assert [folder.name for folder in done.folders] == list("01234567")
-    given = [(record["knobs"]["depth"], record["config"]["workload"]["tiles"]) for record in done.records]
+    given = [
+        (record["knobs"]["depth"], record["config"]["workload"]["tiles"]) for record in done.records
+    ]
     assert given == [(depth, tiles) for depth in (1, 2, 3, 4) for tiles in (10, 100)]
     assert len(rows(done.out)) == 8
     for row, (depth, tiles) in zip(rows(done.out), given, strict=True):
-        assert row.split()[1:5] == [f"d{depth}", "b1", "c1", str(tiles)], "what was swept is a column of its own"
+        assert row.split()[1:5] == [f"d{depth}", "b1", "c1", str(tiles)], (
+            "what was swept is a column of its own"
+        )
 
 
 def test_flags_may_stand_anywhere(in_folder: Path) -> None:
@@ -186,7 +211,11 @@ def test_no_hardware_here(shell: Shell) -> None:
     [
         (
             ["--help"],
-            ["python -m harness strategy=pipelined depth=3", "strategy: baseline, batch, pipelined", "depth: 2"],
+            [
+                "python -m harness strategy=pipelined depth=3",
+                "strategy: baseline, batch, pipelined",
+                "depth: 2",
+            ],
         ),
         (["--cfg", "job"], ["strategy:\n", "depth: ${depth}", "host_ms: guide"]),
         (["--cfg", "job", "--resolve", "depth=3"], ["  depth: 3\n"]),
@@ -211,15 +240,21 @@ def test_flags_that_run_nothing(in_folder: Path, flags: list[str], said: list[st
         ("guide_pipelined", "time/total_ms", 19.26, 0.005),
     ],
 )
-def test_published_figures(shell: Shell, name: str, metric: str, published: float, tolerance: float) -> None:
+def test_published_figures(
+    shell: Shell, name: str, metric: str, published: float, tolerance: float
+) -> None:
     record = shell("tracking=off", f"experiment={name}").record
     assert record["metrics"][metric] == pytest.approx(published, rel=tolerance)
     assert record["verdict"] == "OK"
 
 
 def test_without_warm_up_every_pass_is_cold(shell: Shell) -> None:
-    cold = shell("tracking=off", "strategy=pooled", "measure.warmup=0", "measure.repeats=3").record["samples"]
-    warm = shell("tracking=off", "strategy=pooled", "measure.warmup=1", "measure.repeats=3").record["samples"]
+    cold = shell("tracking=off", "strategy=pooled", "measure.warmup=0", "measure.repeats=3").record[
+        "samples"
+    ]
+    warm = shell("tracking=off", "strategy=pooled", "measure.warmup=1", "measure.repeats=3").record[
+        "samples"
+    ]
     assert len(cold["total_ns"]) == 3
     assert len({*cold["total_ns"]}) == len({*warm["total_ns"]}) == 1
     assert cold["total_ns"][0] - warm["total_ns"][0] == 3_300_000, "device.cold_start_ns"
@@ -234,14 +269,19 @@ def test_the_folder_of_a_run(shell: Shell) -> None:
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     hydra = {".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"}
     assert left >= {*hydra, "record.json", "trace.json", "harness.log"}
-    assert not [name for name in left if "record.json." in name or "trace.json." in name], "a temporary file"
+    assert not [name for name in left if "record.json." in name or "trace.json." in name], (
+        "a temporary file"
+    )
     record = done.record
     assert record["schema_version"] == SCHEMA_VERSION
     assert set(record["metrics"]) == set(METRIC_NAMES)
     assert record["metrics"]["verify/tiles"] == 10 * (1 + 1 + 4), "verify, warm-up, timed passes"
     assert record["metrics"]["verify/mismatches"] == 0
     assert len(record["samples"]["total_ns"]) == 4
-    assert record["samples"]["total_ns"][record["timed_pass"]] == record["metrics"]["time/total_ms"] * 1e6
+    assert (
+        record["samples"]["total_ns"][record["timed_pass"]]
+        == record["metrics"]["time/total_ms"] * 1e6
+    )
     assert record["overrides"] == ["tracking=off", "strategy=pooled", "measure.repeats=4"]
     assert "OK" in (folder / "harness.log").read_text()
 
@@ -253,7 +293,10 @@ def test_the_configurations_hash(shell: Shell) -> None:
     first = hashed()
     assert hashed() == first
     assert hashed("tracking.experiment=another") == first, "where a run is filed does not change it"
-    changed = {hashed(knob) for knob in ("depth=3", "seed=1", "workload.tiles=11", "device.launch_ns=1", "verify=off")}
+    changed = {
+        hashed(knob)
+        for knob in ("depth=3", "seed=1", "workload.tiles=11", "device.launch_ns=1", "verify=off")
+    }
     assert len(changed - {first}) == 5
 
 
@@ -263,7 +306,9 @@ def test_runs_of_one_second_have_folders_of_their_own(shell: Shell) -> None:
         assert len(run_folders()) == number
 
 
-@pytest.mark.parametrize("flags", [["hydra.run.dir=outputs/a/mine"], ["-m", "hydra.sweep.dir=outputs/a", "seed=0"]])
+@pytest.mark.parametrize(
+    "flags", [["hydra.run.dir=outputs/a/mine"], ["-m", "hydra.sweep.dir=outputs/a", "seed=0"]]
+)
 def test_a_record_is_never_written_over(shell: Shell, flags: list[str]) -> None:
     first = shell("tracking=off", "workload.tiles=3", *flags)
     (record,) = Path("outputs/a").rglob("record.json")
@@ -283,22 +328,38 @@ def test_a_record_is_never_written_over(shell: Shell, flags: list[str]) -> None:
     ],
     ids=["serial", "columns", "cold batches"],
 )
-def test_the_trace(shell: Shell, arguments: list[str], submissions: int, columns: int, loads: int) -> None:
+def test_the_trace(
+    shell: Shell, arguments: list[str], submissions: int, columns: int, loads: int
+) -> None:
     done = shell("tracking=off", *arguments)
     events = done.trace["traceEvents"]
     complete, metadata = ([event for event in events if event["ph"] == kind] for kind in "XM")
     assert len(complete) + len(metadata) == len(events)
     assert len(complete) == 4 * submissions + 10 + loads
-    assert all(len(spans(done.trace, stage)) == submissions for stage in ("write", "launch", "wait", "read"))
+    assert all(
+        len(spans(done.trace, stage)) == submissions
+        for stage in ("write", "launch", "wait", "read")
+    )
     names = {
-        (event["pid"], event["tid"]): event["args"]["name"] for event in metadata if event["name"] == "thread_name"
+        (event["pid"], event["tid"]): event["args"]["name"]
+        for event in metadata
+        if event["name"] == "thread_name"
     }
     tracks = {(event["pid"], event["tid"]) for event in complete}
-    assert sorted(names.values()) == [*(f"column {column}" for column in range(columns)), "host thread"]
+    assert sorted(names.values()) == [
+        *(f"column {column}" for column in range(columns)),
+        "host thread",
+    ]
     assert tracks == set(names)
     for track in tracks:
-        on_track = sorted((event["ts"], event["dur"]) for event in complete if (event["pid"], event["tid"]) == track)
-        assert all(ts + dur <= later + 1e-6 for (ts, dur), (later, _) in pairwise(on_track)), "no overlap"
+        on_track = sorted(
+            (event["ts"], event["dur"])
+            for event in complete
+            if (event["pid"], event["tid"]) == track
+        )
+        assert all(ts + dur <= later + 1e-6 for (ts, dur), (later, _) in pairwise(on_track)), (
+            "no overlap"
+        )
     last_us = max(event["ts"] + event["dur"] for event in complete)
     assert min(event["ts"] for event in complete) == 0
     assert last_us / 1000 == pytest.approx(done.record["metrics"]["time/total_ms"], abs=1e-6)
@@ -320,7 +381,10 @@ def test_metrics_follow_from_the_trace(shell: Shell, arguments: list[str]) -> No
     trace, metrics = done.trace, done.record["metrics"]
 
     def total_ms(*stages: str) -> float:
-        return sum(span["args"]["end_ns"] - span["args"]["start_ns"] for span in spans(trace, *stages)) / 1e6
+        return (
+            sum(span["args"]["end_ns"] - span["args"]["start_ns"] for span in spans(trace, *stages))
+            / 1e6
+        )
 
     everything = spans(trace, "alloc", "write", "launch", "wait", "read", "load", "exec")
     begin_ns = min(span["args"]["start_ns"] for span in everything)
@@ -338,7 +402,10 @@ def test_metrics_follow_from_the_trace(shell: Shell, arguments: list[str]) -> No
         "time/total_ms": makespan_ms,
         "time/tile_ms": makespan_ms / 10,
         "time/exec_ms": total_ms("exec") / 10,
-        **{f"time/{stage}_ms": total_ms(stage) / 10 for stage in ("alloc", "write", "launch", "wait", "read")},
+        **{
+            f"time/{stage}_ms": total_ms(stage) / 10
+            for stage in ("alloc", "write", "launch", "wait", "read")
+        },
         "stall/count": len(gaps_ns),
         "stall/total_ms": sum(gaps_ns) / 1e6,
         "dma/overhead_pct": 100 * total_ms("write", "read") / makespan_ms,
@@ -346,7 +413,9 @@ def test_metrics_follow_from_the_trace(shell: Shell, arguments: list[str]) -> No
         "throughput/tiles_per_s": 10 / makespan_ms * 1e3,
         "rtf/end_to_end": 11 / (0.3047 + makespan_ms / 10 * 140.625 / 1e3),
     }
-    assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert {name: metrics[name] for name in expected} == pytest.approx(
+        expected, rel=1e-9, abs=1e-12
+    )
     assert metrics["bound/ratio"] >= 1
 
 
@@ -375,7 +444,11 @@ def test_a_depth_with_effect_is_not_spoken_of(shell: Shell) -> None:
 
 def test_verify_off_compares_nothing_and_says_so(shell: Shell) -> None:
     off, on = (shell("tracking=off", f"verify={choice}").record for choice in ("off", "all"))
-    assert (off["metrics"]["verify/tiles"], off["config"]["verify"], off["verdict"]) == (0, "off", "OK")
+    assert (off["metrics"]["verify/tiles"], off["config"]["verify"], off["verdict"]) == (
+        0,
+        "off",
+        "OK",
+    )
     assert on["metrics"]["verify/tiles"] > 0
     assert off["samples"] == on["samples"], "verification is outside the timed passes"
 
@@ -399,7 +472,10 @@ def test_a_device_that_costs_nothing(shell: Shell) -> None:
     done = shell("tracking=off", *free)
     assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
     assert done.record["metrics"]["time/total_ms"] == 0
-    assert done.record["metrics"]["rtf/end_to_end"] is None or done.record["metrics"]["rtf/end_to_end"] > 0
+    assert (
+        done.record["metrics"]["rtf/end_to_end"] is None
+        or done.record["metrics"]["rtf/end_to_end"] > 0
+    )
 
 
 def test_random_tiles(shell: Shell) -> None:
@@ -416,7 +492,9 @@ def test_tiles_of_ones_own_audio(shell: Shell) -> None:
 
 
 def test_measured_host_time(shell: Shell) -> None:
-    given, measured = (shell("tracking=off", *override).record for override in ([], ["workload.host_ms=measured"]))
+    given, measured = (
+        shell("tracking=off", *override).record for override in ([], ["workload.host_ms=measured"])
+    )
     assert given["accounting"]["host_ms"] == 304.7
     accounting = measured["accounting"]
     assert accounting["host_ms"] == accounting["measured_host_ms"] > 0
@@ -456,10 +534,14 @@ def wrong_in_tile_7(q: Array, k: Array, v: Array) -> Array:
 def check_wrong(record: dict[str, Any], where: str) -> None:
     right = int(SPEC.output.unpack(SPEECH.expected)[0][7, 3, 5])
     assert record["verdict"] == "WRONG"
-    assert record["reason"].startswith(f"tile 7: out[3, 5] is {right ^ 1}, the reference says {right}; ")
+    assert record["reason"].startswith(
+        f"tile 7: out[3, 5] is {right ^ 1}, the reference says {right}; "
+    )
     assert where in record["reason"]
     kept = {name for name, value in record["metrics"].items() if value is not None}
-    assert kept <= {"verify/tiles", "verify/mismatches", "hazard/count", "rtf/ceiling"}, "nothing wrong is timed"
+    assert kept <= {"verify/tiles", "verify/mismatches", "hazard/count", "rtf/ceiling"}, (
+        "nothing wrong is timed"
+    )
     assert record["metrics"]["verify/mismatches"] == 1
     assert record["samples"]["total_ns"] == []
 
@@ -475,7 +557,9 @@ def test_a_wrong_kernel(shell: Shell, built_wrong: Callable[..., None], strategy
     assert not (done.folders[0] / "trace.json").exists()
 
 
-def test_a_kernel_that_goes_wrong_after_its_verification(shell: Shell, built_wrong: Callable[..., None]) -> None:
+def test_a_kernel_that_goes_wrong_after_its_verification(
+    shell: Shell, built_wrong: Callable[..., None]
+) -> None:
     executed = 0
 
     def tired(q: Array, k: Array, v: Array) -> Array:
@@ -513,7 +597,9 @@ def test_a_wrong_baseline_is_no_baseline(shell: Shell, built_wrong: Callable[...
 
 
 def test_a_device_that_is_too_slow(shell: Shell) -> None:
-    done = shell("-m", "tracking=off", "device.exec_ns.attention=5_000_000", "device.timeout_ms=1,5000")
+    done = shell(
+        "-m", "tracking=off", "device.exec_ns.attention=5_000_000", "device.timeout_ms=1,5000"
+    )
     assert done.code == 1
     assert done.verdicts == ["FAILED", "OK"]
     failed, right = done.records
@@ -524,7 +610,9 @@ def test_a_device_that_is_too_slow(shell: Shell) -> None:
     assert failed["reason"] in " ".join(done.out.split())
 
 
-def test_an_argparse_that_reads_help_texts_as_they_are_added(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_argparse_that_reads_help_texts_as_they_are_added(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As Python 3.14's does, where Hydra's of one flag is no text."""
     container: Any = argparse._ActionsContainer
     added = container.add_argument

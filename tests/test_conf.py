@@ -10,15 +10,19 @@ import native
 import pytest
 import yaml
 
-from harness import config as configuration
-from harness.config import conf_dir, load
-from harness.device import Simulator
-from harness.experiment import Experiment
-from harness.record import Verdict
-from harness.strategy import Buffers, Strategy
+from harness.config import compose as configuration
+from harness.config.compose import conf_dir, load
+from harness.config.device import Simulator
+from harness.config.strategy import Buffers, Strategy
+from harness.results.record import Verdict
+from harness.run.experiment import Experiment
 
 GROUPS = ("device", "strategy", "workload", "phase", "measure", "tracking", "experiment")
-OPTIONS = sorted((path.parent.name, path.stem) for group in GROUPS for path in (conf_dir() / group).glob("*.yaml"))
+OPTIONS = sorted(
+    (path.parent.name, path.stem)
+    for group in GROUPS
+    for path in (conf_dir() / group).glob("*.yaml")
+)
 EXPERIMENTS = sorted((conf_dir() / "experiment").glob("*.yaml"))
 
 
@@ -46,7 +50,9 @@ def test_presets_are_points_in_one_space(preset: str, knobs: Strategy) -> None:
 
 
 def test_any_knob_can_be_overridden() -> None:
-    strategy = load("strategy=batch", "strategy.columns=4", "strategy.depth=2", "strategy.prefetch=1").strategy
+    strategy = load(
+        "strategy=batch", "strategy.columns=4", "strategy.depth=2", "strategy.prefetch=1"
+    ).strategy
     assert strategy.label == "pooled d2 b4 c4 p1"
 
 
@@ -90,4 +96,7 @@ def test_what_is_built_stands_for_itself(kernel: str) -> None:
     device = load().device
     assert isinstance(device, Simulator)
     path = f"{device.kernels_dir}/{kernel}.xclbin"
-    assert next(stands for pattern, stands in device.xclbins.items() if fnmatch(path, pattern)) == kernel
+    assert (
+        next(stands for pattern, stands in device.xclbins.items() if fnmatch(path, pattern))
+        == kernel
+    )

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from rig import COMPLETED, FROM_DEVICE, OPCODE, SPECS, TO_DEVICE, Rig
 
-from harness.hazard import Hazard, Kind
 from harness.kernel import KernelSpec
 from harness.sim import pyxrt
+from harness.sim.hazard import Hazard, Kind
 
 LINE = 64
 Call = tuple[Any, ...]
@@ -146,7 +146,9 @@ class Oracle:
     @staticmethod
     def fresh(root: Root, low: int, high: int) -> list[Result]:
         return [
-            result for result in root.results if result.left[max(0, low - result.low) : max(0, high - result.low)].any()
+            result
+            for result in root.results
+            if result.left[max(0, low - result.low) : max(0, high - result.low)].any()
         ]
 
     # making things
@@ -187,7 +189,9 @@ class Oracle:
     def judge_set(self, name: str, index: int, handle: str) -> Verdict:
         run = self.runs[name]
         self.handles[handle]
-        return self.against([run.flight] if run.flight in self.flights else [], Kind.ARGUMENT_IN_FLIGHT)
+        return self.against(
+            [run.flight] if run.flight in self.flights else [], Kind.ARGUMENT_IN_FLIGHT
+        )
 
     def make_set(self, name: str, index: int, handle: str) -> None:
         run = self.runs[name]
@@ -197,7 +201,9 @@ class Oracle:
 
     def judge_list(self, name: str, column: int, members: list[str]) -> Verdict:
         return (
-            set() if all(not self.runs[each].pending and not self.runs[each].in_list for each in members) else UNCLEAR
+            set()
+            if all(not self.runs[each].pending and not self.runs[each].in_list for each in members)
+            else UNCLEAR
         )
 
     def make_list(self, name: str, column: int, members: list[str]) -> None:
@@ -224,7 +230,10 @@ class Oracle:
         begin, end = self.lines(low, high)
         if not wrong and self.using(root, begin, end, writes=True):
             wrong |= UNCLEAR  # the line would be written back over the output
-        if any(result.used != 2 or result.low < low or high < result.high for result in self.fresh(root, begin, end)):
+        if any(
+            result.used != 2 or result.low < low or high < result.high
+            for result in self.fresh(root, begin, end)
+        ):
             wrong |= UNCLEAR
         return wrong
 
@@ -247,7 +256,9 @@ class Oracle:
         for part in ((begin, low), (high, end)):
             if part[0] < part[1]:
                 wrong |= self.against(self.using(root, *part, writes=True), Kind.MISALIGNED_SYNC)
-        ended = [result for result in self.fresh(root, begin, end) if result.flight not in self.flights]
+        ended = [
+            result for result in self.fresh(root, begin, end) if result.flight not in self.flights
+        ]
         if to_device and any(result.used != 2 for result in ended):
             wrong |= UNCLEAR
         return wrong
@@ -345,7 +356,9 @@ class Oracle:
         ahead = list(self.flights)
         used: list[Use] = []
         for run in runs:
-            if any(all(root is not known for known in self.roots.values()) for root, _, _ in run.bound):
+            if any(
+                all(root is not known for known in self.roots.values()) for root, _, _ in run.bound
+            ):
                 return set(UNCLEAR)  # freed
             uses = self._uses(run)
             *inputs, output = uses
@@ -356,7 +369,10 @@ class Oracle:
                 if (use.root.host[at] != use.root.agreed[at]).any():
                     wrong.add(Kind.NOT_SYNCED)
             at = slice(*self.lines(output.low, output.high))
-            if Kind.NOT_SYNCED not in wrong and (output.root.host[at] != output.root.agreed[at]).any():
+            if (
+                Kind.NOT_SYNCED not in wrong
+                and (output.root.host[at] != output.root.agreed[at]).any()
+            ):
                 wrong |= UNCLEAR
             for flight in ahead:
                 for theirs in flight.uses:
@@ -374,10 +390,13 @@ class Oracle:
                             continue
                         wrong |= UNCLEAR if flight.unsure else kinds
             for result in output.root.results:
-                if result.flight in ahead or not (result.low < output.high and output.low < result.high):
+                if result.flight in ahead or not (
+                    result.low < output.high and output.low < result.high
+                ):
                     continue
                 if any(
-                    each.root is output.root and each.low <= result.low and result.high <= each.high for each in used
+                    each.root is output.root and each.low <= result.low and result.high <= each.high
+                    for each in used
                 ):
                     continue
                 wrong |= self._loses(result, run, uses)
@@ -420,10 +439,16 @@ class Oracle:
         for each in inputs:
             for result in each.root.results:
                 if each.meets(each.root, result.low, result.high):
-                    result.used = 2 if each.low <= result.low and result.high <= each.high else max(1, result.used)
+                    result.used = (
+                        2
+                        if each.low <= result.low and result.high <= each.high
+                        else max(1, result.used)
+                    )
         self.flights.append(run.flight)
         output.root.results = [
-            result for result in output.root.results if not (result.low < output.high and output.low < result.high)
+            result
+            for result in output.root.results
+            if not (result.low < output.high and output.low < result.high)
         ]
         left = np.ones(output.high - output.low, bool)
         output.root.results.append(Result(output.low, output.high, left, *work, run.flight))
@@ -440,7 +465,11 @@ class Oracle:
         self._seen(run.flight)
 
     def _seen(self, flight: Flight) -> None:
-        self.flights = [each for each in self.flights if each.column != flight.column or each.order > flight.order]
+        self.flights = [
+            each
+            for each in self.flights
+            if each.column != flight.column or each.order > flight.order
+        ]
 
     def judge_poll(self, name: str) -> Verdict:
         return self.judge_wait(name, "")
@@ -556,7 +585,11 @@ class Writer:
         oracle, chosen = self.oracle, []
         spec, _ = oracle.columns[column]
         for buffer in (*spec.inputs, spec.output):
-            fits = [handle for handle, (_, low, high) in oracle.handles.items() if high - low >= buffer.size_bytes]
+            fits = [
+                handle
+                for handle, (_, low, high) in oracle.handles.items()
+                if high - low >= buffer.size_bytes
+            ]
             if not fits:
                 fits = [self.name("bo")]
                 assert self.can("bo", fits[0], buffer.size_bytes)
@@ -594,7 +627,9 @@ class Writer:
         call = self.of(choices)
         if self.can(*call):
             return call
-        for run in self.bound(call):  # make way: what is dirty is synced, what is unread taken, what is in the way ends
+        for run in self.bound(
+            call
+        ):  # make way: what is dirty is synced, what is unread taken, what is in the way ends
             self.prepare(run)
         while not self.can(*call):
             if not self.wait():
@@ -615,7 +650,11 @@ class Writer:
 
     def pending(self) -> list[Call]:
         oracle = self.oracle
-        runs = [("wait", name, "wait") for name, run in oracle.runs.items() if run.pending and not run.in_list]
+        runs = [
+            ("wait", name, "wait")
+            for name, run in oracle.runs.items()
+            if run.pending and not run.in_list
+        ]
         return runs + [("finish", name) for name in oracle.lists if name in oracle.busy]
 
     def wait(self) -> Call | None:
@@ -667,7 +706,9 @@ class Writer:
         if self.chance(30):
             begin = self.below(size)
             end = begin + 1 + self.below(size - begin)
-        if not self.can("write", handle, begin, end, self.below(60), self.of(("write", "map", "view"))):
+        if not self.can(
+            "write", handle, begin, end, self.below(60), self.of(("write", "map", "view"))
+        ):
             return
         how = self.below(10)
         if how < 6:
@@ -685,7 +726,13 @@ class Writer:
             handle = self.of(self.oracle.handles)
             _, low, high = self.oracle.handles[handle]
             begin = self.below(high - low)
-            self.can("read", handle, begin, begin + 1 + self.below(high - low - begin), self.of(("read", "map")))
+            self.can(
+                "read",
+                handle,
+                begin,
+                begin + 1 + self.below(high - low - begin),
+                self.of(("read", "map")),
+            )
             if self.chance(30):
                 self.can("sync", handle, self.chance(50), 0, high - low, True)
 
@@ -693,7 +740,9 @@ class Writer:
         """Launch and wait again and again, without looking."""
         call = self.launch()
         while call:
-            assert self.can(*({"start": ("wait", call[1], "wait"), "execute": ("finish", call[1])}[call[0]]))
+            assert self.can(
+                *({"start": ("wait", call[1], "wait"), "execute": ("finish", call[1])}[call[0]])
+            )
             if self.chance(40) or not self.can(*call):
                 return
 
@@ -713,7 +762,11 @@ class Writer:
             run = self.oracle.runs[name]
             index = self.below(len(run.bound))
             _, low, high = run.bound[index]
-            fits = [each for each, (_, begin, end) in self.oracle.handles.items() if end - begin >= high - low]
+            fits = [
+                each
+                for each, (_, begin, end) in self.oracle.handles.items()
+                if end - begin >= high - low
+            ]
             if fits:
                 self.can("set", name, index, self.of(fits))
 
@@ -753,13 +806,17 @@ class Player:
         self.columns.append(self.rig.open(kernel))
 
     def bo(self, name: str, size: int) -> None:
-        self.bos[name] = pyxrt.bo(self.rig.device, size, pyxrt.bo.host_only, self.columns[0].kernel.group_id(3))
+        self.bos[name] = pyxrt.bo(
+            self.rig.device, size, pyxrt.bo.host_only, self.columns[0].kernel.group_id(3)
+        )
 
     def window(self, name: str, of: str, size: int, offset: int) -> None:
         self.bos[name] = pyxrt.bo(self.bos[of], size, offset)
 
     def run(self, name: str, column: int, handles: list[str]) -> None:
-        self.runs[name] = self.rig.run(*(self.bos[handle] for handle in handles), column=self.columns[column])
+        self.runs[name] = self.rig.run(
+            *(self.bos[handle] for handle in handles), column=self.columns[column]
+        )
 
     def set(self, name: str, index: int, handle: str) -> None:
         self.runs[name].set_arg(3 + index, self.bos[handle])
@@ -894,7 +951,22 @@ def broken(draw: Any, calls: list[Call]) -> list[Call]:
         return choices[draw(st.integers(0, len(choices) - 1))]
 
     calls = list(calls)
-    how = of(("drop", "move", "turn", "cut", "swap", "again", "free", "drop_run", "set", "host", "start", "end"))
+    how = of(
+        (
+            "drop",
+            "move",
+            "turn",
+            "cut",
+            "swap",
+            "again",
+            "free",
+            "drop_run",
+            "set",
+            "host",
+            "start",
+            "end",
+        )
+    )
     runs = {call[1]: call for call in calls if call[0] in ("run", "call")}
     if how in ("drop", "move", "turn", "cut"):
         index = of(index for index, call in enumerate(calls) if call[0] in MUTABLE)
@@ -905,7 +977,10 @@ def broken(draw: Any, calls: list[Call]) -> list[Call]:
             calls.insert(index, ("sync", call[1], not call[2], *call[3:]))
         elif call[0] == "sync" and how == "cut":
             low, high = call[3:5]
-            calls.insert(index, (*call[:3], *((low, low + 1) if draw(st.booleans()) else (high - 1, high)), False))
+            calls.insert(
+                index,
+                (*call[:3], *((low, low + 1) if draw(st.booleans()) else (high - 1, high)), False),
+            )
         return calls
     index = of(index for index, call in enumerate(calls) if call[0] in LAUNCHES)
     launched = calls[index]
@@ -943,10 +1018,16 @@ def broken(draw: Any, calls: list[Call]) -> list[Call]:
         _, _, column, handles = runs[member]
         columns = [call[1] for call in calls if call[0] == "column"]
         same = [each for each, kernel in enumerate(columns) if kernel == columns[column]]
-        calls.insert(after, ("call", "extra", of(same), [*of(runs.values())[3][: len(handles) - 1], handles[-1]]))
+        calls.insert(
+            after,
+            ("call", "extra", of(same), [*of(runs.values())[3][: len(handles) - 1], handles[-1]]),
+        )
         assume(len(calls[after][3]) == len(handles))
     else:
-        calls[after:] = [*({"execute": ("finish", launched[1])}.get(launched[0], ("wait", member, "wait")),), ("end",)]
+        calls[after:] = [
+            *({"execute": ("finish", launched[1])}.get(launched[0], ("wait", member, "wait")),),
+            ("end",),
+        ]
     return calls
 
 

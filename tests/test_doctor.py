@@ -20,15 +20,15 @@ from typing import Any
 import pytest
 from npu_machine import BDF, Smi, context, files, report
 
-from harness import config as configuration
-from harness.device import Hardware
-from harness.doctor import command as doctor
-from harness.doctor import machine, probe, project, software
-from harness.doctor.__main__ import main
-from harness.doctor.check import Check, Status, Subject, checked, ok
-from harness.doctor.probe import Probe
-from harness.hardware import locks, smi, sysfs
-from harness.hardware.state import MachineState
+from harness.commands.doctor import command as doctor
+from harness.commands.doctor import machine, probe, project, software
+from harness.commands.doctor.__main__ import main
+from harness.commands.doctor.check import Check, Status, Subject, checked, ok
+from harness.commands.doctor.probe import Probe
+from harness.config import compose as configuration
+from harness.config.device import Hardware
+from harness.device.host import locks, smi, sysfs
+from harness.device.host.state import MachineState
 from harness.kernel import kernels_root
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +47,9 @@ class device:
 class xclbin: pass
 hw_context = kernel = bo = run = ert_cmd_state = xclBOSyncDirection = {runlist} = xclbin
 """
-WHOLE = MachineState("performance", {"H Clock": 1600}, "1.5.5.391", "0.1", "2.25.0", [], "performance", "6.18.0")
+WHOLE = MachineState(
+    "performance", {"H Clock": 1600}, "1.5.5.391", "0.1", "2.25.0", [], "performance", "6.18.0"
+)
 
 
 KERNELS = sorted(path.parent.name for path in kernels_root().glob("*/spec.py"))
@@ -88,7 +90,9 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: Callable[..
     made = Smi(tmp_path / "smi")
     made.mode = "Performance"
     monkeypatch.setenv("PATH", f"{made.folder}:/usr/bin:/bin")
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    )
     build = Path("kernels/build")
     build.mkdir(parents=True)
     for name in KERNELS:
@@ -115,7 +119,12 @@ def run(capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[int, dict[
     out, err = capsys.readouterr()
     assert err == ""
     names = [*doctor.CHECKS, *(f"kernel {name}" for name in KERNELS)]
-    found = {name: line[:4].strip() for line in out.splitlines() for name in names if line[6:].startswith(f"{name}  ")}
+    found = {
+        name: line[:4].strip()
+        for line in out.splitlines()
+        for name in names
+        if line[6:].startswith(f"{name}  ")
+    }
     return code, found, out
 
 
@@ -123,7 +132,10 @@ def test_a_machine_with_everything(whole: Smi, capsys: pytest.CaptureFixture[str
     code, found, out = run(capsys)
     assert (code, set(found.values()), len(found)) == (0, {"ok"}, TOTAL), out
     assert out.splitlines()[-1] == f"hardware runs can work here: none of {TOTAL} checks failed"
-    assert "MLIR_AIE, 8 arguments of which 5 are used, 4 column(s) wide; 20 bytes of instructions" in out
+    assert (
+        "MLIR_AIE, 8 arguments of which 5 are used, 4 column(s) wide; 20 bytes of instructions"
+        in out
+    )
     assert "amdxdna 0.1 at 0000:c5:00.1, firmware 1.5.5.391" in out
     assert "pyxrt opens device 0, RyzenAI-npu1" in out
     assert "performance (MP-NPU Clock 847 MHz, H Clock 1600 MHz)" in out
@@ -151,13 +163,19 @@ def test_warnings_do_not_fail(whole: Smi, capsys: pytest.CaptureFixture[str]) ->
     whole.answer(report(contexts=[context(4711, "whisper")]))
     code, found, out = run(capsys)
     assert code == 0
-    assert {name for name, status in found.items() if status == "warn"} == {"power mode", "other tenants"}
-    assert out.splitlines()[-1] == f"hardware runs can work here: none of {TOTAL} checks failed, 2 with a warning"
+    assert {name for name, status in found.items() if status == "warn"} == {
+        "power mode",
+        "other tenants",
+    }
+    assert (
+        out.splitlines()[-1]
+        == f"hardware runs can work here: none of {TOTAL} checks failed, 2 with a warning"
+    )
     assert "pid 4711 (whisper)" in out
 
 
 def test_the_command_here(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness.doctor", "tracking=off"]
+    command = [sys.executable, "-m", "harness.commands.doctor", "tracking=off"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     assert done.stderr == ""
@@ -170,7 +188,7 @@ def test_the_command_here(tmp_path: Path) -> None:
 def test_a_reader_that_has_seen_enough() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "harness.doctor", "tracking=off"]
+    command = [sys.executable, "-m", "harness.commands.doctor", "tracking=off"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode in (0, 1), done.stderr) == (True, "")
@@ -185,10 +203,15 @@ def test_a_reader_that_has_seen_enough() -> None:
         (["depth=0"], "depth=0: out of range"),
         (["depth=1,2"], "depth=1,2: several values; give one"),
         (["workload=attentoin"], "workload=attentoin: no such option; did you mean attention?"),
-        (["--colour"], "unrecognized arguments: --colour; `python -m harness.doctor --help` shows"),
+        (
+            ["--colour"],
+            "unrecognized arguments: --colour; `python -m harness.commands.doctor --help` shows",
+        ),
     ],
 )
-def test_a_wrong_request(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_a_wrong_request(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     assert doctor.run(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -213,16 +236,22 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    for module in ("harness", "harness.doctor"):
-        command = ["sh", "-c", f"cd {gone} && rmdir {gone} && {sys.executable} -P -m {module} tracking=off"]
+    for module in ("harness", "harness.commands.doctor"):
+        command = [
+            "sh",
+            "-c",
+            f"cd {gone} && rmdir {gone} && {sys.executable} -P -m {module} tracking=off",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         gone.mkdir()
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
-        assert done.stderr.startswith("harness: the folder this was started in is gone"), done.stderr
+        assert done.stderr.startswith("harness: the folder this was started in is gone"), (
+            done.stderr
+        )
 
 
 def test_a_full_stdout() -> None:
-    command = [sys.executable, "-m", "harness.doctor", "tracking=off"]
+    command = [sys.executable, "-m", "harness.commands.doctor", "tracking=off"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
@@ -267,8 +296,12 @@ def test_pyxrt_of_another_python() -> None:
     assert "its package xrt is about X-rays" in text
 
 
-@pytest.mark.parametrize("name", [f"pyxrt.cpython-{OWN.replace('.', '')}-x86_64-linux-gnu.so", "pyxrt.so"])
-def test_pyxrt_that_is_not_on_the_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", [f"pyxrt.cpython-{OWN.replace('.', '')}-x86_64-linux-gnu.so", "pyxrt.so"]
+)
+def test_pyxrt_that_is_not_on_the_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "xrt" / "python"
     folder.mkdir(parents=True)
     (folder / name).touch()
@@ -289,7 +322,9 @@ def test_an_old_pyxrt() -> None:
     status, text = told(software.check_pyxrt(subject("strategy=batch", probe=old)))
     assert status == "fail"
     assert "pyxrt.so has no runlist" in text
-    status, text = told(software.check_pyxrt(subject(probe=replace(old, missing=("hw_context",), runlists=True))))
+    status, text = told(
+        software.check_pyxrt(subject(probe=replace(old, missing=("hw_context",), runlists=True)))
+    )
     assert (status, "has no hw_context" in text) == ("fail", True)
 
 
@@ -308,7 +343,12 @@ def test_versions_of_xrt() -> None:
 def test_the_probe(stand_in: Callable[..., None]) -> None:
     stand_in()
     found = probe.ask(0)
-    assert (found.opened, found.name, found.missing, found.runlists) == (True, "RyzenAI-npu1", (), True)
+    assert (found.opened, found.name, found.missing, found.runlists) == (
+        True,
+        "RyzenAI-npu1",
+        (),
+        True,
+    )
     assert found.path.endswith("pyxrt.py")
     assert json.loads(found.host) == {"version": "2.25.0"}
     assert probe.ask(1).open_error == "No such device with index '1'"
@@ -325,7 +365,9 @@ def test_the_probe(stand_in: Callable[..., None]) -> None:
         ("raise SystemExit(3)", "its process ended with code 3"),
     ],
 )
-def test_a_device_that_hangs_or_crashes(stand_in: Callable[..., None], opening: str, error: str) -> None:
+def test_a_device_that_hangs_or_crashes(
+    stand_in: Callable[..., None], opening: str, error: str
+) -> None:
     stand_in(opening=opening)
     found = probe.ask(0, timeout_s=2)
     assert (found.opened, found.error, found.open_error) == (False, "", error)
@@ -336,12 +378,17 @@ def test_a_device_that_hangs_or_crashes(stand_in: Callable[..., None], opening: 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("raise OSError('libxrt_coreutil.so.2: cannot open')", "OSError: libxrt_coreutil.so.2: cannot open"),
+        (
+            "raise OSError('libxrt_coreutil.so.2: cannot open')",
+            "OSError: libxrt_coreutil.so.2: cannot open",
+        ),
         ("import os; os.abort()", "its process ended with code -6"),
         ("import time; time.sleep(60)", "no answer within 2 s"),
     ],
 )
-def test_a_pyxrt_that_cannot_be_imported(stand_in: Callable[..., None], text: str, error: str) -> None:
+def test_a_pyxrt_that_cannot_be_imported(
+    stand_in: Callable[..., None], text: str, error: str
+) -> None:
     stand_in(text)
     assert probe.ask(0, timeout_s=2) == Probe(error=error)
 
@@ -360,14 +407,21 @@ def test_a_driver_that_is_not_loaded() -> None:
     files(sysfs.ROOT, driver=False)
     status, text = told(machine.check_driver(subject(address=None)))
     assert status == "fail"
-    assert f"NPU at {BDF} (Phoenix or Hawk Point), but amdxdna is not loaded; load it: sudo modprobe amdxdna" in text
+    assert (
+        f"NPU at {BDF} (Phoenix or Hawk Point), but amdxdna is not loaded; load it: sudo modprobe amdxdna"
+        in text
+    )
 
 
 def test_a_driver_that_drives_nothing() -> None:
     files(sysfs.ROOT, driver=False)
     (sysfs.ROOT / "sys/module/amdxdna").mkdir(parents=True)
     status, text = told(machine.check_driver(subject(address=None)))
-    assert (status, "amdxdna 0.1 drives 0 device(s)" in text, "see dmesg" in text) == ("fail", True, True)
+    assert (status, "amdxdna 0.1 drives 0 device(s)" in text, "see dmesg" in text) == (
+        "fail",
+        True,
+        True,
+    )
 
 
 def test_an_index_too_high() -> None:
@@ -395,7 +449,10 @@ def test_a_node_that_may_not_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_device_in_use_is_not_opened(
-    whole: Smi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stand_in: Callable[..., None]
+    whole: Smi,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stand_in: Callable[..., None],
 ) -> None:
     stand_in(opening="open('opened', 'w')")
     lock = locks.lock_device(0)
@@ -418,7 +475,9 @@ def test_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (65 * mib, 65 * mib))
     assert told(machine.check_memlock(subject()))[0] == "ok"
     large = subject("strategy=stacked", "strategy.batch=128", "depth=8")
-    assert "needs 80.0 MiB" in told(machine.check_memlock(large))[1], "8 x 128 tiles of 12,288 and 4,096 bytes"
+    assert "needs 80.0 MiB" in told(machine.check_memlock(large))[1], (
+        "8 x 128 tiles of 12,288 and 4,096 bytes"
+    )
     assert told(machine.check_memlock(large))[0] == "warn"
     (sysfs.ROOT / "proc/self/status").write_text("CapEff:\t0000000000004000\n")
     assert told(machine.check_memlock(large))[0] == "ok"
@@ -430,7 +489,13 @@ def test_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     ("mode", "wanted", "user", "status", "text"),
     [
         ("performance", "null", 1000, "ok", "performance (H Clock 1600 MHz)"),
-        ("default", "null", 0, "warn", "the clock follows the load; sudo xrt-smi configure --pmode performance"),
+        (
+            "default",
+            "null",
+            0,
+            "warn",
+            "the clock follows the load; sudo xrt-smi configure --pmode performance",
+        ),
         (None, "null", 0, "warn", "cannot be read"),
         ("default", "turbo", 0, "ok", "turbo will be requested"),
         ("turbo", "turbo", 1000, "ok", "turbo"),
@@ -439,20 +504,35 @@ def test_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_power_modes(
-    monkeypatch: pytest.MonkeyPatch, mode: str | None, wanted: str, user: int, status: str, text: str
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str | None,
+    wanted: str,
+    user: int,
+    status: str,
+    text: str,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    found = told(machine.check_power(subject(f"device.power_mode={wanted}", state=replace(WHOLE, power_mode=mode))))
+    found = told(
+        machine.check_power(
+            subject(f"device.power_mode={wanted}", state=replace(WHOLE, power_mode=mode))
+        )
+    )
     assert found[0] == status
     assert text in found[1]
 
 
-@pytest.mark.parametrize(("governor", "status"), [("performance", "ok"), ("powersave", "warn"), (None, "warn")])
+@pytest.mark.parametrize(
+    ("governor", "status"), [("performance", "ok"), ("powersave", "warn"), (None, "warn")]
+)
 def test_governors(governor: str | None, status: str) -> None:
-    assert told(machine.check_governor(subject(state=replace(WHOLE, governor=governor))))[0] == status
+    assert (
+        told(machine.check_governor(subject(state=replace(WHOLE, governor=governor))))[0] == status
+    )
 
 
-@pytest.mark.parametrize(("tenants", "status"), [([], "ok"), (["pid 9 (a)"], "warn"), (None, "warn")])
+@pytest.mark.parametrize(
+    ("tenants", "status"), [([], "ok"), (["pid 9 (a)"], "warn"), (None, "warn")]
+)
 def test_tenants(tenants: list[str] | None, status: str) -> None:
     assert told(machine.check_tenants(subject(state=replace(WHOLE, tenants=tenants))))[0] == status
 
@@ -486,11 +566,19 @@ def test_idle_suspend(control: str, delay: str, status: str, text: str) -> None:
         (lambda build: (build / "attention.xclbin").unlink(), "no such file"),
         (lambda build: (build / "attention.insts.bin").unlink(), "no such file"),
         (lambda build: (build / "attention.insts.bin").write_bytes(b""), "holds no instructions"),
-        (lambda build: (build / "attention.xclbin").write_bytes(bytes(4096)), "Invalid xclbin; build kernel attention"),
-        (lambda build: (build / "attention.xclbin").write_bytes(XCLBIN.read_bytes()[:-9]), "m_length does not match"),
+        (
+            lambda build: (build / "attention.xclbin").write_bytes(bytes(4096)),
+            "Invalid xclbin; build kernel attention",
+        ),
+        (
+            lambda build: (build / "attention.xclbin").write_bytes(XCLBIN.read_bytes()[:-9]),
+            "m_length does not match",
+        ),
     ],
 )
-def test_a_kernel_that_cannot_be_run(whole: Smi, break_it: Callable[[Path], None], text: str) -> None:
+def test_a_kernel_that_cannot_be_run(
+    whole: Smi, break_it: Callable[[Path], None], text: str
+) -> None:
     assert told(project.check_kernel(subject(), "attention"))[0] == "ok"
     break_it(Path("kernels/build"))
     found = told(project.check_kernel(subject(), "attention"))
@@ -498,16 +586,23 @@ def test_a_kernel_that_cannot_be_run(whole: Smi, break_it: Callable[[Path], None
 
 
 def test_another_kernel_may_be_missing() -> None:
-    config = replace(subject().config, workload=replace(subject().config.workload, kernel="attention"))
-    other = replace(subject(), config=replace(config, workload=replace(config.workload, kernel="gelu")))
+    config = replace(
+        subject().config, workload=replace(subject().config.workload, kernel="attention")
+    )
+    other = replace(
+        subject(), config=replace(config, workload=replace(config.workload, kernel="gelu"))
+    )
     assert told(project.check_kernel(other, "attention"))[0] == "warn"
     assert project.kernel_names(["gelu", "matmul"])[:2] == ["gelu", "matmul"]
 
 
 def test_a_kernel_with_too_few_arguments(whole: Smi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.sim.images.read_images", lambda *_: ([SimpleNamespace(name="MLIR_AIE")], None))
     monkeypatch.setattr(
-        "harness.sim.xclbins.xclbin.xclbinkernel",
+        "harness.sim.kernel_model.read_images",
+        lambda *_: ([SimpleNamespace(name="MLIR_AIE")], None),
+    )
+    monkeypatch.setattr(
+        "harness.sim.xclbin.xclbin.xclbinkernel",
         lambda image: SimpleNamespace(get_name=lambda: image.name, get_num_args=lambda: 4),
     )
     status, text = told(project.check_kernel(subject(), "attention"))
@@ -561,7 +656,9 @@ def server() -> Iterator[str]:
 
 
 def test_a_server(server: str) -> None:
-    right, wrong = (subject("tracking=server", f"tracking.uri={server}/{name}/") for name in ("right", "wrong"))
+    right, wrong = (
+        subject("tracking=server", f"tracking.uri={server}/{name}/") for name in ("right", "wrong")
+    )
     assert told(project.check_tracking(right))[0] == "ok"
     status, text = told(project.check_tracking(wrong))
     assert (status, "answers 404" in text, "tracking=off" in text) == ("warn", True, True)
@@ -569,7 +666,7 @@ def test_a_server(server: str) -> None:
     assert told(project.check_tracking(nobody))[0] == "warn"
 
 
-@pytest.mark.parametrize(("module", "code"), [("harness.doctor", 1), ("harness", 2)])
+@pytest.mark.parametrize(("module", "code"), [("harness.commands.doctor", 1), ("harness", 2)])
 def test_a_python_that_the_harness_is_not_installed_for(module: str, code: int) -> None:
     """The distribution's, say, which has pyxrt."""
     command = [sys.executable, "-S", "-m", module]

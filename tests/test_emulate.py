@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.emulate import ABORTED, main
+from harness.commands.emulate import ABORTED, main
 
 XCLBIN = Path(__file__).parent / "data" / "mlir_aie.xclbin"
 HEAD = """
@@ -84,7 +84,9 @@ Emulate = Callable[..., Done]
 
 
 @pytest.fixture
-def emulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Emulate:
+def emulate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Emulate:
     monkeypatch.chdir(tmp_path)
 
     def run(body: str, *arguments: str, head: str = HEAD, options: tuple[str, ...] = ()) -> Done:
@@ -108,14 +110,24 @@ def test_a_right_script(emulate: Emulate) -> None:
     done = emulate(SERIAL)
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert [line.split("[")[0] for line in lines[:3]] == ["tile 0 ", "tile 1 ", "tile 2 "], "its own output comes first"
-    calls = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(("bo", "kernel()", "run."))}
+    assert [line.split("[")[0] for line in lines[:3]] == ["tile 0 ", "tile 1 ", "tile 2 "], (
+        "its own output comes first"
+    )
+    calls = {
+        line.split()[0]: line.split()[1:]
+        for line in lines
+        if line.startswith(("bo", "kernel()", "run."))
+    }
     assert calls["kernel()"] == ["3", "0.207", "69.0", "launch"]
     assert calls["bo.sync(TO_DEVICE)"][0] == "4"
     assert calls["bo.sync(FROM_DEVICE)"] == ["3", "0.024", "8.0", "read"]
-    assert "column 0: 3 executions in 5.730 ms, 61.3 % busy from first to last; 2 stalls of 0.318 ms in all" in lines
     assert (
-        "host: open 71.000 ms, alloc 0.036 ms, write 0.088 ms, launch 0.207 ms, wait 9.210 ms, read 0.024 ms" in lines
+        "column 0: 3 executions in 5.730 ms, 61.3 % busy from first to last; 2 stalls of 0.318 ms in all"
+        in lines
+    )
+    assert (
+        "host: open 71.000 ms, alloc 0.036 ms, write 0.088 ms, launch 0.207 ms, wait 9.210 ms, read 0.024 ms"
+        in lines
     )
     assert lines[-2:] == ["hazards: none", "trace: trace.json"]
 
@@ -127,7 +139,9 @@ def test_its_trace(emulate: Emulate) -> None:
     launches = [event for event in events if event["name"] == "kernel()"]
     executions = [event for event in events if event["name"] == "exec"]
     assert [event["dur"] for event in launches] == [69.0] * 3
-    assert {event["args"]["at"] for event in launches} == {f"script.py:{line_of('run = kernel', SERIAL)}"}
+    assert {event["args"]["at"] for event in launches} == {
+        f"script.py:{line_of('run = kernel', SERIAL)}"
+    }
     assert [event["dur"] for event in executions] == [1910.0] * 3
     assert executions[1]["ts"] == launches[1]["ts"] + 69
     assert next(event for event in events if event["name"] == "load")["dur"] == 3300.0
@@ -138,7 +152,8 @@ def test_a_shared_bo_is_reported(emulate: Emulate) -> None:
     assert done.code == 1
     launch, staged = line_of("launched here", SHARED), line_of("bo.sync(TO)", SHARED)
     assert (
-        "hazard shared-output (3 times): two runs in flight write the same bytes: the first output is lost" in done.out
+        "hazard shared-output (3 times): two runs in flight write the same bytes: the first output is lost"
+        in done.out
     )
     assert f"  kernel() at script.py:{launch} (" in done.out
     assert f"  after launch at script.py:{launch} (" in done.out
@@ -181,7 +196,10 @@ def test_a_script_sees_itself_as_always(emulate: Emulate, tmp_path: Path) -> Non
     (tmp_path / "sibling.py").write_text("WORD = 'found'\n")
     body = "\nimport sibling\nprint(sibling.WORD, __name__, sys.argv, __file__)\n"
     done = emulate(body, "--its", "args", "--hazards=off")
-    assert done.out.splitlines()[0] == "found __main__ ['script.py', '--its', 'args', '--hazards=off'] script.py"
+    assert (
+        done.out.splitlines()[0]
+        == "found __main__ ['script.py', '--its', 'args', '--hazards=off'] script.py"
+    )
     assert "pyxrt" not in sys.modules
 
 
@@ -211,7 +229,10 @@ result.sync(FROM)
 print(looks)
 """
     done = emulate(body)
-    assert (done.code, int(done.out.splitlines()[0])) == (0, pytest.approx((3300 + 1910 + 60) * 10, rel=0.01))
+    assert (done.code, int(done.out.splitlines()[0])) == (
+        0,
+        pytest.approx((3300 + 1910 + 60) * 10, rel=0.01),
+    )
 
 
 def test_a_run_that_is_dropped_ends_the_process(emulate: Emulate) -> None:
@@ -246,7 +267,9 @@ for _ in range(2):
 
 
 def test_patterns_can_be_given(emulate: Emulate) -> None:
-    body = "\nother = pyxrt.xclbin('deep/foo_mha.bin')\nprint(other.get_kernels()[0].get_num_args())\n"
+    body = (
+        "\nother = pyxrt.xclbin('deep/foo_mha.bin')\nprint(other.get_kernels()[0].get_num_args())\n"
+    )
     done = emulate(body, options=("--xclbin", "*mha*=attention"))
     assert (done.code, done.out.splitlines()[0]) == (0, "8")
 
@@ -272,7 +295,9 @@ for thread in threads:
     sys.setswitchinterval(0.005)
     assert (done.code, done.err) == (0, "")
     calls = {
-        line.split()[0]: line.split()[1] for line in done.out.splitlines() if line.startswith(("kernel()", "run."))
+        line.split()[0]: line.split()[1]
+        for line in done.out.splitlines()
+        if line.startswith(("kernel()", "run."))
     }
     assert calls == {"kernel()": "120", "run.wait": "120"}
     assert "hazards: none" in done.out
@@ -290,7 +315,11 @@ def test_a_missing_xclbin_that_no_pattern_names(emulate: Emulate) -> None:
         ((), "nothing.py", "nothing.py: no such file"),
         (("--hazards=of",), "script.py", "device.hazards=of: not allowed; did you mean off?"),
         (("--clock=wal",), "script.py", "device.clock=wal: not allowed; did you mean wall?"),
-        (("--set", "device.colums=1"), "script.py", "device.colums=1: unknown key; did you mean columns?"),
+        (
+            ("--set", "device.colums=1"),
+            "script.py",
+            "device.colums=1: unknown key; did you mean columns?",
+        ),
         (("--set", "device.columns=0"), "script.py", "device.columns=0: out of range"),
         (("--xclbin", "mha"), "script.py", "--xclbin mha: give PATTERN=KERNEL each"),
         (("--xclbin", "*=atention"), "script.py", "kernel atention: no "),
@@ -329,7 +358,7 @@ def test_real_time(emulate: Emulate) -> None:
 
 def test_the_command(in_folder: Callable[[], Any]) -> None:
     Path("script.py").write_text(HEAD + SHARED)
-    command = [sys.executable, "-m", "harness.emulate", "script.py"]
+    command = [sys.executable, "-m", "harness.commands.emulate", "script.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "hazard shared-output" in done.stdout

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 from conftest import ADD, make_tiles, make_world, run_pass
 
-from harness.executor import Executor
-from harness.session import Session
-from harness.strategy import Buffers, Strategy
-from harness.verify import Kept
+from harness.config.strategy import Buffers, Strategy
+from harness.device.xrt.session import Session
+from harness.run.executor import Executor
+from harness.run.verify import Kept
 
 
 def host(log: list[tuple[str, int, int, int]]) -> list[tuple[str, int, int, int]]:
@@ -138,7 +138,12 @@ def test_columns_work_at_once() -> None:
         ("wait", 3, 284, 314),
         ("read", 3, 314, 319),
     ]
-    assert device(log) == [("exec", 0, 30, 130), ("exec", 1, 60, 160), ("exec", 2, 172, 272), ("exec", 3, 207, 307)]
+    assert device(log) == [
+        ("exec", 0, 30, 130),
+        ("exec", 1, 60, 160),
+        ("exec", 2, 172, 272),
+        ("exec", 3, 207, 307),
+    ]
     assert timeline.rows[timeline.rows[:, 0] == 6][:, 3].tolist() == [0, 1, 0, 1]
 
 
@@ -155,7 +160,9 @@ def test_a_full_queue_blocks_the_launch() -> None:
     log = run_pass(6, depth=6).log()
     launches = [entry for entry in log if entry[0] == "launch"]
     assert launches[:4] == [("launch", i, 10 + 30 * i, 30 + 30 * i) for i in range(4)]
-    assert launches[4] == ("launch", 4, 130, 150), "a fifth place is free only when tile 0 has ended, at 130"
+    assert launches[4] == ("launch", 4, 130, 150), (
+        "a fifth place is free only when tile 0 has ended, at 130"
+    )
     assert launches[5] == ("launch", 5, 160, 230), "and a sixth when tile 1 has"
 
 

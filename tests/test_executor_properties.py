@@ -12,23 +12,23 @@ from conftest import ADD, COSTS, make_tiles, make_world, run_pass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import verify
-from harness.bounds import bounds, makespan_ns
-from harness.device import Hazards, Simulator
+from harness.config.device import Hazards, Simulator
+from harness.config.strategy import Buffers, Strategy
+from harness.device.open import open_world
+from harness.device.xrt.session import Session
+from harness.device.xrt.slot import Slot
 from harness.errors import DeviceError
-from harness.executor import Executor
-from harness.hazard import Kind
 from harness.kernel import Buffer, Part
-from harness.metrics import pass_metrics
-from harness.session import Session
+from harness.measure.bounds import bounds, makespan_ns
+from harness.measure.metrics import pass_metrics
+from harness.measure.timeline import HOST, Stage
+from harness.measure.totals import stalls_ns
+from harness.run import verify
+from harness.run.executor import Executor
+from harness.run.verify import Checker, Kept
 from harness.sim import pyxrt
-from harness.sim.flight import Flight
-from harness.slot import Slot
-from harness.strategy import Buffers, Strategy
-from harness.timeline import HOST, Stage
-from harness.totals import stalls_ns
-from harness.verify import Checker, Kept
-from harness.world import open_world
+from harness.sim.hazard import Kind
+from harness.sim.launch import Flight
 
 strategies = st.builds(
     Strategy,
@@ -41,7 +41,10 @@ strategies = st.builds(
 costs = st.fixed_dictionaries(
     {name: st.integers(0, 300) for name, value in COSTS.items() if isinstance(value, int)}
     | {"queue_depth": st.integers(1, 5), "chain_length": st.integers(1, 24)}
-    | {"cold_start_ns": st.integers(0, 500), "exec_ns": st.fixed_dictionaries({"add": st.integers(0, 300)})}
+    | {
+        "cold_start_ns": st.integers(0, 500),
+        "exec_ns": st.fixed_dictionaries({"add": st.integers(0, 300)}),
+    }
 )
 ODD = replace(
     ADD,
@@ -65,10 +68,15 @@ def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) 
     allocated = session.allocations, session.world.device._machine.allocations
     recording = executor.run(tiles, sink, checker.poison)
     timeline = recording.timeline()
-    new = session.allocations - allocated[0], session.world.device._machine.allocations - allocated[1]
+    new = (
+        session.allocations - allocated[0],
+        session.world.device._machine.allocations - allocated[1],
+    )
     assert order == list(range(count)), "outputs come back in tile order, each once"
     assert not checker.mismatches
-    assert new == ((0, 0) if strategy.buffers is Buffers.pooled else (2 * -(-count // strategy.batch),) * 2)
+    assert new == (
+        (0, 0) if strategy.buffers is Buffers.pooled else (2 * -(-count // strategy.batch),) * 2
+    )
 
     assert recording.makespan_ns == makespan_ns(timeline)
     np.testing.assert_array_equal(recording.intervals_ns, np.diff(timeline.of(Stage.WAIT)[:, 5]))
@@ -86,7 +94,9 @@ def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) 
 
 
 @given(strategies, st.integers(1, 40), costs)
-def test_in_flight_never_exceeds_depth(strategy: Strategy, count: int, cost: dict[str, int]) -> None:
+def test_in_flight_never_exceeds_depth(
+    strategy: Strategy, count: int, cost: dict[str, int]
+) -> None:
     timeline = run_pass(count, costs=cost, **vars(strategy))
     for column in range(strategy.columns):
         launches = timeline.of(Stage.LAUNCH)
@@ -98,7 +108,9 @@ def test_in_flight_never_exceeds_depth(strategy: Strategy, count: int, cost: dic
 
 
 @given(strategies, st.integers(0, 40), st.integers(0, 3))
-def test_the_same_seed_gives_the_identical_timeline(strategy: Strategy, count: int, seed: int) -> None:
+def test_the_same_seed_gives_the_identical_timeline(
+    strategy: Strategy, count: int, seed: int
+) -> None:
     def rows() -> np.ndarray:
         session = Session(make_world(), ADD, strategy.columns, 1000)
         return (
@@ -120,8 +132,12 @@ def test_serial_passes_are_serial_and_deep_ones_reach_their_bound() -> None:
 def test_stalls_are_gaps_that_the_host_left() -> None:
     assert stalls_ns(run_pass(10)).tolist() == [42] * 9, "read 5, write 10, launch 20, completion 7"
     assert stalls_ns(run_pass(10, depth=2)).tolist() == []
-    assert stalls_ns(run_pass(4, columns=4)).tolist() == [], "filling and draining columns is no stall"
-    assert stalls_ns(run_pass(10, depth=2, costs={"exec_ns": {"add": 1}})).size, "a host that is too slow"
+    assert stalls_ns(run_pass(4, columns=4)).tolist() == [], (
+        "filling and draining columns is no stall"
+    )
+    assert stalls_ns(run_pass(10, depth=2, costs={"exec_ns": {"add": 1}})).size, (
+        "a host that is too slow"
+    )
 
 
 def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,19 +159,27 @@ def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
         tiles, strategy = make_tiles(ADD, 10), Strategy(depth=depth)
         checker, world = Checker(tiles), make_world(hazards=hazards)
         Executor(Session(world, ADD, 1, 1000), strategy, 10).run(tiles, checker, checker.poison)
-        return checker.mismatches, {hazard.kind for hazard in world.take_hazards()} if world.take_hazards else set()
+        return checker.mismatches, {
+            hazard.kind for hazard in world.take_hazards()
+        } if world.take_hazards else set()
 
     monkeypatch.setattr(Slot, "allocate", allocate_shared)
     assert found(1, Hazards.error) == (0, set())
-    assert found(2, Hazards.off) == (9, set()), "all but the last: each one's input is overwritten while it executes"
+    assert found(2, Hazards.off) == (9, set()), (
+        "all but the last: each one's input is overwritten while it executes"
+    )
     assert found(2, Hazards.error) == (
         10,
         {Kind.WRITE_IN_FLIGHT, Kind.SHARED_OUTPUT, Kind.READ_BEFORE_COMPLETION},
     )
 
 
-@pytest.mark.parametrize(("forgotten", "what"), [(0, "inputs never reach the device"), (1, "outputs never come back")])
-def test_a_missing_sync_is_found_out(monkeypatch: pytest.MonkeyPatch, forgotten: int, what: str) -> None:
+@pytest.mark.parametrize(
+    ("forgotten", "what"), [(0, "inputs never reach the device"), (1, "outputs never come back")]
+)
+def test_a_missing_sync_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, forgotten: int, what: str
+) -> None:
     def sync(self: pyxrt.bo, direction: int, *window: int) -> None:
         if direction != forgotten or self.size() == 16:  # the instructions
             original(self, direction, *window)
@@ -196,7 +220,9 @@ def test_more_tiles_than_distinct_inputs_wrap_around() -> None:
     assert (checker.compared, checker.mismatches) == (again.compared, again.mismatches) == (20, 0)
 
 
-def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(verify, "MOST_KEPT_BYTES", 9 * ADD.output.size_bytes)
     tiles = make_tiles(ADD, 7)
     kept, checker = Kept(tiles, 20), Checker(tiles)
@@ -205,7 +231,9 @@ def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(monkeypatch: py
     assert (checker.compared, checker.mismatches) == (9, 0)
 
 
-@pytest.mark.parametrize("knobs", [{}, {"depth": 10}, {"batch": 10}, {"depth": 2, "batch": 3, "columns": 2}])
+@pytest.mark.parametrize(
+    "knobs", [{}, {"depth": 10}, {"batch": 10}, {"depth": 2, "batch": 3, "columns": 2}]
+)
 def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(
     monkeypatch: pytest.MonkeyPatch, knobs: dict[str, int]
 ) -> None:
@@ -231,7 +259,9 @@ def test_a_device_error_of_pyxrt_leaves_nothing_in_flight(monkeypatch: pytest.Mo
     def start(self: pyxrt.run) -> None:
         starts.append(self)
         if len(starts) == 5:
-            raise RuntimeError("DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error")
+            raise RuntimeError(
+                "DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error"
+            )
         original(self)
 
     monkeypatch.setattr(pyxrt.run, "start", start)
@@ -241,7 +271,9 @@ def test_a_device_error_of_pyxrt_leaves_nothing_in_flight(monkeypatch: pytest.Mo
     assert all(context.retired == context.submitted for context in machine.contexts)
 
 
-def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     session = Session(make_world(), ADD, 1, 1000)
     original = pyxrt.run.start
 
@@ -307,7 +339,9 @@ def test_dropping_a_session_closes_its_contexts() -> None:
 def test_a_pass_keeps_no_bos_of_tiles_that_are_done() -> None:
     """No collection runs during a pass: what holds itself in a circle would stay."""
     world = make_world()
-    executor = Executor(Session(world, ADD, 1, 1000), Strategy(buffers=Buffers.per_tile, depth=2), 50)
+    executor = Executor(
+        Session(world, ADD, 1, 1000), Strategy(buffers=Buffers.per_tile, depth=2), 50
+    )
 
     def flights() -> int:
         return sum(isinstance(each, Flight) for each in gc.get_objects())

@@ -84,10 +84,14 @@ def test_a_full_disk(limit_bytes: int, flags: list[str]) -> None:
     def fill() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
-    done = end(start(*flags, "tracking=off", "strategy=pooled", "workload.tiles=100", preexec_fn=fill))
+    done = end(
+        start(*flags, "tracking=off", "strategy=pooled", "workload.tiles=100", preexec_fn=fill)
+    )
     assert done.code == 1
     assert "File too large" in said(done)[-1]
-    if flags and limit_bytes < 16 << 10:  # not even the folder of the sweep can be made: nothing is run, nothing lost
+    if (
+        flags and limit_bytes < 16 << 10
+    ):  # not even the folder of the sweep can be made: nothing is run, nothing lost
         assert (done.out, done.folders) == ("", [])
         return
     (row,) = rows(done.out)
@@ -217,6 +221,9 @@ def test_the_store_after_a_killed_and_an_interrupted_sweep() -> None:
     assert kill(running).verdicts == ["OK"]
     assert [run.info.status for run in filed() if not parent_id(run)] == ["RUNNING"]
     interrupted_sweep()
-    sweeps, jobs = ([run.info.status for run in filed() if bool(parent_id(run)) is child] for child in (False, True))
+    sweeps, jobs = (
+        [run.info.status for run in filed() if bool(parent_id(run)) is child]
+        for child in (False, True)
+    )
     assert sweeps == ["KILLED", "FAILED"], "the next sweep buries the dead one"
     assert jobs == ["FINISHED", "FINISHED", "FINISHED", "FAILED"]

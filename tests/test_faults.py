@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_cli import Done, Shell, in_process, rows
 
-from harness.hazard import Kind
-from harness.metrics import METRIC_NAMES
+from harness.device.xrt.slot import Slot
+from harness.measure.metrics import METRIC_NAMES
+from harness.sim.hazard import Kind
 from harness.sim.machine import Machine
-from harness.slot import Slot
 
 STRATEGIES = {
     "baseline": [],
@@ -35,7 +35,10 @@ def aborts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], aborts: list[str]
+    in_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    aborts: list[str],
 ) -> Iterator[Shell]:
     with in_process(monkeypatch, capfd) as run:
         yield lambda *arguments: run("tracking=off", f"workload.tiles={TILES}", *arguments)
@@ -60,12 +63,18 @@ def check_failed(done: Done, reason: str, verdict: str = "FAILED", said: str = "
 @pytest.mark.parametrize(
     ("fault", "single", "listed"),
     [
-        ("hang", "the device ended the run in state ERT_CMD_STATE_TIMEOUT", "(ERT_CMD_STATE_TIMEOUT)"),
+        (
+            "hang",
+            "the device ended the run in state ERT_CMD_STATE_TIMEOUT",
+            "(ERT_CMD_STATE_TIMEOUT)",
+        ),
         ("error", "the device ended the run in state ERT_CMD_STATE_ERROR", "(ERT_CMD_STATE_ERROR)"),
         ("abort", "the device ended the run in state ERT_CMD_STATE_ABORT", "(ERT_CMD_STATE_ABORT)"),
     ],
 )
-def test_a_command_that_fails(shell: Shell, strategy: str, fault: str, single: str, listed: str) -> None:
+def test_a_command_that_fails(
+    shell: Shell, strategy: str, fault: str, single: str, listed: str
+) -> None:
     done = shell(f"strategy={strategy}", *STRATEGIES[strategy], f"device.faults.{fault}=[{BROKEN}]")
     in_list = strategy in ("batch", "stacked")
     check_failed(done, f"runlist failed execution {listed}" if in_list else f"attention: {single}")
@@ -74,7 +83,10 @@ def test_a_command_that_fails(shell: Shell, strategy: str, fault: str, single: s
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_device_that_is_lost(shell: Shell, strategy: str) -> None:
     done = shell(f"strategy={strategy}", *STRATEGIES[strategy], f"device.faults.lost={BROKEN}")
-    assert any(text in done.record["reason"] for text in ("err=-19): No such device", "ERT_CMD_STATE_ABORT"))
+    assert any(
+        text in done.record["reason"]
+        for text in ("err=-19): No such device", "ERT_CMD_STATE_ABORT")
+    )
     assert "the device" in done.record["reason"], "what that means"
     check_failed(done, "")
 
@@ -93,7 +105,9 @@ def test_a_context_that_is_refused(shell: Shell, strategy: str) -> None:
 
 
 def test_a_second_context_that_is_refused(shell: Shell) -> None:
-    check_failed(shell("strategy.columns=3", "device.faults.refuse_context=[1]"), "on 3 column(s): DRM_IOCTL")
+    check_failed(
+        shell("strategy.columns=3", "device.faults.refuse_context=[1]"), "on 3 column(s): DRM_IOCTL"
+    )
 
 
 @pytest.mark.parametrize("strategy", ["baseline", "pipelined"])
@@ -112,11 +126,21 @@ def test_a_tile_too_slow_is_timed_out_by_the_watchdog(shell: Shell) -> None:
     assert done.record["reason"].count("watchdog") == 1, "what the state means is said once"
 
 
-def test_a_device_without_a_watchdog_hangs_no_longer_than_the_timeout(shell: Shell, aborts: list[str]) -> None:
+def test_a_device_without_a_watchdog_hangs_no_longer_than_the_timeout(
+    shell: Shell, aborts: list[str]
+) -> None:
     begin = time.perf_counter()
     hang = f"device.faults.hang=[{BROKEN}]"
-    done = shell("device.clock=wall", "device.watchdog_ns=0", "device.timeout_ms=30", hang, "device.context_open_ns=0")
-    waited = "harness: 2 submissions are in flight and waited for; Ctrl-C leaves them to the driver\n"
+    done = shell(
+        "device.clock=wall",
+        "device.watchdog_ns=0",
+        "device.timeout_ms=30",
+        hang,
+        "device.context_open_ns=0",
+    )
+    waited = (
+        "harness: 2 submissions are in flight and waited for; Ctrl-C leaves them to the driver\n"
+    )
     check_failed(done, "attention: no completion within device.timeout_ms=30", said=waited)
     assert time.perf_counter() - begin < 15
 
@@ -160,7 +184,10 @@ def test_a_hazard_can_be_told_only(shell: Shell, sharing: None) -> None:
     assert (done.code, done.record["verdict"]) == (0, "OK")
     count = done.record["metrics"]["hazard/count"]
     assert count == sum(hazard["count"] for hazard in done.record["hazards"]) > 0
-    assert f"OK pooled d2 b1 c1, in spite of {count} hazards (device.hazards=report)" in done.out.splitlines()
+    assert (
+        f"OK pooled d2 b1 c1, in spite of {count} hazards (device.hazards=report)"
+        in done.out.splitlines()
+    )
 
 
 def test_what_a_hazard_leaves_undefined_is_wrong(shell: Shell, sharing: None) -> None:

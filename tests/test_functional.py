@@ -12,15 +12,15 @@ import pytest
 from test_cli import Shell, in_process
 from test_window import COSTS
 
-import harness.functional
-from harness.config import load
-from harness.device import Faults, Simulator
-from harness.encoder import Encoder
-from harness.functional import LayerPasses
-from harness.tiles import make_activations
-from harness.weights import make_weights, weight_shapes
-from harness.whisper import load_tiling
-from harness.world import World, open_world
+import harness.run.layer_passes
+from harness.config.compose import load
+from harness.config.device import Faults, Simulator
+from harness.device.open import World, open_world
+from harness.inputs.tiles import make_activations
+from harness.models.operations import load_tiling
+from harness.models.weights import make_weights, weight_shapes
+from harness.models.whisper import Encoder
+from harness.run.layer_passes import LayerPasses
 
 SMALL = Encoder("small", layers=2, heads=2, d_model=48, ffn=64, frames=70)
 TILING = load_tiling()
@@ -72,13 +72,13 @@ def test_a_wrong_call_is_seen_and_so_is_the_wrong_result_that_it_makes() -> None
 def test_data_passed_on_wrongly_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call is right; two of its outputs have changed places."""
 
-    class Swapping(harness.functional.LayerData):
+    class Swapping(harness.run.layer_passes.LayerData):
         def take(self, operation: Any, outputs: Any) -> None:
             swapped = outputs.copy()
             swapped[[0, 1]] = outputs[[1, 0]]
             super().take(operation, swapped)
 
-    monkeypatch.setattr(harness.functional, "LayerData", Swapping)
+    monkeypatch.setattr(harness.run.layer_passes, "LayerData", Swapping)
     _, passes = opened("strategy=pipelined")
     compared = passes.verify(lambda share: None)
     passes.close()
@@ -87,18 +87,32 @@ def test_data_passed_on_wrongly_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
     with in_process(monkeypatch, capfd) as run:
         yield run
 
 
 def test_the_command_runs_a_layer(shell: Shell) -> None:
     encoder = load("workload=whisper_tiny").workload
-    shapes = weight_shapes(harness.functional.Encoder("whisper_tiny", layers=4, heads=6, d_model=384, ffn=1536))
+    shapes = weight_shapes(
+        harness.run.layer_passes.Encoder("whisper_tiny", layers=4, heads=6, d_model=384, ffn=1536)
+    )
     generator = np.random.default_rng(1)
-    np.savez("w.npz", **{name: generator.integers(-9, 9, shape).astype(np.int8) for name, shape in shapes.items()})
+    np.savez(
+        "w.npz",
+        **{
+            name: generator.integers(-9, 9, shape).astype(np.int8) for name, shape in shapes.items()
+        },
+    )
     done = shell(
-        *("tracking=off", f"workload={encoder.model}", "workload.layer=3", "workload.weights=w.npz"),
+        *(
+            "tracking=off",
+            f"workload={encoder.model}",
+            "workload.layer=3",
+            "workload.weights=w.npz",
+        ),
         *("workload.matmul=matmul_64", "measure.warmup=0", "measure.repeats=1"),
     )
     assert (done.code, done.err) == (0, "")
@@ -124,7 +138,9 @@ def test_the_command_runs_a_layer(shell: Shell) -> None:
 def test_a_layer_that_cannot_be(shell: Shell, arguments: list[str], said: str) -> None:
     Path("text.npz").write_text("no archive")
     for sweep in ([], ["-m"]):
-        done = shell(*sweep, "tracking=off", "workload=whisper_tiny", "workload.layer=0", *arguments)
+        done = shell(
+            *sweep, "tracking=off", "workload=whisper_tiny", "workload.layer=0", *arguments
+        )
         assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1), done
         assert said in done.err
         assert not done.folders

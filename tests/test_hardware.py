@@ -17,17 +17,26 @@ from typing import Any
 import numpy as np
 import pytest
 from npu_machine import Smi
-from test_axlf import ARGUMENTS, IP_LAYOUT, METADATA, PARTITION, TYPICAL, build, instances, kernel, partition, xml
+from test_axlf import (
+    ARGUMENTS,
+    IP_LAYOUT,
+    METADATA,
+    PARTITION,
+    TYPICAL,
+    build,
+    instances,
+    kernel,
+    partition,
+    xml,
+)
 from test_cli import ROOT, Done, end, rows
 from test_failures import said, wait_for
 
-from harness.hardware import locks
+from harness.device.host import locks
 
 TILES = 12
 KERNELS = ("attention", "layernorm", "matmul", "gelu")
-ALWAYS_IDLE = (
-    "import harness.session as s, runpy; s.WAKE_AFTER_NS = 0; runpy.run_module('harness', run_name='__main__')"
-)
+ALWAYS_IDLE = "import harness.device.xrt.session as s, runpy; s.WAKE_AFTER_NS = 0; runpy.run_module('harness', run_name='__main__')"
 """The command, whose device is to be woken before every pass."""
 STRATEGIES = {
     "baseline": ("per_tile d1 b1 c1", []),
@@ -59,8 +68,18 @@ def start(kernels: Path) -> START:
         settings |= {"locks": str(kernels.parent), "report": str(kernels.parent / "report.json")}
         paths = os.pathsep.join([str(ROOT / "tests" / "standin"), str(ROOT)])
         path = os.pathsep.join([str(kernels.parent / "bin"), os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": paths, "STAND_IN": json.dumps(settings)}
-        given = ["device=hardware", f"device.kernels_dir={kernels}", "tracking=off", f"workload.tiles={TILES}"]
+        environment = {
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": paths,
+            "STAND_IN": json.dumps(settings),
+        }
+        given = [
+            "device=hardware",
+            f"device.kernels_dir={kernels}",
+            "tracking=off",
+            f"workload.tiles={TILES}",
+        ]
         program = ["-c", module] if "import" in module else ["-m", module]
         command = [sys.executable, *program, *given, *arguments]
         pipe = subprocess.PIPE
@@ -125,14 +144,20 @@ def test_a_run(harness: Callable[..., Done], strategy: str) -> None:
     assert record["machine"]["before"] == record["machine"]["after"]
 
 
-@pytest.mark.parametrize("arguments", [["depth=3"], ["strategy=stacked", "strategy.resident=true"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["depth=3"], ["strategy=stacked", "strategy.resident=true"]], ids=" ".join
+)
 @pytest.mark.parametrize("without", [[], ["runlist"]], ids=["", "no runlists"])
-def test_a_chain(harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]) -> None:
+def test_a_chain(
+    harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]
+) -> None:
     build_others(kernels)
     done = harness("workload=encoder_block", f"workload.tiles={TILES}", *arguments, without=without)
     assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
     assert done.record["metrics"]["verify/tiles"] == TILES * 7
-    done = harness("workload=encoder_block", *arguments, without=without, faults={"error": [3 * TILES]})
+    done = harness(
+        "workload=encoder_block", *arguments, without=without, faults={"error": [3 * TILES]}
+    )
     assert (done.code, done.records[-1]["verdict"]) == (1, "FAILED")
 
 
@@ -152,8 +177,15 @@ def test_outputs_are_compared(harness: Callable[..., Done]) -> None:
     ],
     ids=["error", "abort", "lost"],
 )
-def test_a_device_that_fails(harness: Callable[..., Done], strategy: str, fault: Any, reason: str) -> None:
-    done = harness(f"strategy={strategy}", *STRATEGIES[strategy][1], faults=fault, machine={"watchdog_ns": 200_000_000})
+def test_a_device_that_fails(
+    harness: Callable[..., Done], strategy: str, fault: Any, reason: str
+) -> None:
+    done = harness(
+        f"strategy={strategy}",
+        *STRATEGIES[strategy][1],
+        faults=fault,
+        machine={"watchdog_ns": 200_000_000},
+    )
     assert (done.code, done.record["verdict"], done.err) == (1, "FAILED", "")
     assert reason in done.record["reason"]
     assert done.record["metrics"]["time/total_ms"] is None
@@ -170,7 +202,12 @@ def test_a_hang_that_the_watchdog_ends(harness: Callable[..., Done], strategy: s
 @pytest.mark.parametrize("strategy", ["baseline", "pipelined"])
 def test_a_hang_that_nothing_ends(harness: Callable[..., Done], strategy: str) -> None:
     """The run stays in flight to the end of the process, which must not destroy it."""
-    done = harness(f"strategy={strategy}", "device.timeout_ms=100", faults={"hang": [7]}, machine={"watchdog_ns": 0})
+    done = harness(
+        f"strategy={strategy}",
+        "device.timeout_ms=100",
+        faults={"hang": [7]},
+        machine={"watchdog_ns": 0},
+    )
     assert (done.code, done.record["verdict"]) == (1, "FAILED")
     assert "device.timeout_ms=100" in done.record["reason"]
 
@@ -195,7 +232,14 @@ def test_contexts_are_given_back_after_a_failure(
 ) -> None:
     faults = {"error": [7], "hang": [TILES * 7 + 9]}
     machine = {"watchdog_ns": 300_000_000}
-    arguments = ["-m", f"strategy={strategy}", *STRATEGIES[strategy][1], *WIDE, "seed=1,2,3", "measure.repeats=5"]
+    arguments = [
+        "-m",
+        f"strategy={strategy}",
+        *STRATEGIES[strategy][1],
+        *WIDE,
+        "seed=1,2,3",
+        "measure.repeats=5",
+    ]
     done = harness(*arguments, faults=faults, machine=machine, without=without)
     reasons = [record["reason"] for record in done.records]
     assert not any("CREATE_HWCTX" in reason for reason in reasons), reasons
@@ -205,7 +249,9 @@ def test_contexts_are_given_back_after_a_failure(
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("without", [[], ["runlist"]], ids=["", "no runlists"])
-def test_a_start_that_is_refused(harness: Callable[..., Done], strategy: str, without: list[str]) -> None:
+def test_a_start_that_is_refused(
+    harness: Callable[..., Done], strategy: str, without: list[str]
+) -> None:
     """To XRT it is in flight: dropped, it would end the process."""
     done = harness(f"strategy={strategy}", *STRATEGIES[strategy][1], refuse=1, without=without)
     assert (done.code, done.record["verdict"]) == (1, "FAILED")
@@ -213,10 +259,16 @@ def test_a_start_that_is_refused(harness: Callable[..., Done], strategy: str, wi
 
 
 def test_what_a_kept_run_holds_is_told(harness: Callable[..., Done]) -> None:
-    late = {"slow": [2], "slow_factor": 1000}  # that it ends all the same, here, shall come too late
+    late = {
+        "slow": [2],
+        "slow_factor": 1000,
+    }  # that it ends all the same, here, shall come too late
     done = harness("-m", "strategy=pooled", *WIDE, "seed=1,2", refuse=2, faults=late)
     assert done.verdicts == ["FAILED", "FAILED"]
-    assert "runs of this process that never ended hold contexts: attention" in done.records[1]["reason"]
+    assert (
+        "runs of this process that never ended hold contexts: attention"
+        in done.records[1]["reason"]
+    )
 
 
 def test_out_of_memory_for_bos(harness: Callable[..., Done]) -> None:
@@ -231,14 +283,18 @@ def test_more_columns_than_there_are(harness: Callable[..., Done], kernels: Path
     done = harness("strategy=pooled", "strategy.columns=3")
     assert (done.code, done.out) == (2, "")
     (line,) = said(done)
-    assert "strategy.columns=3: the xclbin of attention is 2 columns wide and the device has 4" in line
+    assert (
+        "strategy.columns=3: the xclbin of attention is 2 columns wide and the device has 4" in line
+    )
     assert "use 1 to 2" in line
 
 
 def test_passes_far_apart(harness: Callable[..., Done]) -> None:
     """A device that has been idle is woken; nothing of that is kept from later runs or counted as the pass's."""
     done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, module=ALWAYS_IDLE)
-    assert (done.code, done.verdicts) == (0, ["OK"] * 3), [record["reason"] for record in done.records]
+    assert (done.code, done.verdicts) == (0, ["OK"] * 3), [
+        record["reason"] for record in done.records
+    ]
     assert [record["metrics"]["alloc/steady_state"] for record in done.records] == [0] * 3
     done = harness("measure.warmup=0", "strategy=pooled", *WIDE, module=ALWAYS_IDLE)
     assert (done.code, done.err) == (0, "")
@@ -247,7 +303,10 @@ def test_passes_far_apart(harness: Callable[..., Done]) -> None:
 def test_a_pyxrt_without_runlists(harness: Callable[..., Done]) -> None:
     done = harness("-m", "strategy=batch,pooled", without=["runlist"])
     assert (done.code, done.verdicts) == (0, ["OK", "OK"])
-    assert [record["label"] for record in done.records] == ["pooled d1 b4 c1 no-runlist", "pooled d1 b1 c1"]
+    assert [record["label"] for record in done.records] == [
+        "pooled d1 b4 c1 no-runlist",
+        "pooled d1 b1 c1",
+    ]
     assert rows(done.out)[0].startswith("pooled d1 b4 c1 no-runlist ")
 
 
@@ -286,7 +345,10 @@ def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> 
     """Once: its end is waited for, here by the watchdog. Twice: it is left in flight, and still not dropped."""
     watchdog_ns = 0 if times == 2 else 3_000_000_000
     running = start(
-        "strategy=pipelined", "device.timeout_ms=60000", faults={"hang": [7]}, machine={"watchdog_ns": watchdog_ns}
+        "strategy=pipelined",
+        "device.timeout_ms=60000",
+        faults={"hang": [7]},
+        machine={"watchdog_ns": watchdog_ns},
     )
     wait_for(locked)
     time.sleep(1.5)
@@ -302,7 +364,9 @@ def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> 
     assert left == 0 if times == 1 else left > 0
 
 
-def test_ctrl_c_that_only_the_end_of_a_failed_runlist_lets_through(harness: Callable[..., Done]) -> None:
+def test_ctrl_c_that_only_the_end_of_a_failed_runlist_lets_through(
+    harness: Callable[..., Done],
+) -> None:
     done = harness(
         *("-m", "strategy=batch", "seed=1,2"),
         interrupt=True,
@@ -332,7 +396,10 @@ def test_the_machine_changes(harness: Callable[..., Done]) -> None:
     def told(mode: str) -> str:
         return json.dumps({"platforms": [{"status": {"power_mode": mode}}]})
 
-    done = harness("strategy=pooled", answers={"platform": [told("balanced"), told("performance"), told("default")]})
+    done = harness(
+        "strategy=pooled",
+        answers={"platform": [told("balanced"), told("performance"), told("default")]},
+    )
     record = done.record
     assert (done.code, record["verdict"]) == (1, "INVALID")
     assert "power mode: performance -> default" in record["reason"]
@@ -343,7 +410,9 @@ def test_the_machine_changes(harness: Callable[..., Done]) -> None:
     assert record["machine"]["after"]["power_mode"] == "default"
 
 
-def test_another_power_mode_than_was_asked_for(harness: Callable[..., Done], in_folder: Path) -> None:
+def test_another_power_mode_than_was_asked_for(
+    harness: Callable[..., Done], in_folder: Path
+) -> None:
     """xrt-smi says yes, the device something else: filed as right, it would be compared with the wrong runs."""
     smi = Smi(in_folder / "bin")
     told = json.dumps({"platforms": [{"status": {"power_mode": "default"}}]})
@@ -379,20 +448,33 @@ TWO = "strategy.columns=2"
     [([], []), ([TWO], []), ([TWO, "strategy.batch=4"], ["runlist"])],
     ids=["kept", "reopened", "no runlists"],
 )
-def test_a_window(harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]) -> None:
+def test_a_window(
+    harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]
+) -> None:
     build_others(kernels)
     done = harness(*WINDOW, *arguments, without=without)
     assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
     assert done.record["metrics"]["verify/mismatches"] == 0
-    assert (done.record["totals"]["open_ns"] > 0) == bool(arguments), "contexts that stay open are opened once"
+    assert (done.record["totals"]["open_ns"] > 0) == bool(arguments), (
+        "contexts that stay open are opened once"
+    )
     assert done.record["label"].endswith("no-runlist") == bool(without)
 
 
 @pytest.mark.parametrize("fault", [{"error": [0]}, {"hang": [90]}], ids=str)
-def test_a_window_that_fails(harness: Callable[..., Done], kernels: Path, in_folder: Path, fault: Any) -> None:
+def test_a_window_that_fails(
+    harness: Callable[..., Done], kernels: Path, in_folder: Path, fault: Any
+) -> None:
     """In the first run on a context or later: what the failed run has not given back, the next one misses."""
     build_others(kernels)
-    done = harness("-m", "seed=1,2", *WINDOW, "strategy.columns=4", faults=fault, machine={"watchdog_ns": 300_000_000})
+    done = harness(
+        "-m",
+        "seed=1,2",
+        *WINDOW,
+        "strategy.columns=4",
+        faults=fault,
+        machine={"watchdog_ns": 300_000_000},
+    )
     assert done.verdicts == ["FAILED", "OK"], [record["reason"] for record in done.records]
     assert left_behind(in_folder) == (0, [])
 
@@ -403,14 +485,18 @@ def test_a_window_with_a_hang_that_nothing_ends(
 ) -> None:
     """Nothing that the run needs goes before it: its instructions and its context are kept as its buffers are."""
     build_others(kernels)
-    done = harness(*WINDOW, TWO, "device.timeout_ms=100", faults={"hang": [hang]}, machine={"watchdog_ns": 0})
+    done = harness(
+        *WINDOW, TWO, "device.timeout_ms=100", faults={"hang": [hang]}, machine={"watchdog_ns": 0}
+    )
     assert (done.code, done.record["verdict"]) == (1, "FAILED")
     left, freed = left_behind(in_folder)
     assert left >= 1
     assert not freed
 
 
-def test_a_device_that_hangs_when_it_is_woken(harness: Callable[..., Done], in_folder: Path) -> None:
+def test_a_device_that_hangs_when_it_is_woken(
+    harness: Callable[..., Done], in_folder: Path
+) -> None:
     hang = {"faults": {"hang": [0]}, "machine": {"watchdog_ns": 0}}
     done = harness("strategy=pooled", "device.timeout_ms=100", module=ALWAYS_IDLE, **hang)
     assert (done.code, done.record["verdict"]) == (1, "FAILED")
@@ -426,7 +512,9 @@ def test_a_device_that_hangs_when_it_is_woken(harness: Callable[..., Done], in_f
     ],
     ids=["opening", "a first run", "a pass"],
 )
-def test_ctrl_c_in_a_window(start: START, kernels: Path, in_folder: Path, wanted: dict[str, Any], kept: int) -> None:
+def test_ctrl_c_in_a_window(
+    start: START, kernels: Path, in_folder: Path, wanted: dict[str, Any], kept: int
+) -> None:
     """Its first pass is of 200 calls a column: nothing of it is a context's first run for ten seconds."""
     build_others(kernels)
     running = start(*WINDOW, "workload.tiles=400", TWO, "device.timeout_ms=60000", **wanted)
@@ -454,7 +542,9 @@ def test_two_processes_at_once(start: START, harness: Callable[..., Done]) -> No
     assert end(first).code == 130
 
 
-def test_a_killed_holder_leaves_no_lock(start: START, harness: Callable[..., Done], in_folder: Path) -> None:
+def test_a_killed_holder_leaves_no_lock(
+    start: START, harness: Callable[..., Done], in_folder: Path
+) -> None:
     first = start("strategy=pooled", "workload.tiles=2000")
     wait_for(locked)
     first.kill()
@@ -471,22 +561,30 @@ def test_the_holder_is_told_without_a_lock(tmp_path: Path, monkeypatch: pytest.M
     assert locks.holder(1) is None
     recorded = json.loads((tmp_path / "npu-harness-0.lock").read_text())
     assert recorded["command"] == shlex.join(sys.orig_argv)
-    (tmp_path / "npu-harness-0.lock").write_text(json.dumps({**recorded, "command": "another that had this pid"}))
+    (tmp_path / "npu-harness-0.lock").write_text(
+        json.dumps({**recorded, "command": "another that had this pid"})
+    )
     assert locks.holder(0) is None
     locks.unlock(lock)
 
 
-def test_contexts_are_opened_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contexts_are_opened_one_process_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
     code = (
-        "import sys; from pathlib import Path; from harness.hardware import locks\n"
+        "import sys; from pathlib import Path; from harness.device.host import locks\n"
         f"locks.FOLDER = Path({str(tmp_path)!r})\n"
         "print('begun', flush=True)\n"
         "with locks.opening(0): print('in', flush=True)"
     )
     with locks.opening(0):
         other = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ}
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ},
         )
         assert other.stdout
         assert other.stdout.readline() == "begun\n"
@@ -527,7 +625,9 @@ def test_a_lock_is_taken_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monk
     locks.unlock(lock)
 
 
-def test_contexts_that_another_opens_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contexts_that_another_opens_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
     monkeypatch.setattr(locks, "OPENING_ATTEMPTS", 2)
     said_of_it = rf"pid {os.getpid()} .* has been opening contexts"
@@ -538,7 +638,9 @@ def test_contexts_that_another_opens_for_ever(tmp_path: Path, monkeypatch: pytes
 def test_a_lock_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "npu-harness-0.lock").symlink_to(tmp_path / "elsewhere")
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
-    with pytest.raises(locks.RequestError, match=r"npu-harness-0\.lock: this lock .* cannot be opened"):
+    with pytest.raises(
+        locks.RequestError, match=r"npu-harness-0\.lock: this lock .* cannot be opened"
+    ):
         locks.lock_device(0)
 
 
@@ -555,8 +657,12 @@ def put(kernels: Path, *names: str, bos: int = 5, columns: int = 1) -> None:
     (kernels / "attention.xclbin").write_bytes(build(content))
 
 
-@pytest.mark.parametrize("names", [("attention",), ("MLIR_AIE",), ("attention", "MLIR_AIE")], ids=" ".join)
-def test_the_kernel_is_found_by_its_name(harness: Callable[..., Done], kernels: Path, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "names", [("attention",), ("MLIR_AIE",), ("attention", "MLIR_AIE")], ids=" ".join
+)
+def test_the_kernel_is_found_by_its_name(
+    harness: Callable[..., Done], kernels: Path, names: tuple[str, ...]
+) -> None:
     put(kernels, *names)
     done = harness("strategy=pooled")
     assert (done.code, done.err) == (0, "")
@@ -567,15 +673,43 @@ def test_the_kernel_is_found_by_its_name(harness: Callable[..., Done], kernels: 
     [
         (lambda kernels: (kernels / "attention.xclbin").unlink(), [], "attention.xclbin"),
         (lambda kernels: (kernels / "attention.insts.bin").unlink(), [], "attention.insts.bin"),
-        (lambda kernels: (kernels / "attention.insts.bin").write_text("no hex"), [], "no instructions"),
-        (lambda kernels: (kernels / "attention.insts.bin").write_bytes(b"\0\1\2"), [], "no instructions"),
+        (
+            lambda kernels: (kernels / "attention.insts.bin").write_text("no hex"),
+            [],
+            "no instructions",
+        ),
+        (
+            lambda kernels: (kernels / "attention.insts.bin").write_bytes(b"\0\1\2"),
+            [],
+            "no instructions",
+        ),
         (lambda kernels: (kernels / "attention.insts.bin").write_bytes(b""), [], "no instructions"),
-        (lambda kernels: None, ["device.xclbin.attention=gone.xclbin"], "device.xclbin.attention=gone.xclbin"),
-        (lambda kernels: None, ["device.insts.attention=gone.bin"], "device.insts.attention=gone.bin"),
+        (
+            lambda kernels: None,
+            ["device.xclbin.attention=gone.xclbin"],
+            "device.xclbin.attention=gone.xclbin",
+        ),
+        (
+            lambda kernels: None,
+            ["device.insts.attention=gone.bin"],
+            "device.insts.attention=gone.bin",
+        ),
         (lambda kernels: None, ["device.xclbin.atention=a.xclbin"], "did you mean attention"),
-        (lambda kernels: put(kernels, "other"), [], "holds other; needs one kernel named attention or MLIR_AIE"),
-        (lambda kernels: put(kernels, "MLIR_AIE", "MLIR_AIE2"), [], "holds MLIR_AIE, MLIR_AIE2; needs one kernel"),
-        (lambda kernels: put(kernels, "attention", bos=1), [], "declares 1 buffer arguments; attention takes 2"),
+        (
+            lambda kernels: put(kernels, "other"),
+            [],
+            "holds other; needs one kernel named attention or MLIR_AIE",
+        ),
+        (
+            lambda kernels: put(kernels, "MLIR_AIE", "MLIR_AIE2"),
+            [],
+            "holds MLIR_AIE, MLIR_AIE2; needs one kernel",
+        ),
+        (
+            lambda kernels: put(kernels, "attention", bos=1),
+            [],
+            "declares 1 buffer arguments; attention takes 2",
+        ),
         (lambda kernels: None, ["device.index=1"], "device.index=1"),
         (lambda kernels: None, ["device.index=99999999999"], "device.index=99999999999"),
         (
@@ -593,7 +727,12 @@ def test_the_kernel_is_found_by_its_name(harness: Callable[..., Done], kernels: 
 )
 @pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
 def test_files_that_will_not_do(
-    harness: Callable[..., Done], kernels: Path, spoil: Any, arguments: list[str], said_of_it: str, flags: list[str]
+    harness: Callable[..., Done],
+    kernels: Path,
+    spoil: Any,
+    arguments: list[str],
+    said_of_it: str,
+    flags: list[str],
 ) -> None:
     spoil(kernels)
     done = harness(*flags, *arguments)

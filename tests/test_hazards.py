@@ -16,12 +16,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rig import COMPLETED, FROM_DEVICE, OPCODE, STATE, TO_DEVICE, Rig, content, stage, total_of, view_of
+from rig import (
+    COMPLETED,
+    FROM_DEVICE,
+    OPCODE,
+    STATE,
+    TO_DEVICE,
+    Rig,
+    content,
+    stage,
+    total_of,
+    view_of,
+)
 
-from harness.device import Faults, Hazards
-from harness.hazard import Hazard, Kind
+from harness.config.device import Faults, Hazards
 from harness.sim import pyxrt
 from harness.sim.clock import ProcessAborted
+from harness.sim.hazard import Hazard, Kind
 from harness.sim.memory import UNDEFINED
 
 Script = Callable[[Rig], Iterator[Any]]
@@ -82,7 +93,11 @@ def correct(columns: int = 1, **profile: Any) -> Callable[[Script], Script]:
 def marked(script: Script, mark: str) -> int | None:
     """The line of a script that carries a comment `mark`, perhaps among others."""
     lines, first = inspect.getsourcelines(script)
-    found = [first + i for i, line in enumerate(lines) if mark in line.partition(EOL)[2].replace(",", " ").split()]
+    found = [
+        first + i
+        for i, line in enumerate(lines)
+        if mark in line.partition(EOL)[2].replace(",", " ").split()
+    ]
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -938,7 +953,9 @@ def partial_sync_of_a_line(rig: Rig) -> Iterator[Any]:
 # --- failed-output ---
 
 
-@hazard(Kind.FAILED_OUTPUT, "bo 3 (128 B)", (0, 128), ("run.start", "bo.sync"), faults=Faults(error=[0]))
+@hazard(
+    Kind.FAILED_OUTPUT, "bo 3 (128 B)", (0, 128), ("run.start", "bo.sync"), faults=Faults(error=[0])
+)
 def sync_of_a_failed_output(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()
     run = rig.run(operands, total)
@@ -948,7 +965,9 @@ def sync_of_a_failed_output(rig: Rig) -> Iterator[Any]:
     yield view_of(total)
 
 
-@hazard(Kind.FAILED_OUTPUT, "bo 3 (128 B)", (0, 128), ("run.start", "bo.sync"), faults=Faults(hang=[0]))
+@hazard(
+    Kind.FAILED_OUTPUT, "bo 3 (128 B)", (0, 128), ("run.start", "bo.sync"), faults=Faults(hang=[0])
+)
 def sync_of_the_output_of_a_run_that_hung(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()
     run = rig.run(operands, total)
@@ -958,7 +977,9 @@ def sync_of_the_output_of_a_run_that_hung(rig: Rig) -> Iterator[Any]:
     yield view_of(total)
 
 
-@hazard(Kind.FAILED_OUTPUT, "bo 3 (128 B)", (0, 128), ("run.start", "bo.sync"), faults=Faults(abort=[0]))
+@hazard(
+    Kind.FAILED_OUTPUT, "bo 3 (128 B)", (0, 128), ("run.start", "bo.sync"), faults=Faults(abort=[0])
+)
 def sync_of_an_aborted_output(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()
     run = rig.run(operands, total)
@@ -968,7 +989,13 @@ def sync_of_an_aborted_output(rig: Rig) -> Iterator[Any]:
     yield view_of(total)
 
 
-@hazard(Kind.FAILED_OUTPUT, "bo 5 (128 B)", (0, 128), ("runlist.execute", "bo.sync"), faults=Faults(error=[0]))
+@hazard(
+    Kind.FAILED_OUTPUT,
+    "bo 5 (128 B)",
+    (0, 128),
+    ("runlist.execute", "bo.sync"),
+    faults=Faults(error=[0]),
+)
 def sync_of_a_member_behind_one_that_failed(rig: Rig) -> Iterator[Any]:
     pairs = [rig.pair(), rig.pair(1)]
     members = [rig.run(*pair) for pair in pairs]
@@ -982,7 +1009,13 @@ def sync_of_a_member_behind_one_that_failed(rig: Rig) -> Iterator[Any]:
     yield view_of(pairs[1][1])
 
 
-@hazard(Kind.FAILED_OUTPUT, "bo 4 (128 B)", (0, 128), ("run.start", "run.start"), faults=Faults(error=[0]))
+@hazard(
+    Kind.FAILED_OUTPUT,
+    "bo 4 (128 B)",
+    (0, 128),
+    ("run.start", "run.start"),
+    faults=Faults(error=[0]),
+)
 def failed_output_as_an_input(rig: Rig) -> Iterator[Any]:
     negate = rig.open("neg")
     operands, total = rig.pair()
@@ -1379,7 +1412,10 @@ def inputs_are_shared(rig: Rig) -> Iterator[Any]:
 def chain(rig: Rig) -> Iterator[Any]:
     column = rig.open("neg")
     operand, between, result = rig.staged(128), rig.bo(128), rig.bo(128)
-    first, second = rig.run(operand, between, column=column), rig.run(between, result, column=column)
+    first, second = (
+        rig.run(operand, between, column=column),
+        rig.run(between, result, column=column),
+    )
     for _ in range(3):
         first.start()
         second.start()
@@ -1483,7 +1519,10 @@ def warm_up_of_a_poisoned_output(rig: Rig) -> Iterator[Any]:
 def restaged_after_the_output_was_used(rig: Rig) -> Iterator[Any]:
     column = rig.open("neg")
     operand, between, result = rig.staged(128), rig.bo(128), rig.bo(128)
-    first, second = rig.run(operand, between, column=column), rig.run(between, result, column=column)
+    first, second = (
+        rig.run(operand, between, column=column),
+        rig.run(between, result, column=column),
+    )
     for seed in range(3):
         stage(operand, seed)
         first.start()
@@ -1777,7 +1816,9 @@ def test_hazard(expected: Expected) -> None:
     assert {each.kind for each in found} == {expected.kind}, [str(each) for each in found]
     (only,) = found
     own = str(Path(__file__).name)
-    for call, mark, what in zip((only.earlier, only.later), ("earlier", "later"), expected.calls, strict=True):
+    for call, mark, what in zip(
+        (only.earlier, only.later), ("earlier", "later"), expected.calls, strict=True
+    ):
         line = marked(expected.script, mark)
         if line is not None:
             assert call is not None, mark
@@ -1799,7 +1840,9 @@ def test_hazard(expected: Expected) -> None:
     assert bool(rig.machine.aborted) == expected.aborts
 
 
-@pytest.mark.parametrize(("script", "columns", "profile"), CORRECT, ids=[each[0].__name__ for each in CORRECT])
+@pytest.mark.parametrize(
+    ("script", "columns", "profile"), CORRECT, ids=[each[0].__name__ for each in CORRECT]
+)
 def test_no_hazard(script: Script, columns: int, profile: dict[str, Any]) -> None:
     found, _ = play(script, Rig(columns, **profile))
     assert not found, [str(each) for each in found]

@@ -65,11 +65,23 @@ def test_packing_is_undone_by_unpacking() -> None:
     [
         ([np.zeros((2, 8, 16), np.int8)], "operands: given 1 arrays, takes 2: left, right"),
         ([np.zeros((2, 8, 16), np.int8)] * 3, "operands: given 3 arrays, takes 2: left, right"),
-        ([np.zeros((2, 8, width), np.int8) for width in (16, 15)], "operands.right: given int8[8, 15], "),
-        ([np.zeros((2, 8, 16))] * 2, "operands.left: given float64[8, 16], takes int8[8, 16] per tile"),
-        ([np.zeros((8, 16), np.int8)] * 2, "operands.left: given int8[16], takes int8[8, 16] per tile"),
+        (
+            [np.zeros((2, 8, width), np.int8) for width in (16, 15)],
+            "operands.right: given int8[8, 15], ",
+        ),
+        (
+            [np.zeros((2, 8, 16))] * 2,
+            "operands.left: given float64[8, 16], takes int8[8, 16] per tile",
+        ),
+        (
+            [np.zeros((8, 16), np.int8)] * 2,
+            "operands.left: given int8[16], takes int8[8, 16] per tile",
+        ),
         ([np.int8(3)] * 2, "operands.left: given int8[], takes int8[8, 16] per tile"),
-        ([np.zeros((tiles, 8, 16), np.int8) for tiles in (2, 3)], "operands.right: given 3 tiles, takes as many as of"),
+        (
+            [np.zeros((tiles, 8, 16), np.int8) for tiles in (2, 3)],
+            "operands.right: given 3 tiles, takes as many as of",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit(arrays: list[np.ndarray], said: str) -> None:
@@ -77,7 +89,9 @@ def test_arrays_that_do_not_fit(arrays: list[np.ndarray], said: str) -> None:
         ADD.inputs[0].pack(*arrays)
 
 
-@pytest.mark.parametrize("packed", [np.zeros((2, 255), np.uint8), np.zeros(256, np.uint8), np.zeros((1, 256), np.int8)])
+@pytest.mark.parametrize(
+    "packed", [np.zeros((2, 255), np.uint8), np.zeros(256, np.uint8), np.zeros((1, 256), np.int8)]
+)
 def test_bytes_that_do_not_fit(packed: np.ndarray) -> None:
     said = f"operands: given {packed.dtype}{list(packed.shape)}, takes uint8[tiles, 256]"
     with pytest.raises(RequestError, match=re.escape(said)):
@@ -111,8 +125,14 @@ def test_a_variant_is_found_in_its_folder(mine: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mine_9", "no such variant of mine; did you mean mine_8? Allowed: mine, mine_8, mine_8_wide"),
-        ("mine_", "no such variant of mine; did you mean mine_8? Allowed: mine, mine_8, mine_8_wide"),
+        (
+            "mine_9",
+            "no such variant of mine; did you mean mine_8? Allowed: mine, mine_8, mine_8_wide",
+        ),
+        (
+            "mine_",
+            "no such variant of mine; did you mean mine_8? Allowed: mine, mine_8, mine_8_wide",
+        ),
         ("mine_own_9", "no such variant of mine_own; did you mean mine_own_8? "),
         ("mine8", "did you mean mine? Allowed: mine, mine_own; add a folder with a spec.py"),
         ("", "allowed: mine, mine_own; add a folder with a spec.py"),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.inputs.audio import CLIP, load_audio, log_mel, project
 from harness.kernel import kernels_root, load_kernel
-from harness.speech import CLIP, load_audio, log_mel, project
 
 SPEC = load_kernel("attention")
 
@@ -58,12 +58,16 @@ def exact(q, k, v):
 
 
 def random_tiles(seed, tiles):
-    return tuple(np.random.default_rng(seed).integers(-128, 128, (3, tiles, 64, 64)).astype(np.int8))
+    return tuple(
+        np.random.default_rng(seed).integers(-128, 128, (3, tiles, 64, 64)).astype(np.int8)
+    )
 
 
 def speech_tiles(head):
     mel = log_mel(load_audio(CLIP))
-    return tuple(array[: 17 * 64].reshape(17, 64, 64) for array in project(mel, (64, 64, 64), 0, head))
+    return tuple(
+        array[: 17 * 64].reshape(17, 64, 64) for array in project(mel, (64, 64, 64), 0, head)
+    )
 
 
 def full(value):
@@ -98,7 +102,10 @@ def test_layout_and_cost():
     assert [(part.name, part.shape, part.dtype) for part in SPEC.inputs[0].parts] == [
         (name, (64, 64), "int8") for name in "qkv"
     ]
-    assert ([buffer.size_bytes for buffer in SPEC.inputs], SPEC.output.size_bytes) == ([12_288], 4_096)
+    assert ([buffer.size_bytes for buffer in SPEC.inputs], SPEC.output.size_bytes) == (
+        [12_288],
+        4_096,
+    )
     assert SPEC.ops == 1_048_576 + 40_960
 
 
@@ -138,7 +145,9 @@ def test_halves_round_away_from_zero(name, expected):
 @given(seed=st.integers(0, 2**32), spreads=st.tuples(*[st.integers(0, 128)] * 3))
 def test_random_tile_matches_plain_integers(seed, spreads):
     rng = np.random.default_rng(seed)
-    q, k, v = (rng.integers(-spread, min(spread, 127) + 1, (64, 64)).astype(np.int8) for spread in spreads)
+    q, k, v = (
+        rng.integers(-spread, min(spread, 127) + 1, (64, 64)).astype(np.int8) for spread in spreads
+    )
     out = SPEC.reference(q[None], k[None], v[None])
     assert out[0].tolist() == plain(q.tolist(), k.tolist(), v.tolist())
 
@@ -164,7 +173,9 @@ def test_speech_tile_matches_plain_integers():
 def test_the_order_of_the_keys_does_not_matter(seed):
     q, k, v = random_tiles(seed, 2)
     order = np.random.default_rng(seed).permutation(64)
-    np.testing.assert_array_equal(SPEC.reference(q, k[:, order], v[:, order]), SPEC.reference(q, k, v))
+    np.testing.assert_array_equal(
+        SPEC.reference(q, k[:, order], v[:, order]), SPEC.reference(q, k, v)
+    )
 
 
 @settings(max_examples=20, deadline=None)

@@ -80,7 +80,13 @@ def iron(monkeypatch: pytest.MonkeyPatch) -> None:
     LOG.clear()
     for name, members in {
         "aie": {},
-        "aie.iron": {"Kernel": kernel, "ObjectFifo": Fifo, "Program": Program, "Runtime": Runtime, "Worker": Worker},
+        "aie.iron": {
+            "Kernel": kernel,
+            "ObjectFifo": Fifo,
+            "Program": Program,
+            "Runtime": Runtime,
+            "Worker": Worker,
+        },
         "aie.iron.device": {"NPU1Col1": lambda: "NPU1Col1"},
     }.items():
         module = ModuleType(name)
@@ -142,7 +148,9 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         assert not (tmp_path / "kernels" / "build").exists()
 
 
-def test_every_kernel_gets_what_the_hardware_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kernel_gets_what_the_hardware_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     named = "Path(next(each for each in sys.argv if each.startswith(flag)).partition('=')[2])"
     driver = script(
         tmp_path / "aiecc",
@@ -156,13 +164,20 @@ def test_every_kernel_gets_what_the_hardware_needs(tmp_path: Path, monkeypatch: 
         "Path(sys.argv[-1]).touch()",
     )
     stand_in = "from test_kernel_build import Fifo as ObjectFifo, Program, Runtime, Worker, kernel as Kernel\n"
-    for path, text in (("iron/__init__.py", stand_in), ("iron/device.py", "def NPU1Col1(): return 'NPU1Col1'\n")):
+    for path, text in (
+        ("iron/__init__.py", stand_in),
+        ("iron/device.py", "def NPU1Col1(): return 'NPU1Col1'\n"),
+    ):
         (tmp_path / "site" / "aie" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "site" / "aie" / path).write_text(text)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parent)]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parent)])
+    )
     done = make(tmp_path, f"AIECC={driver}", f"PEANO={tmp_path / 'peano'}")
     assert done.returncode == 0, done.stderr
     built = {path.name for path in (tmp_path / "kernels" / "build").iterdir()}
-    assert {f"{name}{suffix}" for name in native.NAMES for suffix in (".xclbin", ".insts.bin")} <= built
+    assert {
+        f"{name}{suffix}" for name in native.NAMES for suffix in (".xclbin", ".insts.bin")
+    } <= built
     again = make(tmp_path, f"AIECC={driver}", f"PEANO={tmp_path / 'peano'}")
     assert "clang++ " not in again.stdout, "built twice"

@@ -11,8 +11,8 @@ import test_kernel_gelu as gelu
 import test_kernel_layernorm as layernorm
 import test_kernel_matmul as matmul
 
+from harness.inputs.tiles import make_tiles
 from harness.kernel import load_kernel
-from harness.tiles import make_tiles
 
 SOURCES = {
     "speech": lambda name: make_tiles(name, 1003, "speech", 0, lambda: 0, 1003).packed[0],
@@ -25,12 +25,16 @@ SOURCES = {
 def attention_layernorm_chain(packed):
     """Two launches, with the host taking the first four rows in between."""
     rows = load_kernel("attention").compute(packed[:, :12_288])
-    return load_kernel("layernorm").compute(np.concatenate([rows[:, :256], packed[:, 12_288:]], axis=1))
+    return load_kernel("layernorm").compute(
+        np.concatenate([rows[:, :256], packed[:, 12_288:]], axis=1)
+    )
 
 
 def matmul_gelu_chain(packed):
     """Two launches, with the host padding in between."""
-    return load_kernel("gelu").compute(np.pad(load_kernel("matmul").compute(packed), ((0, 0), (0, 256))))
+    return load_kernel("gelu").compute(
+        np.pad(load_kernel("matmul").compute(packed), ((0, 0), (0, 256)))
+    )
 
 
 CHAINS = {"attention_layernorm": attention_layernorm_chain, "matmul_gelu": matmul_gelu_chain}
@@ -42,7 +46,10 @@ def test_layouts_and_costs():
         *[(name, 4096, False) for name in "qkv"],
         *[(name, 256, True) for name in ("gamma", "beta")],
     ]
-    assert ([buffer.size_bytes for buffer in fused.inputs], fused.output.size_bytes) == ([12_800], 256)
+    assert ([buffer.size_bytes for buffer in fused.inputs], fused.output.size_bytes) == (
+        [12_800],
+        256,
+    )
     assert [(part.name, part.size_bytes, part.constant) for part in other.parts] == [
         ("a", 256, False),
         ("b", 256, True),
@@ -70,10 +77,15 @@ def test_matmul_gelu_matches_plain_integers():
     spec = load_kernel("matmul_gelu")
     a, b = spec.inputs[0].unpack(SOURCES["speech"](spec.name)[9:10])
     products = chain(*matmul.plain(a[0].tolist(), b[0].tolist()))
-    assert spec.reference(a, b)[0].tolist() == [round(gelu.exact(value)) for value in products] + [0] * 256
+    assert (
+        spec.reference(a, b)[0].tolist()
+        == [round(gelu.exact(value)) for value in products] + [0] * 256
+    )
 
 
-@pytest.mark.parametrize(("source", "most", "mean"), [("speech", 8.6, 0.69), ("uniform", 2.2, 0.30)])
+@pytest.mark.parametrize(
+    ("source", "most", "mean"), [("speech", 8.6, 0.69), ("uniform", 2.2, 0.30)]
+)
 def test_error_of_attention_layernorm_is_as_stated(source, most, mean):
     spec = load_kernel("attention_layernorm")
     q, k, v, gamma, beta = spec.inputs[0].unpack(SOURCES[source](spec.name))
@@ -83,12 +95,18 @@ def test_error_of_attention_layernorm_is_as_stated(source, most, mean):
     assert error.mean() <= mean
 
 
-@pytest.mark.parametrize(("source", "most", "mean"), [("speech", 1.03, 0.09), ("uniform", 1.03, 0.03)])
+@pytest.mark.parametrize(
+    ("source", "most", "mean"), [("speech", 1.03, 0.09), ("uniform", 1.03, 0.03)]
+)
 def test_error_of_matmul_gelu_is_as_stated(source, most, mean):
     spec = load_kernel("matmul_gelu")
     a, b = spec.inputs[0].unpack(SOURCES[source](spec.name))
     products = 32 * (a.astype(np.float64) / 32) @ (b.astype(np.float64) / 32)
-    true = np.vectorize(gelu.exact)(np.clip(products, -1000, 1000)).clip(-128, 127).reshape(len(a), 256)
+    true = (
+        np.vectorize(gelu.exact)(np.clip(products, -1000, 1000))
+        .clip(-128, 127)
+        .reshape(len(a), 256)
+    )
     error = np.abs(spec.reference(a, b) - np.pad(true, ((0, 0), (0, 256))))
     assert error.max() <= most
     assert error.mean() <= mean

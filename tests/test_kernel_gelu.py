@@ -7,8 +7,8 @@ from math import erfc, sqrt
 import numpy as np
 import pytest
 
+from harness.inputs.tiles import make_tiles
 from harness.kernel import load_kernel
-from harness.tiles import make_tiles
 
 SPEC = load_kernel("gelu")
 VALUES = range(-128, 128)
@@ -23,7 +23,9 @@ EXACT = np.array([exact(x) for x in VALUES])
 
 
 def test_layout_and_cost():
-    assert [(part.name, part.shape, part.dtype, part.constant) for part in SPEC.parts] == [("x", (512,), "int8", False)]
+    assert [(part.name, part.shape, part.dtype, part.constant) for part in SPEC.parts] == [
+        ("x", (512,), "int8", False)
+    ]
     assert ([buffer.size_bytes for buffer in SPEC.inputs], SPEC.output.size_bytes) == ([512], 512)
     assert SPEC.ops == 11_264
 
@@ -37,7 +39,9 @@ def test_every_value_is_the_nearest():
 
 def test_it_falls_short_of_the_positive_part_by_the_same_on_both_sides():
     x = np.arange(1, 128).astype(np.int8)
-    above, below = (SPEC.reference(np.resize(side, 512)[None])[0, :127].astype(int) for side in (x, -x))
+    above, below = (
+        SPEC.reference(np.resize(side, 512)[None])[0, :127].astype(int) for side in (x, -x)
+    )
     assert (above - x).tolist() == below.tolist()
 
 

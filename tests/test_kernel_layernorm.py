@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.inputs.tiles import make_tiles
 from harness.kernel import load_kernel
-from harness.tiles import make_tiles
 
 SPEC = load_kernel("layernorm")
 
@@ -24,7 +24,11 @@ def int32(value):
 def plain(x, gamma, beta):
     """One tile as lists of int."""
     total = int32(sum(x))
-    radicand = int32(256 * sum(value * value for value in x) - total * total + round(Fraction(32**2 * 2**16, 10**5)))
+    radicand = int32(
+        256 * sum(value * value for value in x)
+        - total * total
+        + round(Fraction(32**2 * 2**16, 10**5))
+    )
     scale = 1
     while radicand * scale**2 < 2**30:
         scale *= 2
@@ -62,7 +66,9 @@ def leading(count, value):
 
 
 # A standard deviation of 98, exactly, around 0: +-1 are +-1/98 of it.
-OF_98 = np.array([value * sign for value in (1, 40, 119, 127, 127, *[98] * 123) for sign in (1, -1)], np.int8)
+OF_98 = np.array(
+    [value * sign for value in (1, 40, 119, 127, 127, *[98] * 123) for sign in (1, -1)], np.int8
+)
 EXTREMES = {
     "lowest": (full(-128), full(-128), full(-128)),
     "highest": (full(127), full(127), full(127)),
@@ -72,7 +78,11 @@ EXTREMES = {
     "least variance below": (hot(-128, -127), full(-128), full(0)),
     "farthest out": (hot(127, -128), full(127), full(0)),
     "most variance": (alternating(-128, 127), full(-128), full(0)),
-    "saturating": (alternating(-128, 127), alternating(-128, -128, 127, 127), alternating(127, -128)),
+    "saturating": (
+        alternating(-128, 127),
+        alternating(-128, -128, 127, 127),
+        alternating(127, -128),
+    ),
     "ramp": (alternating(*range(-128, 128)), alternating(*range(127, -129, -1)), full(3)),
     "decided by epsilon, from above": (leading(1, 3), full(118), full(0)),
     "decided by epsilon, from below": (leading(2, 2), full(11), full(0)),
@@ -82,7 +92,9 @@ EXTREMES = {
 
 
 def random_tiles(seed, tiles, spread=128):
-    x, gamma, beta = np.random.default_rng(seed).integers(-spread, spread, (3, tiles, 256)).astype(np.int8)
+    x, gamma, beta = (
+        np.random.default_rng(seed).integers(-spread, spread, (3, tiles, 256)).astype(np.int8)
+    )
     return x, gamma, beta
 
 
@@ -132,7 +144,9 @@ def test_beta_is_added_before_the_limits():
 def test_a_shift_of_all_values_does_not_matter(seed, shift):
     x, gamma, beta = random_tiles(seed, 2, spread=64)
     shifted = (x + shift).astype(np.int8)
-    np.testing.assert_array_equal(SPEC.reference(shifted, gamma, beta), SPEC.reference(x, gamma, beta))
+    np.testing.assert_array_equal(
+        SPEC.reference(shifted, gamma, beta), SPEC.reference(x, gamma, beta)
+    )
 
 
 def test_no_variance_gives_beta():
@@ -146,11 +160,18 @@ def test_a_batch_equals_its_tiles_one_by_one(tiles):
     out = SPEC.reference(*arrays)
     assert (out.shape, out.dtype) == ((tiles, 256), np.int8)
     for i in range(tiles):
-        np.testing.assert_array_equal(out[i : i + 1], SPEC.reference(*(array[i : i + 1] for array in arrays)))
+        np.testing.assert_array_equal(
+            out[i : i + 1], SPEC.reference(*(array[i : i + 1] for array in arrays))
+        )
 
 
 def test_error_on_speech_stays_within_the_stated_bound():
-    assert_accurate(SPEC.inputs[0].unpack(make_tiles("layernorm", 1003, "speech", 0, lambda: 0, 1003).packed[0]), 0.25)
+    assert_accurate(
+        SPEC.inputs[0].unpack(
+            make_tiles("layernorm", 1003, "speech", 0, lambda: 0, 1003).packed[0]
+        ),
+        0.25,
+    )
 
 
 def test_error_on_random_tiles_stays_within_the_stated_bound():

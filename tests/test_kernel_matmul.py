@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.inputs.tiles import make_tiles
 from harness.kernel import load_kernel
-from harness.tiles import make_tiles
 
 SIDES = {"matmul": 16, "matmul_64": 64}
 
@@ -32,7 +32,13 @@ def extremes(side):
     unit = np.eye(side, dtype=np.int8)
     ramp = np.arange(side * side).reshape(side, side).astype(np.int8)
     pairs = [(first, second) for first in full.values() for second in full.values()]
-    return [*pairs, (unit * 32, ramp), (ramp, unit * 32), (unit * -128, unit * -128), (ramp, ramp.T)]
+    return [
+        *pairs,
+        (unit * 32, ramp),
+        (ramp, unit * 32),
+        (unit * -128, unit * -128),
+        (ramp, ramp.T),
+    ]
 
 
 @pytest.mark.parametrize(("name", "side"), SIDES.items())
@@ -42,14 +48,19 @@ def test_layout_and_cost(name, side):
         ("a", (side, side), "int8", False),
         ("b", (side, side), "int8", True),
     ]
-    assert ([buffer.size_bytes for buffer in spec.inputs], spec.output.size_bytes) == ([2 * side**2], side**2)
+    assert ([buffer.size_bytes for buffer in spec.inputs], spec.output.size_bytes) == (
+        [2 * side**2],
+        side**2,
+    )
     assert spec.ops == {16: 9_216, 64: 540_672}[side]
 
 
 @pytest.mark.parametrize(("name", "side"), SIDES.items())
 def test_extreme_tiles_match_plain_integers(name, side):
     for a, b in extremes(side):
-        assert load_kernel(name).reference(a[None], b[None])[0].tolist() == plain(a.tolist(), b.tolist())
+        assert load_kernel(name).reference(a[None], b[None])[0].tolist() == plain(
+            a.tolist(), b.tolist()
+        )
 
 
 @pytest.mark.parametrize(("name", "side"), SIDES.items())
@@ -57,11 +68,18 @@ def test_extreme_tiles_match_plain_integers(name, side):
 @given(seed=st.integers(0, 2**32), spreads=st.tuples(*[st.integers(0, 128)] * 2))
 def test_random_tile_matches_plain_integers(name, side, seed, spreads):
     rng = np.random.default_rng(seed)
-    a, b = (rng.integers(-spread, min(spread, 127) + 1, (side, side)).astype(np.int8) for spread in spreads)
-    assert load_kernel(name).reference(a[None], b[None])[0].tolist() == plain(a.tolist(), b.tolist())
+    a, b = (
+        rng.integers(-spread, min(spread, 127) + 1, (side, side)).astype(np.int8)
+        for spread in spreads
+    )
+    assert load_kernel(name).reference(a[None], b[None])[0].tolist() == plain(
+        a.tolist(), b.tolist()
+    )
 
 
-@pytest.mark.parametrize(("total", "expected"), [(16, 1), (-16, 0), (15, 0), (-17, -1), (48, 2), (-48, -1)])
+@pytest.mark.parametrize(
+    ("total", "expected"), [(16, 1), (-16, 0), (15, 0), (-17, -1), (48, 2), (-48, -1)]
+)
 def test_halves_round_up(total, expected):
     a, b = np.zeros((2, 1, 16, 16), np.int8)
     a[0, 3, 5], b[0, 5, 9] = total, 1

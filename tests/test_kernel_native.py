@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.inputs.tiles import make_tiles
 from harness.kernel import Bytes, KernelSpec, load_kernel
-from harness.tiles import make_tiles
 
 
 def filled(spec: KernelSpec) -> Bytes:
@@ -26,8 +26,14 @@ def filled(spec: KernelSpec) -> Bytes:
 def one_hot(spec: KernelSpec) -> Bytes:
     """One value unlike all others, in places all over."""
     size = spec.inputs[0].size_bytes
-    places, values = range(0, size, max(29, size // 60)), ((127, 0), (-128, 0), (0, 127), (-127, -128))
-    hot = [np.where(np.arange(size) == place, value, rest) for place, (value, rest) in product(places, values)]
+    places, values = (
+        range(0, size, max(29, size // 60)),
+        ((127, 0), (-128, 0), (0, 127), (-127, -128)),
+    )
+    hot = [
+        np.where(np.arange(size) == place, value, rest)
+        for place, (value, rest) in product(places, values)
+    ]
     return np.array(hot).astype(np.int8).view(np.uint8)
 
 
@@ -80,9 +86,14 @@ def test_tiles_of_any_spread(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", native.NAMES)
 def test_without_undefined_behaviour(name: str, tmp_path: Path) -> None:
     spec = load_kernel(name)
-    spread = [drawn(spec, spread, (spread,) * len(spec.parts), tiles=2) for spread in (0, 1, 2, 5, 20, 128)]
+    spread = [
+        drawn(spec, spread, (spread,) * len(spec.parts), tiles=2)
+        for spread in (0, 1, 2, 5, 20, 128)
+    ]
     packed = np.concatenate([filled(spec), one_hot(spec), *spread])
-    np.testing.assert_array_equal(native.compute_sanitized(name, packed, tmp_path), spec.compute(packed))
+    np.testing.assert_array_equal(
+        native.compute_sanitized(name, packed, tmp_path), spec.compute(packed)
+    )
 
 
 def test_every_kernel_is_compared() -> None:
@@ -90,7 +101,9 @@ def test_every_kernel_is_compared() -> None:
     assert folders | {"matmul_64"} == set(native.NAMES)
 
 
-def test_without_a_compiler_the_skip_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_compiler_the_skip_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(pytest.skip.Exception, match=r"no g\+\+: install it"):
         native.compute_sanitized("gelu", np.zeros((1, 512), np.uint8), tmp_path)

@@ -9,20 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.encoder import ENCODERS, Encoder
 from harness.errors import RequestError
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
-from harness.layer import FORMULAS, LayerData, layer_operations
-from harness.oracle import layer_reference
-from harness.weights import make_weights
-from harness.whisper import Tiling, load_tiling
+from harness.models.layer import FORMULAS, LayerData, layer_operations
+from harness.models.layer_reference import layer_reference
+from harness.models.operations import Tiling, load_tiling
+from harness.models.weights import make_weights
+from harness.models.whisper import ENCODERS, Encoder
 
 TINY = ENCODERS["whisper_tiny"]
 MATMULS = ("matmul", "matmul_64")
 SIZES = {
     "every edge padded": Encoder("padded", layers=2, heads=3, d_model=3 * 26, ffn=150, frames=83),
     "smaller than a tile": Encoder("less", layers=1, heads=1, d_model=5, ffn=7, frames=3),
-    "heads and rows in pieces": Encoder("pieces", layers=1, heads=3, d_model=3 * 90, ffn=70, frames=130),
+    "heads and rows in pieces": Encoder(
+        "pieces", layers=1, heads=3, d_model=3 * 90, ffn=70, frames=130
+    ),
     "whole tiles": Encoder("whole", layers=1, heads=4, d_model=256, ffn=128, frames=128),
 }
 
@@ -42,7 +44,9 @@ def run(encoder, tiling, x, weights):
             data.host(operation)
             continue
         spec, staged = specs[operation.kernel], data.stage(operation)
-        assert [each.shape for each in staged] == [(operation.calls, each.size_bytes) for each in spec.inputs]
+        assert [each.shape for each in staged] == [
+            (operation.calls, each.size_bytes) for each in spec.inputs
+        ]
         assert {each.dtype for each in staged} == {np.dtype(np.uint8)}
         outputs = np.empty((operation.calls, spec.output.size_bytes), np.uint8)
         for start in range(0, operation.calls, 4096):
@@ -80,13 +84,20 @@ def tiling_of(m, k, n, q, s, d, w, v):
 
     def kernel(name, reference, ops, out, *buffers):
         inputs = tuple(
-            Buffer(f"in{at}", tuple(Part(f"part{each}", shape) for each, shape in enumerate(shapes)))
+            Buffer(
+                f"in{at}", tuple(Part(f"part{each}", shape) for each, shape in enumerate(shapes))
+            )
             for at, shapes in enumerate(buffers)
         )
         return KernelSpec(name, inputs, Buffer("out", (Part("out", out),)), reference, ops, "")
 
     def norm(x, gamma, beta):
-        return limited(x - x.sum(axis=1, keepdims=True) // w + (gamma.astype(np.int32) * np.arange(w) >> 5) + beta)
+        return limited(
+            x
+            - x.sum(axis=1, keepdims=True) // w
+            + (gamma.astype(np.int32) * np.arange(w) >> 5)
+            + beta
+        )
 
     def gelu(x):
         return limited(x + np.arange(v))
@@ -111,7 +122,9 @@ encoders = st.builds(
 @given(encoders, st.tuples(*[sizes] * 8), st.integers(0, 9))
 def test_tiles_of_any_sizes(encoder, tile, seed):
     tiling, weights, x = tiling_of(*tile), make_weights(encoder, seed), frames_of(encoder, seed)
-    assert np.array_equal(run(encoder, tiling, x, weights).result, layer_reference(encoder, tiling, x, weights))
+    assert np.array_equal(
+        run(encoder, tiling, x, weights).result, layer_reference(encoder, tiling, x, weights)
+    )
 
 
 ROW = Encoder("row", layers=2, heads=1, d_model=1, ffn=1, frames=3)
@@ -126,9 +139,13 @@ def data_of(encoder, tiling, **arrays):
 
 
 def test_tiles_of_keys_weigh_as_many_keys_as_they_have_and_halves_go_up():
-    data, found = data_of(ROW, tiling_of(1, 1, 1, 1, 2, 1, 1, 1), query=[0] * 3, key=[0] * 3, value=[0] * 3)
+    data, found = data_of(
+        ROW, tiling_of(1, 1, 1, 1, 2, 1, 1, 1), query=[0] * 3, key=[0] * 3, value=[0] * 3
+    )
     # Per row a tile of two keys, and one of one: (2 * 1 + 2) / 3, (2 * -1 - 2) / 3, (2 * 127 + 127) / 3.
-    data.take(found["attention"], np.array([[1], [2], [-1], [-2], [127], [127]], np.int8).view(np.uint8))
+    data.take(
+        found["attention"], np.array([[1], [2], [-1], [-2], [127], [127]], np.int8).view(np.uint8)
+    )
     assert data.arrays["attention"].ravel().tolist() == [1, -1, 127]
     pair = Encoder("pair", layers=1, heads=1, d_model=1, ffn=1, frames=2)
     data, found = data_of(pair, tiling_of(*[1] * 8), query=[0] * 2, key=[0] * 2, value=[0] * 2)
@@ -145,7 +162,10 @@ def test_sums_are_added_wide_and_saturated_once():
     assert data.arrays["output"].tolist() == [[99, 19, -24]]
     data.take(found["output"], np.full((9, 1), 128, np.uint8))
     assert data.arrays["output"].tolist() == [[-128] * 3]
-    data.arrays |= {"x": np.array([[100, -100, 5]], np.int8), "output": np.array([[100, -100, 6]], np.int8)}
+    data.arrays |= {
+        "x": np.array([[100, -100, 5]], np.int8),
+        "output": np.array([[100, -100, 6]], np.int8),
+    }
     data.host(found["attention residual"])
     assert data.arrays["attention residual"].tolist() == [[127, -128, 11]]
 

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from npu_machine import BDF, Smi, context, files, report
 
-from harness.hardware import smi, state, sysfs
-from harness.hardware.state import MachineState, changes, read_state
+from harness.device.host import smi, state, sysfs
+from harness.device.host.state import MachineState, changes, read_state
 
 FULL = MachineState(
     power_mode="performance",
@@ -69,7 +69,11 @@ def test_nothing_is_there() -> None:
 
 def test_a_whole_machine(plug: Callable[..., Smi]) -> None:
     files(sysfs.ROOT)
-    made = plug(report("Performance", [context(os.getpid(), "python"), context(4711, "whisper"), context(4711)]))
+    made = plug(
+        report(
+            "Performance", [context(os.getpid(), "python"), context(4711, "whisper"), context(4711)]
+        )
+    )
     assert read_state(0) == MachineState(
         power_mode="performance",
         clocks_mhz={"MP-NPU Clock": 847, "H Clock": 1600},
@@ -81,14 +85,20 @@ def test_a_whole_machine(plug: Callable[..., Smi]) -> None:
         kernel=platform.release(),
     )
     (call,) = made.calls
-    assert call.startswith(f"examine -d {BDF} --advanced -r platform host aie-partitions clocks -f JSON -o ")
+    assert call.startswith(
+        f"examine -d {BDF} --advanced -r platform host aie-partitions clocks -f JSON -o "
+    )
 
 
 def test_xrt_smi_alone(plug: Callable[..., Smi]) -> None:
     made = plug()
-    (made.folder / "no-advanced").touch()  # as before 2025: then the platform report may have the clocks
+    (
+        made.folder / "no-advanced"
+    ).touch()  # as before 2025: then the platform report may have the clocks
     content = report()
-    content["devices"][0]["platforms"][0]["clocks"] = {"clocks": content["devices"][0].pop("clocks")}
+    content["devices"][0]["platforms"][0]["clocks"] = {
+        "clocks": content["devices"][0].pop("clocks")
+    }
     made.answer(content)
     found = read_state(0)
     assert found.power_mode == "default"
@@ -118,7 +128,10 @@ def test_a_handle_that_knows_nothing(plug: Callable[..., Smi]) -> None:
 
 def test_another_device_is_not_taken_for_it(plug: Callable[..., Smi]) -> None:
     content = report("Turbo")
-    content["devices"] = [{**content["devices"][0], "device_id": "0000:01:00.1"}, {"device_id": "0000:02:00.1"}]
+    content["devices"] = [
+        {**content["devices"][0], "device_id": "0000:01:00.1"},
+        {"device_id": "0000:02:00.1"},
+    ]
     plug(content)
     assert read_state(0).power_mode is None
 
@@ -131,7 +144,9 @@ def test_no_power_mode(plug: Callable[..., Smi], mode: Any) -> None:
     assert read_state(0).power_mode is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "[1]", "null", "[" * 100_000, '{"devices": {"a": 1}}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "[1]", "null", "[" * 100_000, '{"devices": {"a": 1}}', "\x00\xff"]
+)
 def test_garbage(plug: Callable[..., Smi], content: str) -> None:
     made = plug(content)
     assert read_state(0) == MachineState(kernel=platform.release())
@@ -198,7 +213,9 @@ def test_what_xrt_smi_says_of_a_refusal(plug: Callable[..., Smi]) -> None:
     plug(configure="echo 'ERROR: no'")
     with pytest.raises(smi.SmiError, match=r"^no$"):
         smi.set_power_mode("turbo", BDF)
-    plug(configure="printf 'Unrecognized arguments:\\n  --pmode\\n  turbo\\n' >&2; exit 1")  # XRT 2.25 without a device
+    plug(
+        configure="printf 'Unrecognized arguments:\\n  --pmode\\n  turbo\\n' >&2; exit 1"
+    )  # XRT 2.25 without a device
     with pytest.raises(smi.SmiError, match=r"^Unrecognized arguments: --pmode turbo$"):
         smi.set_power_mode("turbo")
     plug(configure="exit 3")
@@ -219,14 +236,18 @@ def damaged(tree: Any, path: list[int], leaf: Any) -> Any:
         return leaf
     if isinstance(tree, list):
         place = path[0] % len(tree)
-        return [damaged(each, path[1:], leaf) if at == place else each for at, each in enumerate(tree)]
+        return [
+            damaged(each, path[1:], leaf) if at == place else each for at, each in enumerate(tree)
+        ]
     key = sorted(tree)[path[0] % len(tree)]
     return {**tree, key: damaged(tree[key], path[1:], leaf)}
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.lists(st.integers(0, 9), max_size=7), leaf=ODD, host=ODD)
-def test_odd_json_never_raises(monkeypatch: pytest.MonkeyPatch, path: list[int], leaf: Any, host: Any) -> None:
+def test_odd_json_never_raises(
+    monkeypatch: pytest.MonkeyPatch, path: list[int], leaf: Any, host: Any
+) -> None:
     content = damaged(report("Turbo", [context(4711, "whisper")]), path, leaf)
     monkeypatch.setattr(smi, "examine", lambda address: content)
     found = read_state(0, *handle(platform=content, host=host))
@@ -238,10 +259,14 @@ def test_odd_json_never_raises(monkeypatch: pytest.MonkeyPatch, path: list[int],
 
 def test_no_change() -> None:
     assert changes(FULL, FULL) == []
-    assert changes(FULL, replace(FULL, kernel="6.19.0", xrt="2.26.0")) == [], "they cannot change under a process"
+    assert changes(FULL, replace(FULL, kernel="6.19.0", xrt="2.26.0")) == [], (
+        "they cannot change under a process"
+    )
 
 
-@pytest.mark.parametrize("field", ["power_mode", "clocks_mhz", "firmware", "driver", "tenants", "governor"])
+@pytest.mark.parametrize(
+    "field", ["power_mode", "clocks_mhz", "firmware", "driver", "tenants", "governor"]
+)
 def test_what_cannot_be_read_has_not_changed(field: str) -> None:
     blind = replace(FULL, **{field: None})
     assert changes(FULL, blind) == changes(blind, FULL) == []
@@ -255,7 +280,11 @@ def test_what_cannot_be_read_has_not_changed(field: str) -> None:
         ("driver", "0.2", "driver: 0.1 -> 0.2"),
         ("governor", "powersave", "governor: performance -> powersave"),
         ("tenants", [], "tenants: pid 12 (python3) -> none"),
-        ("tenants", ["pid 9 (a)", "pid 12 (python3)"], "tenants: pid 12 (python3) -> pid 12 (python3), pid 9 (a)"),
+        (
+            "tenants",
+            ["pid 9 (a)", "pid 12 (python3)"],
+            "tenants: pid 12 (python3) -> pid 12 (python3), pid 9 (a)",
+        ),
         ("clocks_mhz", {"MP-NPU Clock": 400, "H Clock": 1600}, "MP-NPU Clock: 847 -> 400 MHz"),
         ("clocks_mhz", {"MP-NPU Clock": 720, "H Clock": 1309}, "H Clock: 1600 -> 1309 MHz"),
     ],
@@ -265,7 +294,12 @@ def test_a_change(field: str, value: Any, told: str) -> None:
 
 
 def test_noise_of_clocks() -> None:
-    for clocks in ({"MP-NPU Clock": 845, "H Clock": 1599}, {"MP-NPU Clock": 0, "H Clock": 0}, {"Other": 5}, {}):
+    for clocks in (
+        {"MP-NPU Clock": 845, "H Clock": 1599},
+        {"MP-NPU Clock": 0, "H Clock": 0},
+        {"Other": 5},
+        {},
+    ):
         assert changes(FULL, replace(FULL, clocks_mhz=clocks)) == []
         assert changes(replace(FULL, clocks_mhz=clocks), FULL) == []
 
@@ -275,13 +309,17 @@ def test_every_step_of_the_clocks_is_told() -> None:
     levels = [(400, 800), (600, 1024), (720, 1309), (847, 1600)]
     for old in levels:
         for new in levels:
-            both = [replace(FULL, clocks_mhz=dict(zip("ab", each, strict=True))) for each in (old, new)]
+            both = [
+                replace(FULL, clocks_mhz=dict(zip("ab", each, strict=True))) for each in (old, new)
+            ]
             assert len(changes(*both)) == (0 if old == new else 2)
 
 
 def test_files_of_the_kernel(tmp_path: Path) -> None:
     files(sysfs.ROOT, governor="schedutil")
-    (sysfs.ROOT / "sys/devices/system/cpu/cpufreq/policy1/scaling_governor").write_text("powersave\n")
+    (sysfs.ROOT / "sys/devices/system/cpu/cpufreq/policy1/scaling_governor").write_text(
+        "powersave\n"
+    )
     assert sysfs.governors() == "powersave, schedutil"
     assert (sysfs.bdf(0), sysfs.bdf(1)) == (BDF, None)
     assert sysfs.node(BDF) == sysfs.ROOT / "dev/accel/accel0"

@@ -10,12 +10,19 @@ from conftest import run_pass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bounds import bounds
-from harness.metrics import METRIC_NAMES, Audio, encoder_time, metrics_of, pass_metrics, rtf_metrics
-from harness.stats import median_index, percentile, ratio_interval, samples_needed
-from harness.timeline import Stage, Timeline
-from harness.totals import Totals, added, stalls_ns, totals_of
-from harness.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
+from harness.config.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
+from harness.measure.bounds import bounds
+from harness.measure.metrics import (
+    METRIC_NAMES,
+    Audio,
+    encoder_time,
+    metrics_of,
+    pass_metrics,
+    rtf_metrics,
+)
+from harness.measure.stats import median_index, percentile, ratio_interval, samples_needed
+from harness.measure.timeline import Stage, Timeline
+from harness.measure.totals import Totals, added, stalls_ns, totals_of
 
 SPANS = [
     (Stage.WRITE, 0, 1, 0, 0, 10, 0),
@@ -81,7 +88,13 @@ def test_back_pressure_is_not_work() -> None:
 def test_what_cannot_be_seen_is_none() -> None:
     found = pass_metrics(timeline(has_device=False, clock="monotonic"), INTERVALS_NS)
     unseen = {name for name, value in found.items() if value is None}
-    assert unseen >= {"time/exec_ms", "stall/count", "stall/total_ms", "device/utilisation", "bound/total_ms"}
+    assert unseen >= {
+        "time/exec_ms",
+        "stall/count",
+        "stall/total_ms",
+        "device/utilisation",
+        "bound/total_ms",
+    }
     assert found["harness/self_us"] == 0
     assert stalls_ns(timeline(has_device=False)) is None
 
@@ -111,7 +124,9 @@ def test_passes_add_up() -> None:
     assert both["bound/ratio"] == pytest.approx(makespan_ns / bound_ns)
     assert both["device/utilisation"] == pytest.approx((2 * 200 + 20 * 100) / makespan_ns)
     possible_ns = 2 * 284 + other.serial_ns - bound_ns
-    assert both["overlap/efficiency"] == pytest.approx((2 * 284 + other.serial_ns - makespan_ns) / possible_ns)
+    assert both["overlap/efficiency"] == pytest.approx(
+        (2 * 284 + other.serial_ns - makespan_ns) / possible_ns
+    )
 
 
 def test_what_one_pass_cannot_show_their_sum_cannot() -> None:
@@ -123,21 +138,39 @@ def test_what_one_pass_cannot_show_their_sum_cannot() -> None:
 
 def test_a_sample_stands_for_more_tiles_at_the_rate_of_its_own() -> None:
     """Of 2 tiles in 275 ns and 6 in 675, the rest takes 100 ns a tile: filling and draining count once."""
-    few, many = totals_of(timeline()), replace(totals_of(timeline()), tiles=6, makespan_ns=675, exec_ns=600, stalls=4)
+    few, many = (
+        totals_of(timeline()),
+        replace(totals_of(timeline()), tiles=6, makespan_ns=675, exec_ns=600, stalls=4),
+    )
     grown = many.extrapolated(few, 1_006)
-    assert (grown.tiles, grown.makespan_ns, grown.exec_ns, grown.stalls) == (1_006, 100_675, 100_600, 754)
+    assert (grown.tiles, grown.makespan_ns, grown.exec_ns, grown.stalls) == (
+        1_006,
+        100_675,
+        100_600,
+        754,
+    )
     assert (grown.columns, grown.clock) == (few.columns, few.clock), "are no amounts"
-    assert grown.write_ns == many.write_ns, "what does not grow from 2 tiles to 6 does not grow beyond"
+    assert grown.write_ns == many.write_ns, (
+        "what does not grow from 2 tiles to 6 does not grow beyond"
+    )
     assert replace(many, wait_ns=0).extrapolated(few, 1_006).wait_ns == 0, "nor shrinks by chance"
     assert many.extrapolated(totals_of(timeline(has_device=False)), 12).exec_ns is None
     slow = replace(few, makespan_ns=700)
-    assert many.extrapolated(slow, 600).makespan_ns == 67_500, "by a hitch no rate can be told: in proportion"
+    assert many.extrapolated(slow, 600).makespan_ns == 67_500, (
+        "by a hitch no rate can be told: in proportion"
+    )
 
 
 def test_names_are_those_of_the_contract() -> None:
     audio = Audio(11.0, 304_700_000, 140.625)
     found = pass_metrics(timeline(), INTERVALS_NS) | rtf_metrics(totals_of(timeline()), audio)
-    rest = {"verify/tiles", "verify/mismatches", "hazard/count", "alloc/steady_state", "speedup/vs_baseline"}
+    rest = {
+        "verify/tiles",
+        "verify/mismatches",
+        "hazard/count",
+        "alloc/steady_state",
+        "speedup/vs_baseline",
+    }
     assert set(found) | rest == set(METRIC_NAMES)
 
 
@@ -179,7 +212,9 @@ def test_preprocessing_fills_the_waits_of_a_stream(
 
 def test_waiting_in_a_full_queue_is_no_work_of_the_host() -> None:
     """Launches that wait for a place take 9 ms of ten; the host's own work is 0.4 ms."""
-    totals = replace(taking(10**6, 960_000), write_ns=10 * 60_000, launch_ns=10 * 900_000, host_bound_ns=400_000)
+    totals = replace(
+        taking(10**6, 960_000), write_ns=10 * 60_000, launch_ns=10 * 900_000, host_bound_ns=400_000
+    )
     found = encoder_time(totals, Audio(10.0, 0, 10))
     assert (found.host_s, found.device_s) == (pytest.approx(0.0004), pytest.approx(0.0096))
     assert found.encoder_s == pytest.approx(0.010)

@@ -12,7 +12,7 @@ from math import erf, exp, log, sqrt
 import numpy as np
 import pytest
 
-from harness.device import Noise
+from harness.config.device import Noise
 from harness.sim import noise as module
 from harness.sim.noise import NoiseFactors
 
@@ -56,8 +56,12 @@ def test_the_calibrated_centre_is_kept(series: np.ndarray) -> None:
     assert np.median(series) == pytest.approx(1, abs=0.00065)
 
 
-@pytest.mark.parametrize(("tight_pct", "fast_pct", "burst_pct"), [(2, 20, 0), (20, 0, 40), (5, 20, 44), (20, 0, 0)])
-def test_the_centre_is_kept_with_other_shares(tight_pct: float, fast_pct: float, burst_pct: float) -> None:
+@pytest.mark.parametrize(
+    ("tight_pct", "fast_pct", "burst_pct"), [(2, 20, 0), (20, 0, 40), (5, 20, 44), (20, 0, 0)]
+)
+def test_the_centre_is_kept_with_other_shares(
+    tight_pct: float, fast_pct: float, burst_pct: float
+) -> None:
     """As far as a `burst_pct` of 44.
 
     The share below 1 has a standard error of 0.15 %; at the worst (20, 44) the density at the median is 0.09 by
@@ -72,7 +76,9 @@ def test_tight_mode(series: np.ndarray) -> None:
     tight = series[(series > 0.91) & (series < SLOW)]
     centre = np.median(tight)
     assert np.median(np.abs(tight - centre)) / centre == pytest.approx(0.02, rel=0.02)
-    assert abs(lag1(draw(seed=1, burst_pct=0))) < 5 / sqrt(CALLS), "nothing but bursts is correlated"
+    assert abs(lag1(draw(seed=1, burst_pct=0))) < 5 / sqrt(CALLS), (
+        "nothing but bursts is correlated"
+    )
 
 
 def test_share_of_slow_calls(series: np.ndarray, windows: np.ndarray) -> None:
@@ -187,7 +193,9 @@ def test_only_the_tight_mode(tight_pct: float) -> None:
     sigma = tight_pct / 100 / 0.67449
     expected = [(1 + erf(log(factor) / sigma / sqrt(2))) / 2 for factor in series]
     assert np.abs(expected - (np.arange(20_000) + 0.5) / 20_000).max() < 1.95 / sqrt(20_000)
-    assert np.median(np.abs(series - 1)) == pytest.approx(tight_pct / 100, rel=5 * 1.17 / sqrt(20_000) + 0.01)
+    assert np.median(np.abs(series - 1)) == pytest.approx(
+        tight_pct / 100, rel=5 * 1.17 / sqrt(20_000) + 0.01
+    )
 
 
 def test_nothing_is_exactly_nothing() -> None:
@@ -210,7 +218,9 @@ def test_extremes(tight_pct: float, fast_pct: float, burst_pct: float) -> None:
     knobs = {"tight_pct": tight_pct, "fast_pct": fast_pct, "burst_pct": burst_pct}
     series = draw(20_000, seed=2**80, **knobs)
     assert np.isfinite(series).all()
-    assert series.min() > 0.15, "5 deviations of 0.297 below a centre at -1.28 of them, in logarithms"
+    assert series.min() > 0.15, (
+        "5 deviations of 0.297 below a centre at -1.28 of them, in logarithms"
+    )
     if tight_pct < 1:
         assert np.mean(series > SLOW) == pytest.approx(burst_pct / 100, abs=5 * 0.0043)
         assert np.mean(series < 1 - 1e-9) == pytest.approx(fast_pct / 100, abs=5 * 0.0033)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from npu_machine import BDF, REFUSED, Smi, files
 
-from harness.device import PowerMode
+from harness.config.device import PowerMode
+from harness.device.host import smi, sysfs
+from harness.device.host.power import power_mode
 from harness.errors import DeviceError, RequestError
-from harness.hardware import smi, sysfs
-from harness.hardware.power import power_mode
 
 PERFORMANCE = PowerMode.performance
 
@@ -51,7 +51,10 @@ def test_it_is_set_and_restored(plug: Callable[..., Smi]) -> None:
     made = plug()
     with power_mode(PERFORMANCE, 0):
         assert made.mode == "performance"
-    assert requests(made) == [f"configure -d {BDF} --pmode performance", f"configure -d {BDF} --pmode default"]
+    assert requests(made) == [
+        f"configure -d {BDF} --pmode performance",
+        f"configure -d {BDF} --pmode default",
+    ]
     assert made.mode == "default"
 
 
@@ -64,7 +67,9 @@ def test_the_present_mode_needs_nothing(plug: Callable[..., Smi]) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, RequestError])
-def test_it_is_restored_after_an_exception(plug: Callable[..., Smi], error: type[BaseException]) -> None:
+def test_it_is_restored_after_an_exception(
+    plug: Callable[..., Smi], error: type[BaseException]
+) -> None:
     made = plug()
     made.mode = "Balanced"
     with pytest.raises(error), power_mode(PERFORMANCE, 0):
@@ -77,7 +82,9 @@ def test_refused(plug: Callable[..., Smi]) -> None:
     with pytest.raises(RequestError) as caught, power_mode(PERFORMANCE, 0):
         pytest.fail("the body is not run")
     text = str(caught.value)
-    assert text.startswith("device.power_mode=performance: xrt-smi: DRM_IOCTL_AMDXDNA_SET_STATE IOCTL failed (err=-13)")
+    assert text.startswith(
+        "device.power_mode=performance: xrt-smi: DRM_IOCTL_AMDXDNA_SET_STATE IOCTL failed (err=-13)"
+    )
     assert "run as root" in text
     assert "sudo xrt-smi configure --pmode performance" in text
     assert "leave device.power_mode out" in text
@@ -100,11 +107,16 @@ def test_a_mode_that_cannot_be_read_is_not_changed(plug: Callable[..., Smi]) -> 
 
 def test_a_driver_that_says_yes_and_does_nothing(plug: Callable[..., Smi]) -> None:
     plug(configure="exit 0")
-    with pytest.raises(RequestError, match="no error, but the mode is default"), power_mode(PERFORMANCE, 0):
+    with (
+        pytest.raises(RequestError, match="no error, but the mode is default"),
+        power_mode(PERFORMANCE, 0),
+    ):
         pytest.fail("the body is not run")
 
 
-def test_an_answer_that_comes_too_late(plug: Callable[..., Smi], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_comes_too_late(
+    plug: Callable[..., Smi], monkeypatch: pytest.MonkeyPatch
+) -> None:
     late = '[ "$last" = performance ] && { echo performance > $(dirname $0)/mode; sleep 30; }'
     made = plug(configure=late)
     monkeypatch.setattr(smi, "SET_TIMEOUT_S", 0.5)
@@ -116,7 +128,10 @@ def test_an_answer_that_comes_too_late(plug: Callable[..., Smi], monkeypatch: py
 def test_restoring_fails(plug: Callable[..., Smi], caplog: pytest.LogCaptureFixture) -> None:
     once = '[ "$last" = default ] && { echo "ERROR: gone" >&2; exit 1; }'
     plug(configure=once)
-    with pytest.raises(DeviceError, match="default, the mode before, was not restored"), power_mode(PERFORMANCE, 0):
+    with (
+        pytest.raises(DeviceError, match="default, the mode before, was not restored"),
+        power_mode(PERFORMANCE, 0),
+    ):
         pass
     plug(configure=once)
     with pytest.raises(ValueError, match="own") as caught, power_mode(PERFORMANCE, 0):
@@ -125,7 +140,9 @@ def test_restoring_fails(plug: Callable[..., Smi], caplog: pytest.LogCaptureFixt
     assert "was not restored (gone)" in caplog.text
 
 
-def test_nothing_is_left_for_the_end_of_the_process(plug: Callable[..., Smi], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_for_the_end_of_the_process(
+    plug: Callable[..., Smi], monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept: list[object] = []
     monkeypatch.setattr(atexit, "register", kept.append)
     monkeypatch.setattr(atexit, "unregister", kept.remove)
@@ -169,7 +186,9 @@ builtins.kept = manager
 
 def started(made: Smi, body: str) -> subprocess.Popen[str]:
     program = PROGRAM.format(root=str(sysfs.ROOT), smi=str(made.path), body=body)
-    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

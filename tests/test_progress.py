@@ -13,7 +13,9 @@ def stderr_of(tiles: int, folder: Path, *, terminal: bool) -> str:
     """What a run of `tiles` tiles draws on stderr, which is a terminal or a pipe."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
     arguments = ["-m", "harness", "tracking=off", "measure=quick", f"workload.tiles={tiles}"]
-    with subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=theirs) as running:
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=theirs
+    ) as running:
         os.close(theirs)
         drawn = b""
         while piece := _read(ours):

@@ -21,20 +21,22 @@ import numpy as np
 import pytest
 from test_sim import FROM_DEVICE, STATE, TO_DEVICE, Rig, fill
 
-from harness.device import Faults, Hazards, PowerMode, Simulator
+from harness.config.device import Faults, Hazards, PowerMode, Simulator
 from harness.sim import pyxrt
-from harness.sim.bound import public
 from harness.sim.clock import ProcessAborted
-from harness.sim.images import Image, argument_banks
+from harness.sim.device import plug
+from harness.sim.kernel_model import Image, argument_banks
 from harness.sim.machine import Machine
-from harness.sim.platform import plug
-from harness.sim.xclbins import machines
+from harness.sim.pybind import public
+from harness.sim.xclbin import machines
 
 DATA = Path(__file__).parent / "data"
 SURFACE = json.loads((DATA / "pyxrt_2_25.json").read_text())
 XCLBIN = "mlir_aie.xclbin"
 NULLS = {"BO": "pyxrt.bo.__new__(pyxrt.bo)", "KERNEL": "pyxrt.kernel.__new__(pyxrt.kernel)"}
-ARITY = re.compile(r"missing \d+ required|takes (no|\d+|from \d+)|unexpected keyword|positional-only arg")
+ARITY = re.compile(
+    r"missing \d+ required|takes (no|\d+|from \d+)|unexpected keyword|positional-only arg"
+)
 """How Python refuses what pybind11 refuses by its list of signatures."""
 OTHER_SELF = "a method called on another type's object"
 DELIBERATE = {
@@ -84,7 +86,8 @@ def agrees(code: str, got: dict[str, Any], real: dict[str, Any]) -> bool:
     if (
         "ends" in real
         or "ok" in real
-        or {**got, "text": ""} != {k: v for k, v in {**real, "text": ""}.items() if k != "signatures"}
+        or {**got, "text": ""}
+        != {k: v for k, v in {**real, "text": ""}.items() if k != "signatures"}
     ):
         return got == {"ends": real["ends"]} if "ends" in real else got == real
     said, expected = (found["text"].replace("pyxrt.", "") for found in (got, real))
@@ -139,7 +142,9 @@ def test_names(path: str) -> None:
     expected = set(SURFACE["names"][path])
     if path in SURFACE["enums"]:
         assert isinstance(next(iter(owner.__members__.values())).value, int)
-        expected -= {"name", "value"} - {*owner.__members__}  # properties, which Python does not list
+        expected -= {"name", "value"} - {
+            *owner.__members__
+        }  # properties, which Python does not list
     assert set(public(owner)) == expected
 
 
@@ -153,7 +158,9 @@ def test_enumerations(path: str) -> None:
     assert [str(member) for member in members.values()] == real["str"]
     assert [repr(member) for member in members.values()] == real["repr"]
     assert all(bool(member) == real["true"] for member in members.values())
-    assert all((hash(member) == int(member)) == real["hash is its number"] for member in members.values())
+    assert all(
+        (hash(member) == int(member)) == real["hash is its number"] for member in members.values()
+    )
     for member in members.values():
         assert (member == int(member), int(member) == member) == (real["equals its number"],) * 2
         assert (member != int(member)) != real["equals its number"]
@@ -164,31 +171,51 @@ def test_enumerations(path: str) -> None:
 
 @pytest.mark.parametrize("name", SURFACE["left out"])
 def test_what_the_simulator_leaves_out(name: str) -> None:
-    with pytest.raises(AttributeError, match=rf"^module 'pyxrt' has no attribute '{name}' in the simulator.*runlist"):
+    with pytest.raises(
+        AttributeError,
+        match=rf"^module 'pyxrt' has no attribute '{name}' in the simulator.*runlist",
+    ):
         getattr(pyxrt, name)
 
 
 def test_unknown_attributes_are_told_what_there_is() -> None:
     rig = Rig()
     for owner, has in (
-        (rig.run(rig.bo(256), rig.bo(128)), "add_callback, get_ctrl_scratchpad_bo, set_arg, start, state, wait, wait2"),
+        (
+            rig.run(rig.bo(256), rig.bo(128)),
+            "add_callback, get_ctrl_scratchpad_bo, set_arg, start, state, wait, wait2",
+        ),
         (pyxrt.run, "add_callback, get_ctrl_scratchpad_bo, set_arg, start, state, wait, wait2"),
         (pyxrt.bo, "host_only"),
         (pyxrt.xclbin.xclbinkernel, "get_name, get_num_args"),
         (pyxrt.ert_cmd_state, "ERT_CMD_STATE_ABORT"),
         (pyxrt.info, "alert"),
     ):
-        with pytest.raises(AttributeError, match=rf"has no attribute 'abort'; pyxrt 2.25 has: .*{has}"):
+        with pytest.raises(
+            AttributeError, match=rf"has no attribute 'abort'; pyxrt 2.25 has: .*{has}"
+        ):
             operator.attrgetter("abort")(owner)
-    with pytest.raises(AttributeError, match=r"module 'pyxrt' has no attribute 'queue' in the simulator.*xclbin"):
+    with pytest.raises(
+        AttributeError, match=r"module 'pyxrt' has no attribute 'queue' in the simulator.*xclbin"
+    ):
         operator.attrgetter("queue")(pyxrt)
     assert dir(pyxrt) == sorted(pyxrt.__all__)
 
 
 def test_objects_are_closed() -> None:
     rig = Rig()
-    for each in (rig.device, rig.context, rig.kernel, rig.instructions, rig.uuid, pyxrt.runlist(rig.context)):
-        with pytest.raises(AttributeError, match="has no attribute 'note' and no __dict__ for setting new attributes"):
+    for each in (
+        rig.device,
+        rig.context,
+        rig.kernel,
+        rig.instructions,
+        rig.uuid,
+        pyxrt.runlist(rig.context),
+    ):
+        with pytest.raises(
+            AttributeError,
+            match="has no attribute 'note' and no __dict__ for setting new attributes",
+        ):
             each.note = 1
         with pytest.raises(TypeError, match="cannot pickle 'pyxrt"):
             copy.copy(each)
@@ -202,9 +229,31 @@ def test_objects_are_closed() -> None:
 def test_integers_as_pybind11_takes_them() -> None:
     rig = Rig()
     run = rig.run(rig.bo(256), rig.bo(128))
-    for value in (3, True, np.uint32(3), np.int64(3), np.float32(3), 2**31 - 1, -(2**31), pyxrt.bo.host_only):
+    for value in (
+        3,
+        True,
+        np.uint32(3),
+        np.int64(3),
+        np.float32(3),
+        2**31 - 1,
+        -(2**31),
+        pyxrt.bo.host_only,
+    ):
         run.set_arg(0, value)
-    for value in (2**31, -(2**31) - 1, 2**64, 1.5, 3.0, "3", b"3", bytearray(b"3"), None, [3], {}, np.float64(3)):
+    for value in (
+        2**31,
+        -(2**31) - 1,
+        2**64,
+        1.5,
+        3.0,
+        "3",
+        b"3",
+        bytearray(b"3"),
+        None,
+        [3],
+        {},
+        np.float64(3),
+    ):
         with pytest.raises(TypeError, match=r"set_arg\(\): incompatible function arguments"):
             run.set_arg(0, value)
     for timeout in (-1, 1.5, None, 2**32, 2**33, "1"):
@@ -231,12 +280,18 @@ def test_integers_as_pybind11_takes_them() -> None:
         ),
         ("pyxrt.bo(rig.device, 64, 0)", r"__init__\(\): incompatible constructor"),
         ("pyxrt.bo(rig.context, 64.0, 0)", r"__init__\(\): incompatible constructor"),
-        ("run.wait2(100)", r"wait2\(\): incompatible.*std::chrono.*Did you forget to `#include <pybind11/stl\.h>`"),
+        (
+            "run.wait2(100)",
+            r"wait2\(\): incompatible.*std::chrono.*Did you forget to `#include <pybind11/stl\.h>`",
+        ),
         (
             "run.add_callback(STATE.ERT_CMD_STATE_COMPLETED, print, None)",
             r"add_callback\(\): incompatible.*Did you forget",
         ),
-        ("pyxrt.runlist(rig.context).wait(100)", r"wait\(\): incompatible.*std::chrono.*Did you forget"),
+        (
+            "pyxrt.runlist(rig.context).wait(100)",
+            r"wait\(\): incompatible.*std::chrono.*Did you forget",
+        ),
         ("pyxrt.runlist(rig.context).add(rig.kernel)", r"add\(\): incompatible"),
         ("rig.kernel.group_id('1')", r"group_id\(\): incompatible"),
         ("rig.kernel(opcode=3)", r"__call__\(\) got an unexpected keyword"),
@@ -258,10 +313,18 @@ def test_type_errors(call: str, text: str) -> None:
     ("call", "error", "text"),
     [
         *(
-            (f"pyxrt.bo(rig.device, 64, pyxrt.bo.{kind}, 0)", RuntimeError, "Bad BO type. (err=-22): Invalid argument")
+            (
+                f"pyxrt.bo(rig.device, 64, pyxrt.bo.{kind}, 0)",
+                RuntimeError,
+                "Bad BO type. (err=-22): Invalid argument",
+            )
             for kind in ("normal", "device_only", "p2p", "svm")
         ),
-        ("rig.bo(0)", RuntimeError, "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Invalid argument"),
+        (
+            "rig.bo(0)",
+            RuntimeError,
+            "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Invalid argument",
+        ),
         ("pyxrt.bo(rig.bo(64), 60, 8)", RuntimeError, "sub buffer size and offset"),
         ("rig.bo(64).write(bytes(65), 0)", RuntimeError, "attempting to write past buffer size"),
         ("rig.bo(64).write(b'x', 64)", RuntimeError, "attempting to write past buffer size"),
@@ -269,9 +332,17 @@ def test_type_errors(call: str, text: str) -> None:
         ("pyxrt.kernel(rig.context, 'sub')", RuntimeError, "No such kernel 'sub'"),
         ("pyxrt.device(1)", RuntimeError, " No such device with index '1'"),
         ("pyxrt.device('1')", RuntimeError, " No such device with index '1'"),
-        ("pyxrt.device('0000:00:00.0')", RuntimeError, "No such device '0000:00:00.0': Invalid argument"),
+        (
+            "pyxrt.device('0000:00:00.0')",
+            RuntimeError,
+            "No such device '0000:00:00.0': Invalid argument",
+        ),
         ("pyxrt.xclbin('none.xclbin')", RuntimeError, "No such file or directory 'none.xclbin'"),
-        ("pyxrt.hw_context(rig.device, 'none.xclbin')", RuntimeError, "No such file or directory 'none.xclbin'"),
+        (
+            "pyxrt.hw_context(rig.device, 'none.xclbin')",
+            RuntimeError,
+            "No such file or directory 'none.xclbin'",
+        ),
         ("pyxrt.xclbin('/')", MemoryError, "std::bad_alloc"),
     ],
 )
@@ -284,12 +355,21 @@ def test_errors(call: str, error: type[Exception], text: str) -> None:
 def test_ways_to_open_and_name_things() -> None:
     rig = Rig()
     found = pyxrt.xclbin("add.xclbin")
-    assert pyxrt.device("0").get_info(pyxrt.xrt_info_device.bdf) == rig.device.get_info(pyxrt.xrt_info_device.bdf)
-    assert pyxrt.device(bdf=rig.device.get_info(pyxrt.xrt_info_device.bdf)).get_xclbin_uuid().to_string()[:8] == "0" * 8
+    assert pyxrt.device("0").get_info(pyxrt.xrt_info_device.bdf) == rig.device.get_info(
+        pyxrt.xrt_info_device.bdf
+    )
+    assert (
+        pyxrt.device(bdf=rig.device.get_info(pyxrt.xrt_info_device.bdf))
+        .get_xclbin_uuid()
+        .to_string()[:8]
+        == "0" * 8
+    )
     for made in (
         lambda: pyxrt.hw_context(rig.device, found),
         lambda: pyxrt.hw_context(rig.device, "add.xclbin", pyxrt.hw_context.exclusive),
-        lambda: pyxrt.hw_context(device=rig.device, xclbin_path="add.xclbin", cfg_param={"priority": 1}),
+        lambda: pyxrt.hw_context(
+            device=rig.device, xclbin_path="add.xclbin", cfg_param={"priority": 1}
+        ),
         lambda: pyxrt.hw_context(rig.device, uuid=rig.uuid, mode=pyxrt.hw_context.exclusive),
     ):
         context = made()
@@ -299,12 +379,13 @@ def test_ways_to_open_and_name_things() -> None:
     assert context.get_mode() == pyxrt.hw_context.exclusive
     del context
     context = pyxrt.hw_context(rig.device, found)
-    assert pyxrt.kernel(hw_context=context, name="add").group_id(3) == rig.kernel.group_id(3) | 1 << 16, (
-        "the second slot"
-    )
+    assert (
+        pyxrt.kernel(hw_context=context, name="add").group_id(3) == rig.kernel.group_id(3) | 1 << 16
+    ), "the second slot"
     assert pyxrt.bo(hwctx=context, size=64, flags=pyxrt.bo.host_only, group=0).size() == 64
     assert (
-        pyxrt.bo(hwctx=context, size=64, group=0).size() == pyxrt.bo(rig.device, 64, pyxrt.bo.host_only, group=0).size()
+        pyxrt.bo(hwctx=context, size=64, group=0).size()
+        == pyxrt.bo(rig.device, 64, pyxrt.bo.host_only, group=0).size()
     )
     with pytest.raises(RuntimeError, match=f"No xclbin with uuid '{XID}'"):
         pyxrt.hw_context(rig.device, pyxrt.uuid(XID))
@@ -315,10 +396,15 @@ XID = "651c6d14-b727-15f3-c477-4f4af97bd475"
 
 def test_older_ways_are_deprecated() -> None:
     rig = Rig()
-    with pytest.warns(DeprecationWarning, match=r"^pyxrt.device.load_xclbin\(\) is deprecated; use pyxrt.hw_context"):
+    with pytest.warns(
+        DeprecationWarning,
+        match=r"^pyxrt.device.load_xclbin\(\) is deprecated; use pyxrt.hw_context",
+    ):
         loaded = rig.device.load_xclbin("add.xclbin")
     assert loaded.to_string() == rig.device.get_xclbin_uuid().to_string() == rig.uuid.to_string()
-    with pytest.warns(DeprecationWarning, match=r"^kernel\(device, uuid, name\[, mode\]\) is deprecated"):
+    with pytest.warns(
+        DeprecationWarning, match=r"^kernel\(device, uuid, name\[, mode\]\) is deprecated"
+    ):
         assert pyxrt.kernel(rig.device, loaded, "add").group_id(0) == 65535
 
 
@@ -328,7 +414,10 @@ def test_seven_contexts() -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError) as raised:
             pyxrt.hw_context(rig.device, rig.uuid)
-        assert str(raised.value) == "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument"
+        assert (
+            str(raised.value)
+            == "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument"
+        )
     contexts.pop()
     contexts.append(pyxrt.hw_context(rig.device, rig.uuid))
 
@@ -338,7 +427,12 @@ class Columns:
 
     def __init__(self) -> None:
         names = ("one", 1), ("two", 2), ("three", 3), ("four", 4), ("five", 5)
-        plug(Machine(Simulator(), {n: Image(n, 100, argument_banks(2), width=width) for n, width in names}))
+        plug(
+            Machine(
+                Simulator(),
+                {n: Image(n, 100, argument_banks(2), width=width) for n, width in names},
+            )
+        )
         self.machine = machines[0]
         self.device = pyxrt.device(0)
 
@@ -351,7 +445,10 @@ class Columns:
     def refuses(self, name: str) -> None:
         with pytest.raises(RuntimeError) as raised:
             self.open(name)
-        assert str(raised.value) == "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
+        assert (
+            str(raised.value)
+            == "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
+        )
 
 
 def test_partitions_are_shared_only_by_contexts_of_the_same_width() -> None:
@@ -383,7 +480,10 @@ def test_instruction_memory_is_64_mib() -> None:
     group = rig.kernel.group_id(1)
     with pytest.raises(RuntimeError) as raised:
         pyxrt.bo(rig.device, 64 << 20, pyxrt.bo.cacheable, group)
-    assert str(raised.value) == "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory"
+    assert (
+        str(raised.value)
+        == "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory"
+    )
     large = pyxrt.bo(rig.device, 63 << 20, pyxrt.bo.cacheable, group)
     rig.bo(2 << 20)
     with pytest.raises(RuntimeError, match=r"\(err=-12\)"):
@@ -452,9 +552,18 @@ def test_a_bo_beyond_the_arguments_ends_the_process() -> None:
             "device().get_xclbin_uuid()",
             "bo(pyxrt.device(), 64, H, 0)",
         ),
-        *("hw_context().get_mode()", "hw_context(pyxrt.device(), 'add.xclbin')", "kernel(pyxrt.hw_context(), 'add')"),
+        *(
+            "hw_context().get_mode()",
+            "hw_context(pyxrt.device(), 'add.xclbin')",
+            "kernel(pyxrt.hw_context(), 'add')",
+        ),
         *("run().start()", "run().state()", "run().wait()", "run().wait2()", "run().set_arg(0, 1)"),
-        *("run().get_ctrl_scratchpad_bo()", "runlist(pyxrt.hw_context())", "runlist().execute()", "runlist().wait()"),
+        *(
+            "run().get_ctrl_scratchpad_bo()",
+            "runlist(pyxrt.hw_context())",
+            "runlist().execute()",
+            "runlist().wait()",
+        ),
         *("bo(pyxrt.hw_context(), 64, 0)", "device().register_xclbin(pyxrt.xclbin('add.xclbin'))"),
     ],
 )
@@ -473,12 +582,20 @@ def test_a_runlist_and_its_texts() -> None:
     for other in (listed, pyxrt.runlist(rig.context)):
         with pytest.raises(RuntimeError, match=r"^Run object already associated with a runlist$"):
             other.add(run)
-    with pytest.raises(RuntimeError, match=r"^Run object belongs to a runlist and cannot be explicitly started$"):
+    with pytest.raises(
+        RuntimeError, match=r"^Run object belongs to a runlist and cannot be explicitly started$"
+    ):
         run.start()
     listed.execute()
-    with pytest.raises(RuntimeError, match=r"^runlist must be idle before submitting for execution, current state: "):
+    with pytest.raises(
+        RuntimeError,
+        match=r"^runlist must be idle before submitting for execution, current state: ",
+    ):
         listed.execute()
-    with pytest.raises(RuntimeError, match=r"^runlist must be idle before adding run objects, current state: running$"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"^runlist must be idle before adding run objects, current state: running$",
+    ):
         listed.add(run)
     assert listed.wait() is None
     assert run.state() == STATE.ERT_CMD_STATE_COMPLETED
@@ -487,7 +604,9 @@ def test_a_runlist_and_its_texts() -> None:
     assert run.wait() == STATE.ERT_CMD_STATE_COMPLETED, "its own again"
 
 
-@pytest.mark.parametrize(("members", "took_ns"), [(24, 20 + 100 + 23 * 103 + 7), (25, 20 + 100 + 23 * 103 + 100 + 7)])
+@pytest.mark.parametrize(
+    ("members", "took_ns"), [(24, 20 + 100 + 23 * 103 + 7), (25, 20 + 100 + 23 * 103 + 100 + 7)]
+)
 def test_a_runlist_is_submitted_in_chunks_of_24(members: int, took_ns: int) -> None:
     rig = Rig()
     listed, pairs = pyxrt.runlist(rig.context), [(rig.bo(256), rig.bo(128)) for _ in range(members)]
@@ -496,10 +615,14 @@ def test_a_runlist_is_submitted_in_chunks_of_24(members: int, took_ns: int) -> N
     begin = rig.machine.clock.now_ns
     listed.execute()
     listed.wait()
-    assert rig.machine.clock.now_ns - begin == took_ns, "the first of each chunk is not charged a dispatch"
+    assert rig.machine.clock.now_ns - begin == took_ns, (
+        "the first of each chunk is not charged a dispatch"
+    )
 
 
-@pytest.mark.parametrize(("fault", "state"), [("error", "ERROR"), ("abort", "ABORT"), ("hang", "TIMEOUT")])
+@pytest.mark.parametrize(
+    ("fault", "state"), [("error", "ERROR"), ("abort", "ABORT"), ("hang", "TIMEOUT")]
+)
 def test_a_failure_in_a_runlist(fault: str, state: str) -> None:
     rig = Rig(faults=Faults(**{fault: [2]}))
     listed, pairs = pyxrt.runlist(rig.context), [(rig.bo(256), rig.bo(128)) for _ in range(26)]
@@ -507,9 +630,16 @@ def test_a_failure_in_a_runlist(fault: str, state: str) -> None:
     for run in runs:
         listed.add(run)
     listed.execute()
-    with pytest.raises(RuntimeError, match=rf"^runlist failed execution \(ERT_CMD_STATE_{state}\)$"):
+    with pytest.raises(
+        RuntimeError, match=rf"^runlist failed execution \(ERT_CMD_STATE_{state}\)$"
+    ):
         listed.wait()
-    assert [str(run.state())[28:] for run in runs] == ["COMPLETED", "COMPLETED", state, *["ABORT"] * 23]
+    assert [str(run.state())[28:] for run in runs] == [
+        "COMPLETED",
+        "COMPLETED",
+        state,
+        *["ABORT"] * 23,
+    ]
     listed.execute()
     listed.wait()
     assert {run.state() for run in runs} == {STATE.ERT_CMD_STATE_COMPLETED}
@@ -523,7 +653,10 @@ def test_the_watchdog() -> None:
         run.start()
     assert runs[0].wait(1_000) == STATE.ERT_CMD_STATE_TIMEOUT
     assert runs[0].state() == STATE.ERT_CMD_STATE_NEW, "only the wait has timed out"
-    assert [run.wait() for run in runs] == [STATE.ERT_CMD_STATE_TIMEOUT, *[STATE.ERT_CMD_STATE_ABORT] * 2]
+    assert [run.wait() for run in runs] == [
+        STATE.ERT_CMD_STATE_TIMEOUT,
+        *[STATE.ERT_CMD_STATE_ABORT] * 2,
+    ]
     assert rig.machine.clock.now_ns - begin == 20 + 2_000_000_000 + 7
     runs[1].start()
     assert runs[1].wait() == STATE.ERT_CMD_STATE_COMPLETED
@@ -531,7 +664,9 @@ def test_the_watchdog() -> None:
     run = slow.run(slow.bo(256), slow.bo(128))
     run.start()
     assert run.wait() == STATE.ERT_CMD_STATE_TIMEOUT, "not only what hangs for ever"
-    with pytest.raises(RuntimeError, match=r"^Command failed to complete successfully \(ERT_CMD_STATE_TIMEOUT\)$"):
+    with pytest.raises(
+        RuntimeError, match=r"^Command failed to complete successfully \(ERT_CMD_STATE_TIMEOUT\)$"
+    ):
         run.wait2()
 
 
@@ -558,7 +693,9 @@ def test_a_corrupt_output() -> None:
         run.start()
         assert run.wait() == STATE.ERT_CMD_STATE_COMPLETED
         total.sync(FROM_DEVICE)
-        wrong.append(int(np.count_nonzero(np.frombuffer(total.map(), np.int8) != data[:128] + data[128:])))
+        wrong.append(
+            int(np.count_nonzero(np.frombuffer(total.map(), np.int8) != data[:128] + data[128:]))
+        )
     assert wrong == [0, 1, 0]
 
 
@@ -586,12 +723,16 @@ def test_a_lost_device() -> None:
     ):
         with pytest.raises(RuntimeError) as raised:
             call()
-        assert str(raised.value) == f"DRM_IOCTL_AMDXDNA_{name} IOCTL failed (err=-19): No such device"
+        assert (
+            str(raised.value) == f"DRM_IOCTL_AMDXDNA_{name} IOCTL failed (err=-19): No such device"
+        )
 
 
 def test_a_refused_context() -> None:
     rig = Rig(faults=Faults(refuse_context=[1]))
-    with pytest.raises(RuntimeError, match=r"CREATE_HWCTX IOCTL failed \(err=-22\): Invalid argument"):
+    with pytest.raises(
+        RuntimeError, match=r"CREATE_HWCTX IOCTL failed \(err=-22\): Invalid argument"
+    ):
         pyxrt.hw_context(rig.device, rig.uuid)
     assert pyxrt.hw_context(rig.device, rig.uuid).get_mode() == pyxrt.hw_context.shared
 
@@ -606,9 +747,17 @@ def executed_ns(**settings: Any) -> int:
 
 
 def test_power_modes() -> None:
-    clocks = {"calibrated_mhz": 800, "clock_mhz": {"powersaver": 400, "turbo": 1600}, "exec_ns": {"add": 1000}}
-    assert [executed_ns(**clocks, power_mode=mode) for mode in (PowerMode.powersaver, PowerMode.turbo)] == [2000, 500]
-    assert executed_ns(**clocks, power_mode=PowerMode.balanced) == 1000, "no figure: the calibrated clock"
+    clocks = {
+        "calibrated_mhz": 800,
+        "clock_mhz": {"powersaver": 400, "turbo": 1600},
+        "exec_ns": {"add": 1000},
+    }
+    assert [
+        executed_ns(**clocks, power_mode=mode) for mode in (PowerMode.powersaver, PowerMode.turbo)
+    ] == [2000, 500]
+    assert executed_ns(**clocks, power_mode=PowerMode.balanced) == 1000, (
+        "no figure: the calibrated clock"
+    )
     rig = Rig(power_mode=PowerMode.turbo)
     assert '"power_mode": "turbo"' in rig.device.get_info(pyxrt.xrt_info_device.platform)
 
@@ -639,7 +788,9 @@ def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         f"{DATA / XCLBIN}: no pattern of device.xclbins fits; its kernels only take 7 us (device.unknown_exec_ns) and "
         "leave memory alone"
     ]
-    assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [("MLIR_AIE", 8)]
+    assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [
+        ("MLIR_AIE", 8)
+    ]
     assert found.get_uuid().to_string() == XID
     context = pyxrt.hw_context(pyxrt.device(0), found)
     kernel = pyxrt.kernel(context, "MLIR_AIE")
@@ -648,7 +799,9 @@ def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pyxrt.kernel(context, "add")
     run = pyxrt.run(kernel)
     for index in range(3, 8):
-        run.set_arg(index, pyxrt.bo(pyxrt.device(0), 64, pyxrt.bo.host_only, kernel.group_id(index)))
+        run.set_arg(
+            index, pyxrt.bo(pyxrt.device(0), 64, pyxrt.bo.host_only, kernel.group_id(index))
+        )
     run.set_arg(1, pyxrt.bo(pyxrt.device(0), 64, pyxrt.bo.cacheable, kernel.group_id(1)))
     run.start()
     run.wait()
@@ -657,31 +810,39 @@ def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_real_xclbin_with_a_pattern() -> None:
-    machine = Machine(Simulator(xclbins={"*aie.xclbin": "attention"}, exec_ns={"attention": 9_000}), {})
+    machine = Machine(
+        Simulator(xclbins={"*aie.xclbin": "attention"}, exec_ns={"attention": 9_000}), {}
+    )
     plug(machine)
     found = pyxrt.xclbin(str(DATA / XCLBIN))
     assert machine.said == []
-    assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [("MLIR_AIE", 8)]
+    assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [
+        ("MLIR_AIE", 8)
+    ]
     (image,) = found._images
     assert (image.exec_ns, image.spec.name if image.spec else None) == (9_000, "attention")
     for _ in range(2):
         missing = pyxrt.xclbin("nowhere/aie.xclbin")
-    assert machine.said == ["nowhere/aie.xclbin: no such file; simulated as kernel attention (device.xclbins)"], (
-        "a file that is missing will do, but is told of once"
-    )
+    assert machine.said == [
+        "nowhere/aie.xclbin: no such file; simulated as kernel attention (device.xclbins)"
+    ], "a file that is missing will do, but is told of once"
     assert missing.get_kernels()[0].get_num_args() == 8
     context = pyxrt.hw_context(pyxrt.device(0), missing)
     assert pyxrt.kernel(context, "any name").group_id(3) == 0
 
 
 def test_any_file_stands_for_a_kernel(tmp_path: Path) -> None:
-    machine = Machine(Simulator(xclbins={"*.xclbin": "attention"}, exec_ns={"attention": 9_000}), {})
+    machine = Machine(
+        Simulator(xclbins={"*.xclbin": "attention"}, exec_ns={"attention": 9_000}), {}
+    )
     plug(machine)
     for name, exec_ns in (("a.xclbin", 9_000), ("a.bin", 100_000)):
         (tmp_path / name).write_text("any file")
         context = pyxrt.hw_context(pyxrt.device(0), str(tmp_path / name))
         assert pyxrt.kernel(context, "MLIR_AIE")._image.exec_ns == exec_ns
-    assert [line.split(": ")[0] for line in machine.said] == [str(tmp_path / name) for name in ("a.xclbin", "a.bin")]
+    assert [line.split(": ")[0] for line in machine.said] == [
+        str(tmp_path / name) for name in ("a.xclbin", "a.bin")
+    ]
 
 
 def test_a_broken_xclbin_is_refused_even_where_a_pattern_names_it(tmp_path: Path) -> None:

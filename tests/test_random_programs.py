@@ -22,11 +22,11 @@ from simpy_programs import (
     simulate,
 )
 
-from harness.device import Faults, Hazards, PowerMode, Simulator
+from harness.config.device import Faults, Hazards, PowerMode, Simulator
 from harness.sim import pyxrt
-from harness.sim.images import image_of
+from harness.sim.device import plug
+from harness.sim.kernel_model import image_of
 from harness.sim.machine import Machine
-from harness.sim.platform import plug
 
 MOST_BYTES = 1 << 22
 RUNS, LISTS = 5, 2
@@ -39,11 +39,17 @@ class Script:
 
     def __init__(self, profile: Simulator) -> None:
         self.machine = Machine(
-            profile, {kernel: image_of(ADD, profile.exec_of(kernel), computes=False) for kernel in profile.exec_ns}
+            profile,
+            {
+                kernel: image_of(ADD, profile.exec_of(kernel), computes=False)
+                for kernel in profile.exec_ns
+            },
         )
         plug(self.machine)
         self.device = pyxrt.device(0)
-        self.uuids = [self.device.register_xclbin(pyxrt.xclbin(kernel)) for kernel in profile.exec_ns]
+        self.uuids = [
+            self.device.register_xclbin(pyxrt.xclbin(kernel)) for kernel in profile.exec_ns
+        ]
         now_ns = self.machine.clock.now_ns
         self.scratch = pyxrt.bo(self.device, MOST_BYTES, pyxrt.bo.host_only, 0)
         self.machine.clock.now_ns = now_ns
@@ -69,17 +75,24 @@ class Script:
             log.append(answer)
         spans = sorted(Span(*row) for row in self.machine.take_trace().tolist())
         # A resume that costs nothing is in the trace, a cold start that costs nothing is not.
-        return Outcome(log, [span for span in spans if not span.is_load or span.start_ns < span.end_ns])
+        return Outcome(
+            log, [span for span in spans if not span.is_load or span.start_ns < span.end_ns]
+        )
 
     def make(self, call: Call) -> Any:
         op, target, amount = call
         _, context, _ = target
         if op == "open":
-            self.contexts[context] = pyxrt.hw_context(self.device, self.uuids[context % len(self.uuids)])
+            self.contexts[context] = pyxrt.hw_context(
+                self.device, self.uuids[context % len(self.uuids)]
+            )
             self.kernels[context] = pyxrt.kernel(self.contexts[context], ADD.name)
         elif op == "alloc":
             self.instructions[context] = pyxrt.bo(
-                self.device, INSTRUCTION_BYTES, pyxrt.bo.cacheable, self.kernels[context].group_id(1)
+                self.device,
+                INSTRUCTION_BYTES,
+                pyxrt.bo.cacheable,
+                self.kernels[context].group_id(1),
             )
         elif op == "close":
             for objects in (self.objects, self.lists):
@@ -167,7 +180,8 @@ profiles = st.builds(
     hazards=st.sampled_from([Hazards.off, Hazards.error]),
     power_mode=st.sampled_from(PowerMode),
     calibrated_mhz=st.sampled_from([847, 1000, 3]),
-    clock_mhz=st.just({}) | st.dictionaries(st.sampled_from([mode.value for mode in PowerMode]), st.integers(1, 2000)),
+    clock_mhz=st.just({})
+    | st.dictionaries(st.sampled_from([mode.value for mode in PowerMode]), st.integers(1, 2000)),
     columns=st.sampled_from([1, 1, 2, 3, 4]),
     context_limit=st.just(6) | st.integers(1, 6),
     device_open_ns=st.integers(0, 5),
@@ -180,10 +194,15 @@ profiles = st.builds(
     launch_ns=costs,
     completion_ns=costs,
     chain_command_ns=costs,
-    exec_ns=st.lists(large, min_size=1, max_size=3).map(lambda each: {f"kernel{i}": ns for i, ns in enumerate(each)}),
+    exec_ns=st.lists(large, min_size=1, max_size=3).map(
+        lambda each: {f"kernel{i}": ns for i, ns in enumerate(each)}
+    ),
     idle_suspend_ns=st.just(5_000_000_000) | costs,
     resume_ns=costs,
-    watchdog_ns=st.just(2_000_000_000) | st.integers(1, 1000) | st.integers(1, 5 * NS_PER_MS) | large.filter(bool),
+    watchdog_ns=st.just(2_000_000_000)
+    | st.integers(1, 1000)
+    | st.integers(1, 5 * NS_PER_MS)
+    | large.filter(bool),
     queue_depth=st.integers(1, 5),
     chain_length=st.integers(1, 5),
     faults=faults,
@@ -204,7 +223,9 @@ steps = st.one_of(
     st.builds(Step, st.sampled_from(["open", "open", "close"]), contexts),
 )
 # A list of hypothesis's own is short: five steps.
-parts = st.lists(st.lists(steps, max_size=12) | st.lists(starts | executes, max_size=12), max_size=10)
+parts = st.lists(
+    st.lists(steps, max_size=12) | st.lists(starts | executes, max_size=12), max_size=10
+)
 OPEN = [Step("open", context) for context in range(6)]
 programs = st.builds(
     lambda opened, rest: OPEN[:opened] + [step for part in rest for step in part],
@@ -235,7 +256,13 @@ HANG = Faults(hang=[0])
     ("program", "changes"),
     [
         pytest.param(
-            [Step("open"), Step("start"), Step("start", 0, 1), Step("wait", 0, 1), Step("start", 0, 1)],
+            [
+                Step("open"),
+                Step("start"),
+                Step("start", 0, 1),
+                Step("wait", 0, 1),
+                Step("start", 0, 1),
+            ],
             {"cold_start_ns": 50, "faults": HANG},
             id="aborted_command_loads_nothing",
         ),
@@ -250,7 +277,14 @@ HANG = Faults(hang=[0])
             id="aborted_command_does_not_wait_for_the_column",
         ),
         pytest.param(
-            [Step("open"), Step("start"), Step("close"), Step("open"), Step("host", amount=1000), Step("start")],
+            [
+                Step("open"),
+                Step("start"),
+                Step("close"),
+                Step("open"),
+                Step("host", amount=1000),
+                Step("start"),
+            ],
             {"idle_suspend_ns": 500, "resume_ns": 30},
             id="resume_after_the_last_context_was_closed",
         ),
@@ -269,7 +303,13 @@ HANG = Faults(hang=[0])
         ),
         pytest.param(
             [Step("open"), Step("start"), Step("wait"), Step("start")],
-            {"device_open_ns": 0, "launch_ns": 0, "exec_ns": {"add": 0}, "idle_suspend_ns": 0, "resume_ns": 30},
+            {
+                "device_open_ns": 0,
+                "launch_ns": 0,
+                "exec_ns": {"add": 0},
+                "idle_suspend_ns": 0,
+                "resume_ns": 30,
+            },
             id="resume_after_an_execution_that_ended_at_zero",
         ),
     ],

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
 ENTRIES = [
-    [(each.splitlines()[0], each.splitlines()[1:]) for each in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    [
+        (each.splitlines()[0], each.splitlines()[1:])
+        for each in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    ]
     for block in BLOCKS
 ]
 COMMANDS = [entry for entries in ENTRIES for entry in entries]
@@ -30,7 +33,9 @@ def lines(text: str) -> list[str]:
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command of the README in `folder`; `make run` by what make would run."""
     if command == "make run":
-        dry = subprocess.run(["make", "-n", "-C", ROOT, "run"], capture_output=True, text=True, check=True).stdout
+        dry = subprocess.run(
+            ["make", "-n", "-C", ROOT, "run"], capture_output=True, text=True, check=True
+        ).stdout
         (command,) = re.findall(r"python (-m harness .*)$", dry, re.MULTILINE)
         command = f"python {command}"
     program, *arguments = shlex.split(command)
@@ -40,7 +45,12 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (folder / script).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / script, folder / script)
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -63,22 +73,32 @@ def test_make_run_passes_overrides_through() -> None:
 
 
 def test_benchmarks_named_are_there() -> None:
-    named = [command.split()[1] for command, _ in COMMANDS if command.startswith("python benchmarks/")]
-    assert sorted(named) == sorted(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("bench_*.py"))
+    named = [
+        command.split()[1] for command, _ in COMMANDS if command.startswith("python benchmarks/")
+    ]
+    assert sorted(named) == sorted(
+        f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("bench_*.py")
+    )
 
 
 def test_links_lead_somewhere() -> None:
     for path in ROOT.rglob("*.md"):
         if not {".venv", "outputs", "node_modules"} & set(path.relative_to(ROOT).parts):
             for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
-                assert target.startswith("https://") or (path.parent / target).exists(), f"{path.name}: {target}"
+                assert target.startswith("https://") or (path.parent / target).exists(), (
+                    f"{path.name}: {target}"
+                )
 
 
 def test_the_tree_names_every_folder() -> None:
     tree = re.search(r"## The tree\n+```\n(.*?)```", TEXT, re.DOTALL)
     assert tree is not None
     named = {line.split()[0] for line in tree[1].splitlines()}
-    top = {f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))}
+    top = {
+        f"{path.name}/"
+        for path in ROOT.iterdir()
+        if path.is_dir() and not path.name.startswith((".", "_"))
+    }
     assert top | {"outputs/"} <= named | {"dist/", "build/"}
 
 
@@ -87,7 +107,9 @@ def test_a_strategy_of_ones_own_is_yaml_only(tmp_path: Path) -> None:
     assert yaml is not None
     (tmp_path / "mine" / "strategy").mkdir(parents=True)
     (tmp_path / "mine" / "strategy" / "mine.yaml").write_text(yaml[1])
-    done = run(f"python -m harness --config-dir {tmp_path / 'mine'} strategy=mine tracking=off", tmp_path)
+    done = run(
+        f"python -m harness --config-dir {tmp_path / 'mine'} strategy=mine tracking=off", tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "pooled d2 b1 c1 p1" in done.stdout
 
@@ -102,6 +124,8 @@ def test_a_kernel_of_ones_own_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "kernels" / "add" / "spec.py").write_text(python[1])
     (tmp_path / "conf" / "workload" / "add.yaml").write_text("kernel: add\n")
     arguments = ["-m", "harness", "workload=add", "+device.exec_ns.add=100000", "tracking=off"]
-    done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "OK" in done.stdout

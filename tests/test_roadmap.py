@@ -13,16 +13,16 @@ import pytest
 from test_cli import Done, Shell, in_process
 from test_tracking import filed, import_mlflow
 
-from harness import roadmap
-from harness.argv import both_accountings
-from harness.config import load
+from harness.commands import roadmap
+from harness.commands.hydra_argv import both_accountings
+from harness.config.compose import load
+from harness.config.phase import KNOBS, Phase
 from harness.errors import RequestError
-from harness.metrics import EncoderTime
-from harness.phase import KNOBS, Phase
-from harness.programme import ACCOUNTINGS, PHASES, read
-from harness.record import Record
-from harness.target import Standing, standing
-from harness.totals import Totals
+from harness.measure.metrics import EncoderTime
+from harness.measure.totals import Totals
+from harness.results.record import Record
+from harness.results.rtf_gap import Standing, standing
+from harness.study.roadmap import ACCOUNTINGS, PHASES, read
 
 QUICK = ("workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
 
@@ -67,7 +67,9 @@ def test_a_sweep_over_phases_runs_them_by_either_accounting(programme: Done) -> 
     assert run["fusion", "full"]["kernel"] == "whisper_base"
 
 
-def test_each_figure_is_that_of_a_record(programme: Done, capfd: pytest.CaptureFixture[str]) -> None:
+def test_each_figure_is_that_of_a_record(
+    programme: Done, capfd: pytest.CaptureFixture[str]
+) -> None:
     found = rows(capfd)
     assert tuple(found) == PHASES
     assert {phase: tuple(row["guide_rtf"]) for phase, row in found.items()} == {
@@ -81,13 +83,17 @@ def test_each_figure_is_that_of_a_record(programme: Done, capfd: pytest.CaptureF
         measured = found[record["phase"]][record["accounting"]["kind"]]
         assert measured["record"] == str(folder)
         assert measured["rtf"] == record["metrics"]["rtf/end_to_end"]
-        assert measured["ceiling"] == record["metrics"]["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
+        assert (
+            measured["ceiling"] == record["metrics"]["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
+        )
         assert measured["further"] == pytest.approx(220 / measured["rtf"], rel=1e-3)
     assert found["baseline"]["full"]["bottleneck"].startswith("in turns")
     assert found["dma"]["full"]["bottleneck"] == "device: matmul"
 
 
-def test_what_is_printed_drawn_and_filed(programme: Done, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_printed_drawn_and_filed(
+    programme: Done, capfd: pytest.CaptureFixture[str]
+) -> None:
     code, out, err = printed(capfd)
     assert (code, err) == (0, "")
     head, columns, *lines = out.splitlines()
@@ -98,10 +104,15 @@ def test_what_is_printed_drawn_and_filed(programme: Done, capfd: pytest.CaptureF
     assert Path("outputs/roadmap.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     (run,) = [each for each in filed() if each.info.run_name == "roadmap"]
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert {path.name for path in artifacts.iterdir()} == {"roadmap.png", "roadmap.txt", "roadmap.json"}
+    assert {path.name for path in artifacts.iterdir()} == {
+        "roadmap.png",
+        "roadmap.txt",
+        "roadmap.json",
+    }
     measured = rows(capfd)
     assert run.data.metrics == {
-        f"rtf/{phase}_{kind}": measured[phase][kind]["rtf"] for phase, kind in product(PHASES, ACCOUNTINGS)
+        f"rtf/{phase}_{kind}": measured[phase][kind]["rtf"]
+        for phase, kind in product(PHASES, ACCOUNTINGS)
     }
 
 
@@ -113,7 +124,12 @@ def test_the_newest_right_run_counts_and_others_are_told(
     newer = shell(*chosen, "workload.tiles=3", "measure.repeats=2", "verify=off")
     failed = shell(*chosen, *QUICK, "device.faults.hang=[3]")
     other = shell(
-        *chosen, *QUICK, "workload=whisper_tiny", "workload.accounting=full", "phase=baseline", "strategy=baseline"
+        *chosen,
+        *QUICK,
+        "workload=whisper_tiny",
+        "workload.accounting=full",
+        "phase=baseline",
+        "strategy=baseline",
     )
     assert (newer.code, failed.code, other.code) == (0, 1, 0)
     unreadable = Path("outputs/x/record.json")
@@ -129,7 +145,10 @@ def test_the_newest_right_run_counts_and_others_are_told(
         }
         out = printed(capfd, "tracking=off")[1]
         assert "left out: 1 records that cannot be read" in out
-        assert "run with other settings than the newest, so not to be compared with it: baseline (guide), " in out
+        assert (
+            "run with other settings than the newest, so not to be compared with it: baseline (guide), "
+            in out
+        )
         assert "outputs not compared (verify=off): dma (guide)" in out
         (newest / "kept").rename(newest / "record.json")
         out = printed(capfd, "tracking=off")[1]
@@ -151,7 +170,9 @@ def test_the_newest_right_run_counts_and_others_are_told(
         (["--jsn"], "--help"),
     ],
 )
-def test_a_roadmap_that_cannot_be(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_a_roadmap_that_cannot_be(
+    capfd: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
     code, out, err = printed(capfd, *arguments)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert said in err
@@ -177,7 +198,11 @@ def test_sweeps_over_phases_are_of_both_accountings_unless_told(arguments: str, 
 
 def test_a_record_that_lacks_something_is_left_out(programme: Done, tmp_path: Path) -> None:
     raw = programme.records[0]
-    lacking = [{**raw, "config": {}}, {**raw, "totals": {"clock": "virtual"}}, {**raw, "accounting": {}}]
+    lacking = [
+        {**raw, "config": {}},
+        {**raw, "totals": {"clock": "virtual"}},
+        {**raw, "accounting": {}},
+    ]
     for number, record in enumerate([raw, *lacking]):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "record.json").write_text(json.dumps(record))
@@ -207,7 +232,9 @@ def test_nothing_was_run(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_a_phase_refuses_what_a_later_one_is_for(phase: str, override: str) -> None:
-    with pytest.raises(RequestError, match=rf"^{override}: phase={phase} .*; use a later phase, or phase=free$"):
+    with pytest.raises(
+        RequestError, match=rf"^{override}: phase={phase} .*; use a later phase, or phase=free$"
+    ):
         load(f"phase={phase}", override)
     load(f"phase={PHASES[PHASES.index(phase) + 1]}", override)
     load("phase=free", "workload=whisper_base", override)
@@ -219,10 +246,26 @@ def test_what_a_phase_allows_every_later_one_does() -> None:
     assert allowed[-1] == set(KNOBS) == set(Phase("free").allows)
 
 
-TOTALS = Totals("virtual", 1, 10, 100, 0, 20, 15, 60, 5, exec_ns=55, bound_ns=90, host_bound_ns=40, device_bound_ns=90)
+TOTALS = Totals(
+    "virtual",
+    1,
+    10,
+    100,
+    0,
+    20,
+    15,
+    60,
+    5,
+    exec_ns=55,
+    bound_ns=90,
+    host_bound_ns=40,
+    device_bound_ns=90,
+)
 
 
-def stands(preprocessing_s: float, host_s: float, device_s: float, overlaps: bool = False, **totals: Any) -> Standing:
+def stands(
+    preprocessing_s: float, host_s: float, device_s: float, overlaps: bool = False, **totals: Any
+) -> Standing:
     time = EncoderTime(preprocessing_s, host_s, device_s, overlaps)
     return Standing(220.0, time, replace(TOTALS, **totals), "matmul")
 
@@ -238,7 +281,10 @@ def stands(preprocessing_s: float, host_s: float, device_s: float, overlaps: boo
     ],
 )
 def test_what_would_reach_the_target(
-    parts: tuple[float, float, float], overlaps: bool, further: float, alone: tuple[float | None, ...]
+    parts: tuple[float, float, float],
+    overlaps: bool,
+    further: float,
+    alone: tuple[float | None, ...],
 ) -> None:
     """220 s of audio in 1 s. Overlapped, the host is at work while it would wait for the device."""
     found = stands(*parts, overlaps)
@@ -274,4 +320,6 @@ def test_an_older_record_has_no_standing(programme: Done) -> None:
     record = Record.load(programme.folders[0])
     assert standing(record)
     assert standing(replace(record, totals=None)) is None
-    assert standing(replace(record, accounting={**record.accounting, "encoder_tiles": None})) is None
+    assert (
+        standing(replace(record, accounting={**record.accounting, "encoder_tiles": None})) is None
+    )

@@ -14,16 +14,32 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import config, sensitivity
-from harness.device import Simulator
-from harness.experiment import Experiment
-from harness.variation import Number, Point, numbers_of, study
+from harness.commands import sensitivity
+from harness.config import compose as config
+from harness.config.device import Simulator
+from harness.run.experiment import Experiment
+from harness.study.sensitivity import Number, Point, numbers_of, study
 
 ROOT = Path(__file__).parent.parent
-SOURCES: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())["sources"]
-SHIPPED = {key: text for key, text in SOURCES.items() if key == "exec_ns.attention" or not key.startswith("exec_ns.")}
+SOURCES: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())[
+    "sources"
+]
+SHIPPED = {
+    key: text
+    for key, text in SOURCES.items()
+    if key == "exec_ns.attention" or not key.startswith("exec_ns.")
+}
 """Of what attention's tiles cost."""
-FREE = ("device_open", "context_open", "cold_start", "alloc", "write_fixed", "read_fixed", "launch", "completion")
+FREE = (
+    "device_open",
+    "context_open",
+    "cold_start",
+    "alloc",
+    "write_fixed",
+    "read_fixed",
+    "launch",
+    "completion",
+)
 HAND = (
     *(f"device.{name}_ns=0" for name in FREE),
     *(f"device.sources.{key}=measured" for key in SHIPPED),
@@ -99,12 +115,17 @@ def test_a_number_that_decides_when_it_is_larger(ask: Ask) -> None:
     """Batch 4.334 ms against 4.400; with the command at 117 us, 4.451."""
     said = ask(*CHAINS, "device.chain_command_ns=78_000")
     assert said.changes() == {
-        "chain_command_ns": ["+50 %: ranking pooled, batch", "+50 %: pooled faster than batch, reversed"],
+        "chain_command_ns": [
+            "+50 %: ranking pooled, batch",
+            "+50 %: pooled faster than batch, reversed",
+        ],
         "exec_ns.attention": [],
     }
     assert said.line("batch") == "batch 1.083 0.584 .. 1.583 1.02x 0.99 .. 1.04 device d2 +0.0% -"
     assert said.line("pooled") == "pooled 1.100 0.600 .. 1.600 1.00x 1.00 .. 1.00 device d2 +7.3% -"
-    assert said.line("survive").startswith("survive all 4 variations: not the ranking (order of the rows), 0 of 1 comp")
+    assert said.line("survive").startswith(
+        "survive all 4 variations: not the ranking (order of the rows), 0 of 1 comp"
+    )
     assert said.line("chain_command_ns").startswith("chain_command_ns 78,000 -2.7% +2.7% ")
 
 
@@ -112,7 +133,10 @@ def test_a_number_that_decides_when_it_is_smaller(ask: Ask) -> None:
     """Batch 4.490 ms against 4.400; with the command at 65 us, 4.295."""
     said = ask(*CHAINS, "device.chain_command_ns=130_000")
     assert said.changes() == {
-        "chain_command_ns": ["-50 %: ranking batch, pooled", "-50 %: batch faster than pooled, reversed"],
+        "chain_command_ns": [
+            "-50 %: ranking batch, pooled",
+            "-50 %: batch faster than pooled, reversed",
+        ],
         "exec_ns.attention": [],
     }
 
@@ -144,7 +168,9 @@ def test_the_side_that_binds_can_change(ask: Ask) -> None:
         *HAND, "--strategies=pipelined,pooled", "device.launch_ns=900_000", "device.sources.launch_ns=assumed",
         "workload.tiles=40",
     )  # fmt: skip
-    assert said.changes() == {"launch_ns": ["+50 %: pipelined bound by the host", "+50 %: pooled bound by the host"]}
+    assert said.changes() == {
+        "launch_ns": ["+50 %: pipelined bound by the host", "+50 %: pooled bound by the host"]
+    }
     assert "0 of 2 bounds" in said.line("survive")
 
 
@@ -154,7 +180,10 @@ def test_whether_depth_pays_can_change(ask: Ask) -> None:
         *HAND, "--strategies=pooled,baseline", "device.launch_ns=9_500", "device.sources.launch_ns=assumed",
         "workload.tiles=40",
     )  # fmt: skip
-    assert set(said.changes()["launch_ns"]) == {"+50 %: pooled: d2 pays", "+50 %: baseline: d2 pays"}
+    assert set(said.changes()["launch_ns"]) == {
+        "+50 %: pooled: d2 pays",
+        "+50 %: baseline: d2 pays",
+    }
     assert "0 of 2 gains of one deeper" in said.line("survive")
 
 
@@ -189,7 +218,9 @@ def test_every_assumed_number_of_the_shipped_profile_is_named(ask: Ask) -> None:
     assert f"survive all {2 * len(assumed)} variations" in said.out
 
 
-@pytest.mark.parametrize(("kernel", "named"), [("attention", ()), ("matmul_64", ("matmul_64",)), ("layernorm", ())])
+@pytest.mark.parametrize(
+    ("kernel", "named"), [("attention", ()), ("matmul_64", ("matmul_64",)), ("layernorm", ())]
+)
 def test_what_other_kernels_take_is_left_out(ask: Ask, kernel: str, named: tuple[str, ...]) -> None:
     said = ask(f"workload={kernel}", "--strategies", "pooled,batch")
     assert said.code == 0, said.err
@@ -206,7 +237,9 @@ def test_all_of_them_can_be_varied(ask: Ask) -> None:
 def test_a_variation_is_what_the_harness_itself_gives_with_that_number() -> None:
     configs = {name: config.load(f"strategy={name}") for name in ("pooled", "batch", "stacked")}
     found = study(configs, False)
-    halved = next(case for (number, share), case in found.varied.items() if (number.key, share) == HALVED)
+    halved = next(
+        case for (number, share), case in found.varied.items() if (number.key, share) == HALVED
+    )
     for case, override in ((found.base, ()), (halved, ("device.chain_command_ns=13_850",))):
         for name in configs:
             for points, more in ((case.points, 0), (case.deeper, 1)):
@@ -227,7 +260,9 @@ def test_limits_are_varied_as_whole_numbers_from_one_up() -> None:
     assert Number("noise.tight_pct", 3.0, "x").variants == {"-50 %": 1.5, "+50 %": 4.5}
     device = Simulator(sources={"queue_depth": "assumed"})
     assert "queue_depth" not in [number.key for number in numbers_of(device, "attention")]
-    assert "queue_depth" in [number.key for number in numbers_of(device, "attention", everything=True)]
+    assert "queue_depth" in [
+        number.key for number in numbers_of(device, "attention", everything=True)
+    ]
 
 
 def test_a_variation_that_cannot_run_refutes_nothing(ask: Ask) -> None:
@@ -241,7 +276,9 @@ def test_a_strategy_that_cannot_run_refutes_nothing(ask: Ask) -> None:
     """A batch of executions of 1.5 ms takes more than the 5 ms that are allowed."""
     said = ask(*CHAINS, "device.chain_command_ns=20_000", "device.timeout_ms=5")
     (failing,) = said.changes()["exec_ns.attention"]
-    assert failing.startswith("+50 %: batch fails (pooled d1 b4 c1: attention: completion took longer")
+    assert failing.startswith(
+        "+50 %: batch fails (pooled d1 b4 c1: attention: completion took longer"
+    )
     assert "the ranking (order of the rows), 1 of 1 comparisons" in said.line("survive")
 
 
@@ -249,13 +286,18 @@ def test_strategies_that_are_the_same(ask: Ask) -> None:
     said = ask("--strategies", "pooled,pipelined,batch", "depth=1")
     assert said.line("pooled").endswith(" (= pipelined)")
     assert said.line("batch").endswith(" pooled, pipelined")
-    assert " 1.01x " in said.line("pooled"), "speed-ups are over the serial baseline, compared or not"
+    assert " 1.01x " in said.line("pooled"), (
+        "speed-ups are over the serial baseline, compared or not"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["device=hardware"], "device=hardware: has no assumed numbers to vary; use device=simulator"),
+        (
+            ["device=hardware"],
+            "device=hardware: has no assumed numbers to vary; use device=simulator",
+        ),
         (["--strategies", "pooled"], "--strategies=pooled: nothing to compare"),
         (["--strategies", "pooled,bacth"], "strategy=bacth: no such option; did you mean batch?"),
         (["strategy=pooled"], "strategy=pooled: several are compared; name them with --strategies"),
@@ -281,7 +323,10 @@ def test_wrong_requests(arguments: list[str], reason: str, ask: Ask) -> None:
 
 def test_depth_that_nobody_takes_is_told(ask: Ask) -> None:
     said = ask("--strategies", "pooled,batch", "depth=3")
-    assert (said.code, said.err) == (0, "harness: depth=3 has no effect: none of pooled,batch takes it\n")
+    assert (said.code, said.err) == (
+        0,
+        "harness: depth=3 has no effect: none of pooled,batch takes it\n",
+    )
     assert ask("--strategies", "pooled,pipelined", "depth=3").err == ""
 
 
@@ -306,14 +351,20 @@ def test_from_the_shell(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "harness.sensitivity",
+        "harness.commands.sensitivity",
         "workload.tiles=5",
         "--strategies",
         "pooled,batch",
         "depth=2",
     ]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=30
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("attention, 5 tiles; ")

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from conftest import ADD, make_tiles, make_world
 
+from harness.config.strategy import Strategy
+from harness.device.interrupt import Interrupt
+from harness.device.open import poll
+from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, Session, explained
 from harness.errors import DeviceError, DeviceTimeoutError
-from harness.executor import Executor
-from harness.interrupt import Interrupt
-from harness.session import WAKE_AFTER_NS, PlainList, Session, explained
+from harness.run.executor import Executor
 from harness.sim import pyxrt
-from harness.strategy import Strategy
-from harness.world import poll
 
 
 class Runs:
@@ -27,7 +27,9 @@ class Runs:
         self.log: list[str] = []
         self.errors = errors
         self.refused = refused
-        self.list = PlainList([self.start(n) for n in range(count)], [self.wait(n) for n in range(count)])
+        self.list = PlainList(
+            [self.start(n) for n in range(count)], [self.wait(n) for n in range(count)]
+        )
 
     def start(self, number: int) -> Callable[[], None]:
         def start() -> None:
@@ -66,7 +68,9 @@ def test_a_plain_list_whose_runs_fail(errors: dict[int, DeviceError], raised: st
     runs.list.execute()
     with pytest.raises(DeviceError, match=raised):
         runs.list.wait(1)
-    assert runs.log[3:] == ["wait 0 1", "wait 1 1", "wait 2 1"], "none is left in flight because another failed"
+    assert runs.log[3:] == ["wait 0 1", "wait 1 1", "wait 2 1"], (
+        "none is left in flight because another failed"
+    )
 
 
 def test_a_plain_list_that_cannot_be_started() -> None:
@@ -75,7 +79,9 @@ def test_a_plain_list_that_cannot_be_started() -> None:
         runs.list.execute()
     with pytest.raises(DeviceTimeoutError):
         runs.list.wait(0)
-    assert runs.log == ["start 0", "wait 0 0", "wait 1 0"], "the refused one may be in flight, the third was not begun"
+    assert runs.log == ["start 0", "wait 0 0", "wait 1 0"], (
+        "the refused one may be in flight, the third was not begun"
+    )
 
 
 class Polled:
@@ -99,13 +105,17 @@ def test_polling() -> None:
 def test_polling_ends_in_time() -> None:
     run = Polled(10**9)
     assert poll(Interrupt(), run, 20_000_000) == pyxrt.ert_cmd_state.ERT_CMD_STATE_NEW
-    assert poll(Interrupt(), Polled(1), 0) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, "looked at before given up"
+    assert poll(Interrupt(), Polled(1), 0) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, (
+        "looked at before given up"
+    )
 
 
 def test_polling_hears_ctrl_c() -> None:
     interrupt, done = Interrupt(), Polled(1)
     interrupt.heard = True
-    assert poll(interrupt, done, 10**9) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, "what has ended is taken"
+    assert poll(interrupt, done, 10**9) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, (
+        "what has ended is taken"
+    )
     with pytest.raises(KeyboardInterrupt):
         poll(interrupt, Polled(10**9), 10**9)
 
@@ -116,7 +126,11 @@ def test_what_xrt_says_is_explained(sign: str) -> None:
     assert explained(RuntimeError(text)).startswith(f"{text} (no context or column is free")
     text = "runlist failed execution (ERT_CMD_STATE_ERROR)"
     assert explained(RuntimeError(text)) == f"{text} (the firmware reports that the kernel failed)"
-    for other in ("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Bad BO type.", "err=-22", "anything"):
+    for other in (
+        "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Bad BO type.",
+        "err=-22",
+        "anything",
+    ):
         assert explained(RuntimeError(other)) == other
 
 

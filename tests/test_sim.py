@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import ADD, COSTS
 
-from harness.device import Hazards, Simulator
+from harness.config.device import Hazards, Simulator
 from harness.sim import pyxrt
-from harness.sim.images import image_of
+from harness.sim.device import plug
+from harness.sim.kernel_model import image_of
 from harness.sim.machine import Machine
 from harness.sim.memory import UNDEFINED
-from harness.sim.platform import plug
 
 TO_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
 FROM_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
@@ -23,7 +23,8 @@ class Rig:
 
     def __init__(self, **costs: object) -> None:
         self.machine = Machine(
-            profile := Simulator(**{**COSTS, **costs}), {"add.xclbin": image_of(ADD, profile.exec_of("add"))}
+            profile := Simulator(**{**COSTS, **costs}),
+            {"add.xclbin": image_of(ADD, profile.exec_of("add"))},
         )
         plug(self.machine)
         self.device = pyxrt.device(0)
@@ -73,7 +74,9 @@ def test_copies_are_apart_until_sync(rig: Rig) -> None:
     run = rig.run(operands, total)
     run.start()
     run.wait()
-    assert not np.frombuffer(total.map(), np.uint8).any(), "not synced back: the host still sees its own zeros"
+    assert not np.frombuffer(total.map(), np.uint8).any(), (
+        "not synced back: the host still sees its own zeros"
+    )
     total.sync(FROM_DEVICE)
     np.testing.assert_array_equal(np.frombuffer(total.map(), np.int8), data[:128] + data[128:])
 
@@ -83,7 +86,10 @@ def test_a_sync_moves_whole_lines(rig: Rig) -> None:
     view = np.frombuffer(bo.map(), np.uint8)
     view[:] = 1
     bo.sync(TO_DEVICE, 10, 60)
-    assert [line.tolist() for line in np.frombuffer(bo._window.memory.device, np.uint8)[::64].reshape(-1, 1)] == [
+    assert [
+        line.tolist()
+        for line in np.frombuffer(bo._window.memory.device, np.uint8)[::64].reshape(-1, 1)
+    ] == [
         [1],
         [1],
         [0],
@@ -192,7 +198,9 @@ def test_a_runlist_runs_in_order_in_chains(rig: Rig) -> None:
 
 def test_limits(rig: Rig) -> None:
     contexts = [pyxrt.hw_context(rig.device, rig.uuid) for _ in range(5)]
-    with pytest.raises(RuntimeError, match=r"CREATE_HWCTX IOCTL failed \(err=-22\): Invalid argument"):
+    with pytest.raises(
+        RuntimeError, match=r"CREATE_HWCTX IOCTL failed \(err=-22\): Invalid argument"
+    ):
         pyxrt.hw_context(rig.device, rig.uuid)
     del contexts
     pyxrt.hw_context(rig.device, rig.uuid)

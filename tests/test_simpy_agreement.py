@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simpy_model import Execution, ModelResult, simulate
 
-from harness.bounds import makespan_ns
-from harness.config import load
-from harness.device import Simulator
-from harness.executor import Executor
+from harness.config.compose import load
+from harness.config.device import Simulator
+from harness.config.strategy import Buffers, Strategy
+from harness.device.open import open_world
+from harness.device.xrt.session import Session
+from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
-from harness.session import Session
-from harness.strategy import Buffers, Strategy
-from harness.tiles import Tiles
-from harness.timeline import Stage, Timeline
-from harness.world import open_world
+from harness.measure.bounds import makespan_ns
+from harness.measure.timeline import Stage, Timeline
+from harness.run.executor import Executor
 
 SPEC = KernelSpec(
     name="sample",
@@ -63,7 +63,9 @@ strategies = st.builds(
 )
 
 
-def run_passes(profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int, passes: int) -> list[Timeline]:
+def run_passes(
+    profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int, passes: int
+) -> list[Timeline]:
     """Passes one after another over the same contexts: only the first one begins cold."""
     packed = tuple(np.zeros((1, buffer.size_bytes), np.uint8) for buffer in spec.inputs)
     world = open_world(profile, spec, computes=False)
@@ -73,20 +75,27 @@ def run_passes(profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: 
     return [executor.run(inputs, lambda first, outputs: None).timeline() for _ in range(passes)]
 
 
-def model(profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int, *, cold: bool) -> ModelResult:
+def model(
+    profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int, *, cold: bool
+) -> ModelResult:
     (bo,) = spec.inputs
     exec_ns = profile.exec_of(spec.name)
     return simulate(profile, strategy, tiles, bo.size_bytes, spec.output.size_bytes, exec_ns, cold)
 
 
 def executions(timeline: Timeline) -> list[Execution]:
-    return [(tile, column, start, end) for _, tile, _, column, start, end, _ in timeline.of(Stage.EXEC).tolist()]
+    return [
+        (tile, column, start, end)
+        for _, tile, _, column, start, end, _ in timeline.of(Stage.EXEC).tolist()
+    ]
 
 
 @settings(max_examples=300, deadline=None)
 @given(profile=profiles, strategy=strategies, tiles=st.integers(0, 60))
 def test_any_pass_takes_the_models_time(profile, strategy, tiles):
-    for timeline, cold in zip(run_passes(profile, strategy, SPEC, tiles, passes=2), (True, False), strict=True):
+    for timeline, cold in zip(
+        run_passes(profile, strategy, SPEC, tiles, passes=2), (True, False), strict=True
+    ):
         expected = model(profile, strategy, SPEC, tiles, cold=cold)
         assert makespan_ns(timeline) == expected.makespan_ns
         assert sorted(executions(timeline)) == sorted(expected.executions)
@@ -117,7 +126,10 @@ def test_cold_serial_pass_adds_the_cold_start(phoenix):
     attention = load_kernel("attention")
     (cold,) = run_passes(phoenix, Strategy(), attention, tiles=10, passes=1)
     assert makespan_ns(cold) == 20_690_000 + 3_300_000
-    assert model(phoenix, Strategy(), attention, tiles=10, cold=True).makespan_ns == 20_690_000 + 3_300_000
+    assert (
+        model(phoenix, Strategy(), attention, tiles=10, cold=True).makespan_ns
+        == 20_690_000 + 3_300_000
+    )
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 
 from harness.errors import RequestError
-from harness.speech import CLIP, load_audio, log_mel, mel_filters, project
+from harness.inputs.audio import CLIP, load_audio, log_mel, mel_filters, project
 
 # Both oracles use float32 filters, and transformers rounds its result as well: a few units of float32 near 1.
 TOLERANCE = 2e-6
@@ -33,7 +33,12 @@ def noise(samples, seed=0, spread=0.1):
 
 def librosa_log_mel(samples):
     power = librosa.feature.melspectrogram(
-        y=samples.astype(np.float64), sr=16_000, n_fft=400, hop_length=160, n_mels=80, pad_mode="reflect"
+        y=samples.astype(np.float64),
+        sr=16_000,
+        n_fft=400,
+        hop_length=160,
+        n_mels=80,
+        pad_mode="reflect",
     )[:, :-1]
     log = np.log10(np.maximum(power, 1e-10))
     return ((np.maximum(log, log.max() - 8) + 4) / 4).T
@@ -68,7 +73,9 @@ def stereo_sine(rate_hz, samples):
     return np.column_stack([left, np.zeros(samples)])
 
 
-@pytest.mark.parametrize(("rate_hz", "samples"), [(44_100, 44_100), (8_000, 8_001), (16_000, 16_000), (48_000, 50_000)])
+@pytest.mark.parametrize(
+    ("rate_hz", "samples"), [(44_100, 44_100), (8_000, 8_001), (16_000, 16_000), (48_000, 50_000)]
+)
 def test_stereo_at_any_rate_becomes_mono_at_16_khz(tmp_path, rate_hz, samples):
     sound = load_audio(saved(tmp_path / "sine.wav", stereo_sine(rate_hz, samples), rate_hz))
     assert (sound.shape, sound.dtype) == ((-(-samples * 16_000 // rate_hz),), np.float32)
@@ -111,7 +118,10 @@ BAD_FILES = {
     "cut off": (NOT_AUDIO, lambda folder: written(folder / "half.flac", CLIP.read_bytes()[:20])),
     "no samples": ("holds no samples", lambda folder: saved(folder / "none.wav", np.zeros(0))),
     "nan": (NOT_FINITE, lambda folder: saved(folder / "nan.wav", np.array([0, np.nan]))),
-    "infinity": (NOT_FINITE, lambda folder: saved(folder / "inf.wav", np.array([[np.inf, -np.inf]]))),
+    "infinity": (
+        NOT_FINITE,
+        lambda folder: saved(folder / "inf.wav", np.array([[np.inf, -np.inf]])),
+    ),
     "rate": (
         "has a sample rate of 999 Hz; allowed: 1000 to 768000",
         lambda folder: saved(folder / "slow.wav", noise(9), 999),
@@ -127,7 +137,9 @@ def test_a_bad_file_is_refused_in_one_line_that_says_what_to_do(tmp_path, name):
         load_audio(path)
     message = str(refused.value)
     assert message.startswith(f"workload.source={path}: {fault}")
-    assert message.endswith("; give speech, random, or an audio file that libsndfile reads (wav, flac, ogg, mp3)")
+    assert message.endswith(
+        "; give speech, random, or an audio file that libsndfile reads (wav, flac, ogg, mp3)"
+    )
     assert "\n" not in message
 
 
@@ -136,7 +148,9 @@ def test_a_header_that_claims_more_than_the_memory_holds_is_refused(monkeypatch)
         raise MemoryError
 
     monkeypatch.setattr(soundfile, "read", read)
-    with pytest.raises(RequestError, match="too long for this machine's memory, or its header is damaged"):
+    with pytest.raises(
+        RequestError, match="too long for this machine's memory, or its header is damaged"
+    ):
         load_audio(CLIP)
 
 
@@ -164,13 +178,21 @@ def test_the_clip_equals_whisper(clip, mel):
 
     The clip ends in silence: the largest value, which the range of 8 hangs from, is the same in both.
     """
-    whisper = WhisperFeatureExtractor()(clip, sampling_rate=16_000, return_tensors="np").input_features[0].T
+    whisper = (
+        WhisperFeatureExtractor()(clip, sampling_rate=16_000, return_tensors="np")
+        .input_features[0]
+        .T
+    )
     assert (mel.shape, whisper.shape) == ((1_100, 80), (3_000, 80))
     np.testing.assert_allclose(mel[:1_099], whisper[:1_099], rtol=0, atol=TOLERANCE)
 
 
 @settings(max_examples=60, deadline=None)
-@given(samples=st.integers(1, 2_000), seed=st.integers(0, 2**32), spread=st.sampled_from([0.0, 1e-6, 0.1, 1.0]))
+@given(
+    samples=st.integers(1, 2_000),
+    seed=st.integers(0, 2**32),
+    spread=st.sampled_from([0.0, 1e-6, 0.1, 1.0]),
+)
 def test_any_length_gives_whole_hops_within_the_range(samples, seed, spread):
     log = log_mel(noise(samples, seed, spread))
     assert (log.shape, log.dtype) == ((max(1, samples // 160), 80), np.float32)
@@ -226,7 +248,12 @@ def test_speech_is_quantised_to_the_nearest_step(mel):
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), head=st.integers(0, 1000), frames=st.integers(2, 80), spread=st.floats(1e-30, 1e30))
+@given(
+    seed=st.integers(0, 2**32),
+    head=st.integers(0, 1000),
+    frames=st.integers(2, 80),
+    spread=st.floats(1e-30, 1e30),
+)
 def test_any_spectrum_is_quantised_to_the_nearest_step(seed, head, frames, spread):
     assert_nearest(noise((frames, 80), seed, spread), seed, head, width=8)
 
@@ -250,5 +277,7 @@ def test_seed_and_head_fix_the_projection(mel):
 def test_a_louder_clip_projects_to_the_same_tiles():
     """A gain adds a constant to every band, and the mean is removed; only rounding is left."""
     sound = noise(16_000, spread=1)
-    (quiet,), (loud,) = (project(log_mel(sound * gain), (64,), 0, 0) for gain in (np.float32(1), np.float32(8)))
+    (quiet,), (loud,) = (
+        project(log_mel(sound * gain), (64,), 0, 0) for gain in (np.float32(1), np.float32(8))
+    )
     assert np.mean(quiet == loud) > 0.999

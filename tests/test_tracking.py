@@ -26,7 +26,9 @@ def filed(store: Path = Path("outputs/mlflow.db")) -> list[Run]:
     """All runs in a store, the oldest first."""
     client = open_client(store)
     found = client.search_experiments()
-    return client.search_runs([each.experiment_id for each in found], order_by=["attributes.start_time ASC"])
+    return client.search_runs(
+        [each.experiment_id for each in found], order_by=["attributes.start_time ASC"]
+    )
 
 
 def import_mlflow() -> None:
@@ -62,7 +64,9 @@ def shell(folder: Path) -> Iterator[Shell]:
 @pytest.fixture(scope="module")
 def sweep(shell: Shell) -> Done:
     knobs = ["strategy=baseline,pipelined", "depth=3", "seed=7,8"]
-    return shell("-m", *knobs, "phase=multicore", *SERIAL, "workload=attention", "workload.tiles=20")
+    return shell(
+        "-m", *knobs, "phase=multicore", *SERIAL, "workload=attention", "workload.tiles=20"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,10 @@ def test_what_is_filed_of_each_run(sweep: Done) -> None:
             "seed": given["seed"],
             "phase": "multicore",
         }
-        tags = {key: run.data.tags[key] for key in ("phase", "strategy", "device", "label", "verdict", "config_hash")}
+        tags = {
+            key: run.data.tags[key]
+            for key in ("phase", "strategy", "device", "label", "verdict", "config_hash")
+        }
         assert tags == {
             "phase": "multicore",
             "strategy": given["strategy"],
@@ -124,11 +131,15 @@ def test_metrics_are_the_records(sweep: Done) -> None:
     for record, run in zip(sweep.records, filed_as(sweep), strict=True):
         known = {name: value for name, value in record["metrics"].items() if value is not None}
         filed_metrics = dict(run.data.metrics)
-        low, ratio, high = (filed_metrics.pop(f"speedup/vs_baseline{name}") for name in ("_low", "", "_high"))
+        low, ratio, high = (
+            filed_metrics.pop(f"speedup/vs_baseline{name}") for name in ("_low", "", "_high")
+        )
         assert low <= ratio <= high
         assert filed_metrics.pop("sample/total_ms") == record["samples"]["total_ns"][-1] / 1e6
         assert filed_metrics == known
-        history = open_client(Path("outputs/mlflow.db")).get_metric_history(run.info.run_id, "sample/total_ms")
+        history = open_client(Path("outputs/mlflow.db")).get_metric_history(
+            run.info.run_id, "sample/total_ms"
+        )
         samples = [metric.value for metric in sorted(history, key=lambda metric: metric.step)]
         assert samples == [total_ns / 1e6 for total_ns in record["samples"]["total_ns"]]
 
@@ -175,7 +186,10 @@ def test_a_sweep_with_a_failed_run(partly_failed: Done) -> None:
     failed, right = filed_as(partly_failed)
     assert (failed.info.status, right.info.status) == ("FAILED", "FINISHED")
     parent = parent_of(failed)
-    assert (parent.info.status, parent.data.metrics) == ("FAILED", {"sweep/FAILED": 1, "sweep/OK": 1})
+    assert (parent.info.status, parent.data.metrics) == (
+        "FAILED",
+        {"sweep/FAILED": 1, "sweep/OK": 1},
+    )
 
 
 def test_no_run_is_left_open(sweep: Done, partly_failed: Done) -> None:
@@ -209,21 +223,25 @@ def test_processes_at_once_make_a_store_together(in_folder: Path) -> None:
 @pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
 def test_without_tracking_mlflow_is_not_imported(in_folder: Path, flags: list[str]) -> None:
     code = (
-        "import sys; from harness.command import Command; code = Command().execute(); "
+        "import sys; from harness.commands.run import Command; code = Command().execute(); "
         "sys.exit(code or ' '.join({'mlflow', 'matplotlib', 'sqlalchemy'} & set(sys.modules)) or 0)"
     )
     command = [sys.executable, "-c", code, *flags, "tracking=off"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert {path.name for path in Path("outputs").iterdir()} == {path.name for path in Path("outputs").glob("20*")}
+    assert {path.name for path in Path("outputs").iterdir()} == {
+        path.name for path in Path("outputs").glob("20*")
+    }
 
 
 def test_nothing_is_written_beside_outputs(sweep: Done, partly_failed: Done) -> None:
     assert [path.name for path in Path.cwd().iterdir()] == ["outputs"]
 
 
-@pytest.mark.parametrize("override", ["tracking.artifacts=", "tracking.uri=", "tracking.uri=mlruns"])
+@pytest.mark.parametrize(
+    "override", ["tracking.artifacts=", "tracking.uri=", "tracking.uri=mlruns"]
+)
 def test_no_mlruns_whatever_is_asked(in_folder: Path, override: str) -> None:
     done = process(override)
     assert {path.name for path in Path.cwd().iterdir()} <= {"outputs"}

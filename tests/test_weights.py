@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from harness.encoder import ENCODERS, Encoder
 from harness.errors import RequestError
-from harness.weights import load_weights, make_weights, weight_shapes
+from harness.models.weights import load_weights, make_weights, weight_shapes
+from harness.models.whisper import ENCODERS, Encoder
 
 SMALL = Encoder("small", layers=1, heads=2, d_model=8, ffn=12, frames=4)
 WEIGHTS = make_weights(SMALL, seed=0)
@@ -26,15 +26,25 @@ def error_of(path):
 
 
 def saved(folder, **arrays):
-    np.savez(folder / "weights.npz", **{name: array for name, array in arrays.items() if array is not None})
+    np.savez(
+        folder / "weights.npz",
+        **{name: array for name, array in arrays.items() if array is not None},
+    )
     return folder / "weights.npz"
 
 
 def test_shapes_are_those_of_the_published_model():
     shapes = weight_shapes(ENCODERS["whisper_tiny"])
-    assert {name for name, shape in shapes.items() if shape == (384, 384)} == {"query", "key", "value", "output"}
+    assert {name for name, shape in shapes.items() if shape == (384, 384)} == {
+        "query",
+        "key",
+        "value",
+        "output",
+    }
     assert (shapes["ffn_1"], shapes["ffn_2"]) == ((384, 1536), (1536, 384))
-    norms = {f"{norm}_{name}" for norm in ("attention_norm", "ffn_norm") for name in ("gamma", "beta")}
+    norms = {
+        f"{norm}_{name}" for norm in ("attention_norm", "ffn_norm") for name in ("gamma", "beta")
+    }
     assert {name for name, shape in shapes.items() if shape == (384,)} == norms
     assert len(shapes) == 10
 
@@ -101,7 +111,10 @@ def test_what_is_no_array_in_an_archive(tmp_path):
     [
         ({"query": None}, "array query is missing; give int8[8, 8]"),
         ({"ffn_2": None}, "array ffn_2 is missing; give int8[12, 8]"),
-        ({"query": WEIGHTS["query"].astype(np.float32)}, "array query is float32[8, 8]; give int8[8, 8]"),
+        (
+            {"query": WEIGHTS["query"].astype(np.float32)},
+            "array query is float32[8, 8]; give int8[8, 8]",
+        ),
         ({"query": WEIGHTS["query"].view(np.uint8)}, "array query is uint8[8, 8]; give int8[8, 8]"),
         ({"ffn_1": WEIGHTS["ffn_1"].T}, "array ffn_1 is int8[12, 8]; give int8[8, 12]"),
         ({"ffn_norm_beta": np.int8(1)}, "array ffn_norm_beta is int8[]; give int8[8]"),

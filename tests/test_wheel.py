@@ -13,12 +13,16 @@ ROOT = Path(__file__).parent.parent
 
 def test_an_installed_wheel_runs_anywhere(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True, capture_output=True)
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True, capture_output=True
+    )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
         archive.extractall(tmp_path / "site")
-    assert {name for name in tops if not name.endswith(".dist-info")} == {"harness"}, "one top-level package"
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"harness"}, (
+        "one top-level package"
+    )
 
     work = tmp_path / "work"
     work.mkdir()
@@ -30,7 +34,11 @@ def test_an_installed_wheel_runs_anywhere(tmp_path: Path) -> None:
     )
     arguments = ["strategy=pipelined", "depth=3", "tracking=off"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=work, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *arguments],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "pooled d3 b1 c1" in done.stdout

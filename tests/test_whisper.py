@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.encoder import ENCODERS, Encoder, encoder_of
+from harness.config.workload import GUIDE_TILES_PER_WINDOW, WINDOW_S
 from harness.errors import RequestError
 from harness.kernel import Buffer, KernelSpec, Part, kernel_names, load_kernel
-from harness.whisper import Operation, Tiling, Unit, load_tiling, operations, tile_of
-from harness.workload import GUIDE_TILES_PER_WINDOW, WINDOW_S
+from harness.models.operations import Operation, Tiling, Unit, load_tiling, operations, tile_of
+from harness.models.whisper import ENCODERS, Encoder, encoder_of
 
 BASE = ENCODERS["whisper_base"]
 FITS = Encoder("fits", layers=1, heads=2, d_model=8, ffn=16, frames=4, mels=8)
@@ -25,7 +25,12 @@ LINEAR = ("query", "key", "value", "output", "ffn 1", "ffn 2")
 def kernel(name, shapes, out, ops):
     parts = tuple(Part(f"part{number}", shape) for number, shape in enumerate(shapes))
     return KernelSpec(
-        name, (Buffer("in", parts),), Buffer("out", (Part("out", out),)), lambda *arrays: arrays[0], ops, ""
+        name,
+        (Buffer("in", parts),),
+        Buffer("out", (Part("out", out),)),
+        lambda *arrays: arrays[0],
+        ops,
+        "",
     )
 
 
@@ -45,7 +50,10 @@ def named(found: tuple[Operation, ...], *names: str) -> list[Operation]:
 def enumerated(extents, tile, times=1):
     """Tiles that any index falls into, and indices: (calls, work), looked at one by one."""
     indices = list(product(range(times), *map(range, extents)))
-    tiles = {(index[0], *(i // size for i, size in zip(index[1:], tile, strict=True))) for index in indices}
+    tiles = {
+        (index[0], *(i // size for i, size in zip(index[1:], tile, strict=True)))
+        for index in indices
+    }
     return len(tiles), len(indices)
 
 
@@ -87,7 +95,9 @@ def by_enumeration(e: Encoder, m, k, n, q, s, d, w, v):
 
 small = st.integers(1, 5)
 encoders = st.builds(
-    lambda layers, heads, head, ffn, frames, mels: Encoder("made up", layers, heads, heads * head, ffn, frames, mels),
+    lambda layers, heads, head, ffn, frames, mels: Encoder(
+        "made up", layers, heads, heads * head, ffn, frames, mels
+    ),
     *(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), small, small, st.integers(1, 3)),
 )
 
@@ -96,7 +106,9 @@ encoders = st.builds(
 @given(encoders, st.tuples(*[st.integers(1, 7)] * 8))
 def test_calls_and_work_are_those_of_enumerated_tiles(encoder, sizes):
     found = operations(encoder, tiling_of(*sizes))
-    assert [(each.name, each.kernel, each.calls, each.work) for each in found] == [*by_enumeration(encoder, *sizes)]
+    assert [(each.name, each.kernel, each.calls, each.work) for each in found] == [
+        *by_enumeration(encoder, *sizes)
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -121,7 +133,10 @@ def test_tiles_hold_all_work_and_bytes_are_those_of_whole_tiles(encoder, sizes):
 
 def test_tiles_that_fit_need_no_padding_and_no_word():
     found = operations(FITS, tiling_of(**FITTING))
-    assert all(each.tile_work == each.work for each in named(found, "conv 1", "conv 2", "attention", "last norm"))
+    assert all(
+        each.tile_work == each.work
+        for each in named(found, "conv 1", "conv 2", "attention", "last norm")
+    )
     assert not any(each.notes for each in found)
     biases = {each.name: each.additions for each in found if each.kernel == "matmul"}
     assert biases == {
@@ -156,7 +171,9 @@ def test_padding_of_other_sizes_changes_no_result(size):
 
 def test_the_host_adds_partial_sums():
     encoder = Encoder("cut", layers=1, heads=1, d_model=6, ffn=10, frames=3, mels=1)
-    (found,) = named(operations(encoder, tiling_of(m=2, k=4, n=5, q=3, s=3, d=6, w=6, v=7)), "ffn 2")
+    (found,) = named(
+        operations(encoder, tiling_of(m=2, k=4, n=5, q=3, s=3, d=6, w=6, v=7)), "ffn 2"
+    )
     assert found.additions == 3 * 6 * (2 + 1)  # 10 in 4, 4, 2: two additions; the bias
 
 
@@ -177,7 +194,12 @@ def test_sizes_are_the_published_ones(name, layers, heads, head_width, parameter
     encoding = stem + encoder.layers * (attention + hidden + 2 * norm) + norm
     decoding = (51_865 + 448) * width + encoder.layers * (2 * attention + hidden + 3 * norm) + norm
     assert encoding + decoding == parameters
-    assert (encoder.layers, encoder.heads, encoder.head_width, encoder.mels) == (layers, heads, head_width, 80)
+    assert (encoder.layers, encoder.heads, encoder.head_width, encoder.mels) == (
+        layers,
+        heads,
+        head_width,
+        80,
+    )
     assert (encoder.audio_s, encoder.frames) == (WINDOW_S, 1500)
 
 
@@ -197,16 +219,25 @@ def test_totals_of_whisper(model, matmul, calls, linear, macs, tile_macs):
     products = [each for each in found if each.unit is Unit.mac]
     assert sum(each.calls for each in found if each.kernel == matmul) == calls
     assert sum(each.calls for each in named(found, *LINEAR)) == linear
-    assert (sum(each.work for each in products), sum(each.tile_work for each in products)) == (macs, tile_macs)
+    assert (sum(each.work for each in products), sum(each.tile_work for each in products)) == (
+        macs,
+        tile_macs,
+    )
 
 
 def test_base_by_hand():
     """Of 16 x 16 x 16: 94 rows of tiles, 32 x 32 to a projection and 32 x 128 to half a hidden layer, 6 layers."""
     found = operations(BASE, load_tiling())
     assert (
-        sum(each.work for each in named(found, *LINEAR)) == 6 * 1500 * (4 * 512**2 + 2 * 512 * 2048) == 28_311_552_000
+        sum(each.work for each in named(found, *LINEAR))
+        == 6 * 1500 * (4 * 512**2 + 2 * 512 * 2048)
+        == 28_311_552_000
     )
-    assert sum(each.calls for each in named(found, *LINEAR)) == 6 * 94 * (4 * 32 * 32 + 2 * 32 * 128) == 6_930_432
+    assert (
+        sum(each.calls for each in named(found, *LINEAR))
+        == 6 * 94 * (4 * 32 * 32 + 2 * 32 * 128)
+        == 6_930_432
+    )
     assert sum(each.calls for each in named(found, "attention")) == 6 * 8 * 24 * 24 == 27_648
     assert sum(each.work for each in named(found, "attention")) == 6 * 8 * 2 * 1500**2 * 64
     assert sum(each.calls for each in found if each.kernel == "layernorm") == (2 * 6 + 1) * 1500 * 2
@@ -229,7 +260,10 @@ def test_tiles_follow_from_the_shapes_of_the_kernels():
 
 
 def test_a_kernel_of_another_role_has_no_tile():
-    fitting = {role: [name for name in kernel_names() if tile_of(role, load_kernel(name))] for role in ROLES_OF}
+    fitting = {
+        role: [name for name in kernel_names() if tile_of(role, load_kernel(name))]
+        for role in ROLES_OF
+    }
     assert fitting == ROLES_OF
     assert tile_of("matmul", kernel("add", [(8, 8), (8, 8)], (8, 8), 8 * 8)) is None
     assert tile_of("matmul", kernel("odd", [(8, 4), (8, 4)], (8, 4), 10_000)) is None
@@ -246,7 +280,10 @@ ROLES_OF = {
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda: encoder_of("whisper_bas"), "model=whisper_bas: no such encoder; did you mean whisper_base? Allowed: "),
+        (
+            lambda: encoder_of("whisper_bas"),
+            "model=whisper_bas: no such encoder; did you mean whisper_base? Allowed: ",
+        ),
         (
             lambda: load_tiling(matmul="matmul_65"),
             "matmul=matmul_65: no kernel that computes a matrix product; did you mean matmul_64",
@@ -255,8 +292,14 @@ ROLES_OF = {
             lambda: load_tiling(matmul="gelu"),
             "matmul=gelu: no kernel that computes a matrix product; allowed: matmul, m",
         ),
-        (lambda: replace(load_tiling(), gelu=load_kernel("matmul")), "gelu=matmul: computes no tile of GELU"),
-        (lambda: replace(BASE, heads=7), "encoder.heads=7: not allowed; give a divisor of d_model=512"),
+        (
+            lambda: replace(load_tiling(), gelu=load_kernel("matmul")),
+            "gelu=matmul: computes no tile of GELU",
+        ),
+        (
+            lambda: replace(BASE, heads=7),
+            "encoder.heads=7: not allowed; give a divisor of d_model=512",
+        ),
         (lambda: replace(BASE, layers=0), "encoder.layers=0: out of range; allowed: 1 or more"),
     ],
 )
@@ -273,5 +316,8 @@ def test_a_kernel_that_cannot_be_loaded_tells_why(tmp_path, monkeypatch):
     assert kernel_names() == ("broken",)
     with pytest.raises(RequestError, match="ZeroDivisionError"):
         load_tiling(matmul="broken")
-    with pytest.raises(RequestError, match=r"^matmul=other: no kernel that computes a matrix product; allowed: none$"):
+    with pytest.raises(
+        RequestError,
+        match=r"^matmul=other: no kernel that computes a matrix product; allowed: none$",
+    ):
         load_tiling(matmul="other")

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from test_cli import Shell, in_process
 
-from harness.config import Config, load
-from harness.device import Faults, Simulator
-from harness.encoder import Encoder, encoder_of
-from harness.metrics import METRIC_NAMES
-from harness.passes import Pass
-from harness.preparation import prepare
-from harness.tiles import make_tiles
-from harness.totals import Totals
-from harness.whisper import Operation, load_tiling, operations
-from harness.window import WindowPasses
-from harness.world import World, open_world
+from harness.config.compose import Config, load
+from harness.config.device import Faults, Simulator
+from harness.device.open import World, open_world
+from harness.inputs.tiles import make_tiles
+from harness.measure.metrics import METRIC_NAMES
+from harness.measure.totals import Totals
+from harness.models.operations import Operation, load_tiling, operations
+from harness.models.whisper import Encoder, encoder_of
+from harness.run.encoder_passes import WindowPasses
+from harness.run.prepare import prepare
+from harness.run.tile_passes import Pass
 
 SMALL = Encoder("small", layers=1, heads=2, d_model=32, ffn=64, frames=70)
 """1,003 calls: 20 tiles of attention (2 heads, 2 x 2 and padding), a product's 16s, the rest."""
@@ -45,7 +45,9 @@ def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[World, WindowPass
     config: Config = load("workload=whisper_tiny", f"workload.tiles={tiles}", *overrides)
     config = replace(config, device=Simulator(**{**COSTS, **costs}))
     world = open_world(config.device, *TILING.specs)
-    made = {spec.name: make_tiles(spec.name, 40, "random", 0, lambda: 0, 37) for spec in TILING.specs}
+    made = {
+        spec.name: make_tiles(spec.name, 40, "random", 0, lambda: 0, 37) for spec in TILING.specs
+    }
     return world, WindowPasses(config, world, operations(SMALL, TILING), made)
 
 
@@ -73,7 +75,9 @@ def test_a_serial_window_takes_what_its_calls_take() -> None:
     assert [step.operation for step in made.steps] == found
     assert [step.run for step in made.steps] == [each.calls for each in found]
     for step in made.steps:
-        assert step.totals.makespan_ns == step.operation.calls * own_ns[step.operation.kernel or ""], step.operation
+        assert (
+            step.totals.makespan_ns == step.operation.calls * own_ns[step.operation.kernel or ""]
+        ), step.operation
     totals = made.totals
     assert totals.tiles == calls(found)
     assert totals.exec_ns == sum(each.calls * EXEC_NS[each.kernel or ""] for each in found)
@@ -98,7 +102,16 @@ def test_some_calls_stand_for_all(overrides: list[str]) -> None:
     assert sum(step.run for step in sample.steps) < whole.tiles / 2
     for step in sample.steps:
         assert (step.totals.bound_ns or 0) <= step.totals.makespan_ns, step.operation
-    for name in ("tiles", "makespan_ns", "alloc_ns", "write_ns", "exec_ns", "read_ns", "bound_ns", "host_bound_ns"):
+    for name in (
+        "tiles",
+        "makespan_ns",
+        "alloc_ns",
+        "write_ns",
+        "exec_ns",
+        "read_ns",
+        "bound_ns",
+        "host_bound_ns",
+    ):
         assert getattr(sample.totals, name) == pytest.approx(getattr(whole, name), rel=0.02), name
 
 
@@ -106,16 +119,24 @@ def test_kernels_without_contexts_side_by_side_take_turns() -> None:
     """Two columns need eight contexts of six. Opening two of them, and the first run of each, is in the makespan."""
     made = a_pass(24, "strategy=pipelined", "strategy.columns=2")
     kernels = [step.operation.kernel for step in made.steps]
-    turns = sum(before != after for before, after in zip([kernels[-1], *kernels], kernels, strict=False))
+    turns = sum(
+        before != after for before, after in zip([kernels[-1], *kernels], kernels, strict=False)
+    )
     assert turns > 5
     totals = made.totals
     assert totals.open_ns >= turns * 2 * (1_000_000 + 100_000)
-    assert totals.makespan_ns == totals.open_ns + sum(step.totals.makespan_ns for step in made.steps)
-    assert totals.bound_ns == sum(step.totals.bound_ns or 0 for step in made.steps), "opening is no bound"
+    assert totals.makespan_ns == totals.open_ns + sum(
+        step.totals.makespan_ns for step in made.steps
+    )
+    assert totals.bound_ns == sum(step.totals.bound_ns or 0 for step in made.steps), (
+        "opening is no bound"
+    )
 
 
 def test_contexts_are_kept_where_there_are_enough() -> None:
-    assert a_pass(24, "strategy=pipelined", "strategy.columns=2", context_limit=8).totals.open_ns == 0
+    assert (
+        a_pass(24, "strategy=pipelined", "strategy.columns=2", context_limit=8).totals.open_ns == 0
+    )
     assert a_pass(24, "strategy=pipelined", context_limit=3).totals.open_ns > 0
 
 
@@ -134,14 +155,18 @@ def test_what_is_left_of_the_pass_before_is_no_output() -> None:
     passes.make(check=True)
     for executor in passes._contexts._executors.values():
         for slot in executor._slots:
-            slot.groups = {count: replace(group, collect=lambda: None) for count, group in slot.groups.items()}
+            slot.groups = {
+                count: replace(group, collect=lambda: None) for count, group in slot.groups.items()
+            }
     _, compare = passes.make(check=True)
     first = compare()[0]
     assert first.mismatches == first.compared > 0
     passes.close()
 
 
-@pytest.mark.parametrize("overrides", [["strategy.batch=8"], ["strategy.batch=1021"], ["strategy=stacked", "depth=4"]])
+@pytest.mark.parametrize(
+    "overrides", [["strategy.batch=8"], ["strategy.batch=1021"], ["strategy=stacked", "depth=4"]]
+)
 def test_no_slot_meets_the_same_inputs_twice_running(overrides: list[str]) -> None:
     """Or what is left in it of the submission before would be right."""
     config = load("workload=whisper_tiny", "workload.tiles=8", *overrides)
@@ -151,7 +176,12 @@ def test_no_slot_meets_the_same_inputs_twice_running(overrides: list[str]) -> No
     for tiles in passes._tiles.values():
         first = tiles.packed[0]
         assert (
-            (first[np.arange(1000) % len(first)] != first[np.arange(between, between + 1000) % len(first)]).any(1).all()
+            (
+                first[np.arange(1000) % len(first)]
+                != first[np.arange(between, between + 1000) % len(first)]
+            )
+            .any(1)
+            .all()
         )
 
 
@@ -163,7 +193,9 @@ def test_nothing_is_run_of_no_tiles() -> None:
 
 
 @pytest.fixture
-def shell(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Any:
     with in_process(monkeypatch, capfd) as run_it:
         yield run_it
 
@@ -205,7 +237,9 @@ def test_the_guides_accounting_of_an_encoder_is_its_block(shell: Shell) -> None:
     arguments = ("tracking=off", "workload.tiles=8", "strategy=pipelined")
     block = shell(*arguments, "workload=encoder_block").record
     model = shell(*arguments, "workload=whisper_base", "workload.accounting=guide").record
-    fused = shell(*arguments, "workload=whisper_base", "workload.accounting=guide", "workload.fused=true").record
+    fused = shell(
+        *arguments, "workload=whisper_base", "workload.accounting=guide", "workload.fused=true"
+    ).record
     assert model["metrics"] == block["metrics"]
     assert model["kernel"] == block["kernel"] == "attention+layernorm+matmul+gelu"
     assert fused["kernel"] == "attention_layernorm+matmul_gelu"
@@ -215,20 +249,35 @@ def test_the_guides_accounting_of_an_encoder_is_its_block(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["workload.model=whisper_bse"], "workload.model=whisper_bse: no such encoder; did you mean whisper_base?"),
-        (["workload.matmul=attention"], "workload.matmul=attention: no kernel that computes a matrix product"),
+        (
+            ["workload.model=whisper_bse"],
+            "workload.model=whisper_bse: no such encoder; did you mean whisper_base?",
+        ),
+        (
+            ["workload.matmul=attention"],
+            "workload.matmul=attention: no kernel that computes a matrix product",
+        ),
         (["workload.attention=attentoin"], "did you mean attention?"),
         (
             ["workload.accounting=guide", "workload.matmul=matmul_64"],
             "workload.matmul=matmul_64: is of full accounting",
         ),
-        (["workload.accounting=guide", "workload.layer=0"], "workload.layer=0: guide accounting knows no layers"),
-        (["workload=whisper_tiny", "workload.accounting=guide"], "the guide counts tiles of whisper_base"),
+        (
+            ["workload.accounting=guide", "workload.layer=0"],
+            "workload.layer=0: guide accounting knows no layers",
+        ),
+        (
+            ["workload=whisper_tiny", "workload.accounting=guide"],
+            "the guide counts tiles of whisper_base",
+        ),
         (["workload.layer=6"], "workload.layer=6: out of range; allowed: 0 to 5"),
         (["workload.weights=w.npz"], "workload.weights=w.npz: are of one layer"),
         (["workload.kernel=attention"], "give one of them"),
         (["strategy.columns=8"], "strategy.columns=8: out of range; allowed: 1 to 4"),
-        (["strategy.columns=4", "device.context_limit=3"], "strategy.columns=4: takes a context for each column"),
+        (
+            ["strategy.columns=4", "device.context_limit=3"],
+            "strategy.columns=4: takes a context for each column",
+        ),
         (["workload.source=nothing.wav"], "nothing.wav"),
     ],
 )

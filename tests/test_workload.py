@@ -9,13 +9,13 @@ import native
 import numpy as np
 import pytest
 
-from harness.config import load
+from harness.config.compose import load
 from harness.errors import RequestError
-from harness.experiment import Experiment, Outcome
+from harness.inputs.tiles import Tiles, make_tiles
 from harness.kernel import load_kernel
-from harness.record import Verdict
-from harness.report.terminal import footnotes
-from harness.tiles import Tiles, make_tiles
+from harness.report.runs import footnotes
+from harness.results.record import Verdict
+from harness.run.experiment import Experiment, Outcome
 
 SOURCES = ("speech", "random")
 
@@ -26,7 +26,9 @@ def tiles_of(kernel: str, source: str, tiles: int = 40, seed: int = 0) -> Tiles:
 
 def parts_of(tiles: Tiles) -> dict[str, np.ndarray]:
     arrays = [
-        array for buffer, packed in zip(tiles.spec.inputs, tiles.packed, strict=True) for array in buffer.unpack(packed)
+        array
+        for buffer, packed in zip(tiles.spec.inputs, tiles.packed, strict=True)
+        for array in buffer.unpack(packed)
     ]
     return dict(zip([part.name for part in tiles.spec.parts], arrays, strict=True))
 
@@ -41,7 +43,9 @@ def parts_of(tiles: Tiles) -> dict[str, np.ndarray]:
         ("random", 0, 1021, "58e178e587c497ff"),
     ],
 )
-def test_tiles_of_attention_are_as_in_earlier_records(source: str, seed: int, tiles: int, digest: str) -> None:
+def test_tiles_of_attention_are_as_in_earlier_records(
+    source: str, seed: int, tiles: int, digest: str
+) -> None:
     (packed,) = tiles_of("attention", source, tiles, seed).packed
     assert sha256(packed.tobytes()).hexdigest().startswith(digest)
 
@@ -60,7 +64,11 @@ def test_only_constants_are_the_same_in_every_tile(kernel: str, source: str) -> 
 @pytest.mark.parametrize("kernel", ["layernorm", "matmul", "attention_layernorm"])
 def test_constants_depend_on_the_seed_alone(kernel: str) -> None:
     def constants(tiles: Tiles) -> list[list[int]]:
-        return [parts_of(tiles)[part.name][0].ravel().tolist() for part in tiles.spec.parts if part.constant]
+        return [
+            parts_of(tiles)[part.name][0].ravel().tolist()
+            for part in tiles.spec.parts
+            if part.constant
+        ]
 
     known = constants(tiles_of(kernel, "speech"))
     assert constants(tiles_of(kernel, "random")) == known
@@ -68,7 +76,9 @@ def test_constants_depend_on_the_seed_alone(kernel: str) -> None:
     assert constants(tiles_of(kernel, "speech", seed=1)) != known
 
 
-@pytest.mark.parametrize(("fused", "alone"), [("attention_layernorm", "layernorm"), ("matmul_gelu", "matmul")])
+@pytest.mark.parametrize(
+    ("fused", "alone"), [("attention_layernorm", "layernorm"), ("matmul_gelu", "matmul")]
+)
 def test_a_fused_kernel_has_the_constants_of_its_part(fused: str, alone: str) -> None:
     both = parts_of(tiles_of(fused, "speech")), parts_of(tiles_of(alone, "speech"))
     for part in load_kernel(alone).parts:
@@ -135,8 +145,14 @@ def test_a_new_kernel_is_a_folder(toy: None, kernel: str, strategy: str, source:
     assert (outcome.record.verdict, outcome.record.reason) == (Verdict.OK, "")
 
 
-def test_a_kernel_of_constants_has_no_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: None) -> None:
+def test_a_kernel_of_constants_has_no_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: None
+) -> None:
     text = TOY.replace('Part("x", (side, 8))', 'Part("x", (side, 8), constant=True)')
-    (tmp_path / "toy" / "spec.py").write_text(text.replace('Part("y", (3,))', 'Part("y", (3,), constant=True)'))
-    with pytest.raises(RequestError, match="kernel toy: all its inputs are constant; tiles need one that differs"):
+    (tmp_path / "toy" / "spec.py").write_text(
+        text.replace('Part("y", (3,))', 'Part("y", (3,), constant=True)')
+    )
+    with pytest.raises(
+        RequestError, match="kernel toy: all its inputs are constant; tiles need one that differs"
+    ):
         tiles_of("toy", "random", 3)

@@ -41,7 +41,9 @@ class PassBar:
             return
         self._next_s = now_s + REDRAW_S
         self._progress.start()
-        self._progress.update(self._task, description=f"{self._title}: {name}", completed=self._begun - 1 + share)
+        self._progress.update(
+            self._task, description=f"{self._title}: {name}", completed=self._begun - 1 + share
+        )
         self._progress.refresh()
 
     def close(self) -> None:

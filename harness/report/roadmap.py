@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from harness.programme import ACCOUNTINGS, Measured, Roadmap
-from harness.report.page import factor, plain_table
-from harness.target import TARGET_RTF, times
+from harness.report.tables import factor, plain_table
+from harness.results.rtf_gap import TARGET_RTF, times
+from harness.study.roadmap import ACCOUNTINGS, Measured, Roadmap
 
 FILE_NAME = "roadmap.png"
 NOTHING = "-"
@@ -69,7 +69,9 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(11, 6), layout="constrained")
-    lowest = min((each.rtf for row in roadmap.rows for each in (row.guide, row.full) if each), default=1.0)
+    lowest = min(
+        (each.rtf for row in roadmap.rows for each in (row.guide, row.full) if each), default=1.0
+    )
     for offset, kind in ((-0.2, "guide"), (0.2, "full")):
         for place, row in enumerate(roadmap.rows):
             measured: Measured | None = getattr(row, kind)
@@ -81,16 +83,36 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
             said = f"{factor(measured.rtf)}  {measured.bottleneck}"
             at = place + offset, measured.rtf
             axes.annotate(
-                said, at, (0, -6), textcoords="offset points", ha="center", va="top", rotation=90, size=9, color="w"
+                said,
+                at,
+                (0, -6),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                rotation=90,
+                size=9,
+                color="w",
             )
     expected = [(place, row.guide_rtf) for place, row in enumerate(roadmap.rows) if row.guide_rtf]
     for place, (low, high) in expected:
         label = "what the guide expects" if place == expected[0][0] else None
         bottom, top = (low, high) if high > low else (low * 0.97, high * 1.03)
-        axes.fill_between([place - 0.45, place + 0.45], bottom, top, color="tab:green", alpha=0.35, label=label)
-    ceilings = [each.ceiling for row in roadmap.rows for each in (row.guide, row.full) if each and each.ceiling]
+        axes.fill_between(
+            [place - 0.45, place + 0.45], bottom, top, color="tab:green", alpha=0.35, label=label
+        )
+    ceilings = [
+        each.ceiling
+        for row in roadmap.rows
+        for each in (row.guide, row.full)
+        if each and each.ceiling
+    ]
     if ceilings:
-        axes.axhline(ceilings[-1], color="tab:red", linestyle="--", label="ceiling: the encoder takes no time")
+        axes.axhline(
+            ceilings[-1],
+            color="tab:red",
+            linestyle="--",
+            label="ceiling: the encoder takes no time",
+        )
     axes.axhline(TARGET_RTF, color="black", linestyle=":", label=f"target, {TARGET_RTF}x")
     axes.set_yscale("log")
     axes.set_ylim(lowest / 2000, TARGET_RTF * 3)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.hazard import Call, Hazard
-from harness.record import write_json
-from harness.timeline import DEVICE_WORK, Spans, Stage, Timeline
+from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
+from harness.results.record import write_json
+from harness.sim.hazard import Call, Hazard
 from harness.units import NS_PER_US
 
 FILE_NAME = "trace.json"
@@ -27,11 +27,19 @@ def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
 def trace(timeline: Timeline, title: str) -> dict[str, Any]:
     """Trace events: a track for the host, one per column and kernel; `ts`, `dur` in microseconds, exact to the ns."""
     rows, stations = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist(), len(timeline.kernels)
-    events = [_name("process_name", HOST_PID, 0, "host"), _name("thread_name", HOST_PID, 0, "host thread")]
+    events = [
+        _name("process_name", HOST_PID, 0, "host"),
+        _name("thread_name", HOST_PID, 0, "host thread"),
+    ]
     if timeline.has_device:
         events.append(_name("process_name", DEVICE_PID, 0, "NPU"))
         events += [
-            _name("thread_name", DEVICE_PID, column * stations + station, f"column {column} {kernel}".rstrip())
+            _name(
+                "thread_name",
+                DEVICE_PID,
+                column * stations + station,
+                f"column {column} {kernel}".rstrip(),
+            )
             for column in range(timeline.columns)
             for station, kernel in enumerate(timeline.kernels)
         ]
@@ -59,7 +67,11 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
                 },
             }
         )
-    cut = {"cut": f"first {MOST_TILES} of {timeline.tiles} tiles"} if timeline.tiles > MOST_TILES else {}
+    cut = (
+        {"cut": f"first {MOST_TILES} of {timeline.tiles} tiles"}
+        if timeline.tiles > MOST_TILES
+        else {}
+    )
     return {
         "traceEvents": events,
         "displayTimeUnit": "ns",
@@ -81,22 +93,38 @@ def program_trace(
     calls: name, begin, end (ns) and place of each. spans: int64 (n, 5) of is_load, context, column, start_ns, end_ns.
     Hazards are instants on the host's track.
     """
-    events = [_name("process_name", HOST_PID, 0, "host"), _name("thread_name", HOST_PID, 0, "pyxrt calls")]
+    events = [
+        _name("process_name", HOST_PID, 0, "host"),
+        _name("thread_name", HOST_PID, 0, "pyxrt calls"),
+    ]
     events.append(_name("process_name", DEVICE_PID, 0, "NPU"))
-    events += [_name("thread_name", DEVICE_PID, int(c), f"column {c}") for c in np.unique(spans[:, 2])]
+    events += [
+        _name("thread_name", DEVICE_PID, int(c), f"column {c}") for c in np.unique(spans[:, 2])
+    ]
     for name, begin_ns, end_ns, call in calls:
-        events.append(_span(HOST_PID, 0, name, begin_ns, end_ns, {"at": f"{call.file}:{call.line}"}))
+        events.append(
+            _span(HOST_PID, 0, name, begin_ns, end_ns, {"at": f"{call.file}:{call.line}"})
+        )
     for is_load, context, column, start_ns, end_ns in spans.tolist():
         name = "load" if is_load else "exec"
         events.append(_span(DEVICE_PID, column, name, start_ns, end_ns, {"context": context}))
     for hazard in hazards:
         at_us = hazard.later.now_ns / NS_PER_US
-        instant = {"ph": "i", "s": "p", "name": hazard.kind.value, "pid": HOST_PID, "tid": 0, "ts": at_us}
+        instant = {
+            "ph": "i",
+            "s": "p",
+            "name": hazard.kind.value,
+            "pid": HOST_PID,
+            "tid": 0,
+            "ts": at_us,
+        }
         events.append({**instant, "args": {"hazard": str(hazard), "count": hazard.count}})
     return {"traceEvents": events, "displayTimeUnit": "ns", "otherData": {"title": title}}
 
 
-def _span(pid: int, tid: int, name: str, start_ns: int, end_ns: int, told: dict[str, Any]) -> dict[str, Any]:
+def _span(
+    pid: int, tid: int, name: str, start_ns: int, end_ns: int, told: dict[str, Any]
+) -> dict[str, Any]:
     times = {"ts": start_ns / NS_PER_US, "dur": (end_ns - start_ns) / NS_PER_US}
     return {"ph": "X", "name": name, "pid": pid, "tid": tid, **times, "args": told}
 

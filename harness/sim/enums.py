@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, EnumType
 from typing import Any, NoReturn
 
-from harness.sim.bound import UINT32, incompatible, is_int, keywords, missing, public
+from harness.sim.pybind import UINT32, incompatible, is_int, keywords, missing, public
 
 
 class Manners(EnumType):
@@ -31,7 +31,9 @@ class Manners(EnumType):
         return f"<class 'pyxrt.{cls.__qualname__}'>"
 
     def __getattr__(cls, name: str) -> Any:
-        raise missing(f"type object 'pyxrt.{cls.__name__}'", name, () if name.startswith("_") else public(cls))
+        raise missing(
+            f"type object 'pyxrt.{cls.__name__}'", name, () if name.startswith("_") else public(cls)
+        )
 
     def __iter__(cls) -> NoReturn:
         raise TypeError("'pybind11_type' object is not iterable")
@@ -69,19 +71,27 @@ class Scoped(Enum, metaclass=Manners):
 
     def __format__(self, form: str) -> str:
         if form:
-            raise TypeError(f"unsupported format string passed to pyxrt.{type(self).__name__}.__format__")
+            raise TypeError(
+                f"unsupported format string passed to pyxrt.{type(self).__name__}.__format__"
+            )
         return str(self)
 
     def __getattr__(self, name: str) -> Any:
         cls = type(self)
-        raise missing(f"'pyxrt.{cls.__name__}' object", name, () if name.startswith("_") else public(cls))
+        raise missing(
+            f"'pyxrt.{cls.__name__}' object", name, () if name.startswith("_") else public(cls)
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("name", "value"):
-            raise AttributeError(f"property '{name}' of '{type(self).__name__}' object has no setter")
+            raise AttributeError(
+                f"property '{name}' of '{type(self).__name__}' object has no setter"
+            )
         if not name.startswith("_"):
             raise missing(
-                f"'pyxrt.{type(self).__name__}' object", name, ending=" and no __dict__ for setting new attributes"
+                f"'pyxrt.{type(self).__name__}' object",
+                name,
+                ending=" and no __dict__ for setting new attributes",
             )
         super().__setattr__(name, value)
 

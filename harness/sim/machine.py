@@ -9,13 +9,13 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.device import Hazards, Simulator
+from harness.config.device import Hazards, Simulator
 from harness.sim.clock import Clock, DeadClock, VirtualClock
-from harness.sim.contexts import NEVER_USED_NS, Context, Partition
-from harness.sim.flight import NEVER_NS
-from harness.sim.images import INSTRUCTION_BANK, Image
+from harness.sim.kernel_model import INSTRUCTION_BANK, Image
+from harness.sim.launch import NEVER_NS
 from harness.sim.memory import UNDEFINED, Memory
 from harness.sim.noise import NoiseFactors
+from harness.sim.queue import NEVER_USED_NS, Context, Partition
 from harness.sim.sanitizer import Sanitizer
 from harness.units import BYTES_PER_MIB
 
@@ -28,7 +28,9 @@ Effect = Callable[[], None]
 class Machine:
     """A computer with one NPU. `clock` is its time; what calls of the pyxrt API cost is spent on it."""
 
-    def __init__(self, profile: Simulator, images: dict[str, Image], clock: Clock | None = None) -> None:
+    def __init__(
+        self, profile: Simulator, images: dict[str, Image], clock: Clock | None = None
+    ) -> None:
         self.profile = profile
         self.images = images
         self.clock: Clock = clock or VirtualClock()
@@ -82,15 +84,22 @@ class Machine:
         self.openings += 1
         self.ioctl("CREATE_HWCTX")
         if refused or len(self.contexts) >= self.profile.context_limit:
-            raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument")
+            raise RuntimeError(
+                "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument"
+            )
         partition = self._partition(max((image.width for image in images), default=1))
         if partition is None:
-            raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device")
+            raise RuntimeError(
+                "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
+            )
         partition.contexts += 1
         longest_ns = max((image.exec_ns for image in images), default=0)
         slots = {context.slot for context in self.contexts}
         context = Context(
-            self, partition, next(slot for slot in range(len(slots) + 1) if slot not in slots), longest_ns
+            self,
+            partition,
+            next(slot for slot in range(len(slots) + 1) if slot not in slots),
+            longest_ns,
         )
         self.contexts.append(context)
         return context
@@ -117,7 +126,9 @@ class Machine:
         """Memory of a new bo, at the next page of the device; RuntimeError once instruction memory is used up."""
         if bank == INSTRUCTION_BANK:
             if self.heap_bytes + size_bytes > self.profile.heap_mib * BYTES_PER_MIB:
-                raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory")
+                raise RuntimeError(
+                    "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory"
+                )
             self.heap_bytes += size_bytes
         self.allocations += 1
         memory = Memory(size_bytes, f"bo {self.allocations} ({size_bytes} B)", self._address, bank)
@@ -167,7 +178,9 @@ class Machine:
         for context, spans in self.spans:
             start, end = np.array(spans, np.int64).reshape(-1, 2).T
             where = (np.full_like(start, context.serial), np.full_like(start, context.column.start))
-            pieces.append(np.column_stack([start < 0, *where, np.where(start < 0, ~start, start), end]))
+            pieces.append(
+                np.column_stack([start < 0, *where, np.where(start < 0, ~start, start), end])
+            )
             del spans[:]
         self.spans = [(context, spans) for context, spans in self.spans if context in self.contexts]
         return np.concatenate(pieces)

@@ -9,7 +9,7 @@ import numpy as np
 from harness.sim.sites import Site
 
 if TYPE_CHECKING:
-    from harness.sim.flight import Access, Flight, Result
+    from harness.sim.launch import Access, Flight, Result
 
 LINE_BYTES = 64
 """A sync moves whole cache lines: user-space clflush (xdna-driver, src/shim/buffer.cpp)."""
@@ -32,7 +32,18 @@ class Memory:
     """
 
     __slots__ = (
-        *("accesses", "address", "agreed", "bank", "device", "fresh", "handles", "host", "key", "last"),
+        *(
+            "accesses",
+            "address",
+            "agreed",
+            "bank",
+            "device",
+            "fresh",
+            "handles",
+            "host",
+            "key",
+            "last",
+        ),
         *("mixed", "name", "size", "writers", "written"),
     )
 
@@ -98,6 +109,8 @@ class Memory:
 
 def _merged(host: bytearray, device: bytearray, before: bytearray) -> bytearray:
     """The lines that the host changed, else the device's."""
-    ours, theirs, agreed = (np.frombuffer(copy, np.uint8).reshape(-1, LINE_BYTES) for copy in (host, device, before))
+    ours, theirs, agreed = (
+        np.frombuffer(copy, np.uint8).reshape(-1, LINE_BYTES) for copy in (host, device, before)
+    )
     dirty = (ours != agreed).any(axis=1, keepdims=True)
     return bytearray(np.where(dirty, ours, theirs).tobytes())

@@ -27,7 +27,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.device import Noise
+from harness.config.device import Noise
 
 FAST = (0.78, 0.91)
 """Range of the factors of fast outliers, log-uniform; UA: 0.784 to 0.913."""
@@ -58,7 +58,9 @@ _MEAN_CALLS = sum(BURST_CALLS) / 2
 _MORE_CALLS = BURST_CALLS[1] - BURST_CALLS[0] + 1
 _LEAST_LEVEL = log(BURST[0]) + JITTER
 _MORE_LEVEL = log(BURST[1]) - JITTER - _LEAST_LEVEL
-_WARM_CYCLES = 8  # of bursts and gaps before the first call, so that it is in one as often as any other
+_WARM_CYCLES = (
+    8  # of bursts and gaps before the first call, so that it is in one as often as any other
+)
 
 
 class NoiseFactors:
@@ -82,7 +84,9 @@ class NoiseFactors:
             self._more_gap = 2 * (_MEAN_CALLS * (1 - burst) / burst - LEAST_GAP)
             self._next_burst = self._gap() - int(self._draw() * _WARM_CYCLES * _MEAN_CALLS / burst)
         self._overhang: NDArray[np.float64] = np.zeros(BURST_CALLS[1])
-        self._next: Callable[[], float] = chain.from_iterable(self._block(BLOCK) for _ in count()).__next__
+        self._next: Callable[[], float] = chain.from_iterable(
+            self._block(BLOCK) for _ in count()
+        ).__next__
 
     def __call__(self) -> float:
         """The factor of the next call."""
@@ -94,7 +98,9 @@ class NoiseFactors:
         tight = self._centre + self._sigma * self._normals.standard_normal(calls)
         which, where = self._uniforms.random((calls, 2)).T
         usual = np.where(which < self._fast, log(FAST[0]) + log(FAST[1] / FAST[0]) * where, tight)
-        block: list[float] = np.exp(np.where(levels > 0, levels + JITTER * (2 * where - 1), usual)).tolist()
+        block: list[float] = np.exp(
+            np.where(levels > 0, levels + JITTER * (2 * where - 1), usual)
+        ).tolist()
         return block
 
     def _levels(self, calls: int) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """The pyxrt API over a simulated machine; names, argument orders, values and errors as in pyxrt 2.25.
 
-`harness.sim.platform.plug` is to this module what the driver is to the real one: `device(0)` is the machine plugged
+`harness.sim.device.plug` is to this module what the driver is to the real one: `device(0)` is the machine plugged
 last.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from harness.sim.buffers import bo
-from harness.sim.chains import runlist
+from harness.sim.bo import bo
+from harness.sim.device import device, enumerate_devices, hw_context, log_message
 from harness.sim.enums import ert_cmd_state, xclBOSyncDirection, xrt_info_device, xrt_msg_level
-from harness.sim.execution import kernel, run
-from harness.sim.platform import device, enumerate_devices, hw_context, log_message
-from harness.sim.xclbins import uuid, xclbin
+from harness.sim.run import kernel, run
+from harness.sim.runlist import runlist
+from harness.sim.xclbin import uuid, xclbin
 
 XCL_BO_FLAGS_NONE = 0
 emergency, alert, critical, error = (
@@ -22,7 +22,12 @@ emergency, alert, critical, error = (
     xrt_msg_level.critical,
     xrt_msg_level.error,
 )
-warning, notice, info, debug = xrt_msg_level.warning, xrt_msg_level.notice, xrt_msg_level.info, xrt_msg_level.debug
+warning, notice, info, debug = (
+    xrt_msg_level.warning,
+    xrt_msg_level.notice,
+    xrt_msg_level.info,
+    xrt_msg_level.debug,
+)
 
 __all__ = [
     "XCL_BO_FLAGS_NONE",
@@ -52,7 +57,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> NoReturn:
-    raise AttributeError(f"module 'pyxrt' has no attribute '{name}' in the simulator, which has: {', '.join(__all__)}")
+    raise AttributeError(
+        f"module 'pyxrt' has no attribute '{name}' in the simulator, which has: {', '.join(__all__)}"
+    )
 
 
 def __dir__() -> list[str]:

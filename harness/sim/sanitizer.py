@@ -11,13 +11,13 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from harness.hazard import Hazard, Kind
 from harness.sim.enums import ert_cmd_state
+from harness.sim.hazard import Hazard, Kind
 from harness.sim.memory import LINE_BYTES, Memory
 from harness.sim.sites import Site, call_of, present_call
 
 if TYPE_CHECKING:
-    from harness.sim.flight import Access, Flight, Result
+    from harness.sim.launch import Access, Flight, Result
     from harness.sim.machine import Machine
 
 MOST_HAZARDS = 1000
@@ -50,7 +50,11 @@ class Sanitizer:
         else:
             # Quickly told, as every launch costs it: these bos are its own, and in order.
             for memory in flight.memories:
-                if memory.last is not flight or memory.fresh or memory.host != (memory.agreed or memory.device):
+                if (
+                    memory.last is not flight
+                    or memory.fresh
+                    or memory.host != (memory.agreed or memory.device)
+                ):
                     self._look_closely(flight, before)
                     break
         flight.unread = bool(flight.written)
@@ -69,7 +73,9 @@ class Sanitizer:
                 self._report(Kind.NOT_SYNCED, access, memory.written, "write")
                 self._spoil(flight)
             if (last := memory.last) is not None:
-                memory.mixed |= last.context is not flight.context or (last is not flight and last.unread)
+                memory.mixed |= last.context is not flight.context or (
+                    last is not flight and last.unread
+                )
                 if memory.writers:
                     self._conflicts(access)
             self._uses_results(access, before)
@@ -97,7 +103,13 @@ class Sanitizer:
         """Look for bytes changed through `map()`, which makes no call, between a launch and the sight of its end."""
         for access in flight.accesses:
             if not flight.spoilt and access.memory.changed_by_host(*access.key):
-                self._report(Kind.WRITE_IN_FLIGHT, access, flight.site, "launch", "write through map(), seen in ")
+                self._report(
+                    Kind.WRITE_IN_FLIGHT,
+                    access,
+                    flight.site,
+                    "launch",
+                    "write through map(), seen in ",
+                )
                 self._spoil(flight)
 
     def _failed(self, flight: Flight) -> None:
@@ -108,11 +120,20 @@ class Sanitizer:
         for written in flight.written:
             for access in written.memory.accesses:
                 user = access.flight
-                if user.in_flight and user.order > flight.order and not access.writes and access.overlaps(*written.key):
-                    self._report(Kind.FAILED_OUTPUT, access, flight.site, "launch", "failure seen in ")
+                if (
+                    user.in_flight
+                    and user.order > flight.order
+                    and not access.writes
+                    and access.overlaps(*written.key)
+                ):
+                    self._report(
+                        Kind.FAILED_OUTPUT, access, flight.site, "launch", "failure seen in "
+                    )
                     self._spoil(user)
 
-    def syncing(self, memory: Memory, key: tuple[int, int], to_device: bool) -> list[tuple[int, int]] | None:
+    def syncing(
+        self, memory: Memory, key: tuple[int, int], to_device: bool
+    ) -> list[tuple[int, int]] | None:
         """A sync of bytes `key` is about to happen; returns what the host will not see rightly after it.
 
         It need not be told of a memory whose last user was seen to end and whose output was taken, unless that is
@@ -123,12 +144,18 @@ class Sanitizer:
             flight = access.flight
             if flight.in_flight:
                 if self._sync_in_flight(access, *key, to_device):
-                    wrong = [*(wrong or []), (max(key[0], access.key[0]), min(key[1], access.key[1]))]
+                    wrong = [
+                        *(wrong or []),
+                        (max(key[0], access.key[0]), min(key[1], access.key[1])),
+                    ]
             elif access.writes is None and not to_device:
                 if flight.order:
                     access.turn_out_written()  # nobody syncs inputs back
             elif flight.unread and not access.writes:
-                staged = max(access.key[0], key[0] & -LINE_BYTES), min(access.key[1], key[1] + _ROUND_UP & -LINE_BYTES)
+                staged = (
+                    max(access.key[0], key[0] & -LINE_BYTES),
+                    min(access.key[1], key[1] + _ROUND_UP & -LINE_BYTES),
+                )
                 if memory.changed_by_host(*staged):
                     flight.restaged = flight.suspect = True
         if memory.fresh and not wrong:
@@ -170,19 +197,27 @@ class Sanitizer:
     def argument_set(self, flight: Flight, index: int) -> None:
         """An argument of a run is set."""
         if flight.in_flight:
-            self._keep(Kind.ARGUMENT_IN_FLIGHT, flight, f"argument {index}", (0, 0), flight.site, "launch")
+            self._keep(
+                Kind.ARGUMENT_IN_FLIGHT, flight, f"argument {index}", (0, 0), flight.site, "launch"
+            )
 
     def dropped(self, flight: Flight) -> None:
         """A run object is gone while in flight."""
         if flight.accesses:
-            self._report(Kind.RUN_DROPPED, flight.accesses[-1], flight.site, "launch", "dropped in ")
+            self._report(
+                Kind.RUN_DROPPED, flight.accesses[-1], flight.site, "launch", "dropped in "
+            )
 
     def _conflicts(self, access: Access) -> None:
         """Other runs in flight that use the same bytes."""
         flight = access.flight
         for other in access.memory.accesses:
             theirs = other.flight
-            if theirs is flight or theirs.order <= theirs.context.retired or not other.overlaps(*access.key):
+            if (
+                theirs is flight
+                or theirs.order <= theirs.context.retired
+                or not other.overlaps(*access.key)
+            ):
                 continue
             if access.writes and other.writes:
                 kind = Kind.SHARED_OUTPUT if other.key == access.key else Kind.OVERLAP
@@ -207,7 +242,9 @@ class Sanitizer:
                     self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
                     self._spoil(flight)
             elif (theirs is flight or not theirs.in_flight) and theirs.loses_to(flight):
-                self._report(Kind.NEVER_READ, access, before if theirs is flight else theirs.site, "launch")
+                self._report(
+                    Kind.NEVER_READ, access, before if theirs is flight else theirs.site, "launch"
+                )
         memory.fresh = tuple(kept)
 
     def _sync_in_flight(self, access: Access, low: int, high: int, to_device: bool) -> bool:
@@ -223,12 +260,16 @@ class Sanitizer:
             return False
         for begin, end in ((low & -LINE_BYTES, low), (high, high + _ROUND_UP & -LINE_BYTES)):
             touched = max(begin, access.key[0]), min(end, access.key[1])
-            if touched[0] < touched[1] and (access.writes is not False or memory.changed_by_host(*touched)):
+            if touched[0] < touched[1] and (
+                access.writes is not False or memory.changed_by_host(*touched)
+            ):
                 self._report(Kind.MISALIGNED_SYNC, access, flight.site, "launch")
                 self._spoil(flight)
         return False
 
-    def _take_results(self, memory: Memory, low: int, high: int, to_device: bool) -> list[tuple[int, int]]:
+    def _take_results(
+        self, memory: Memory, low: int, high: int, to_device: bool
+    ) -> list[tuple[int, int]]:
         """Outputs among the lines synced have been taken, or what remains of them stays to be; returns those lost.
 
         A line that the host wrote to is written back over the output in it.
@@ -241,12 +282,16 @@ class Sanitizer:
                 left.append(((begin, end), flight))
                 continue
             if flight.final is not _COMPLETED and not to_device:
-                self._report(Kind.FAILED_OUTPUT, flight.access(memory, begin), flight.site, "launch")
+                self._report(
+                    Kind.FAILED_OUTPUT, flight.access(memory, begin), flight.site, "launch"
+                )
             elif flight.spoilt or to_device:
                 pass
             elif memory.changed_by_host(begin & -LINE_BYTES, end + _ROUND_UP & -LINE_BYTES):
                 overwritten = memory.changed_by_host(begin, end)
-                if not (overwritten and flight.consumed):  # what a run has used, the host may write over
+                if not (
+                    overwritten and flight.consumed
+                ):  # what a run has used, the host may write over
                     kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
                     self._report(kind, flight.access(memory, begin), memory.written, "write")
                     lost.append((max(begin, low), min(end, high)))
@@ -259,7 +304,9 @@ class Sanitizer:
     def _never_read(self, memory: Memory, how: str) -> None:
         for (begin, _), flight in memory.fresh:
             if not flight.in_flight and not flight.consumed and flight.final is _COMPLETED:
-                self._report(Kind.NEVER_READ, flight.access(memory, begin), flight.site, "launch", how)
+                self._report(
+                    Kind.NEVER_READ, flight.access(memory, begin), flight.site, "launch", how
+                )
         memory.fresh = ()
 
     def _spoil(self, flight: Flight) -> None:
@@ -269,7 +316,9 @@ class Sanitizer:
             if access.writes:
                 access.memory.undefine(*access.key)
 
-    def _report(self, kind: Kind, access: Access, earlier: Site | None, what: str, how: str = "") -> None:
+    def _report(
+        self, kind: Kind, access: Access, earlier: Site | None, what: str, how: str = ""
+    ) -> None:
         """Keep a hazard of some bytes between an earlier call and the present one."""
         self._keep(kind, access.flight, access.memory.name, access.key, earlier, what, how)
 
@@ -286,7 +335,13 @@ class Sanitizer:
         """Keep a hazard; the same two places again are counted."""
         later = present_call(self._machine.clock.now_ns, how)
         first = call_of(earlier, what) if earlier else None
-        place = (kind, first and (first.what, first.file, first.line), later.what, later.file, later.line)
+        place = (
+            kind,
+            first and (first.what, first.file, first.line),
+            later.what,
+            later.file,
+            later.line,
+        )
         if known := self._found.get(place):
             self._found[place] = replace(known, count=known.count + 1)
         elif len(self._found) < MOST_HAZARDS:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import TypeAlias
 
-from harness.hazard import Call
+from harness.sim.hazard import Call
 
 Site: TypeAlias = tuple[CodeType, int, int]
 """Code object, instruction in it, time in ns: what can be kept of a call at no cost; `call_of` makes it readable."""
@@ -43,7 +43,12 @@ def present_call(now_ns: int, how: str) -> Call:
         if "<locals>" not in frame.f_code.co_qualname:  # the recorder's
             name = frame.f_code.co_qualname
         frame = frame.f_back
-    return Call(how + name.replace(".__call__", "()"), _shown(frame.f_code.co_filename), frame.f_lineno, now_ns)
+    return Call(
+        how + name.replace(".__call__", "()"),
+        _shown(frame.f_code.co_filename),
+        frame.f_lineno,
+        now_ns,
+    )
 
 
 def _shown(file: str) -> str:

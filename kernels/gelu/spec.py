@@ -26,7 +26,9 @@ RETURNS = (38, 46, 54, 64, 80)
 def outputs() -> NDArray[np.int8]:
     """`out` for every x from -128 on, (256,)."""
     x = np.arange(-128, 128)
-    h = np.searchsorted(CLIMBS, abs(x), side="right") - np.searchsorted(RETURNS, abs(x), side="right")
+    h = np.searchsorted(CLIMBS, abs(x), side="right") - np.searchsorted(
+        RETURNS, abs(x), side="right"
+    )
     return (np.maximum(x, 0) - h).astype(np.int8)
 
 

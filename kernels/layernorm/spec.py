@@ -24,7 +24,9 @@ SIZE = 256
 EPSILON = 671
 
 
-def layernorm(x: NDArray[np.int8], gamma: NDArray[np.int8], beta: NDArray[np.int8]) -> NDArray[np.int8]:
+def layernorm(
+    x: NDArray[np.int8], gamma: NDArray[np.int8], beta: NDArray[np.int8]
+) -> NDArray[np.int8]:
     """Three (tiles, 256) int8 -> (tiles, 256) int8."""
     wide = x.astype(np.int32)
     s = wide.sum(axis=1, keepdims=True)

@@ -24,7 +24,9 @@ def matmul(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int8]:
 def _spec(name: str, side: int, accuracy: str) -> KernelSpec:
     return KernelSpec(
         name=name,
-        inputs=(Buffer("operands", (Part("a", (side, side)), Part("b", (side, side), constant=True))),),
+        inputs=(
+            Buffer("operands", (Part("a", (side, side)), Part("b", (side, side), constant=True))),
+        ),
         output=Buffer("out", (Part("out", (side, side)),)),
         reference=matmul,
         # side^3 multiply-accumulates; per output +, >> and two limits.

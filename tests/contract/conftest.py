@@ -8,14 +8,16 @@ from types import ModuleType
 import pytest
 
 from harness.sim import pyxrt as simulated
-from harness.sim.xclbins import machines
+from harness.sim.xclbin import machines
 
 
 @pytest.fixture(params=["sim", "xrt"])
 def pyxrt(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     """The namespace under test: the simulator's with nothing plugged in, or XRT's own."""
     if request.param == "xrt":
-        yield pytest.importorskip("pyxrt", reason="pyxrt is not installed here; `make test-xrt` has it")
+        yield pytest.importorskip(
+            "pyxrt", reason="pyxrt is not installed here; `make test-xrt` has it"
+        )
         return
     plugged = machines[:]
     machines.clear()

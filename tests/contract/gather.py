@@ -32,7 +32,9 @@ def gathered(pyxrt: ModuleType) -> Found:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         shutil.copy(DATA / XCLBIN, folder)
         for code in SURFACE["probes"]:
-            found["probes"][code] = shortened(in_a_process_of_its_own(code, pyxrt), found["signatures"])
+            found["probes"][code] = shortened(
+                in_a_process_of_its_own(code, pyxrt), found["signatures"]
+            )
     return found
 
 
@@ -52,7 +54,9 @@ def resolved(pyxrt: ModuleType, path: str) -> Any:
 
 
 def public(owner: Any, found: Found) -> list[str]:
-    return [name for name in dir(owner) if not name.startswith("_") and name not in found["left out"]]
+    return [
+        name for name in dir(owner) if not name.startswith("_") and name not in found["left out"]
+    ]
 
 
 def enumeration(pyxrt: ModuleType, path: str) -> Found:
@@ -67,7 +71,11 @@ def enumeration(pyxrt: ModuleType, path: str) -> Found:
         "equals its number": first == int(first),
         "hash is its number": hash(first) == int(first),
         "true": all(map(bool, members.values())),
-        "exported": sorted(name for name in members if name in vars(holder) and isinstance(vars(holder)[name], kind)),
+        "exported": sorted(
+            name
+            for name in members
+            if name in vars(holder) and isinstance(vars(holder)[name], kind)
+        ),
     }
 
 
@@ -107,9 +115,17 @@ def shown(found: Found) -> str:
     def lines(value: Any) -> str:
         if not isinstance(value, dict):
             return json.dumps(value)
-        return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value[key])}" for key in value) + "\n }"
+        return (
+            "{\n"
+            + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value[key])}" for key in value)
+            + "\n }"
+        )
 
-    return "{\n" + ",\n".join(f" {json.dumps(key)}: {lines(value)}" for key, value in found.items()) + "\n}"
+    return (
+        "{\n"
+        + ",\n".join(f" {json.dumps(key)}: {lines(value)}" for key, value in found.items())
+        + "\n}"
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from test_sim import Rig
 
 from harness.sim import pyxrt as simulated
 
-LISTED: dict[str, list[str]] = json.loads((Path(__file__).parents[1] / "data" / "pyxrt_2_25.json").read_text())[
-    "signatures"
-]
+LISTED: dict[str, list[str]] = json.loads(
+    (Path(__file__).parents[1] / "data" / "pyxrt_2_25.json").read_text()
+)["signatures"]
 """By callable: a heading, and its overloads as pyxrt's errors list them; tests/contract/test_gathered.py."""
 FROM_C_ONLY = re.compile(r"std::|CapsuleType|xrt::elf|axlf")
 """Types that nothing in Python, or nothing that the simulator has, is converted to."""
@@ -32,21 +32,29 @@ def split(parameters: str) -> Overload:
 
 def listed(path: str) -> list[Overload]:
     """The overloads of tests/data/pyxrt_2_25.json: `1. pyxrt.bo(arg0: ...)` or `1. (self: pyxrt.bo, ...) -> int`."""
-    matches = [re.search(r"^    \d+\. [\w.]*\((.*?)\)(?: -> .*)?$", line) for line in LISTED[path][1:]]
+    matches = [
+        re.search(r"^    \d+\. [\w.]*\((.*?)\)(?: -> .*)?$", line) for line in LISTED[path][1:]
+    ]
     return [split(match[1]) for match in matches if match]
 
 
 def documented(pyxrt: ModuleType, path: str) -> list[Overload]:
     """The overloads of a docstring: `name(...) -> ...` or `1. name(...) -> ...`, each on a line of its own."""
-    text = operator.attrgetter(path)(pyxrt).__doc__.replace("typing.SupportsInt | typing.SupportsIndex", "int")
+    text = operator.attrgetter(path)(pyxrt).__doc__.replace(
+        "typing.SupportsInt | typing.SupportsIndex", "int"
+    )
     name = path.rpartition(".")[2]
     found = re.findall(rf"^(\d+\. )?{name}\((.*)\) -> .*$", text, re.MULTILINE)
     return [split(parameters) for number, parameters in found if number or len(found) == 1]
 
 
 def test_documentation() -> None:
-    real = pytest.importorskip("pyxrt", reason="pyxrt is not installed here; `make test-xrt` has it")
-    assert {path: documented(real, path) for path in LISTED} == {path: listed(path) for path in LISTED}
+    real = pytest.importorskip(
+        "pyxrt", reason="pyxrt is not installed here; `make test-xrt` has it"
+    )
+    assert {path: documented(real, path) for path in LISTED} == {
+        path: listed(path) for path in LISTED
+    }
 
 
 def arguments(rig: Rig) -> dict[str, Any]:
@@ -87,7 +95,9 @@ def refusal(function: Any, *given: Any, **named: Any) -> str:
 
 def overloads() -> list[Any]:
     return [
-        pytest.param(path, overload, id=f"{path}({', '.join(f'{name}:{kind}' for name, kind in overload)})")
+        pytest.param(
+            path, overload, id=f"{path}({', '.join(f'{name}:{kind}' for name, kind in overload)})"
+        )
         for path in LISTED
         for overload in listed(path)
         if not any(FROM_C_ONLY.search(kind) for _, kind in overload)

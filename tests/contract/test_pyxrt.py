@@ -23,7 +23,9 @@ def used_by_the_harness() -> set[str]:
     for path in (*PACKAGE.glob("*.py"), *PACKAGE.glob("hardware/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute):
-                chain = re.fullmatch(r"(?:self\.)?(?:\w*world\.)?pyxrt\.([\w.]+)", ast.unparse(node))
+                chain = re.fullmatch(
+                    r"(?:self\.)?(?:\w*world\.)?pyxrt\.([\w.]+)", ast.unparse(node)
+                )
                 if chain:
                     found.add(chain[1])
     return found
@@ -31,7 +33,16 @@ def used_by_the_harness() -> set[str]:
 
 def test_every_name_that_the_harness_uses(pyxrt: ModuleType) -> None:
     used = used_by_the_harness()
-    assert {"device", "xclbin", "hw_context", "kernel", "bo", "run", "runlist", "bo.host_only"} <= used
+    assert {
+        "device",
+        "xclbin",
+        "hw_context",
+        "kernel",
+        "bo",
+        "run",
+        "runlist",
+        "bo.host_only",
+    } <= used
     for path in used:
         owner: Any = pyxrt
         for part in path.split("."):
@@ -65,12 +76,24 @@ def test_methods(pyxrt: ModuleType, owner: str, methods: str) -> None:
         (
             "ert_cmd_state",
             {
-                **{"NEW": 1, "QUEUED": 2, "COMPLETED": 4, "ERROR": 5, "ABORT": 6, "SUBMITTED": 7, "TIMEOUT": 8},
+                **{
+                    "NEW": 1,
+                    "QUEUED": 2,
+                    "COMPLETED": 4,
+                    "ERROR": 5,
+                    "ABORT": 6,
+                    "SUBMITTED": 7,
+                    "TIMEOUT": 8,
+                },
                 **{"NORESPONSE": 9, "SKERROR": 10, "SKCRASHED": 11},
             },
             True,
         ),
-        ("xclBOSyncDirection", {"TO_DEVICE": 0, "FROM_DEVICE": 1, "GMIO_TO_AIE": 2, "AIE_TO_GMIO": 3}, True),
+        (
+            "xclBOSyncDirection",
+            {"TO_DEVICE": 0, "FROM_DEVICE": 1, "GMIO_TO_AIE": 2, "AIE_TO_GMIO": 3},
+            True,
+        ),
         (
             "bo.flags",
             {
@@ -86,22 +109,34 @@ def test_methods(pyxrt: ModuleType, owner: str, methods: str) -> None:
         ("hw_context.access_mode", {"exclusive": 0, "shared": 1}, False),
     ],
 )
-def test_enumerations(pyxrt: ModuleType, enumeration: str, members: dict[str, int], equals: bool) -> None:
+def test_enumerations(
+    pyxrt: ModuleType, enumeration: str, members: dict[str, int], equals: bool
+) -> None:
     kind: Any = pyxrt
     for part in enumeration.split("."):
         kind = getattr(kind, part)
-    prefix = {"ert_cmd_state": "ERT_CMD_STATE_", "xclBOSyncDirection": "XCL_BO_SYNC_BO_"}.get(enumeration, "")
+    prefix = {"ert_cmd_state": "ERT_CMD_STATE_", "xclBOSyncDirection": "XCL_BO_SYNC_BO_"}.get(
+        enumeration, ""
+    )
     assert {name: int(member) for name, member in kind.__members__.items()} == {
         prefix + name: number for name, number in members.items()
     }
     for name, number in members.items():
         member = getattr(kind, prefix + name)
         assert (member == number, number == member, hash(member)) == (equals, equals, number)
-        assert (member.name, member.value, str(member)) == (prefix + name, number, f"{kind.__name__}.{prefix}{name}")
+        assert (member.name, member.value, str(member)) == (
+            prefix + name,
+            number,
+            f"{kind.__name__}.{prefix}{name}",
+        )
         assert repr(member) == f"<{kind.__name__}.{prefix}{name}: {number}>"
         assert member == kind(number) == copy.copy(member) == pickle.loads(pickle.dumps(member))
         assert not isinstance(member, int)
-        assert list(range(number + 1))[member] == number if number < 100 else member.__index__() == number
+        assert (
+            list(range(number + 1))[member] == number
+            if number < 100
+            else member.__index__() == number
+        )
     assert str(kind(99)) == f"{kind.__name__}.???"
     for value in (-1, 1.5, "1", None, 2**32):
         with pytest.raises(TypeError, match="incompatible constructor arguments"):
@@ -116,7 +151,9 @@ def test_a_state_that_has_no_name(pyxrt: ModuleType) -> None:
     assert (str(running), int(running), running == 3) == ("ert_cmd_state.???", 3, True)
     assert running in {3}
     assert running not in (pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED,)
-    assert pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED in (pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED,)
+    assert pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED in (
+        pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED,
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,15 +167,32 @@ def test_a_state_that_has_no_name(pyxrt: ModuleType) -> None:
         ("device('0000:c5:00.1')", RuntimeError, "No such device '0000:c5:00.1': Invalid argument"),
         ("device(bdf='c5')", RuntimeError, "No such device 'c5': Invalid argument"),
         ("device('')", ValueError, "stoul"),
-        ("hw_context(device(), 'none.xclbin')", RuntimeError, "No such file or directory 'none.xclbin'"),
-        ("runlist().add(run())", RuntimeError, "cannot add run object to uninitialized runlist: Invalid argument"),
+        (
+            "hw_context(device(), 'none.xclbin')",
+            RuntimeError,
+            "No such file or directory 'none.xclbin'",
+        ),
+        (
+            "runlist().add(run())",
+            RuntimeError,
+            "cannot add run object to uninitialized runlist: Invalid argument",
+        ),
     ],
 )
-def test_without_a_device(deviceless: ModuleType, call: str, error: type[Exception], text: str) -> None:
+def test_without_a_device(
+    deviceless: ModuleType, call: str, error: type[Exception], text: str
+) -> None:
     assert deviceless.enumerate_devices() == 0
     with pytest.raises(error) as raised:
         eval(
-            call, {**{name: getattr(deviceless, name) for name in ("device", "hw_context", "run", "runlist")}, "np": np}
+            call,
+            {
+                **{
+                    name: getattr(deviceless, name)
+                    for name in ("device", "hw_context", "run", "runlist")
+                },
+                "np": np,
+            },
         )
     assert str(raised.value) == text
 
@@ -154,8 +208,19 @@ def test_without_a_device(deviceless: ModuleType, call: str, error: type[Excepti
             "device(number=0)",
             "device().register_xclbin('x')",
         ),
-        *("device().get_info('name')", "device().get_info()", "xclbin(1)", "xclbin(path='x')", "xclbin('a', 'b')"),
-        *("xclbin(None)", "hw_context(device())", "hw_context(device(), 1)", "hw_context(device(), xclbin(), 0)"),
+        *(
+            "device().get_info('name')",
+            "device().get_info()",
+            "xclbin(1)",
+            "xclbin(path='x')",
+            "xclbin('a', 'b')",
+        ),
+        *(
+            "xclbin(None)",
+            "hw_context(device())",
+            "hw_context(device(), 1)",
+            "hw_context(device(), xclbin(), 0)",
+        ),
         *(
             "hw_context(device(), xclbin='x')",
             "kernel()",
@@ -163,8 +228,17 @@ def test_without_a_device(deviceless: ModuleType, call: str, error: type[Excepti
             "kernel(hw_context())",
             "kernel(hw_context(), 1)",
         ),
-        *("kernel(context=hw_context(), name='x')", "bo()", "bo(device(), 64)", "bo(device(), 64, 0, 0)"),
-        *("bo(device(), 64, bo.host_only)", "bo(device(), -1, bo.host_only, 0)", "bo(device(), 64.0, bo.host_only, 0)"),
+        *(
+            "kernel(context=hw_context(), name='x')",
+            "bo()",
+            "bo(device(), 64)",
+            "bo(device(), 64, 0, 0)",
+        ),
+        *(
+            "bo(device(), 64, bo.host_only)",
+            "bo(device(), -1, bo.host_only, 0)",
+            "bo(device(), 64.0, bo.host_only, 0)",
+        ),
         *(
             "bo(device(), 64, bo.host_only, -1)",
             "run(1)",
@@ -172,16 +246,34 @@ def test_without_a_device(deviceless: ModuleType, call: str, error: type[Excepti
             "run().set_arg(0)",
             "run().set_arg('0', 1)",
         ),
-        *("run().set_arg(0, None)", "run().set_arg(0, 2**31)", "run().set_arg(0, 1.5)", "run().wait(-1)"),
-        *("run().wait(2**32)", "run().wait(1.5)", "run().wait(None)", "run().wait2(1)", "run().start(1)"),
-        *("runlist(1)", "runlist(device())", "runlist().add(1)", "runlist().wait(1)", "runlist(context=hw_context())"),
+        *(
+            "run().set_arg(0, None)",
+            "run().set_arg(0, 2**31)",
+            "run().set_arg(0, 1.5)",
+            "run().wait(-1)",
+        ),
+        *(
+            "run().wait(2**32)",
+            "run().wait(1.5)",
+            "run().wait(None)",
+            "run().wait2(1)",
+            "run().start(1)",
+        ),
+        *(
+            "runlist(1)",
+            "runlist(device())",
+            "runlist().add(1)",
+            "runlist().wait(1)",
+            "runlist(context=hw_context())",
+        ),
     ],
 )
 def test_what_no_overload_takes(deviceless: ModuleType, call: str) -> None:
     with pytest.raises(TypeError) as raised:
         eval(call, dict(vars(deviceless)))
     assert re.search(
-        r"\(\): incompatible (constructor|function) arguments|positional argument|unexpected keyword", str(raised.value)
+        r"\(\): incompatible (constructor|function) arguments|positional argument|unexpected keyword",
+        str(raised.value),
     )
 
 

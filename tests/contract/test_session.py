@@ -12,12 +12,12 @@ import pytest
 from conftest import ADD
 
 from contract.test_xclbin import COMMITTED, made
-from harness.device import Hardware
+from harness.config.device import Hardware
+from harness.device.open import open_world
+from harness.device.xrt.files import kernel_files
+from harness.device.xrt.open_kernel import kernel_of
 from harness.errors import RequestError
-from harness.hardware.files import kernel_files
-from harness.image import kernel_of
 from harness.kernel import KernelSpec
-from harness.world import open_world
 
 
 def takes(bos: int, name: str = "add") -> KernelSpec:
@@ -58,7 +58,10 @@ def test_the_usual_name(pyxrt: ModuleType, tmp_path: Path, bos: int) -> None:
 
 
 def test_the_kernels_own_name(pyxrt: ModuleType, tmp_path: Path) -> None:
-    assert chosen(pyxrt, COMMITTED.replace(b"MLIR_AIE", b"SOMEBODY"), takes(5, "SOMEBODY"), tmp_path) == "SOMEBODY"
+    assert (
+        chosen(pyxrt, COMMITTED.replace(b"MLIR_AIE", b"SOMEBODY"), takes(5, "SOMEBODY"), tmp_path)
+        == "SOMEBODY"
+    )
 
 
 def test_a_name_that_begins_as_usual(pyxrt: ModuleType, tmp_path: Path) -> None:

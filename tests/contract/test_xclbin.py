@@ -1,4 +1,4 @@
-"""xclbin files as pyxrt reads them, and as harness.sim.axlf does."""
+"""xclbin files as pyxrt reads them, and as harness.xclbin does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.sim import axlf
+from harness import xclbin as axlf
 
 COMMITTED = (Path(__file__).parents[1] / "data" / "mlir_aie.xclbin").read_bytes()
 HEADER_BYTES, LENGTH = 496, slice(304, 312)
@@ -39,17 +39,32 @@ def made(folder: Path, *kernels: tuple[str, int]) -> bytes:
     if not shutil.which("xclbinutil"):
         pytest.skip("xclbinutil is not installed here; `make test-xrt` has it")
     topology = [
-        {"m_type": "MEM_DRAM", "m_used": "1", "m_sizeKB": hex(size), "m_tag": tag, "m_base_address": hex(base)}
+        {
+            "m_type": "MEM_DRAM",
+            "m_used": "1",
+            "m_sizeKB": hex(size),
+            "m_tag": tag,
+            "m_base_address": hex(base),
+        }
         for tag, size, base in BANKS
     ]
     described = {
         "mem.json": {"mem_topology": {"m_count": str(len(topology)), "m_mem_data": topology}},
-        "kernels.json": {"ps-kernels": {"kernels": [_described(i, *kernel) for i, kernel in enumerate(kernels)]}},
+        "kernels.json": {
+            "ps-kernels": {"kernels": [_described(i, *kernel) for i, kernel in enumerate(kernels)]}
+        },
     }
     for name, content in described.items():
         (folder / name).write_text(json.dumps(content))
     subprocess.run(
-        ["xclbinutil", "--quiet", "--add-section", "MEM_TOPOLOGY:JSON:mem.json", "--output", "made.xclbin"]
+        [
+            "xclbinutil",
+            "--quiet",
+            "--add-section",
+            "MEM_TOPOLOGY:JSON:mem.json",
+            "--output",
+            "made.xclbin",
+        ]
         + ["--add-kernel", "kernels.json"] * bool(kernels),
         cwd=folder,
         check=True,
@@ -60,7 +75,12 @@ def made(folder: Path, *kernels: tuple[str, int]) -> bytes:
 
 def _described(number: int, name: str, bos: int) -> dict[str, Any]:
     def pointer(name: str, bank: str, offset: int) -> dict[str, str]:
-        qualified = {"name": name, "address-qualifier": "GLOBAL", "type": "void*", "offset": hex(offset)}
+        qualified = {
+            "name": name,
+            "address-qualifier": "GLOBAL",
+            "type": "void*",
+            "offset": hex(offset),
+        }
         return {**qualified, "memory-connection": bank}
 
     size = {"name": "ninstr", "address-qualifier": "SCALAR", "type": "uint32_t", "offset": "0x10"}
@@ -68,7 +88,11 @@ def _described(number: int, name: str, bos: int) -> dict[str, Any]:
     return {
         "name": name,
         "type": "dpu",
-        "extended-data": {"subtype": "DPU", "functional": "0", "dpu_kernel_id": hex(0x901 + number)},
+        "extended-data": {
+            "subtype": "DPU",
+            "functional": "0",
+            "dpu_kernel_id": hex(0x901 + number),
+        },
         "arguments": [OPCODE, pointer("instr", "SRAM", 0x08), size, *data],
         "instances": [{"name": f"instance{number}"}],
     }
@@ -89,15 +113,26 @@ def agree(pyxrt: ModuleType, path: str) -> None:
     assert theirs.get_uuid().to_string() == ours.uuid
     assert theirs.get_xsa_name() == ours.xsa_name
     assert [
-        (each.get_tag(), each.get_base_address(), each.get_size_kb(), each.get_used(), each.get_index())
+        (
+            each.get_tag(),
+            each.get_base_address(),
+            each.get_size_kb(),
+            each.get_used(),
+            each.get_index(),
+        )
         for each in theirs.get_mems()
-    ] == [(bank.tag, bank.base_address, bank.size_kb, bank.used, index) for index, bank in enumerate(ours.banks)]
+    ] == [
+        (bank.tag, bank.base_address, bank.size_kb, bank.used, index)
+        for index, bank in enumerate(ours.banks)
+    ]
 
 
 def test_as_mlir_aie_makes_them(pyxrt: ModuleType, written: Write) -> None:
     path = written(COMMITTED)
     agree(pyxrt, path)
-    assert [(each.get_name(), each.get_num_args()) for each in pyxrt.xclbin(path).get_kernels()] == [("MLIR_AIE", 8)]
+    assert [
+        (each.get_name(), each.get_num_args()) for each in pyxrt.xclbin(path).get_kernels()
+    ] == [("MLIR_AIE", 8)]
     assert pyxrt.xclbin(path).get_uuid().to_string() == "651c6d14-b727-15f3-c477-4f4af97bd475"
 
 
@@ -111,16 +146,27 @@ def test_other_names(pyxrt: ModuleType, written: Write, name: str) -> None:
 
 @pytest.mark.parametrize(
     "kernels",
-    [(("MLIR_AIE", 5),), (("attention", 2), ("softmax", 3)), (("none", 0),), tuple((f"k{i}", i) for i in range(12))],
+    [
+        (("MLIR_AIE", 5),),
+        (("attention", 2), ("softmax", 3)),
+        (("none", 0),),
+        tuple((f"k{i}", i) for i in range(12)),
+    ],
     ids=lambda kernels: f"{len(kernels)}-{kernels[0][0]}",
 )
-def test_as_xclbinutil_makes_them(pyxrt: ModuleType, tmp_path: Path, kernels: tuple[tuple[str, int], ...]) -> None:
+def test_as_xclbinutil_makes_them(
+    pyxrt: ModuleType, tmp_path: Path, kernels: tuple[tuple[str, int], ...]
+) -> None:
     made(tmp_path, *kernels)
     path = str(tmp_path / "made.xclbin")
     agree(pyxrt, path)
     found = pyxrt.xclbin(path).get_kernels()
-    assert [(each.get_name(), each.get_num_args()) for each in found] == [(name, 3 + bos) for name, bos in kernels]
-    assert {bank for kernel in read(path).kernels for bank in (arg.bank for arg in kernel.arguments[3:])} <= {0}
+    assert [(each.get_name(), each.get_num_args()) for each in found] == [
+        (name, 3 + bos) for name, bos in kernels
+    ]
+    assert {
+        bank for kernel in read(path).kernels for bank in (arg.bank for arg in kernel.arguments[3:])
+    } <= {0}
     assert {kernel.arguments[1].bank for kernel in read(path).kernels} == {1}
 
 

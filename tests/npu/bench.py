@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.device import Device, Hardware, Simulator
-from harness.image import FIRST_DATA_ARGUMENT, kernel_of
+from harness.config.device import Device, Hardware, Simulator
+from harness.device.open import open_world
+from harness.device.xrt.open_kernel import FIRST_DATA_ARGUMENT, kernel_of
+from harness.device.xrt.session import OPCODE_TXN
+from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, load_kernel
-from harness.session import OPCODE_TXN
-from harness.tiles import Tiles
 from harness.units import NS_PER_S
-from harness.world import open_world
 
 SPEC = load_kernel("attention")
 (INPUT,) = SPEC.inputs
@@ -27,7 +27,11 @@ RESUME_NS = 125_000_000
 def simulator() -> Simulator:
     """Costs of the same order as the real ones: what tests see of time must hold for both."""
     return Simulator(
-        launch_ns=69_000, completion_ns=60_000, exec_ns={SPEC.name: 1_910_000}, resume_ns=RESUME_NS, alloc_ns=12_000
+        launch_ns=69_000,
+        completion_ns=60_000,
+        exec_ns={SPEC.name: 1_910_000},
+        resume_ns=RESUME_NS,
+        alloc_ns=12_000,
     )
 
 
@@ -38,7 +42,12 @@ def hardware(kernels_dir: str) -> Hardware:
 def make_tiles(count: int, seed: int = 0) -> Tiles:
     """Random tiles and, on demand, what they must give."""
     generator = np.random.default_rng(seed)
-    return Tiles(SPEC, (generator.integers(0, 256, (count, INPUT.size_bytes), np.uint8),), audio_s=1.0, host_ns=0)
+    return Tiles(
+        SPEC,
+        (generator.integers(0, 256, (count, INPUT.size_bytes), np.uint8),),
+        audio_s=1.0,
+        host_ns=0,
+    )
 
 
 @dataclass
@@ -75,7 +84,10 @@ class Bench:
         self.pyxrt: Any = self.world.pyxrt
         self.device: Any = self.world.device
         direction = self.pyxrt.xclBOSyncDirection
-        self.to_device, self.from_device = direction.XCL_BO_SYNC_BO_TO_DEVICE, direction.XCL_BO_SYNC_BO_FROM_DEVICE
+        self.to_device, self.from_device = (
+            direction.XCL_BO_SYNC_BO_TO_DEVICE,
+            direction.XCL_BO_SYNC_BO_FROM_DEVICE,
+        )
         self.state: Any = self.pyxrt.ert_cmd_state
         path, self._instructions = self.world.image(SPEC)
         xclbin = self.pyxrt.xclbin(path)
@@ -103,14 +115,18 @@ class Bench:
     def bind(self, opened: Opened, source: Any, target: Any) -> Job:
         """A run on bos of the caller's."""
         run = self.pyxrt.run(opened.kernel)
-        for index, value in enumerate((OPCODE_TXN, opened.instructions, self._instructions.nbytes, source, target)):
+        for index, value in enumerate(
+            (OPCODE_TXN, opened.instructions, self._instructions.nbytes, source, target)
+        ):
             run.set_arg(index, value)
         self._jobs.append(Job(opened, run, source, target))
         return self._jobs[-1]
 
     def job(self, opened: Opened, seed: int = 0) -> Job:
         """A staged run on bos of its own."""
-        job = self.bind(opened, self.bo(opened, INPUT.size_bytes), self.bo(opened, OUTPUT.size_bytes, 1))
+        job = self.bind(
+            opened, self.bo(opened, INPUT.size_bytes), self.bo(opened, OUTPUT.size_bytes, 1)
+        )
         self.stage(job, seed)
         return job
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.device import Device
+from harness.config.device import Device
 from npu.bench import Bench, hardware, simulator
 
 
@@ -16,7 +16,9 @@ def device(request: pytest.FixtureRequest) -> Device:
     if request.param == "sim":
         return simulator()
     if not request.config.getoption("--run-npu"):
-        pytest.skip("needs an NPU and a compiled kernel: pytest tests/npu --run-npu --kernels-dir=<folder>")
+        pytest.skip(
+            "needs an NPU and a compiled kernel: pytest tests/npu --run-npu --kernels-dir=<folder>"
+        )
     return hardware(request.config.getoption("--kernels-dir"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.hardware import locks
+from harness.device.host import locks
 from npu.bench import Bench, hardware, simulator
 
 

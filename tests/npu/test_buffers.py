@@ -35,7 +35,9 @@ def test_parts(npu: Bench) -> None:
     bo.sync(npu.to_device, 8192, 0)
     bo.sync(npu.to_device, 4096, 8192)
     bo.sync(npu.from_device, 4096, 4096)
-    np.testing.assert_array_equal(bo.read(256, 4096 - 64).view(np.uint8), data[4096 - 64 : 4096 + 192])
+    np.testing.assert_array_equal(
+        bo.read(256, 4096 - 64).view(np.uint8), data[4096 - 64 : 4096 + 192]
+    )
     for call in (lambda: bo.write(part, SIZE - 127), lambda: bo.read(128, SIZE - 127)):
         with pytest.raises(RuntimeError, match="past buffer size"):
             call()
@@ -70,7 +72,10 @@ def test_sub_buffers(npu: Bench) -> None:
 def test_a_kernel_on_sub_buffers(npu: Bench) -> None:
     """Each writes its own part, and nothing else."""
     opened = npu.open()
-    sources, targets = npu.bo(opened, 3 * INPUT.stride_bytes), npu.bo(opened, 3 * OUTPUT.stride_bytes, 1)
+    sources, targets = (
+        npu.bo(opened, 3 * INPUT.stride_bytes),
+        npu.bo(opened, 3 * OUTPUT.stride_bytes, 1),
+    )
     jobs = [
         npu.bind(
             opened,

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.executor import Executor
-from harness.session import Session
-from harness.strategy import Buffers, Strategy
-from harness.tiles import Tiles
-from harness.verify import Checker, Kept
+from harness.config.strategy import Buffers, Strategy
+from harness.device.xrt.session import Session
+from harness.inputs.tiles import Tiles
+from harness.run.executor import Executor
+from harness.run.verify import Checker, Kept
 from npu.bench import SPEC, Bench, make_tiles
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -65,7 +65,9 @@ def test_a_wrong_output_is_found(npu: Bench) -> None:
     """A tile that is not the one the reference was given."""
     inputs, others = make_tiles(10), make_tiles(10, seed=1)
     mixed = np.concatenate([inputs.packed[0][:3], others.packed[0][3:4], inputs.packed[0][4:]])
-    executor = Executor(Session(npu.world, SPEC, 1, timeout_ms=5_000), Strategy(buffers=Buffers.pooled), 10)
+    executor = Executor(
+        Session(npu.world, SPEC, 1, timeout_ms=5_000), Strategy(buffers=Buffers.pooled), 10
+    )
     checker = Checker(inputs)
     executor.run(Tiles(SPEC, (mixed,), audio_s=1.0, host_ns=0), checker, checker.poison)
     assert (checker.compared, checker.mismatches) == (10, 1)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.device import Device, Simulator
+from harness.config.device import Device, Simulator
 from npu.bench import RESUME_NS, Bench
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,10 @@ def test_a_second_start(npu: Bench) -> None:
 def test_a_runlist(npu: Bench, count: int) -> None:
     """25 do not fit in one chain of commands."""
     opened = npu.open()
-    listed, jobs = npu.pyxrt.runlist(opened.context), [npu.job(opened, seed) for seed in range(count)]
+    listed, jobs = (
+        npu.pyxrt.runlist(opened.context),
+        [npu.job(opened, seed) for seed in range(count)],
+    )
     for job in jobs:
         listed.add(job.run)
     for seed in (0, 100):
@@ -118,7 +121,9 @@ def test_what_a_runlist_refuses(npu: Bench) -> None:
     listed.wait()
     for job in jobs[:2]:
         listed.add(job.run)
-    with pytest.raises(RuntimeError, match="Run object belongs to a runlist and cannot be explicitly started"):
+    with pytest.raises(
+        RuntimeError, match="Run object belongs to a runlist and cannot be explicitly started"
+    ):
         jobs[0].start()
     with pytest.raises(RuntimeError, match="already associated with a runlist"):
         npu.pyxrt.runlist(opened.context).add(jobs[0].run)
@@ -171,21 +176,35 @@ def test_after_a_rest(npu: Bench) -> None:
         npu.check(job)
         if seed == 1:
             npu.idle()
-    assert took_ns[2] - took_ns[1] > RESUME_NS // 10, "was it suspended? its power/control must be auto"
+    assert took_ns[2] - took_ns[1] > RESUME_NS // 10, (
+        "was it suspended? its power/control must be auto"
+    )
 
 
-@pytest.mark.parametrize(("before", "ends"), [("nothing", True), ("wait(1)", True), ("wait", False), ("state", False)])
+@pytest.mark.parametrize(
+    ("before", "ends"), [("nothing", True), ("wait(1)", True), ("wait", False), ("state", False)]
+)
 def test_a_run_that_is_dropped(
     device: Device, request: pytest.FixtureRequest, tmp_path: Path, before: str, ends: bool
 ) -> None:
     """Before its end was seen: XRT aborts the process, the simulator raises ProcessAborted at the next call."""
     simulated = isinstance(device, Simulator)
     path = "sim" if simulated else str(Path(request.config.getoption("--kernels-dir")).absolute())
-    found = (str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", ""))  # XRT's setup script sets it
+    found = (
+        str(ROOT),
+        str(ROOT / "tests"),
+        os.environ.get("PYTHONPATH", ""),
+    )  # XRT's setup script sets it
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
     command = [sys.executable, "-m", "npu.drop", path, before]
     ran = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     if not ends:
         assert (ran.returncode, ran.stdout) == (0, "alive\n"), ran.stderr

@@ -1,6 +1,6 @@
 """Stands where XRT's pyxrt would: the simulator's API over a machine in real time, as the test wants it.
 
-STAND_IN in the environment is a JSON object: `machine`, fields of `harness.device.Simulator`; `faults`, of its faults;
+STAND_IN in the environment is a JSON object: `machine`, fields of `harness.config.device.Simulator`; `faults`, of its faults;
 `without`, names this pyxrt lacks; `locks`, the folder of the locks; `answers`, texts of device.get_info by kind, the
 last for good; `refuse`, the number of the start that is refused; `exhausted`, of the bo that finds no memory;
 `interrupt`, whether Ctrl-C comes while a runlist is waited for; `report`, the file that hazards found and runs left in
@@ -16,9 +16,9 @@ import signal
 import time
 from pathlib import Path
 
-from harness.device import Clock, Faults, Simulator
-from harness.hardware import locks
-from harness.sim import platform
+from harness.config.device import Clock, Faults, Simulator
+from harness.device.host import locks
+from harness.sim import device as platform
 from harness.sim import pyxrt as simulated
 from harness.sim.clock import WallClock
 from harness.sim.machine import Machine
@@ -33,7 +33,9 @@ COSTS = {
 wanted = json.loads(os.environ["STAND_IN"])
 locks.FOLDER = Path(wanted["locks"])
 machine = Machine(
-    Simulator(**{**COSTS, "clock": Clock.wall, "faults": Faults(**wanted["faults"]), **wanted["machine"]}),
+    Simulator(
+        **{**COSTS, "clock": Clock.wall, "faults": Faults(**wanted["faults"]), **wanted["machine"]}
+    ),
     {},
     WallClock(time.perf_counter_ns, time.sleep),
 )
@@ -52,7 +54,9 @@ class run(simulated.run):
     def start(self):
         super().start()
         if next(starts) == wanted["refuse"]:
-            raise RuntimeError("DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error")
+            raise RuntimeError(
+                "DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error"
+            )
 
     def __del__(self, abort=os.abort):
         if "_flight" in self.__dict__ and self._flight.unseen:
@@ -65,11 +69,15 @@ class runlist(simulated.runlist):
     def execute(self):
         super().execute()
         if next(starts) == wanted["refuse"]:
-            raise RuntimeError("DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error")
+            raise RuntimeError(
+                "DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error"
+            )
 
     def wait(self):
         if wanted["interrupt"]:
-            os.kill(os.getpid(), signal.SIGINT)  # by the user, who cannot know that nobody hears him
+            os.kill(
+                os.getpid(), signal.SIGINT
+            )  # by the user, who cannot know that nobody hears him
         super().wait()
 
 
@@ -103,4 +111,6 @@ for name in wanted["without"]:
 def report():
     found = [str(hazard) for hazard in machine.sanitizer.take()]
     left = sum(isinstance(each, run) and each._flight.unseen for each in gc.get_objects())
-    Path(wanted["report"]).write_text(json.dumps({"hazards": found, "aborted": machine.aborted, "in_flight": left}))
+    Path(wanted["report"]).write_text(
+        json.dumps({"hazards": found, "aborted": machine.aborted, "in_flight": left})
+    )

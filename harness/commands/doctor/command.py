@@ -1,0 +1,114 @@
+"""The command's work: composes the request, asks every check, prints a line each and a summary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from harness.commands.doctor import machine, probe, project, software
+from harness.commands.doctor.check import Check, Status, Subject, checked
+from harness.commands.parser import Parser, composed
+from harness.config.compose import Config
+from harness.config.device import Hardware
+from harness.device.host import sysfs
+from harness.device.host.locks import holder
+from harness.device.host.state import read_state
+from harness.errors import RequestError
+
+CHECKS: dict[str, Callable[[Subject], Check]] = {
+    "pyxrt": software.check_pyxrt,
+    "XRT": software.check_xrt,
+    "xrt-smi": software.check_smi,
+    "driver": machine.check_driver,
+    "device node": machine.check_node,
+    "device": machine.check_opens,
+    "locked memory": machine.check_memlock,
+    "power mode": machine.check_power,
+    "CPU governor": machine.check_governor,
+    "other tenants": machine.check_tenants,
+    "harness's lock": machine.check_lock,
+    "idle suspend": machine.check_suspend,
+    "watchdog": machine.check_watchdog,
+    "disk space": project.check_disk,
+    "MLflow": project.check_tracking,
+}
+"""All but those of kernels, by what stands in the list; in the order of the list."""
+
+
+def _config(arguments: Sequence[str]) -> Config:
+    """The request on hardware; RequestError where it can't be composed."""
+    parser = Parser(
+        prog="python -m harness.commands.doctor",
+        description="Check whether runs on the NPU can work here, and say what is missing.",
+        epilog="Exit code: 0 if they can, 1 if they cannot, 2 for a wrong request.",
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        help="as of python -m harness: workload=attention device.index=0 ...",
+    )
+    overrides = parser.parse_args(arguments).overrides
+    for text in overrides:
+        if text.lstrip("+~").partition("=")[0] == "device" and text != "device=hardware":
+            raise RequestError(f"{text}: what is looked at is the hardware; leave it out")
+    return composed("device=hardware", *(each for each in overrides if each != "device=hardware"))
+
+
+def examine(config: Config) -> list[Check]:
+    """Every check's answer."""
+    device = config.device
+    assert isinstance(device, Hardware)  # device=hardware was composed
+    using = holder(device.index)
+    subject = Subject(
+        config=config,
+        device=device,
+        address=sysfs.bdf(device.index),
+        probe=probe.ask(device.index, opens=not using),
+        state=read_state(device.index),
+        holder=using,
+    )
+    kernels = {f"kernel {name}": name for name in project.kernel_names(config.workload.kernels)}
+    asked = CHECKS | {
+        title: partial(project.check_kernel, name=name) for title, name in kernels.items()
+    }
+    return [checked(name, check, subject) for name, check in asked.items()]
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """Whether runs can work, in a line."""
+    counts = Counter(check.status for check in checks)
+    failed, warned = counts[Status.fail], counts[Status.warn]
+    if failed:
+        return f"hardware runs cannot work here: {failed} of {len(checks)} checks failed; device=simulator works"
+    said = f", {warned} with a warning" if warned else ""
+    return f"hardware runs can work here: none of {len(checks)} checks failed{said}"
+
+
+def lines(checks: Sequence[Check]) -> list[str]:
+    """The list as it is printed: status, what, finding, remedy."""
+    width = max(len(check.name) for check in checks)
+    return [
+        f"{check.status.value:<4}  {check.name:<{width}}  {check.finding}{f'; {check.remedy}' if check.remedy else ''}"
+        for check in checks
+    ]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line asks for; returns the exit code."""
+    try:
+        checks = examine(_config(arguments))
+    except RequestError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return error.exit_code
+    try:
+        print(*lines(checks), summary(checks), sep="\n", flush=True)
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:
+        print(f"harness: the list cannot be printed ({error}); free space", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    return 1 if any(check.status is Status.fail for check in checks) else 0

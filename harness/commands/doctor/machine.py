@@ -1,0 +1,225 @@
+"""Checks of the device, its driver, and what else on the machine changes a run's time."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+from harness.commands.doctor.check import Check, Subject, fail, ok, warn
+from harness.device.host import sysfs
+from harness.kernel import load_kernel
+from harness.units import BYTES_PER_MIB
+
+HEAP_BYTES = 64 * BYTES_PER_MIB
+"""The heap that instructions live in is locked in memory when a device is opened (xdna-driver #903, AMDXDNA shim)."""
+CAP_IPC_LOCK = 14
+"""Bit of the capability that lifts the limit of locked memory (linux/capability.h)."""
+SHORT_SUSPEND_MS = 1_000
+"""The driver's own delay is 5000 ms; passes follow each other more quickly than this."""
+
+
+def check_driver(subject: Subject) -> Check:
+    """Whether amdxdna is loaded and has taken device `device.index`."""
+    seen = ", ".join(f"{address} ({what})" for address, what in sysfs.on_bus().items())
+    if not sysfs.driver_loaded():
+        if seen:
+            remedy = "load it: sudo modprobe amdxdna (in Linux 6.14 and newer, else built from xdna-driver)"
+            return fail("driver", f"NPU at {seen}, but amdxdna is not loaded", remedy)
+        remedy = "a Ryzen AI processor with its NPU (IPU) enabled in the BIOS is needed; device=simulator needs none"
+        return fail("driver", "amdxdna is not loaded, and there is no NPU on the PCI bus", remedy)
+    version = subject.state.driver or "version unknown"
+    count, index = len(sysfs.devices()), subject.device.index
+    if count <= index:
+        where = (
+            f"NPU at {seen}: see dmesg for amdxdna" if seen else "there is no NPU on the PCI bus"
+        )
+        remedy = f"give an index below {count}" if count else where
+        return fail(
+            "driver",
+            f"amdxdna {version} drives {count} device(s); device.index={index} is none",
+            remedy,
+        )
+    firmware = subject.state.firmware or "unknown"
+    return ok("driver", f"amdxdna {version} at {subject.address}, firmware {firmware}")
+
+
+def check_node(subject: Subject) -> Check:
+    """Whether the device node is there and may be opened."""
+    path = sysfs.node(subject.address)
+    if path is None or not path.exists():
+        there = (
+            ", ".join(str(each) for each in sorted((sysfs.ROOT / "dev/accel").glob("accel*")))
+            or "none"
+        )
+        remedy = "it comes with the driver; in a container, pass /dev/accel on"
+        return fail(
+            "device node", f"no node of the NPU in /dev/accel (nodes there: {there})", remedy
+        )
+    if os.access(path, os.R_OK | os.W_OK):
+        return ok("device node", f"{path} may be read and written")
+    group = _group(path)
+    remedy = f"join its group: sudo usermod -aG {group} $USER, then log in anew"
+    return fail(
+        "device node", f"{path} may not be read and written; it is of group {group}", remedy
+    )
+
+
+def check_opens(subject: Subject) -> Check:
+    """Whether pyxrt opens the device."""
+    probe, index = subject.probe, subject.device.index
+    if probe.error:
+        return fail("device", "not opened: there is no pyxrt to open it with", "see pyxrt above")
+    if subject.holder:
+        return warn(
+            "device",
+            "not opened: that would disturb the experiment on it",
+            "ask again when it has ended",
+        )
+    if probe.opened:
+        return ok("device", f"pyxrt opens device {index}, {probe.name or 'which tells no name'}")
+    finding = f"pyxrt cannot open device {index} ({probe.open_error})"
+    return fail("device", finding, "see driver and device node; dmesg may tell more")
+
+
+def check_memlock(subject: Subject) -> Check:
+    """Whether enough memory can be locked: every bo is, and the heap of instructions."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    specs, strategy = (
+        [load_kernel(name) for name in subject.config.workload.kernels],
+        subject.config.strategy,
+    )
+    tile_bytes = sum(
+        buffer.stride_bytes for spec in specs for buffer in (*spec.inputs, spec.output)
+    )
+    needed = HEAP_BYTES + strategy.slots * strategy.batch * tile_bytes
+    wanted = f"{strategy.label} needs {_mib(needed)}"
+    if limit == resource.RLIM_INFINITY or _may_lock():
+        return ok("locked memory", f"unlimited for this process; {wanted}")
+    if limit >= needed:
+        return ok("locked memory", f"limit {_mib(limit)}; {wanted}")
+    remedy = (
+        "raise memlock in /etc/security/limits.d (or ulimit -l unlimited as root), then log in anew"
+    )
+    return warn("locked memory", f"limit {_mib(limit)}; {wanted}", remedy)
+
+
+def check_power(subject: Subject) -> Check:
+    """Whether the power mode is one that holds the clock."""
+    mode, wanted = subject.state.power_mode, subject.device.power_mode
+    clocks = ", ".join(
+        f"{name} {mhz} MHz" for name, mhz in (subject.state.clocks_mhz or {}).items()
+    )
+    told = f"{mode or 'cannot be read'}{f' ({clocks})' if clocks else ''}"
+    if wanted and mode != wanted.value:
+        if os.geteuid() == 0 and mode:
+            return ok("power mode", f"{told}; {wanted.value} will be requested for the run")
+        remedy = f"run as root, or sudo xrt-smi configure --pmode {wanted.value} and leave device.power_mode out"
+        return fail(
+            "power mode", f"{told}; device.power_mode={wanted.value} needs root and xrt-smi", remedy
+        )
+    if mode is None:
+        return warn(
+            "power mode",
+            "cannot be read",
+            "see xrt-smi; times of different modes differ by up to 2.1x",
+        )
+    if mode == "default":
+        remedy = (
+            "sudo xrt-smi configure --pmode performance, or device.power_mode=performance as root"
+        )
+        return warn("power mode", f"{told}: the clock follows the load", remedy)
+    return ok("power mode", told)
+
+
+def check_governor(subject: Subject) -> Check:
+    """Whether the processor's frequency is held: the host's part of a run's time depends on it."""
+    found = subject.state.governor
+    if found == "performance":
+        return ok("CPU governor", found)
+    if found is None:
+        return warn(
+            "CPU governor",
+            "none to be seen (a virtual machine?)",
+            "host times may vary with the frequency",
+        )
+    remedy = "sudo cpupower frequency-set -g performance"
+    return warn("CPU governor", f"{found}: host times vary with the frequency", remedy)
+
+
+def check_tenants(subject: Subject) -> Check:
+    """Whether other processes have hardware contexts."""
+    found = subject.state.tenants
+    if found is None:
+        return warn(
+            "other tenants", "cannot be seen", "see xrt-smi; others on the NPU change a run's times"
+        )
+    if not found:
+        return ok("other tenants", "no process has hardware contexts")
+    return warn(
+        "other tenants",
+        f"with hardware contexts: {', '.join(found)}",
+        "stop them: they change a run's times",
+    )
+
+
+def check_lock(subject: Subject) -> Check:
+    """Whether another experiment runs."""
+    if subject.holder:
+        return warn(
+            "harness's lock",
+            f"held by {subject.holder.rstrip(',')}",
+            "wait until it ends, or stop it",
+        )
+    return ok("harness's lock", f"nobody runs an experiment on device {subject.device.index}")
+
+
+def check_watchdog(subject: Subject) -> Check:
+    """Whether the driver ends a run that hangs: batches can't be ended otherwise, nor interrupted."""
+    found = sysfs.watchdog_ms()
+    if found is None:
+        return warn(
+            "watchdog", "setting not found", "without one a batch that hangs can only be killed"
+        )
+    if found == "0":
+        remedy = "echo 2000 | sudo tee /sys/module/amdxdna/parameters/tdr_timeout_ms"
+        return warn("watchdog", "off: a batch that hangs can only be killed", remedy)
+    return ok("watchdog", f"stops a run after {found} ms without progress")
+
+
+def check_suspend(subject: Subject) -> Check:
+    """When the driver lets an idle device sleep: the next submission then takes 120 to 140 ms (mlir-aie #2944)."""
+    control, delay = (
+        sysfs.of_device(subject.address, f"power/{name}")
+        for name in ("control", "autosuspend_delay_ms")
+    )
+    if control is None:
+        return warn(
+            "idle suspend", "setting not found", "a run after a pause may begin 120 to 140 ms late"
+        )
+    if control == "on":
+        return ok("idle suspend", "off")
+    finding = f"after {delay} ms idle" if delay else "on, after an unknown time"
+    if delay and delay.isdigit() and int(delay) >= SHORT_SUSPEND_MS:
+        return ok("idle suspend", f"{finding}; the warm-up passes wake it")
+    remedy = f"echo on | sudo tee /sys/bus/pci/devices/{subject.address}/power/control"
+    return warn("idle suspend", f"{finding}: it may sleep between passes", remedy)
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / BYTES_PER_MIB:.1f} MiB"
+
+
+def _group(path: Path) -> str:
+    try:
+        return path.group()
+    except KeyError:
+        return str(path.stat().st_gid)
+
+
+def _may_lock() -> bool:
+    """Whether this process has CAP_IPC_LOCK."""
+    for line in (sysfs.text(sysfs.ROOT / "proc/self/status") or "").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> CAP_IPC_LOCK & 1)
+    return False

@@ -1,0 +1,127 @@
+"""Checks of what the harness itself needs: files of kernels, space for outputs, the MLflow store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+from harness.commands.doctor.check import Check, Subject, fail, ok, warn
+from harness.config.compose import TrackingKind
+from harness.device.xrt.files import kernel_files
+from harness.device.xrt.open_kernel import FIRST_DATA_ARGUMENT, kernel_of
+from harness.errors import RequestError
+from harness.kernel import KernelSpec, kernels_root, load_kernel
+from harness.units import BYTES_PER_MIB
+
+OUTPUTS = Path("outputs")
+LITTLE_BYTES, TOO_LITTLE_BYTES = 1024 * BYTES_PER_MIB, 16 * BYTES_PER_MIB
+"""Of free space: what a sweep of long runs may fill; what MLflow's first database and a record take."""
+SQLITE = "sqlite:///"
+SQLITE_MAGIC = b"SQLite format 3\0"
+SERVER_TIMEOUT_S = 3
+
+
+def kernel_names(workload: Sequence[str]) -> list[str]:
+    """The workload's kernels, then the other kernel folders."""
+    others = sorted(path.parent.name for path in kernels_root().glob("*/spec.py"))
+    return list(dict.fromkeys([*workload, *others]))
+
+
+def check_kernel(subject: Subject, name: str) -> Check:
+    """Whether a kernel's files are there and fit its spec: only the workload's own has to."""
+    title, bad = f"kernel {name}", fail if name in subject.config.workload.kernels else warn
+    try:
+        spec = load_kernel(name)
+        path, instructions = kernel_files(subject.device, spec)
+        declared = _declared(path, spec)
+    except (RequestError, OSError, ValueError) as error:
+        finding, _, remedy = str(error).partition("; ")
+        return bad(title, finding, remedy or "build it anew")
+    return ok(title, f"{path}: {declared}; {instructions.nbytes} bytes of instructions")
+
+
+def _declared(path: str, spec: KernelSpec) -> str:
+    """What an xclbin declares of a kernel, read without XRT; RequestError if the kernel can't be run from it."""
+    from harness.sim.kernel_model import read_images
+    from harness.sim.xclbin import xclbin
+
+    try:
+        images, found = read_images(None, path)
+    except RuntimeError as error:
+        raise RequestError(f"{path}: {error}; build kernel {spec.name} anew") from error
+    kernels = [xclbin.xclbinkernel(image) for image in images]
+    name = kernel_of(SimpleNamespace(get_kernels=lambda: kernels), path, spec)
+    declared = next(each.get_num_args() for each in kernels if each.get_name() == name)
+    used = FIRST_DATA_ARGUMENT + len(spec.inputs) + 1
+    width = f", {found.columns} column(s) wide" if found and found.columns else ""
+    return f"{name}, {declared} arguments of which {used} are used{width}"
+
+
+def check_disk(subject: Subject) -> Check:
+    """Whether outputs/ can be written, and how much fits."""
+    folder = OUTPUTS.absolute()
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return fail(
+            "disk space",
+            f"{folder} cannot be written",
+            "start from another folder, or give hydra.run.dir",
+        )
+    free = shutil.disk_usage(existing).free
+    finding = f"{free / BYTES_PER_MIB / 1024:.1f} GiB free for {folder}"
+    if free < TOO_LITTLE_BYTES:
+        return fail("disk space", finding, "free space")
+    return (
+        ok("disk space", finding)
+        if free >= LITTLE_BYTES
+        else warn("disk space", finding, "free space")
+    )
+
+
+def check_tracking(subject: Subject) -> Check:
+    """Whether MLflow's store can be used; runs work without it, and their records are kept."""
+    wanted = subject.config.tracking
+    if wanted.kind is TrackingKind.off:
+        return ok("MLflow", "off")
+    wrong = _file(wanted.uri) if wanted.kind is TrackingKind.local else _server(wanted.uri)
+    if not wrong:
+        return ok("MLflow", wanted.uri)
+    remedy = "records are kept all the same; tracking=off does without"
+    return warn("MLflow", f"tracking.uri={wanted.uri}: {wrong}", remedy)
+
+
+def _file(uri: str) -> str:
+    """What is wrong with a store in a sqlite file; empty if nothing is, and it may yet have to be made."""
+    path = Path(uri.removeprefix(SQLITE)).absolute()
+    existing = next(each for each in (path, *path.parents) if each.exists())
+    if existing != path:
+        fine = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+        return "" if fine else f"{existing} cannot be written"
+    if (
+        not path.is_file()
+        or not os.access(path, os.R_OK | os.W_OK)
+        or not os.access(path.parent, os.W_OK)
+    ):
+        return "the file, or the folder it is in, cannot be written"
+    with path.open("rb") as file:
+        head = file.read(len(SQLITE_MAGIC))
+    return "" if head in (b"", SQLITE_MAGIC) else "the file is no sqlite database"
+
+
+def _server(uri: str) -> str:
+    """What is wrong with a server; empty if it answers as MLflow's do."""
+    try:
+        with urllib.request.urlopen(
+            f"{uri.rstrip('/')}/health", timeout=SERVER_TIMEOUT_S
+        ) as answer:
+            return "" if answer.status == 200 else f"answers {answer.status}"
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"answers {error.code} {error.reason}"
+    except (OSError, ValueError) as error:
+        return f"no answer ({getattr(error, 'reason', error)})"

@@ -1,0 +1,100 @@
+"""Checks of Python, pyxrt and XRT."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harness.commands.doctor.check import Check, Subject, fail, ok, warn
+from harness.device.host import smi, sysfs
+
+PLACES = (
+    "opt/xilinx/xrt/python",
+    "usr/lib/python3/dist-packages",
+    "usr/lib*/python3.*/site-packages",
+    "usr/local/lib*/python3.*/*-packages",
+)
+"""Where XRT's own packages and those of distributions put pyxrt, below the root."""
+ABI = re.compile(r"pyxrt\.cpython-(\d)(\d+)")
+"""Tag of a module built for one version of Python: cpython-310 is 3.10."""
+
+
+def check_pyxrt(subject: Subject) -> Check:
+    """Whether this Python imports a pyxrt with all that is needed; else where one for another Python is."""
+    own, probe = f"Python {platform.python_version()}", subject.probe
+    if probe.error:
+        return fail("pyxrt", f"{own} cannot use it ({probe.error})", _remedy())
+    lacking = [
+        *probe.missing,
+        *["runlist"] * (not probe.runlists and subject.config.strategy.batch > 1),
+    ]
+    if lacking:
+        return fail(
+            "pyxrt", f"{probe.path} has no {', '.join(lacking)}", "install XRT 2.20 or newer"
+        )
+    if not probe.runlists:
+        return warn(
+            "pyxrt",
+            f"{probe.path} has no runlist",
+            "for strategies with batch > 1 install XRT 2.20 or newer",
+        )
+    return ok("pyxrt", f"{own} imports {probe.path}")
+
+
+def check_xrt(subject: Subject) -> Check:
+    """XRT's version."""
+    told = ""
+    with suppress(ValueError, AttributeError, RecursionError):
+        told = str(json.loads(subject.probe.host).get("version") or "")
+    found = subject.state.xrt or told
+    if found:
+        return ok("XRT", found)
+    return warn(
+        "XRT",
+        "version unknown: neither pyxrt nor xrt-smi tells",
+        "records of runs will not name it",
+    )
+
+
+def check_smi(subject: Subject) -> Check:
+    """Whether xrt-smi is there: power modes and other tenants are known through it only."""
+    if path := smi.find():
+        return ok("xrt-smi", path)
+    remedy = "install XRT's tools and source their setup script, to see and set the power mode and to see other tenants"
+    return warn("xrt-smi", f"neither on PATH nor at {smi.USUAL}", remedy)
+
+
+def found_elsewhere() -> Iterator[tuple[Path, str]]:
+    """Files of pyxrt at the usual places, and the Python each is for ("" where its name does not tell)."""
+    given = os.environ.get("XILINX_XRT")
+    folders = [folder for pattern in PLACES for folder in sorted(sysfs.ROOT.glob(pattern))]
+    for folder in dict.fromkeys([*([Path(given) / "python"] if given else []), *folders]):
+        for path in sorted(folder.glob("pyxrt*.so")):
+            tag = ABI.match(path.name)
+            yield path, f"{tag[1]}.{tag[2]}" if tag else ""
+
+
+def _remedy() -> str:
+    own = ".".join(platform.python_version_tuple()[:2])
+    for path, python in found_elsewhere():
+        if python in ("", own):
+            return f"{path} may be the one: put {path.parent} on PYTHONPATH, or source XRT's setup script"
+    parts = [
+        f"{path} is for Python {python}: install the harness for that Python, or XRT's package for {own}"
+        for path, python in found_elsewhere()
+    ][:1]
+    parts = parts or [
+        "install XRT with its Python package (python3-xrt, or xrt-npu and the amdxdna plugin)"
+    ]
+    with suppress(PackageNotFoundError):
+        parts.append(
+            f"the package xrt {version('xrt')} that is installed here is another: about X-rays"
+        )
+        return "; ".join(parts)
+    return "; ".join([*parts, "PyPI has none: its package xrt is about X-rays"])

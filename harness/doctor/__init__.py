@@ -1,1 +1,0 @@
-"""`python -m harness.doctor`: whether runs on the hardware can work here, and what is missing."""

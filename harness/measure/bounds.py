@@ -1,0 +1,80 @@
+"""The least makespan that the stage times of a pass allow, and how much of the possible overlap it had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.measure.timeline import DEVICE_WORK, Stage, Timeline, lengths_ns
+
+TRANSFER = (Stage.ALLOC, Stage.WRITE, Stage.READ)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Nanoseconds.
+
+    bound_ns = max(host, fill + device / columns + completion + drain): the host's work is serial; and the first
+    execution comes after the first submission is staged and launched (fill), the last one before its completion
+    is seen and its output read (drain). Of a chain, device and columns are those of the kernel that has most work per
+    column: each has contexts of its own, which may work side by side. No pass with these stage times can be shorter.
+    A launch counts until its own first execution begins, and as the shortest one of the pass: what others took beyond
+    it was back-pressure of a full queue, not work. Completion counts as the shortest one of the pass.
+    serial_ns: the same work with nothing overlapped.
+    """
+
+    makespan_ns: int
+    host_ns: int
+    device_ns: int
+    fill_ns: int
+    completion_ns: int
+    drain_ns: int
+    columns: int
+    serial_ns: int
+
+    @property
+    def device_bound_ns(self) -> int:
+        """The least makespan if the host's work took no time but where the device needs it, rounded down."""
+        return self.fill_ns + self.device_ns // self.columns + self.completion_ns + self.drain_ns
+
+    @property
+    def bound_ns(self) -> int:
+        """The least makespan."""
+        return max(self.host_ns, self.device_bound_ns)
+
+
+def makespan_ns(timeline: Timeline) -> int:
+    """First stage-in to last collect."""
+    rows = timeline.rows
+    return int(rows[:, 5].max() - rows[:, 4].min()) if len(rows) else 0
+
+
+def bounds(timeline: Timeline) -> Bounds | None:
+    """Bounds of a pass; None for an empty one, or where the device gave no timestamps."""
+    if not timeline.has_device or not timeline.tiles:
+        return None
+    waits, execs, reads = timeline.of(Stage.WAIT), timeline.of(Stage.EXEC), timeline.of(Stage.READ)
+    stations = len(timeline.kernels)
+    last_of_group = waits[:, 1] + waits[:, 2] - 1
+    ends_ns = execs[last_of_group * stations + waits[:, 6], 5]
+    completion_ns = int((waits[:, 5] - ends_ns).min())  # a late look makes it longer, never shorter
+    launches = timeline.of(Stage.LAUNCH)
+    device = timeline.of(*DEVICE_WORK)
+    begun_ns = np.full((timeline.tiles, stations), launches[:, 5].max())
+    np.minimum.at(begun_ns, (device[:, 1], device[:, 6]), device[:, 4])
+    launched_ns = np.minimum(launches[:, 5], begun_ns[launches[:, 1], launches[:, 6]])
+    host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
+    device_ns = timeline.sum_ns(*DEVICE_WORK)
+    work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(stations)]
+    longest = max(range(stations), key=lambda each: work_ns[each] / timeline.widths[each])
+    return Bounds(
+        makespan_ns=makespan_ns(timeline),
+        host_ns=host_ns,
+        device_ns=work_ns[longest],
+        fill_ns=int(launched_ns[0] - timeline.rows[:, 4].min()),
+        completion_ns=completion_ns,
+        drain_ns=int(lengths_ns(reads).min()),
+        columns=timeline.widths[longest],
+        serial_ns=host_ns + device_ns + len(waits) * completion_ns,
+    )

@@ -1,0 +1,88 @@
+"""The int8 weights of one layer of an encoder, made up or read from an .npz, in units of 1/32 as all of the kernels'.
+
+Biases are none of them: the products of a layer are run without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import RequestError, nearest
+from harness.kernel import Int8
+from harness.models.whisper import Encoder
+
+ONE = 32
+"""1.0 in the units of every int8 array."""
+GAINS = {"query": 1.5, "key": 1.5, "output": 4.0}
+"""How much larger some products' weights are made: attention over frames that have nothing to do with each other is
+near zero unless its logits are apart, and what is left of it would round to zero in the partial sums of `output`."""
+
+
+def weight_shapes(encoder: Encoder) -> dict[str, tuple[int, ...]]:
+    """Shapes of a layer's arrays by name: (inputs, outputs) of products, (d_model,) of norms."""
+    width, ffn = encoder.d_model, encoder.ffn
+    square = dict.fromkeys(("query", "key", "value", "output"), (width, width))
+    norms = [f"{norm}_norm_{name}" for norm in ("attention", "ffn") for name in ("gamma", "beta")]
+    return {
+        **square,
+        "ffn_1": (width, ffn),
+        "ffn_2": (ffn, width),
+        **dict.fromkeys(norms, (width,)),
+    }
+
+
+def make_weights(encoder: Encoder, seed: int) -> dict[str, Int8]:
+    """Random arrays of `weight_shapes`, the same for the same seed, that keep activations between zero and saturation.
+
+    Products: normal of a deviation of GAINS / sqrt(inputs), so that a sum of products is about as large as its inputs;
+    gamma: about 1; beta: about 0.
+    """
+    random = np.random.default_rng(seed)
+
+    def make(name: str, shape: tuple[int, ...]) -> Int8:
+        mean = ONE if name.endswith("gamma") else 0
+        deviation = ONE / 8 if len(shape) == 1 else ONE * GAINS.get(name, 1.0) / shape[0] ** 0.5
+        return np.clip(np.rint(random.normal(mean, deviation, shape)), -128, 127).astype(np.int8)
+
+    return {name: make(name, shape) for name, shape in weight_shapes(encoder).items()}
+
+
+def load_weights(path: Path, encoder: Encoder) -> dict[str, Int8]:
+    """The arrays of `weight_shapes` from an .npz of these names; RequestError of any other file."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise _error(path, "no such file; give an .npz of int8 arrays") from error
+    except (
+        Exception
+    ) as error:  # numpy, zipfile and zlib raise many kinds, of which few are documented
+        what = f"cannot be read as an .npz of int8 arrays ({type(error).__name__}); write one with numpy.savez"
+        raise _error(path, what) from error
+    _check(path, found, weight_shapes(encoder))
+    return found
+
+
+def _check(path: Path, found: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name in found:
+        if name not in shapes:
+            raise _error(path, f"unknown array {name}; {nearest(name, shapes)}")
+    for name, shape in shapes.items():
+        if name not in found:
+            raise _error(path, f"array {name} is missing; give int8{list(shape)}")
+        array = found[name]
+        if not isinstance(
+            array, np.ndarray
+        ):  # numpy gives what is no .npy inside an archive as bytes
+            raise _error(path, f"{name} is no array; give int8{list(shape)}")
+        if array.shape != shape or array.dtype != np.int8:
+            raise _error(
+                path, f"array {name} is {array.dtype}{list(array.shape)}; give int8{list(shape)}"
+            )
+
+
+def _error(path: Path, what: str) -> RequestError:
+    return RequestError(f"workload.weights={path}: {what}")

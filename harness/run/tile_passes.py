@@ -1,0 +1,187 @@
+"""What an experiment repeats: passes over the tiles of a kernel or a chain, and their outputs compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from harness.config.compose import Config
+from harness.device.open import World
+from harness.device.xrt.session import Session
+from harness.inputs.chain import Chain
+from harness.inputs.chain_tiles import ChainTiles
+from harness.inputs.tiles import Tiles
+from harness.kernel import Bytes
+from harness.measure.timeline import Recording, Spans, Timeline
+from harness.measure.totals import Totals, totals_of
+from harness.models.operations import Operation
+from harness.run.chain_executor import ChainExecutor
+from harness.run.executor import Executor
+from harness.run.verify import Checker, Comparison, Kept
+
+Share = Callable[[float], None]
+"""Told the share of a pass that is done."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an operation took, by the calls of it that were run; totals: of all its calls."""
+
+    operation: Operation
+    run: int
+    totals: Totals
+
+
+class Pass(Protocol):
+    """A pass that was made."""
+
+    @property
+    def makespan_ns(self) -> int:
+        """First stage-in to last collect."""
+
+    @property
+    def intervals_ns(self) -> Spans:
+        """Completion to completion."""
+
+    @property
+    def totals(self) -> Totals:
+        """What it adds up to."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Of a window, what each operation adds up to."""
+
+    def timeline(self) -> Timeline | None:
+        """Its spans; None where they are not kept."""
+
+
+class Passes(Protocol):
+    """Passes of one kind, with contexts and bos that last from one to the next."""
+
+    @property
+    def allocations(self) -> int:
+        """Bos made so far for tiles."""
+
+    def verify(self, progress: Share) -> list[Comparison]:
+        """One pass whose output bos are poisoned before every launch; returns what compared its outputs."""
+
+    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
+        """One pass at full speed; check: its outputs are kept. Returns what compares them, to be called after it."""
+
+    def wake(self) -> None:
+        """Wake the device, if it may have gone to sleep."""
+
+    def close(self) -> None:
+        """Give back what can be."""
+
+
+@dataclass(frozen=True)
+class TilesPass:
+    """A pass over tiles, which is expanded to its spans when they are asked for: they take three times the memory."""
+
+    recording: Recording
+
+    @property
+    def makespan_ns(self) -> int:
+        """First stage-in to last collect."""
+        return self.recording.makespan_ns
+
+    @property
+    def intervals_ns(self) -> Spans:
+        """Completion to completion."""
+        return self.recording.intervals_ns
+
+    @property
+    def totals(self) -> Totals:
+        """What it adds up to."""
+        return totals_of(self._expanded)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """None."""
+        return ()
+
+    def timeline(self) -> Timeline:
+        """Its spans."""
+        return self._expanded
+
+    @cached_property
+    def _expanded(self) -> Timeline:
+        return self.recording.timeline()
+
+
+class TilePasses:
+    """Passes over the tiles of a kernel or a chain: a session per kernel, and one executor."""
+
+    def __init__(
+        self, config: Config, chain: Chain, world: World, tiles: Tiles | ChainTiles
+    ) -> None:
+        """DeviceError, or pyxrt's own errors, where contexts or bos cannot be had."""
+        self._tiles = tiles
+        self._count = count = config.workload.tiles
+        strategy, sessions = config.strategy, list[Session]()
+        widths = chain.columns(strategy.columns, config.device.context_limit)
+        self._executor: Executor | ChainExecutor
+        try:
+            for spec, width in zip(chain.kernels, widths, strict=True):
+                sessions.append(Session(world, spec, width, config.device.timeout_ms))
+            if isinstance(tiles, ChainTiles):
+                self._executor = ChainExecutor(sessions, chain, strategy, count, tiles.constants)
+            else:
+                kept = tiles.constants if strategy.resident else None
+                self._executor = Executor(sessions[0], strategy, count, kept)
+        except BaseException:
+            for session in sessions:
+                session.close()
+            raise
+
+    @property
+    def allocations(self) -> int:
+        """Bos made so far for tiles."""
+        return self._executor.allocations
+
+    def verify(self, progress: Share) -> list[Comparison]:
+        """One poisoned pass. Of a chain, the kernel that is told is the first that is wrong."""
+        checker = Checker(self._tiles)
+
+        def sink(first: int, outputs: Bytes) -> None:
+            checker(first, outputs)
+            progress(checker.compared / self._count)
+
+        if not isinstance(self._executor, ChainExecutor):
+            self._executor.run(self._tiles, sink, checker.poison)
+            return [checker]
+        assert isinstance(self._tiles, ChainTiles)
+        before = [
+            Checker(self._tiles, station) for station in range(len(self._tiles.chain.kernels) - 1)
+        ]
+
+        def look(station: int, first: int, outputs: Bytes) -> None:
+            if station < len(before):
+                before[station](first, outputs)
+
+        self._executor.run(self._tiles, sink, self._tiles.poison, look)
+        return [next((each for each in before if each.mismatches), checker)]
+
+    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
+        """One pass at full speed; its outputs are compared after it, for some races exist only then."""
+        if not check:
+            return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
+        checker, kept = Checker(self._tiles), Kept(self._tiles, self._count)
+        if isinstance(self._executor, ChainExecutor):
+            assert isinstance(self._tiles, ChainTiles)
+            self._executor.poison(self._tiles.poison)
+        else:
+            self._executor.poison(checker.poison)
+        recording = self._executor.run(self._tiles, kept)
+        return TilesPass(recording), lambda: [kept.feed(checker)]
+
+    def wake(self) -> None:
+        """Wake the device, if it may have gone to sleep."""
+        self._executor.wake()
+
+    def close(self) -> None:
+        """Give back what can be."""
+        self._executor.close()

@@ -1,0 +1,248 @@
+"""Device and hardware context, as pyxrt has them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from harness.sim import enums
+from harness.sim.enums import xrt_info_device, xrt_msg_level
+from harness.sim.machine import Machine
+from harness.sim.pybind import (
+    UINT32,
+    UINT64,
+    Bound,
+    as_text,
+    incompatible,
+    is_int,
+    keywords,
+    single,
+)
+from harness.sim.queue import Context
+from harness.sim.xclbin import machines, uuid, xclbin
+
+_LOG_LEVELS = {
+    level: 10 * max(1, 5 - max(0, int(level) - 2)) for level in xrt_msg_level.__members__.values()
+}
+log = logging.getLogger("pyxrt")
+
+
+def plug(machine: Machine) -> None:
+    """Make `machine` the one that `device(0)` opens."""
+    machines[:] = [machine]
+
+
+def enumerate_devices() -> int:
+    """Number of devices."""
+    return len(machines)
+
+
+def log_message(level: xrt_msg_level, tag: str, message: str, /) -> None:
+    """Write to XRT's log: here, Python's own."""
+    if not isinstance(level, xrt_msg_level) or as_text(tag) is None or as_text(message) is None:
+        form = "(arg0: pyxrt.xrt_msg_level, arg1: str, arg2: str) -> None"
+        raise incompatible("log_message", (form,), (level, tag, message))
+    log.log(_LOG_LEVELS.get(level, logging.DEBUG), "[%s] %s", as_text(tag), as_text(message))
+
+
+class device(Bound):
+    """An open device."""
+
+    def __init__(self, *given: int | str, **named: int | str) -> None:
+        if not given and not named:
+            return
+        index, text = single(given, named, "index"), as_text(single(given, named, "bdf"))
+        if text is None:
+            if not is_int(index, UINT32):
+                forms = "pyxrt.device()", "pyxrt.device(index: int)", "pyxrt.device(bdf: str)"
+                raise incompatible("__init__", forms, given, named)
+            number = int(index)
+        else:
+            number = _numbered(text)
+        if number >= len(machines):
+            raise RuntimeError(f" No such device with index '{number}'")
+        self._machine = machines[number]
+        self._known: dict[str, xclbin] = {}
+        self._loaded = uuid("")
+        self._machine.clock.now_ns += self._machine.profile.device_open_ns
+
+    def register_xclbin(self, xclbin: xclbin) -> uuid:
+        """Make an xclbin known to the device; returns its uuid."""
+        if not isinstance(xclbin, _xclbin):
+            raise incompatible(
+                "register_xclbin",
+                ("(self: pyxrt.device, xclbin: xrt::xclbin) -> pyxrt.uuid",),
+                (self, xclbin),
+            )
+        self._known[xclbin.get_uuid().to_string()] = xclbin
+        return xclbin.get_uuid()
+
+    def load_xclbin(self, *given: xclbin | str, **named: xclbin | str) -> uuid:
+        """The older way to say the same."""
+        text, loaded = as_text(single(given, named, "xclbin_path")), single(given, named, "xclbin")
+        if text is None and not isinstance(loaded, xclbin):
+            forms = "xclbin_path: str", "xclbin: xrt::xclbin"
+            signatures = tuple(f"(self: pyxrt.device, {form}) -> pyxrt.uuid" for form in forms)
+            raise incompatible("load_xclbin", signatures, (self, *given), named)
+        warnings.warn(
+            "pyxrt.device.load_xclbin() is deprecated; use pyxrt.hw_context(device, xclbin) or "
+            "pyxrt.hw_context(device, xclbin_path) instead",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        self._loaded = self.register_xclbin(xclbin(text) if text is not None else loaded)
+        return self._loaded
+
+    def get_xclbin_uuid(self) -> uuid:
+        """The xclbin loaded the older way, or the null uuid."""
+        return self._loaded
+
+    def get_info(self, key: Any, /) -> str:
+        """A property as text; RuntimeError for those that an NPU does not have."""
+        if not isinstance(key, xrt_info_device):
+            raise incompatible(
+                "get_info",
+                ("(self: pyxrt.device, arg0: pyxrt.xrt_info_device) -> str",),
+                (self, key),
+            )
+        profile = self._machine.profile
+        known: dict[str, str] = {
+            "bdf": _bdf(self._machine),
+            "name": "RyzenAI-npu1",
+            "kdma": "0",
+            "m2m": "0",
+            "platform": json.dumps(
+                {
+                    "platforms": [
+                        {
+                            "static_region": {
+                                "name": "RyzenAI-npu1",
+                                "total_columns": str(profile.columns + 1),
+                            },
+                            "status": {"power_mode": profile.power_mode.value},
+                        }
+                    ]
+                }
+            ),
+            **dict.fromkeys(("electrical", "thermal", "mechanical", "host", "memory"), "{}"),
+        }
+        name = key._name_
+        if name not in known:
+            raise RuntimeError(f"query request for '{name}' is not supported on this device")
+        return known[name]
+
+
+def _bdf(machine: Machine) -> str:
+    return f"0000:c5:00.{machines.index(machine)}"
+
+
+def _numbered(text: str) -> int:
+    """Index of the device of which `text` is the index or the address, read as C's stoul reads it."""
+    if not text:
+        raise ValueError("stoul")
+    if not text.isdecimal():
+        addresses = [_bdf(machine) for machine in machines]
+        if text not in addresses:
+            raise RuntimeError(f"No such device '{text}': Invalid argument")
+        return addresses.index(text)
+    if int(text) > UINT64[1]:
+        raise IndexError("stoul")
+    return int(text)
+
+
+class hw_context(Bound):
+    """A hardware context on a partition of the device: its kernels, their queue, and their place."""
+
+    _device: device
+    _xclbin: xclbin
+    _context: Context
+
+    access_mode = enums.access_mode
+    exclusive, shared = enums.access_mode.exclusive, enums.access_mode.shared
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        if not given and not named:
+            return
+        opened, what, option = _context_arguments(given, named)
+        if isinstance(what, str):
+            what = xclbin(what)
+        if isinstance(what, xclbin):
+            what = opened.register_xclbin(what)
+        if what.to_string() not in opened._known:
+            raise RuntimeError(
+                f"No xclbin with uuid '{what.to_string()}' is registered with the device"
+            )
+        self._device, self._machine = opened, opened._machine
+        self._xclbin = opened._known[what.to_string()]
+        self._mode = option if isinstance(option, enums.access_mode) else enums.access_mode.shared
+        self._context = self._machine.open_context(self._xclbin._images)
+        self._machine.clock.now_ns += self._machine.profile.context_open_ns
+
+    def __del__(self) -> None:
+        if "_context" in self.__dict__:
+            self._machine.close_context(self._context)
+
+    def get_device(self) -> device:
+        """The device it was made on."""
+        return self._device
+
+    def get_mode(self) -> enums.access_mode:
+        """How it is shared."""
+        return self._mode
+
+    def get_xclbin(self) -> xclbin:
+        """The xclbin it was made for."""
+        return self._xclbin
+
+    def get_xclbin_uuid(self) -> uuid:
+        """Identity of that."""
+        return self._xclbin.get_uuid()
+
+    def add_config(self, elf: Any) -> None:
+        """Takes a pyxrt.elf, of which the simulator has none."""
+        raise incompatible(
+            "add_config", ("(self: pyxrt.hw_context, elf: xrt::elf) -> None",), (self, elf)
+        )
+
+
+def _context_arguments(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[device, Any, Any]:
+    """Device, uuid or xclbin or path, and mode or configuration or None, of a new context; else TypeError."""
+    for second, kind in (("uuid", uuid), ("xclbin", xclbin), ("xclbin_path", str)):
+        for third in ("mode", "cfg_param"):
+            values = keywords(given, named, ("device", second, third)) or ()
+            if len(values) not in (2, 3):
+                continue
+            opened, what, option = (*values, None)[:3]
+            what = as_text(what) if kind is str else what
+            fits = (
+                isinstance(option, enums.access_mode)
+                if third == "mode"
+                else _is_configuration(option)
+            )
+            if isinstance(opened, device) and isinstance(what, kind) and (len(values) == 2 or fits):
+                return opened, what, option
+    raise incompatible("__init__", _CONTEXT_FORMS, given, named)
+
+
+def _is_configuration(option: Any) -> bool:
+    return isinstance(option, Mapping) and all(
+        as_text(key) is not None and is_int(value, UINT32) for key, value in option.items()
+    )
+
+
+_CONTEXT_FORMS = (
+    "pyxrt.hw_context()",
+    *(
+        f"pyxrt.hw_context(device: xrt::device, {what}{option})"
+        for what in ("uuid: pyxrt.uuid", "xclbin: xrt::xclbin", "xclbin_path: str")
+        for option in (
+            "",
+            ", mode: pyxrt.hw_context.access_mode",
+            ", cfg_param: collections.abc.Mapping[str, int]",
+        )
+    ),
+)
+_xclbin = xclbin  # pyxrt has parameters of that name

@@ -1,0 +1,295 @@
+"""Kernels and runs, as pyxrt has them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.sim.bo import Window, bo
+from harness.sim.clock import ProcessAborted
+from harness.sim.device import device, hw_context
+from harness.sim.enums import cu_access_mode, ert_cmd_state
+from harness.sim.hazard import Kind
+from harness.sim.kernel_model import NO_BANK
+from harness.sim.launch import FIRST_DATA_ARGUMENT, NEVER_NS, Access, Flight
+from harness.sim.memory import Memory
+from harness.sim.pybind import INT32, UINT32, Bound, as_text, incompatible, is_int, keywords
+from harness.sim.sites import INSIDE, Site, caller, here
+from harness.sim.xclbin import uuid
+from harness.units import NS_PER_MS
+
+_NEW, _COMPLETED = ert_cmd_state.ERT_CMD_STATE_NEW, ert_cmd_state.ERT_CMD_STATE_COMPLETED
+_ABORT, _TIMEOUT = ert_cmd_state.ERT_CMD_STATE_ABORT, ert_cmd_state.ERT_CMD_STATE_TIMEOUT
+_KERNEL_FORMS = (
+    "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str, mode: pyxrt.kernel.cu_access_mode)",
+    "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str)",
+    "pyxrt.kernel(hw_context: pyxrt.hw_context, name: str)",
+)
+_SET_ARG_FORMS = (
+    "(self: pyxrt.run, arg0: int, arg1: xrt::bo) -> None",
+    "(self: pyxrt.run, arg0: int, arg1: int) -> None",
+)
+_WAIT_FORMS = (
+    "(self: pyxrt.run) -> pyxrt.ert_cmd_state",
+    "(self: pyxrt.run, arg0: int) -> pyxrt.ert_cmd_state",
+)
+DURATION = "std::chrono::duration<long, std::ratio<1l, 1000l> >"
+
+
+class kernel(Bound):
+    """A kernel of a context's xclbin."""
+
+    cu_access_mode = cu_access_mode
+    exclusive, shared, none = cu_access_mode.exclusive, cu_access_mode.shared, cu_access_mode.none
+
+    _hw_context: hw_context
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        values = keywords(given, named, ("hw_context", "name")) or ()
+        older = keywords(given, named, ("device", "uuid", "name", "mode")) or ()
+        if len(older) in (3, 4) and all(
+            map(isinstance, older, (device, uuid, str | bytes, cu_access_mode))
+        ):
+            warnings.warn(
+                "kernel(device, uuid, name[, mode]) is deprecated; use kernel(hw_context, name) instead.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            values = hw_context(*older[:2]), older[2]
+        if len(values) != 2 or not isinstance(values[0], hw_context) or as_text(values[1]) is None:
+            raise incompatible("__init__", _KERNEL_FORMS, given, named)
+        self._hw_context, name = values[0], as_text(values[1])
+        self._machine = self._hw_context._machine
+        fitting = [
+            image
+            for image in self._hw_context._xclbin._images
+            if image.name == name or image.any_name
+        ]
+        if not fitting:
+            raise RuntimeError(f"No such kernel '{name}'")
+        self._image = fitting[0]
+        spec = self._image.spec
+        self._outputs = {FIRST_DATA_ARGUMENT + len(spec.inputs)} if spec else set()
+
+    def group_id(self, index: int, /) -> int:
+        """Memory bank of an argument, and the context's slot above 16 bits; 65535 for scalars, which have none."""
+        if not is_int(index, INT32):
+            raise incompatible(
+                "group_id", ("(self: pyxrt.kernel, arg0: int) -> int",), (self, index)
+            )
+        banks = self._image.banks
+        if not 0 <= index < len(banks):
+            raise IndexError(
+                f"vector::_M_range_check: __n (which is {index}) >= this->size() (which is {len(banks)})"
+            )
+        bank = banks[index]
+        return bank if bank == NO_BANK else bank | self._hw_context._context.slot << 16
+
+    def __call__(self, *arguments: Any) -> run:
+        """A new run with these arguments, started. As in pyxrt, an argument that cannot be set is left unset."""
+        started = run(self)
+        for index, value in enumerate(arguments):
+            try:
+                started.set_arg(index, value)
+            except Exception:  # pyxrt swallows every exception here (pyxrt.cpp, kernel.__call__)
+                continue
+        started.start()
+        return started
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """What an argument was set to: bytes `key` of a memory, or (None) a scalar. site: the call, for complaints."""
+
+    memory: Memory | None
+    key: tuple[int, int]
+    problem: Kind | None
+    site: Site
+
+
+class run(Bound):
+    """One prepared execution of a kernel: bound to its arguments once, started many times."""
+
+    def __init__(self, *given: kernel) -> None:
+        if not given:
+            return
+        if len(given) > 1 or not isinstance(given[0], kernel):
+            raise incompatible("__init__", ("pyxrt.run()", "pyxrt.run(arg0: xrt::kernel)"), given)
+        (of,) = given
+        self._kernel = of
+        self._machine = of._machine
+        self._arguments: list[_Argument | None] = [None] * len(of._image.banks)
+        self._flight = self._made()
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if "_flight" not in self.__dict__ or finalizing():
+            return
+        machine = self._machine
+        if self._flight.unseen and not machine.aborted:
+            if machine.sanitizer:
+                machine.sanitizer.dropped(self._flight)
+            machine.abort(
+                "a run was dropped before its completion was seen: XRT would abort the process (SIGABRT)"
+            )
+        self._flight.release()
+
+    def set_arg(self, index: int, value: Any, /) -> None:
+        """Bind argument `index`: a bo, or an integer of 32 bits."""
+        is_bo = isinstance(value, bo)
+        if not is_int(index, INT32) or not (is_bo or is_int(value, INT32)):
+            raise incompatible("set_arg", _SET_ARG_FORMS, (self, index, value))
+        machine, arguments = self._machine, self._arguments
+        if not 0 <= index < len(arguments):
+            if is_bo:  # connections are looked up unchecked
+                machine.abort(
+                    f"a bo for argument {index} of {len(arguments)}: XRT would crash (SIGSEGV)"
+                )
+                raise ProcessAborted(machine.aborted)
+            raise RuntimeError(f"Bad argument index '{index}'")
+        if self._flight.unseen and machine.sanitizer:
+            machine.sanitizer.argument_set(self._flight, index)
+        site = here(machine.clock.now_ns)
+        bank = self._kernel._image.banks[index]
+        if not is_bo:
+            arguments[index] = _Argument(None, (0, 0), None, site)
+        else:
+            arguments[index] = _bo_argument(value._window, bank, site)
+        self._flight.bound = False
+
+    def start(self) -> None:
+        """Submit; blocks while the context's queue is full."""
+        flight = self._flight
+        if flight.in_list:
+            raise RuntimeError("Run object belongs to a runlist and cannot be explicitly started")
+        if flight.unseen:
+            raise RuntimeError("bad command state, can't launch")
+        if not flight.bound:
+            flight = self._bind()
+        machine = flight.machine
+        clock = machine.clock
+        clock.now_ns = now_ns = clock.now_ns + machine.launch_ns
+        if machine.lost_ns != NEVER_NS:
+            machine.ioctl("EXEC_CMD")
+        if machine.sanitizer is not None:
+            frame = sys._getframe(1)
+            if frame.f_code.co_filename in INSIDE:
+                frame = caller(frame)
+            machine.sanitizer.launched(flight, frame, now_ns)
+        flight.unseen = True
+        flight.context.submit((flight,))
+
+    def state(self) -> ert_cmd_state:
+        """NEW until the completion is visible, as on amdxdna. Looking again at once takes time, or none would pass."""
+        flight = self._flight
+        machine = flight.machine
+        if flight.visible_ns > (now_ns := machine.clock.now_ns):
+            if flight.polled_ns == now_ns:
+                machine.clock.now_ns += machine.profile.poll_ns
+            flight.polled_ns = machine.clock.now_ns
+            return _NEW
+        if flight.unseen:
+            flight.unseen = False
+            if machine.sanitizer is not None:
+                machine.sanitizer.observed(flight)
+        return flight.final
+
+    def wait(self, *timeout_ms: int) -> ert_cmd_state:
+        """Wait for completion, or `timeout_ms` if that is not 0; returns ERT_CMD_STATE_TIMEOUT after that."""
+        if timeout_ms and (len(timeout_ms) > 1 or not is_int(timeout_ms[0], UINT32)):
+            raise incompatible("wait", _WAIT_FORMS, (self, *timeout_ms))
+        until_ns = self._flight.visible_ns
+        if timeout_ms and timeout_ms[0]:
+            until_ns = min(until_ns, self._machine.clock.now_ns + int(timeout_ms[0]) * NS_PER_MS)
+        if until_ns >= NEVER_NS:
+            if not self._flight.unseen:
+                return _NEW  # never started
+            self._machine.abort("a run hangs, and device.watchdog_ns=0: wait() would never return")
+            raise ProcessAborted(self._machine.aborted)
+        self._machine.wait_until(until_ns)
+        state = self.state()
+        return _TIMEOUT if state is _NEW else state
+
+    def wait2(self, *timeout: Any) -> None:
+        """Wait for completion; RuntimeError unless the run completed. XRT's own timeout cannot be given from Python."""
+        if timeout:
+            forms = (
+                "(self: pyxrt.run) -> None",
+                f"(self: pyxrt.run, arg0: {DURATION}) -> std::cv_status",
+            )
+            raise incompatible("wait2", forms, (self, *timeout), hint=True)
+        state = self.wait()
+        if state is not _COMPLETED:
+            raise RuntimeError(f"Command failed to complete successfully ({state._name_})")
+
+    def add_callback(self, *given: Any) -> None:
+        """Cannot be called from Python: pyxrt knows no type for a callback."""
+        function = "std::function<void (void const*, ert_cmd_state, void*)>"
+        form = f"(self: pyxrt.run, arg0: pyxrt.ert_cmd_state, arg1: {function}, arg2: types.CapsuleType) -> None"
+        raise incompatible("add_callback", (form,), (self, *given), hint=True)
+
+    def get_ctrl_scratchpad_bo(self) -> bo:
+        """RuntimeError: only kernels of ELF files have one."""
+        self._machine.clock  # noqa: B018 - a null object crashes first
+        raise RuntimeError("Control scratchpad memory is not present")
+
+    def _bind(self) -> Flight:
+        """The arguments as they are set now, for this launch and the following."""
+        image, before = self._kernel._image, self._flight
+        before.release()
+        self._flight = flight = self._made()
+        flight.in_list, flight.bound = before.in_list, True
+        parts = () if image.spec is None else (*image.spec.inputs, image.spec.output)
+        fitting: list[Access] = []
+        for index, argument in enumerate(self._arguments):
+            number = index - FIRST_DATA_ARGUMENT
+            part = parts[number] if 0 <= number < len(parts) else None
+            if argument is None:
+                if part or number < 0:
+                    flight.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
+            elif argument.memory is None:
+                if image.banks[index] != NO_BANK:
+                    flight.problem(
+                        Kind.UNSET_ARGUMENT, f"argument {index}, a number, no bo", argument.site
+                    )
+            else:
+                low, high = argument.key
+                if part and low + part.size_bytes > high:
+                    short = f"argument {index}, {high - low} of {part.size_bytes} B"
+                    flight.problem(Kind.UNSET_ARGUMENT, short, argument.site)
+                elif part:
+                    high = low + part.size_bytes
+                known = index in flight.outputs or (False if image.spec or number < 0 else None)
+                access = flight.use(
+                    index, argument.memory, (low, min(high, argument.memory.size)), known
+                )
+                if argument.problem:
+                    flight.problem(argument.problem, f"argument {index}", argument.site)
+                if part and access.key[1] - access.key[0] == part.size_bytes:
+                    fitting.append(access)
+        if image.computes:
+            flight.watched = [each.memory for each in flight.accesses]
+            if image.spec and len(fitting) == len(parts):
+                flight.computes(image.spec, fitting[:-1], fitting[-1])
+        return flight
+
+    def _made(self) -> Flight:
+        kernel = self._kernel
+        image, context = kernel._image, kernel._hw_context._context
+        return Flight(self._machine, context, image.name, image.exec_ns, kernel._outputs)
+
+
+def _bo_argument(window: Window, bank: int, site: Site) -> _Argument:
+    """What binding a bo does: in another bank XRT quietly binds a copy of it, and results land there."""
+    if bank not in (window.memory.bank, NO_BANK):
+        copy = Memory(window.size, f"copy of {window.memory.name} in another bank", bank=bank)
+        copy.handles = 1
+        copy.device[: window.size] = copy.host[: window.size] = window.memory.device[
+            slice(*window.key)
+        ]
+        return _Argument(copy, copy.key, Kind.WRONG_BANK, site)
+    begin = window.device_offset
+    problem = None if begin == window.offset else Kind.NESTED_SUB_BUFFER
+    return _Argument(window.memory, (begin, begin + window.size), problem, site)

@@ -1,0 +1,104 @@
+"""Runlists, as pyxrt has them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from harness.sim.device import hw_context
+from harness.sim.enums import ert_cmd_state
+from harness.sim.pybind import Bound, incompatible, single
+from harness.sim.run import DURATION
+from harness.sim.run import run as _run
+from harness.sim.sites import caller
+
+_COMPLETED, _ABORT = ert_cmd_state.ERT_CMD_STATE_COMPLETED, ert_cmd_state.ERT_CMD_STATE_ABORT
+
+
+class runlist(Bound):
+    """Runs submitted together, in order, as chains of commands."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._ready = bool(given or named)
+        if not self._ready:
+            return
+        context = single(given, named, "hwctx")
+        if not isinstance(context, hw_context):
+            raise incompatible(
+                "__init__",
+                ("pyxrt.runlist()", "pyxrt.runlist(hwctx: pyxrt.hw_context)"),
+                given,
+                named,
+            )
+        self._hw_context = context
+        self._machine = self._hw_context._machine
+        self._context = self._hw_context._context
+        self._runs: list[_run] = []
+        self._executing = False
+
+    def __del__(self) -> None:
+        for member in self.__dict__.get("_runs", ()):
+            member._flight.in_list = False
+
+    def add(self, run: _run) -> None:
+        """Append a run; it can no longer be started on its own."""
+        if not isinstance(run, _run):
+            raise incompatible(
+                "add", ("(self: pyxrt.runlist, run: pyxrt.run) -> None",), (self, run)
+            )
+        if not self._ready:
+            raise RuntimeError("cannot add run object to uninitialized runlist: Invalid argument")
+        if self._executing:
+            raise RuntimeError(
+                "runlist must be idle before adding run objects, current state: running"
+            )
+        if run._flight.in_list:
+            raise RuntimeError("Run object already associated with a runlist")
+        run._flight.in_list = True
+        self._runs.append(run)
+
+    def execute(self) -> None:
+        """Submit all members, one command per chain of at most `chain_length`."""
+        if self._executing:
+            raise RuntimeError(
+                "runlist must be idle before submitting for execution, current state: running"
+            )
+        machine, runs = self._machine, self._runs
+        if not runs:
+            return
+        machine.clock.now_ns += machine.profile.launch_ns
+        machine.ioctl("EXEC_CMD")
+        flights = [member._flight if member._flight.bound else member._bind() for member in runs]
+        if machine.sanitizer:
+            for flight in flights:
+                machine.sanitizer.launched(flight, caller(sys._getframe(1)), machine.clock.now_ns)
+        for flight in flights:
+            flight.unseen = True
+        self._executing = True
+        length = machine.profile.chain_length
+        for first in range(0, len(runs), length):
+            self._context.submit(flights[first : first + length])
+
+    def wait(self, *timeout: Any) -> None:
+        """Wait until every member has ended; RuntimeError if one failed: those after it count as aborted."""
+        if timeout:
+            forms = (
+                "(self: pyxrt.runlist) -> None",
+                f"(self: pyxrt.runlist, timeout: {DURATION}) -> std::cv_status",
+            )
+            raise incompatible("wait", forms, (self, *timeout), hint=True)
+        if not self._executing:
+            self._runs  # noqa: B018 - a null object crashes
+            return
+        flights = [member._flight for member in self._runs]
+        self._machine.wait_until(max(flight.visible_ns for flight in flights))
+        self._executing = False
+        failed = [flight.final for flight in flights if flight.final is not _COMPLETED]
+        if failed:
+            first = next(i for i, flight in enumerate(flights) if flight.final is not _COMPLETED)
+            for flight in flights[first + 1 :]:
+                flight.final = _ABORT
+        for member in self._runs:
+            member.state()
+        if failed:
+            raise RuntimeError(f"runlist failed execution ({failed[0]._name_})")

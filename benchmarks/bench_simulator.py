@@ -22,7 +22,7 @@ from harness.device.open import HostClock, World, open_world
 from harness.device.xrt.session import Session
 from harness.inputs.tiles import Tiles
 from harness.kernel import KernelSpec, load_kernel
-from harness.measure.timeline import Recording
+from harness.measure.timeline import PassMarks
 from harness.run.executor import Executor
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -113,7 +113,7 @@ def phoenix() -> Simulator:
     return device
 
 
-def run_pass(world: World, inputs: Tiles, tiles: int = TILES) -> Recording:
+def run_pass(world: World, inputs: Tiles, tiles: int = TILES) -> PassMarks:
     """Open a session on `world` and run one pass, its outputs thrown away."""
     session = Session(world, inputs.spec, STRATEGY.columns, TIMEOUT_MS)
     return Executor(session, STRATEGY, tiles).run(inputs, lambda first, outputs: None)

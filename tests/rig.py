@@ -13,7 +13,7 @@ from harness.kernel import Buffer, KernelSpec, Part
 from harness.sim import pyxrt
 from harness.sim.device import plug
 from harness.sim.hazard import Hazard
-from harness.sim.kernel_model import image_of
+from harness.sim.kernel_model import model_of
 from harness.sim.machine import Machine
 
 TO_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
@@ -60,7 +60,7 @@ class Rig:
         exec_ns = {name: 100 + 10 * index for index, name in enumerate(SPECS)}
         simulator = Simulator(**{**COSTS, "exec_ns": exec_ns, **profile})
         images = {
-            f"{name}.xclbin": image_of(spec, simulator.exec_of(name))
+            f"{name}.xclbin": model_of(spec, simulator.exec_of(name))
             for name, spec in SPECS.items()
         }
         self.machine = Machine(simulator, images)

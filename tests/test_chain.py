@@ -25,7 +25,7 @@ from harness.inputs.chain import Chain, Link, make_chain
 from harness.inputs.chain_tiles import ChainTiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.measure.bounds import bounds
-from harness.measure.timeline import Recording
+from harness.measure.timeline import PassMarks
 from harness.run.chain_executor import ChainExecutor
 from harness.run.executor import Executor
 from harness.run.verify import Checker
@@ -67,7 +67,7 @@ def opened(
     return world, ChainExecutor(sessions, chain, strategy, tiles, inputs.constants)
 
 
-def run(chain: Chain, tiles: int, costs: dict[str, Any] | None = None, **knobs: Any) -> Recording:
+def run(chain: Chain, tiles: int, costs: dict[str, Any] | None = None, **knobs: Any) -> PassMarks:
     """A pass after a verified one; no hazard in either."""
     inputs = made(chain, max(1, tiles))
     world, executor = opened(chain, tiles, inputs, costs or {}, **knobs)
@@ -88,7 +88,7 @@ def run(chain: Chain, tiles: int, costs: dict[str, Any] | None = None, **knobs: 
 TWO = Chain((ADD, NEG), (Link.exact,))
 
 
-def log(recording: Recording) -> list[tuple[str, int, int, int, int]]:
+def log(recording: PassMarks) -> list[tuple[str, int, int, int, int]]:
     timeline = recording.timeline()
     rows = sorted(timeline.rows.tolist(), key=lambda row: (row[4], row[0], row[1]))
     names = ("alloc", "write", "launch", "wait", "read", "load", "exec")

@@ -60,7 +60,7 @@ class Use:
 
 
 @dataclass(eq=False)
-class Flight:
+class Launch:
     """One launch. unsure: it was polled, so that it may have been seen to end or not."""
 
     column: int
@@ -79,7 +79,7 @@ class Result:
     work: Any
     inputs: Any
     versions: Any
-    flight: Flight
+    flight: Launch
     used: int = 0
 
     @property
@@ -96,7 +96,7 @@ class Run:
 
     column: int
     bound: list[tuple[Root, int, int] | None]
-    flight: Flight | None = None
+    flight: Launch | None = None
     pending: bool = False
     in_list: bool = False
 
@@ -111,7 +111,7 @@ class Oracle:
         self.runs: dict[str, Run] = {}
         self.lists: dict[str, tuple[list[str], int]] = {}
         self.busy: set[str] = set()
-        self.flights: list[Flight] = []
+        self.flights: list[Launch] = []
 
     def judge(self, call: Call) -> Verdict:
         try:
@@ -124,7 +124,7 @@ class Oracle:
 
     # what is in flight
 
-    def using(self, root: Root, low: int, high: int, writes: bool = False) -> list[Flight]:
+    def using(self, root: Root, low: int, high: int, writes: bool = False) -> list[Launch]:
         return [
             flight
             for flight in self.flights
@@ -132,7 +132,7 @@ class Oracle:
         ]
 
     @staticmethod
-    def against(flights: list[Flight], kind: Kind) -> Verdict:
+    def against(flights: list[Launch], kind: Kind) -> Verdict:
         return {None if flight.unsure else kind for flight in flights}
 
     def span(self, handle: str, low: int, high: int) -> tuple[Root, int, int]:
@@ -401,7 +401,7 @@ class Oracle:
                     continue
                 wrong |= self._loses(result, run, uses)
             used += inputs
-            ahead.append(Flight(run.column, 0, uses))
+            ahead.append(Launch(run.column, 0, uses))
         return wrong
 
     def _loses(self, result: Result, run: Run, uses: list[Use]) -> Verdict:
@@ -434,7 +434,7 @@ class Oracle:
         counts[0] += 1
         uses = self._uses(run)
         *inputs, output = uses
-        run.flight, run.pending = Flight(run.column, counts[0], uses), True
+        run.flight, run.pending = Launch(run.column, counts[0], uses), True
         work = self._work(run, uses)
         for each in inputs:
             for result in each.root.results:
@@ -464,7 +464,7 @@ class Oracle:
         run.pending = False
         self._seen(run.flight)
 
-    def _seen(self, flight: Flight) -> None:
+    def _seen(self, flight: Launch) -> None:
         self.flights = [
             each
             for each in self.flights
@@ -888,7 +888,7 @@ class Player:
     def settle(self) -> None:
         """Wait for all that was launched, in that order."""
         for run in list(self.runs.values()):
-            if run._flight.unseen and not run._flight.in_list:
+            if run._launch.unseen and not run._launch.in_list:
                 run.wait()
         for runlist in self.lists.values():
             runlist.wait()

@@ -598,7 +598,7 @@ def test_another_kernel_may_be_missing() -> None:
 
 def test_a_kernel_with_too_few_arguments(whole: Smi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "harness.sim.kernel_model.read_images",
+        "harness.sim.kernel_model.read_models",
         lambda *_: ([SimpleNamespace(name="MLIR_AIE")], None),
     )
     monkeypatch.setattr(

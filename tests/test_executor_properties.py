@@ -25,10 +25,10 @@ from harness.measure.timeline import HOST, Stage
 from harness.measure.totals import stalls_ns
 from harness.run import verify
 from harness.run.executor import Executor
-from harness.run.verify import Checker, Kept
+from harness.run.verify import Checker, OutputCopies
 from harness.sim import pyxrt
 from harness.sim.hazard import Kind
-from harness.sim.launch import Flight
+from harness.sim.launch import Launch
 
 strategies = st.builds(
     Strategy,
@@ -213,7 +213,7 @@ def test_a_mismatch_names_tile_index_and_values() -> None:
 def test_more_tiles_than_distinct_inputs_wrap_around() -> None:
     tiles = make_tiles(ADD, 7)
     executor = Executor(Session(make_world(), ADD, 1, 1000), Strategy(depth=2, batch=3), 20)
-    checker, kept, again = Checker(tiles), Kept(tiles, 20), Checker(tiles)
+    checker, kept, again = Checker(tiles), OutputCopies(tiles, 20), Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     executor.run(tiles, kept)
     kept.feed(again)
@@ -225,7 +225,7 @@ def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(
 ) -> None:
     monkeypatch.setattr(verify, "MOST_KEPT_BYTES", 9 * ADD.output.size_bytes)
     tiles = make_tiles(ADD, 7)
-    kept, checker = Kept(tiles, 20), Checker(tiles)
+    kept, checker = OutputCopies(tiles, 20), Checker(tiles)
     Executor(Session(make_world(), ADD, 1, 1000), Strategy(depth=2, batch=4), 20).run(tiles, kept)
     kept.feed(checker)
     assert (checker.compared, checker.mismatches) == (9, 0)
@@ -241,11 +241,11 @@ def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(
     tiles, strategy = make_tiles(ADD, 10), Strategy(**knobs)
     world = make_world()
     executor = Executor(Session(world, ADD, strategy.columns, 1000), strategy, 10)
-    checker, kept, again = Checker(tiles), Kept(tiles, 10), Checker(tiles)
+    checker, kept, again = Checker(tiles), OutputCopies(tiles, 10), Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     executor.poison(checker.poison)
     for effect in ("begin", "finish"):
-        monkeypatch.setattr(Flight, effect, lambda self: None)
+        monkeypatch.setattr(Launch, effect, lambda self: None)
     executor.run(tiles, kept)
     kept.feed(again)
     assert checker.mismatches == 0
@@ -344,7 +344,7 @@ def test_a_pass_keeps_no_bos_of_tiles_that_are_done() -> None:
     )
 
     def flights() -> int:
-        return sum(isinstance(each, Flight) for each in gc.get_objects())
+        return sum(isinstance(each, Launch) for each in gc.get_objects())
 
     gc.collect()
     gc.disable()

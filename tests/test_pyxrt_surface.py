@@ -25,7 +25,7 @@ from harness.config.device import Faults, Hazards, PowerMode, Simulator
 from harness.sim import pyxrt
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import plug
-from harness.sim.kernel_model import Image, argument_banks
+from harness.sim.kernel_model import KernelModel, argument_banks
 from harness.sim.machine import Machine
 from harness.sim.pybind import public
 from harness.sim.xclbin import machines
@@ -430,7 +430,7 @@ class Columns:
         plug(
             Machine(
                 Simulator(),
-                {n: Image(n, 100, argument_banks(2), width=width) for n, width in names},
+                {n: KernelModel(n, 100, argument_banks(2), width=width) for n, width in names},
             )
         )
         self.machine = machines[0]

@@ -25,7 +25,7 @@ from simpy_programs import (
 from harness.config.device import Faults, Hazards, PowerMode, Simulator
 from harness.sim import pyxrt
 from harness.sim.device import plug
-from harness.sim.kernel_model import image_of
+from harness.sim.kernel_model import model_of
 from harness.sim.machine import Machine
 
 MOST_BYTES = 1 << 22
@@ -41,7 +41,7 @@ class Script:
         self.machine = Machine(
             profile,
             {
-                kernel: image_of(ADD, profile.exec_of(kernel), computes=False)
+                kernel: model_of(ADD, profile.exec_of(kernel), computes=False)
                 for kernel in profile.exec_ns
             },
         )

@@ -21,7 +21,7 @@ from harness.errors import RequestError
 from harness.measure.metrics import EncoderTime
 from harness.measure.totals import Totals
 from harness.results.record import Record
-from harness.results.rtf_gap import Standing, standing
+from harness.results.rtf_gap import RtfGap, rtf_gap
 from harness.study.roadmap import ACCOUNTINGS, PHASES, read
 
 QUICK = ("workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
@@ -265,9 +265,9 @@ TOTALS = Totals(
 
 def stands(
     preprocessing_s: float, host_s: float, device_s: float, overlaps: bool = False, **totals: Any
-) -> Standing:
+) -> RtfGap:
     time = EncoderTime(preprocessing_s, host_s, device_s, overlaps)
-    return Standing(220.0, time, replace(TOTALS, **totals), "matmul")
+    return RtfGap(220.0, time, replace(TOTALS, **totals), "matmul")
 
 
 @pytest.mark.parametrize(
@@ -312,14 +312,12 @@ def test_what_would_reach_the_target(
         (stands(1.0, 1.0, 1.0, bound_ns=None, wait_ns=30, launch_ns=45), "host: launch"),
     ],
 )
-def test_what_binds(found: Standing, said: str) -> None:
+def test_what_binds(found: RtfGap, said: str) -> None:
     assert found.bottleneck == said
 
 
 def test_an_older_record_has_no_standing(programme: Done) -> None:
     record = Record.load(programme.folders[0])
-    assert standing(record)
-    assert standing(replace(record, totals=None)) is None
-    assert (
-        standing(replace(record, accounting={**record.accounting, "encoder_tiles": None})) is None
-    )
+    assert rtf_gap(record)
+    assert rtf_gap(replace(record, totals=None)) is None
+    assert rtf_gap(replace(record, accounting={**record.accounting, "encoder_tiles": None})) is None

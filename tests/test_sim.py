@@ -9,7 +9,7 @@ from conftest import ADD, COSTS
 from harness.config.device import Hazards, Simulator
 from harness.sim import pyxrt
 from harness.sim.device import plug
-from harness.sim.kernel_model import image_of
+from harness.sim.kernel_model import model_of
 from harness.sim.machine import Machine
 from harness.sim.memory import UNDEFINED
 
@@ -24,7 +24,7 @@ class Rig:
     def __init__(self, **costs: object) -> None:
         self.machine = Machine(
             profile := Simulator(**{**COSTS, **costs}),
-            {"add.xclbin": image_of(ADD, profile.exec_of("add"))},
+            {"add.xclbin": model_of(ADD, profile.exec_of("add"))},
         )
         plug(self.machine)
         self.device = pyxrt.device(0)

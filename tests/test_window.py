@@ -20,7 +20,7 @@ from harness.measure.metrics import METRIC_NAMES
 from harness.measure.totals import Totals
 from harness.models.operations import Operation, load_tiling, operations
 from harness.models.whisper import Encoder, encoder_of
-from harness.run.encoder_passes import WindowPasses
+from harness.run.encoder_passes import EncoderPasses
 from harness.run.prepare import prepare
 from harness.run.tile_passes import Pass
 
@@ -41,14 +41,14 @@ def calls(found: Sequence[Operation]) -> int:
     return sum(each.calls for each in found)
 
 
-def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[World, WindowPasses]:
+def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[World, EncoderPasses]:
     config: Config = load("workload=whisper_tiny", f"workload.tiles={tiles}", *overrides)
     config = replace(config, device=Simulator(**{**COSTS, **costs}))
     world = open_world(config.device, *TILING.specs)
     made = {
         spec.name: make_tiles(spec.name, 40, "random", 0, lambda: 0, 37) for spec in TILING.specs
     }
-    return world, WindowPasses(config, world, operations(SMALL, TILING), made)
+    return world, EncoderPasses(config, world, operations(SMALL, TILING), made)
 
 
 def a_pass(tiles: int, *overrides: str, **costs: Any) -> Pass:
@@ -171,7 +171,7 @@ def test_no_slot_meets_the_same_inputs_twice_running(overrides: list[str]) -> No
     """Or what is left in it of the submission before would be right."""
     config = load("workload=whisper_tiny", "workload.tiles=8", *overrides)
     passes = prepare(config).passes()
-    assert isinstance(passes, WindowPasses)
+    assert isinstance(passes, EncoderPasses)
     between = config.strategy.slots * config.strategy.batch
     for tiles in passes._tiles.values():
         first = tiles.packed[0]

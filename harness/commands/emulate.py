@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import compose as config
-from harness.config.device import Clock, Hazards, Simulator
+from harness.config.device import ClockKind, Hazards, Simulator
 from harness.device.open import simulated_clock
 from harness.errors import RequestError
 from harness.kernel import load_kernel
@@ -33,7 +33,7 @@ from harness.measure.timeline import Spans
 from harness.report.trace import program_trace
 from harness.results.record import write_json
 from harness.sim import pyxrt
-from harness.sim.call_log import Recorder, recorded, stage_of
+from harness.sim.call_log import CallLog, log_calls, stage_of
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import plug
 from harness.sim.hazard import Hazard
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     machine = Machine(profile, {}, simulated_clock(profile))
     plug(machine)
-    with recorded(machine) as recorder:
+    with log_calls(machine) as recorder:
         code = _run(options.script, options.arguments, machine)
         trace = machine.take_trace()
         hazards = _hazards(machine)
@@ -177,7 +177,7 @@ def _script_time(machine: Machine) -> Iterator[None]:
 
     What they show is the time that Python took, and on top of it what the simulated calls cost.
     """
-    if machine.profile.clock is not Clock.virtual:
+    if machine.profile.clock is not ClockKind.virtual:
         yield
         return
     names = ("time", "perf_counter", "monotonic")
@@ -214,7 +214,7 @@ def _hazards(machine: Machine) -> list[Hazard]:
     ]
 
 
-def _save(path: Path, script: str, recorder: Recorder, trace: Spans, hazards: list[Hazard]) -> int:
+def _save(path: Path, script: str, recorder: CallLog, trace: Spans, hazards: list[Hazard]) -> int:
     calls = [
         (name, begin_ns, end_ns, call_of((code, instruction, begin_ns), name))
         for name, begin_ns, end_ns, code, instruction in recorder.spans
@@ -232,7 +232,7 @@ def _save(path: Path, script: str, recorder: Recorder, trace: Spans, hazards: li
 
 
 def _report(
-    script: str, machine: Machine, recorder: Recorder, trace: Spans, hazards: list[Hazard]
+    script: str, machine: Machine, recorder: CallLog, trace: Spans, hazards: list[Hazard]
 ) -> None:
     """The summary, on stdout after what the script itself printed."""
     sys.stdout.flush()

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.commands.parser import Parser, composed
 from harness.config.compose import Config
-from harness.config.device import Clock, Faults, Simulator
+from harness.config.device import ClockKind, Faults, Simulator
 from harness.errors import HarnessError, RequestError
 from harness.report.progress import PassBar
 from harness.report.tables import plain_table, show
@@ -57,7 +57,7 @@ def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
         raise RequestError(
             f"device={config.device.kind}: has no assumed numbers to vary; use device=simulator"
         )
-    if config.device.clock is Clock.wall:
+    if config.device.clock is ClockKind.wall:
         raise RequestError(
             "device.clock=wall: numbers are varied in virtual time; use device.clock=virtual"
         )

@@ -36,7 +36,7 @@ class Device:
         check_range("device.timeout_ms", self.timeout_ms, 1)
 
 
-class Clock(Enum):
+class ClockKind(Enum):
     """How simulated time passes: computed, or waited for."""
 
     virtual = "virtual"
@@ -143,7 +143,7 @@ class Simulator(Device):
     """
 
     kind: str = "simulator"
-    clock: Clock = Clock.virtual
+    clock: ClockKind = ClockKind.virtual
     hazards: Hazards = Hazards.error
     power_mode: PowerMode = PowerMode.default
     device_open_ns: int = 0

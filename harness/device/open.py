@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config.device import Clock as ClockKind
-from harness.config.device import Device, Hardware, Simulator
+from harness.config.device import ClockKind, Device, Hardware, Simulator
 from harness.device.interrupt import Interrupt
 from harness.errors import RequestError
 from harness.kernel import Bytes, KernelSpec
@@ -27,7 +26,7 @@ from harness.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from harness.device.host.state import MachineState
-    from harness.sim.clock import Clock as SimulatedClock
+    from harness.sim.clock import SimClock
 
 IN_FLIGHT = frozenset({1, 2, 3, 7})
 """NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes."""
@@ -114,15 +113,15 @@ def open_world(device: Device, *specs: KernelSpec, computes: bool = True) -> Wor
 def _simulated(profile: Simulator, specs: Sequence[KernelSpec], computes: bool) -> World:
     from harness.sim import pyxrt
     from harness.sim.device import plug
-    from harness.sim.kernel_model import image_of
+    from harness.sim.kernel_model import model_of
     from harness.sim.machine import Machine
 
     paths = {spec.name: f"{profile.kernels_dir}/{spec.name}.xclbin" for spec in specs}
     clock = simulated_clock(profile)
-    images = {
-        paths[spec.name]: image_of(spec, profile.exec_of(spec.name), computes) for spec in specs
+    models = {
+        paths[spec.name]: model_of(spec, profile.exec_of(spec.name), computes) for spec in specs
     }
-    machine = Machine(profile, images, clock)
+    machine = Machine(profile, models, clock)
     plug(machine)
 
     def pass_time(visible_ns: int, timeout_ns: int) -> None:
@@ -133,11 +132,11 @@ def _simulated(profile: Simulator, specs: Sequence[KernelSpec], computes: bool) 
             clock.now_ns = until_ns
 
     def wait(run: pyxrt.run, timeout_ns: int) -> pyxrt.ert_cmd_state:
-        pass_time(run._flight.visible_ns, timeout_ns)
+        pass_time(run._launch.visible_ns, timeout_ns)
         return run.state()
 
     def wait_any(runs: Sequence[pyxrt.run], timeout_ns: int) -> int | None:
-        ends_ns = [run._flight.visible_ns for run in runs]
+        ends_ns = [run._launch.visible_ns for run in runs]
         pass_time(min(ends_ns), timeout_ns)
         return ends_ns.index(min(ends_ns)) if min(ends_ns) <= clock.now_ns else None
 
@@ -156,7 +155,7 @@ def _simulated(profile: Simulator, specs: Sequence[KernelSpec], computes: bool) 
     )
 
 
-def simulated_clock(profile: Simulator) -> SimulatedClock:
+def simulated_clock(profile: Simulator) -> SimClock:
     """The clock that `device.clock` asks for."""
     from harness.sim.clock import VirtualClock, WallClock
 

@@ -42,9 +42,9 @@ class ChainTiles:
         """Measured time of loading and preprocessing."""
         return self.tiles.host_ns
 
-    def windows(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
+    def batches(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
         """Inputs of the first kernel, as `Tiles.windows`."""
-        return self.tiles.windows(count, varying)
+        return self.tiles.batches(count, varying)
 
     @cached_property
     def expected(self) -> tuple[Bytes, ...]:

@@ -72,7 +72,7 @@ class Tiles:
         )
         return tuple(np.ascontiguousarray(each).reshape(-1).data for each in padded)
 
-    def _cut(self, first: int, count: int) -> tuple[memoryview, ...]:
+    def _rows(self, first: int, count: int) -> tuple[memoryview, ...]:
         """Tiles modulo the period, per input buffer."""
         strides = [buffer.stride_bytes for buffer in self.spec.inputs]
         if first + count <= self.period:
@@ -92,7 +92,7 @@ class Tiles:
             for packed, buffer in zip(self.packed, self.spec.inputs, strict=True)
         )
 
-    def windows(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
+    def batches(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
         """A function of the first tile: `count` tiles' inputs from it on, count * stride_bytes bytes per buffer.
 
         varying: (count, varying_bytes) uint8 of each buffer that has any, as slots with resident constants stage it.
@@ -108,8 +108,8 @@ class Tiles:
                 cut[np.arange(first, first + count) % period] for cut in cuts
             )
         if count > 1:
-            return lambda first: self._cut(first % period, count)
-        single = [self._cut(tile, 1) for tile in range(period)]
+            return lambda first: self._rows(first % period, count)
+        single = [self._rows(tile, 1) for tile in range(period)]
         return lambda first: single[first % period]
 
     def expect(self, first: int, count: int) -> Bytes:

@@ -89,7 +89,7 @@ def blank_marks(submissions: int) -> Marks:
 
 
 @dataclass(frozen=True)
-class Recording:
+class PassMarks:
     """A pass as it was recorded: what a `Timeline` is made of, at a third of its size.
 
     marks: int64 (submissions * stations, MARKS); times of the clock, which stood at `origin_ns` when the pass began.

@@ -1,4 +1,4 @@
-"""One layer of an encoder run through kernel calls: int8 arrays cut into tiles, and outputs gathered into arrays.
+"""One layer of an encoder run through kernel calls: int8 arrays tiling_grid into tiles, and outputs gathered into arrays.
 
 An operation's calls stand in the order of `times` (heads of attention, rows of a norm), then of the pieces of its
 role's sizes, the last one fastest: of a product (m, k, n), of attention (head, q, s, d). Edges are filled with zeros.
@@ -62,8 +62,8 @@ def saturate(values: Array) -> Int8:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """How arrays of a role are cut: sizes and tiles by letter, in the role's order, `times` over."""
+class TileGrid:
+    """How arrays of a role are tiling_grid: sizes and tiles by letter, in the role's order, `times` over."""
 
     times: int
     extents: dict[str, int]
@@ -122,8 +122,10 @@ class LayerData:
         """What its calls take: (calls, size_bytes) uint8 of every input buffer of its kernel."""
         role = _role(operation)
         arrays = self._inputs(operation.name, role)
-        cut = self._cut(arrays, role)
-        tiles = (cut.tiles(*each) for each in zip(arrays, ROLES[role].shapes[:-1], strict=True))
+        tiling_grid = self._grid(arrays, role)
+        tiles = (
+            tiling_grid.tiles(*each) for each in zip(arrays, ROLES[role].shapes[:-1], strict=True)
+        )
         return tuple(
             buffer.pack(*(next(tiles) for _ in buffer.parts))
             for buffer in self.tiling.spec(role).inputs
@@ -132,15 +134,15 @@ class LayerData:
     def take(self, operation: Operation, outputs: Bytes) -> None:
         """Keep what its calls gave: (calls, output size_bytes) uint8; ValueError of another number of calls."""
         role = _role(operation)
-        cut = self._cut(self._inputs(operation.name, role), role)
+        tiling_grid = self._grid(self._inputs(operation.name, role), role)
         (out,) = self.tiling.spec(role).output.unpack(outputs)
-        grid = out.reshape(cut.times, *cut.pieces.values(), *out.shape[1:])
+        grid = out.reshape(tiling_grid.times, *tiling_grid.pieces.values(), *out.shape[1:])
         if role == "matmul":
             grid = grid.sum(axis=2, dtype=np.int32)
         elif role == "attention":
-            grid = _mean(grid, cut)
+            grid = _mean(grid, tiling_grid)
         self.arrays[operation.name] = self._join(
-            saturate(cut.whole(grid, ROLES[role].shapes[-1])), role
+            saturate(tiling_grid.whole(grid, ROLES[role].shapes[-1])), role
         )
 
     def host(self, operation: Operation) -> None:
@@ -176,10 +178,10 @@ class LayerData:
         apart = whole.transpose(1, 0, 2) if role == "attention" else whole
         return apart.reshape(self.encoder.frames, -1)
 
-    def _cut(self, arrays: list[Int8], role: str) -> Cut:
+    def _grid(self, arrays: list[Int8], role: str) -> TileGrid:
         kind, sizes = ROLES[role], (size for array in arrays for size in array.shape[1:])
         named = dict(zip("".join(kind.shapes[:-1]), sizes, strict=True))
-        return Cut(
+        return TileGrid(
             len(arrays[0]), {letter: named[letter] for letter in kind.sizes}, self.tiling.tile(role)
         )
 
@@ -192,10 +194,10 @@ def _role(operation: Operation) -> str:
     return role
 
 
-def _mean(grid: Array, cut: Cut) -> Array:
+def _mean(grid: Array, tiling_grid: TileGrid) -> Array:
     """(heads, Q, S, D, q, d) int8 as (heads, Q, D, q, d): averaged over the tiles of keys, by their real keys."""
-    keys, size = cut.extents["s"], cut.tile["s"]
-    counts = np.minimum(size, keys - size * np.arange(cut.pieces["s"])).astype(np.int32)
+    keys, size = tiling_grid.extents["s"], tiling_grid.tile["s"]
+    counts = np.minimum(size, keys - size * np.arange(tiling_grid.pieces["s"])).astype(np.int32)
     total = np.einsum("hksdij,s->hkdij", grid, counts)
     mean: Array = (2 * total + keys) // (2 * keys)
     return mean

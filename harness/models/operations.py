@@ -168,7 +168,7 @@ PADDING_COUNTS = ("s", "w")
 """Zeros that fill these up take part in the result; those of k and d do not."""
 
 
-def _cut(
+def _tiled(
     name: str, role: str, tiling: Tiling, extents: Mapping[str, int], times: int = 1, bias: int = 0
 ) -> Operation:
     """An operation of those sizes, `times` over: every size in ceil(extent / tile) tiles, the last one padded."""
@@ -205,13 +205,13 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
 
     def linear(name: str, rows: int, inner: int, columns: int, bias: bool = True) -> Operation:
         extents = {"m": rows, "k": inner, "n": columns}
-        return _cut(name, "matmul", tiling, extents, bias=rows * columns * bias)
+        return _tiled(name, "matmul", tiling, extents, bias=rows * columns * bias)
 
     def norm(name: str) -> Operation:
-        return _cut(name, "layernorm", tiling, {"w": width}, times=frames)
+        return _tiled(name, "layernorm", tiling, {"w": width}, times=frames)
 
     def gelu(name: str, values: int) -> Operation:
-        return _cut(name, "gelu", tiling, {"v": values})
+        return _tiled(name, "gelu", tiling, {"v": values})
 
     attended = {"q": frames, "s": frames, "d": encoder.head_width}
     stem = (
@@ -226,7 +226,7 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
         linear("query", frames, width, width),
         linear("key", frames, width, width, bias=False),
         linear("value", frames, width, width),
-        _cut("attention", "attention", tiling, attended, times=encoder.heads),
+        _tiled("attention", "attention", tiling, attended, times=encoder.heads),
         linear("output", frames, width, width),
         _added("attention residual", frames * width),
         norm("ffn norm"),

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from harness.report.tables import factor, plain_table
 from harness.results.record import Record
-from harness.results.rtf_gap import standing, sums_by_kernel
+from harness.results.rtf_gap import rtf_gap, sums_by_kernel
 from harness.results.speedup import Speedup
 from harness.units import NS_PER_S
 
@@ -88,7 +88,7 @@ def _counted(record: Record) -> str:
     begin += (
         f"{counted['audio_s']:.3g} s of audio / ({counted['host_ms']:.1f} ms host{overlapped} + "
     )
-    stands = standing(record)
+    stands = rtf_gap(record)
     if not steps or not stands:
         return f"{begin}{tiles:,} tiles)"
     run = sum(step["run"] for step in steps)
@@ -109,7 +109,7 @@ def _shares(steps: Sequence[dict[str, Any]]) -> str:
 
 def _far(record: Record) -> str:
     """How far an encoder is from the target."""
-    stands = standing(record)
+    stands = rtf_gap(record)
     return (
         f"{record.label} ({record.accounting['kind']} accounting): {stands.remedies()}"
         if stands

@@ -24,7 +24,7 @@ STAGES = ("alloc", "write", "launch", "read")
 
 
 @dataclass(frozen=True)
-class Standing:
+class RtfGap:
     """A run's times for `audio_s` seconds of audio, and what it adds up to."""
 
     audio_s: float
@@ -92,7 +92,7 @@ class Standing:
         )
 
 
-def standing(record: Record) -> Standing | None:
+def rtf_gap(record: Record) -> RtfGap | None:
     """Of a record; None where it counts no encoder or nothing was timed, or it is older than what it takes."""
     counted = record.accounting
     if not record.totals or not record.totals["tiles"] or counted["encoder_tiles"] is None:
@@ -104,7 +104,7 @@ def standing(record: Record) -> Standing | None:
         counted["encoder_tiles"],
         counted.get("overlap_host", False),
     )
-    return Standing(audio.seconds, encoder_time(totals, audio), totals, _busiest(record))
+    return RtfGap(audio.seconds, encoder_time(totals, audio), totals, _busiest(record))
 
 
 def _busiest(record: Record) -> str:

@@ -29,11 +29,11 @@ from harness.measure.timeline import (
     WAITED,
     WRITE,
     WRITTEN,
-    Recording,
+    PassMarks,
     blank_marks,
 )
 from harness.run.executor import Inputs, Sink
-from harness.run.in_flight import Flying, drain
+from harness.run.in_flight import InFlight, drain
 
 StationPoison = Callable[[int, int, int], Bytes]
 """Given station, first tile and number of tiles: what that kernel's output bos hold before launch."""
@@ -124,7 +124,7 @@ class ChainExecutor:
         sink: Sink,
         poison: StationPoison | None = None,
         look: StationSink | None = None,
-    ) -> Recording:
+    ) -> PassMarks:
         """One pass over all tiles, as `Executor.run`; the sink gets submissions in the order they end.
 
         look: given what every kernel gave, before it is taken on.
@@ -132,7 +132,7 @@ class ChainExecutor:
         world, strategy, stations = self._sessions[0].world, self._strategy, len(self._sessions)
         clock, slots, submissions = world.clock, len(self._slots), self._submissions
         whole, rest = (
-            inputs.windows(count, strategy.resident) for count in (self._batch, self._tail)
+            inputs.batches(count, strategy.resident) for count in (self._batch, self._tail)
         )
         marks = blank_marks(submissions * stations)
         fresh: deque[tuple[int, int]] = deque()
@@ -227,7 +227,7 @@ class ChainExecutor:
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
         names = tuple(kernel.name for kernel in self._chain.kernels)
         columns = tuple(session.columns for session in self._sessions)
-        return Recording(
+        return PassMarks(
             times,
             trace,
             self._tiles,
@@ -261,9 +261,9 @@ class ChainExecutor:
         whole[:, buffer.varying_bytes : buffer.size_bytes] = self._constants[station]
         return whole.reshape(-1).data
 
-    def _flying(self, submission: int, station: int) -> Flying:
+    def _flying(self, submission: int, station: int) -> InFlight:
         slot = self._slots[submission % len(self._slots)][station]
         column = submission % len(self._slots) % self._sessions[station].columns
-        return Flying(
+        return InFlight(
             slot, self._group(submission, station), station * self._strategy.columns + column
         )

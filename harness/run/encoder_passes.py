@@ -13,13 +13,13 @@ from harness.inputs.tiles import Tiles
 from harness.measure.timeline import Spans, Timeline
 from harness.measure.totals import Totals, added, totals_of
 from harness.models.operations import Operation
-from harness.run.session_pool import Contexts
+from harness.run.session_pool import SessionPool
 from harness.run.tile_passes import Share, Step
-from harness.run.verify import Checker, Comparison, Kept
+from harness.run.verify import Checker, Comparison, OutputCopies
 
 
 @dataclass(frozen=True)
-class WindowPass:
+class EncoderPass:
     """A pass over the operations of a window. Its makespan is what they took one after the other, contexts included.
 
     What the host does between two of them, gathering tiles from arrays and back, is not in it: no kernel is told.
@@ -49,7 +49,7 @@ class WindowPass:
         return None
 
 
-class WindowPasses:
+class EncoderPasses:
     """Passes over `operations`, of each about `workload.tiles` calls, on tiles of its kernel.
 
     A call takes as long as any other, whatever it computes; so what is not run goes on at the rate of what is: by two
@@ -71,7 +71,7 @@ class WindowPasses:
         wanted, filled = config.workload.tiles, config.strategy.slots * config.strategy.batch
         self._half = -(-max(dealt, filled, (wanted + 1) // 2) // dealt) * dealt
         self._most = 2 * self._half if wanted else 0
-        self._contexts = Contexts(config, world, [each.spec for each in tiles.values()])
+        self._contexts = SessionPool(config, world, [each.spec for each in tiles.values()])
 
     @property
     def allocations(self) -> int:
@@ -88,7 +88,7 @@ class WindowPasses:
             checkers.append(checker)
         return checkers
 
-    def make(self, check: bool) -> tuple[WindowPass, Callable[[], list[Comparison]]]:
+    def make(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         """One pass at full speed; outputs of an operation are compared before the next begins, between their times."""
         contexts, steps, checkers = self._contexts, list[Step](), list[Comparison]()
         open_ns = contexts.open_ns
@@ -97,7 +97,7 @@ class WindowPasses:
             executor = contexts.executor(tiles.spec, calls)
             if not check:
                 return totals_of(executor.run(tiles, lambda first, outputs: None).timeline())
-            checker, kept = Checker(tiles, of=str(operation)), Kept(tiles, calls)
+            checker, kept = Checker(tiles, of=str(operation)), OutputCopies(tiles, calls)
             executor.poison(checker.poison)
             totals = totals_of(executor.run(tiles, kept).timeline())
             checkers.append(kept.feed(checker))
@@ -113,7 +113,7 @@ class WindowPasses:
                     totals.extrapolated(shorter, operation.calls) if shorter else totals,
                 )
             )
-        made = WindowPass(tuple(steps), contexts.open_ns - open_ns)
+        made = EncoderPass(tuple(steps), contexts.open_ns - open_ns)
         return made, lambda: checkers
 
     def _runs(self) -> Iterator[tuple[Operation, Tiles, int]]:

@@ -26,10 +26,10 @@ from harness.measure.timeline import (
     WAITED,
     WRITE,
     WRITTEN,
-    Recording,
+    PassMarks,
     blank_marks,
 )
-from harness.run.in_flight import Flying, drain
+from harness.run.in_flight import InFlight, drain
 
 Sink = Callable[[int, Bytes], None]
 """Given the first tile and the outputs (count, size_bytes) of each submission, in tile order; copies what it keeps."""
@@ -40,7 +40,7 @@ Poison = Callable[[int, int], Bytes]
 class Inputs(Protocol):
     """Where a pass takes its tiles from."""
 
-    def windows(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
+    def batches(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
         """A function of the first tile: `count` tiles' inputs from it on, as a slot's group stages them.
 
         Whole flat buffers; varying: only what differs between tiles.
@@ -86,7 +86,7 @@ class Executor:
             group = slot.groups[self._batch if submission < self._full else self._tail]
             group.poison(poison(submission * self._batch, len(group.outputs)))
 
-    def run(self, inputs: Inputs, sink: Sink, poison: Poison | None = None) -> Recording:
+    def run(self, inputs: Inputs, sink: Sink, poison: Poison | None = None) -> PassMarks:
         """One pass over all tiles: launch what is staged, stage what fits, collect the oldest.
 
         A device that may have gone to sleep is woken before. DeviceError from the session, RuntimeError from pyxrt;
@@ -107,7 +107,7 @@ class Executor:
             self._full,
             self._tail,
         )
-        whole, rest = (inputs.windows(count, strategy.resident) for count in (batch, tail))
+        whole, rest = (inputs.batches(count, strategy.resident) for count in (batch, tail))
         marks = blank_marks(submissions)
         origin_ns = staged = launched = collected = 0
         interrupt, collecting, launching = world.interrupt, gc.isenabled(), False
@@ -173,7 +173,7 @@ class Executor:
         self._session.used_ns = clock.now_ns
         trace = world.take_trace() if world.take_trace else None
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
-        return Recording(
+        return PassMarks(
             times,
             trace,
             self._tiles,
@@ -193,9 +193,9 @@ class Executor:
         """Wake the device, if it may have gone to sleep."""
         self._session.wake()
 
-    def _flying(self, submission: int) -> Flying:
+    def _flying(self, submission: int) -> InFlight:
         slot = submission % len(self._slots)
-        return Flying(self._slots[slot], self._ready[slot], submission % self._strategy.columns)
+        return InFlight(self._slots[slot], self._ready[slot], submission % self._strategy.columns)
 
     def close(self) -> None:
         """Let go of the slots and the session's contexts, but for what must be kept."""

@@ -14,7 +14,7 @@ PATIENCE = 10
 log = logging.getLogger(__name__)
 
 
-class Flying(NamedTuple):
+class InFlight(NamedTuple):
     """A submission in flight; those on one `queue` end in order."""
 
     slot: Slot
@@ -22,7 +22,7 @@ class Flying(NamedTuple):
     queue: int
 
 
-def drain(flying: Sequence[Flying], refused: Flying | Literal[False]) -> None:
+def drain(flying: Sequence[InFlight], refused: InFlight | Literal[False]) -> None:
     """Wait for the submissions in flight; what is not seen to end is kept for ever.
 
     refused: a submission whose launch raised. XRT counts it as in flight, but it may never have begun.

@@ -16,10 +16,10 @@ from harness.models.layer import LayerData, layer_operations
 from harness.models.layer_reference import layer_reference
 from harness.models.operations import Tiling
 from harness.models.whisper import Encoder
-from harness.run.encoder_passes import WindowPass
-from harness.run.session_pool import Contexts
+from harness.run.encoder_passes import EncoderPass
+from harness.run.session_pool import SessionPool
 from harness.run.tile_passes import Share, Step
-from harness.run.verify import Checker, Comparison, Kept
+from harness.run.verify import Checker, Comparison, OutputCopies
 
 RunTiles = Callable[[Tiles, int, Checker], tuple[Totals, Bytes]]
 """Runs an operation's calls; returns what they took and gave, (calls, size_bytes) uint8, compared by the checker."""
@@ -62,7 +62,7 @@ class LayerPasses:
         self._specs = {spec.name: spec for spec in tiling.specs}
         self._begin = partial(LayerData, encoder, tiling, x, weights)
         self._refer = partial(layer_reference, encoder, tiling, x, weights)
-        self._contexts = Contexts(config, world, tiling.specs)
+        self._contexts = SessionPool(config, world, tiling.specs)
 
     @cached_property
     def _expected(self) -> Int8:
@@ -80,7 +80,7 @@ class LayerPasses:
 
         def run(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
             nonlocal done
-            kept = Kept(tiles, count)
+            kept = OutputCopies(tiles, count)
 
             def sink(first: int, outputs: Bytes) -> None:
                 checker(first, outputs)
@@ -93,12 +93,12 @@ class LayerPasses:
 
         return self._each(run)[1]
 
-    def make(self, check: bool) -> tuple[WindowPass, Callable[[], list[Comparison]]]:
+    def make(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         """One pass at full speed; outputs of an operation are compared before the next begins, between their times."""
         assert check  # nothing to pass on otherwise
 
         def run(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
-            executor, kept = self._contexts.executor(tiles.spec, count), Kept(tiles, count)
+            executor, kept = self._contexts.executor(tiles.spec, count), OutputCopies(tiles, count)
             executor.poison(checker.poison)
             totals = totals_of(executor.run(tiles, kept).timeline())
             kept.feed(checker)
@@ -107,7 +107,7 @@ class LayerPasses:
         made, compared = self._each(run)
         return made, lambda: compared
 
-    def _each(self, run: RunTiles) -> tuple[WindowPass, list[Comparison]]:
+    def _each(self, run: RunTiles) -> tuple[EncoderPass, list[Comparison]]:
         contexts, data, steps, compared = (
             self._contexts,
             self._begin(),
@@ -125,7 +125,7 @@ class LayerPasses:
             steps.append(Step(operation, operation.calls, totals))
             data.take(operation, outputs)
         compared.append(ResultCheck(data.result, self._expected))
-        return WindowPass(tuple(steps), contexts.open_ns - open_ns), compared
+        return EncoderPass(tuple(steps), contexts.open_ns - open_ns), compared
 
     def wake(self) -> None:
         """Wake the device, if it may have gone to sleep."""

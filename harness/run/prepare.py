@@ -20,7 +20,7 @@ from harness.measure.metrics import Audio
 from harness.models.operations import Tiling, load_tiling, operations
 from harness.models.weights import load_weights, make_weights
 from harness.models.whisper import Encoder, encoder_of
-from harness.run.encoder_passes import WindowPasses
+from harness.run.encoder_passes import EncoderPasses
 from harness.run.layer_passes import LayerPasses
 from harness.run.tile_passes import Passes, TilePasses
 
@@ -62,7 +62,7 @@ def prepare(config: Config) -> Prepared:
     if config.workload.by_operation:
         return _prepare_window(config, remarks, world)
     chain = _chain(config.workload)
-    cut = config.workload.tiles, *_cut(config)
+    cut = config.workload.tiles, *_tile_arguments(config)
     made = make_tiles(kernels[0].name, *cut)
     tiles = make_chain_tiles(chain, *cut) if len(kernels) > 1 else made
     counted = encoder_tiles(config.workload.accounting, chain.name, made.audio_s)
@@ -103,7 +103,7 @@ def _prepare_window(config: Config, remarks: tuple[str, ...], world: World) -> P
     workload = config.workload
     encoder, tiling = _encoder(workload)
     found = operations(encoder, tiling)
-    cut = _cut(config)
+    cut = _tile_arguments(config)
     tiles = {
         spec.name: make_tiles(spec.name, cut[-1], *cut) for spec in tiling.specs
     }  # all: more calls than tiles run
@@ -119,7 +119,7 @@ def _prepare_window(config: Config, remarks: tuple[str, ...], world: World) -> P
         )
     calls = sum(each.calls for each in found)
     audio = _audio(workload, first, calls * max(1, ceil(first.audio_s / encoder.audio_s)))
-    passes = partial(WindowPasses, config, world, found, tiles)
+    passes = partial(EncoderPasses, config, world, found, tiles)
     return Prepared(config, remarks, encoder.name, world, audio, first.host_ns, passes)
 
 
@@ -132,7 +132,7 @@ def _weights(config: Config) -> dict[str, Int8]:
     return load_weights(Path(workload.weights), encoder)
 
 
-def _cut(config: Config) -> tuple[str, int, Callable[[], int], int]:
+def _tile_arguments(config: Config) -> tuple[str, int, Callable[[], int], int]:
     """How tiles are cut: what `make_tiles` takes beside the kernel and their number; the last is how many differ."""
     workload, strategy = config.workload, config.strategy
     # A slot must not meet the inputs again that it had before: a stale output would be right.

@@ -11,7 +11,7 @@ from harness.kernel import KernelSpec
 from harness.run.executor import Executor
 
 
-class Contexts:
+class SessionPool:
     """Sessions of `kernels`, opened when first used: all kept where the device has contexts for them, else one.
 
     Where one makes way, all do: on npu1 the next submission fails after one context of several was destroyed (mlir-aie,

@@ -14,12 +14,12 @@ from harness.inputs.chain import Chain
 from harness.inputs.chain_tiles import ChainTiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes
-from harness.measure.timeline import Recording, Spans, Timeline
+from harness.measure.timeline import PassMarks, Spans, Timeline
 from harness.measure.totals import Totals, totals_of
 from harness.models.operations import Operation
 from harness.run.chain_executor import ChainExecutor
 from harness.run.executor import Executor
-from harness.run.verify import Checker, Comparison, Kept
+from harness.run.verify import Checker, Comparison, OutputCopies
 
 Share = Callable[[float], None]
 """Told the share of a pass that is done."""
@@ -81,7 +81,7 @@ class Passes(Protocol):
 class TilesPass:
     """A pass over tiles, which is expanded to its spans when they are asked for: they take three times the memory."""
 
-    recording: Recording
+    recording: PassMarks
 
     @property
     def makespan_ns(self) -> int:
@@ -169,7 +169,7 @@ class TilePasses:
         """One pass at full speed; its outputs are compared after it, for some races exist only then."""
         if not check:
             return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
-        checker, kept = Checker(self._tiles), Kept(self._tiles, self._count)
+        checker, kept = Checker(self._tiles), OutputCopies(self._tiles, self._count)
         if isinstance(self._executor, ChainExecutor):
             assert isinstance(self._tiles, ChainTiles)
             self._executor.poison(self._tiles.poison)

@@ -77,7 +77,7 @@ class Checker:
         return self._tiles.expect(first, count)
 
 
-class Kept:
+class OutputCopies:
     """A sink that keeps the outputs of a timed pass, to be checked after it.
 
     All of them, up to MOST_KEPT_BYTES; of a longer pass the last ones. Row i is tile i modulo the rows.

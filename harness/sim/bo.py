@@ -15,7 +15,7 @@ from harness.sim.enums import flags as bo_flags
 from harness.sim.kernel_model import INSTRUCTION_BANK
 from harness.sim.machine import Machine
 from harness.sim.memory import UNDEFINED, Memory
-from harness.sim.pybind import UINT32, UINT64, Bound, incompatible, is_int, keywords
+from harness.sim.pybind import UINT32, UINT64, PybindObject, incompatible, is_int, keywords
 from harness.sim.sanitizer import Sanitizer
 from harness.sim.sites import here
 
@@ -44,7 +44,7 @@ _ALL: Any = object()
 """Stands for an argument that was not given."""
 
 
-class Window:
+class BoRange:
     """Bytes `key` of a memory, as a bo shows them.
 
     device_offset: where a kernel finds them; not the same as for the host in a sub-buffer of a sub-buffer, of which the
@@ -65,14 +65,14 @@ class Window:
         self.costs_ns = machine.sync_ns(False, size), machine.sync_ns(True, size)
 
 
-class bo(Bound):
+class bo(PybindObject):
     """A buffer object, or a window onto one."""
 
     flags = bo_flags
     normal, cacheable, svm = bo_flags.normal, bo_flags.cacheable, bo_flags.svm
     device_only, host_only, p2p = bo_flags.device_only, bo_flags.host_only, bo_flags.p2p
 
-    _window: Window
+    _range: BoRange
 
     def __init__(self, *given: Any, **named: Any) -> None:
         values = given
@@ -85,10 +85,10 @@ class bo(Bound):
             and len(values) == 3
             and all(is_int(value, UINT64) for value in values[1:])
         ):
-            parent, size, offset = owner._window, int(values[1]), int(values[2])
+            parent, size, offset = owner._range, int(values[1]), int(values[2])
             if offset + size > parent.size:
                 raise RuntimeError("sub buffer size and offset")
-            self._window = Window(
+            self._range = BoRange(
                 parent.machine, parent.memory, size, parent.offset + offset, offset
             )
         else:
@@ -101,27 +101,27 @@ class bo(Bound):
                 or not (is_int(values[1], UINT64) and is_int(values[3], UINT32))
             ):
                 raise incompatible("__init__", _FORMS, given, named)
-            self._window = _allocate(owner._machine, int(values[1]), values[2], int(values[3]))
-        self._window.memory.handles += 1
+            self._range = _allocate(owner._machine, int(values[1]), values[2], int(values[3]))
+        self._range.memory.handles += 1
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        if "_window" in self.__dict__ and not finalizing():
-            window = self._window
+        if "_range" in self.__dict__ and not finalizing():
+            window = self._range
             window.memory.handles -= 1
             if not window.memory.handles:
                 window.machine.free(window.memory)
 
     def size(self) -> int:
         """Bytes."""
-        return self._window.size
+        return self._range.size
 
     def address(self) -> int:
         """Address on the device."""
-        return self._window.memory.address + self._window.device_offset
+        return self._range.memory.address + self._range.device_offset
 
     def map(self) -> memoryview:
         """The host copy, writable, without a copy; it does not keep the bo alive."""
-        window = self._window
+        window = self._range
         if window.machine.sanitizer:
             window.memory.written = here(window.machine.clock.now_ns)
         return memoryview(window.memory.host)[slice(*window.key)]
@@ -134,7 +134,7 @@ class bo(Bound):
             raise incompatible("write", _WRITE_FORMS, (self, data, seek)) from None
         if not is_int(seek, UINT64):
             raise incompatible("write", _WRITE_FORMS, (self, data, seek))
-        window, content = self._window, view.cast("B") if view.c_contiguous else view.tobytes()
+        window, content = self._range, view.cast("B") if view.c_contiguous else view.tobytes()
         if seek + len(content) > window.size:
             raise RuntimeError("attempting to write past buffer size")
         begin, end = window.offset + seek, window.offset + seek + len(content)
@@ -147,7 +147,7 @@ class bo(Bound):
         """A copy of `size` bytes of the host copy from `skip`: (size,) int8."""
         if not is_int(size, UINT64) or not is_int(skip, UINT64):
             raise incompatible("read", _READ_FORMS, (self, size, skip))
-        window = self._window
+        window = self._range
         if skip + size > window.size:
             raise RuntimeError("attempting to read past buffer size")
         begin, end = window.offset + skip, window.offset + skip + size
@@ -166,7 +166,7 @@ class bo(Bound):
             raise RuntimeError("sync direction not supported (err=-22): Invalid argument")
         else:
             raise incompatible("sync", _SYNC_FORMS, (self, direction))
-        window = self._window
+        window = self._range
         machine, memory = window.machine, window.memory
         if size is _ALL:
             key, cost_ns = window.key, window.costs_ns[to_device]
@@ -204,7 +204,7 @@ class bo(Bound):
             memory.undefine_host(begin, end)
 
 
-def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> Window:
+def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> BoRange:
     """A bo of its own; RuntimeError with XRT's text for what an NPU has not."""
     machine.ioctl("CREATE_BO")
     if kind not in (bo_flags.cacheable, bo_flags.host_only):
@@ -213,7 +213,7 @@ def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> Window
         raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Invalid argument")
     # Cacheable memory is the device's own heap, whatever group was asked for.
     bank = INSTRUCTION_BANK if kind is bo_flags.cacheable else group & 0xFFFF
-    window = Window(machine, machine.allocate(size, bank), size, 0, 0)
+    window = BoRange(machine, machine.allocate(size, bank), size, 0, 0)
     machine.clock.now_ns += machine.profile.alloc_ns
     return window
 

@@ -49,7 +49,7 @@ def stage_of(call: str) -> str:
     return _STAGES.get(call, "open")
 
 
-class Recorder:
+class CallLog:
     """counts, totals_ns: by call, in the order first made. spans: the first MOST_CALLS calls."""
 
     def __init__(self, machine: Machine) -> None:
@@ -94,9 +94,9 @@ class Recorder:
 
 
 @contextmanager
-def recorded(machine: Machine) -> Iterator[Recorder]:
+def log_calls(machine: Machine) -> Iterator[CallLog]:
     """Record every call of the API while it lasts."""
-    recorder = Recorder(machine)
+    recorder = CallLog(machine)
     before: list[tuple[type, str, Any]] = []
     for cls in _CLASSES:
         for name, function in list(vars(cls).items()):

@@ -11,7 +11,7 @@ SPIN_NS = 200_000
 """Before the end of a wait, sleeping is left to spinning: sleeps come back late by tens of microseconds."""
 
 
-class Clock(Protocol):
+class SimClock(Protocol):
     """Nanoseconds since the machine was made; setting a later time lets the time until then pass."""
 
     now_ns: int

@@ -14,7 +14,7 @@ from harness.sim.machine import Machine
 from harness.sim.pybind import (
     UINT32,
     UINT64,
-    Bound,
+    PybindObject,
     as_text,
     incompatible,
     is_int,
@@ -48,7 +48,7 @@ def log_message(level: xrt_msg_level, tag: str, message: str, /) -> None:
     log.log(_LOG_LEVELS.get(level, logging.DEBUG), "[%s] %s", as_text(tag), as_text(message))
 
 
-class device(Bound):
+class device(PybindObject):
     """An open device."""
 
     def __init__(self, *given: int | str, **named: int | str) -> None:
@@ -153,7 +153,7 @@ def _numbered(text: str) -> int:
     return int(text)
 
 
-class hw_context(Bound):
+class hw_context(PybindObject):
     """A hardware context on a partition of the device: its kernels, their queue, and their place."""
 
     _device: device
@@ -178,7 +178,7 @@ class hw_context(Bound):
         self._device, self._machine = opened, opened._machine
         self._xclbin = opened._known[what.to_string()]
         self._mode = option if isinstance(option, enums.access_mode) else enums.access_mode.shared
-        self._context = self._machine.open_context(self._xclbin._images)
+        self._context = self._machine.open_context(self._xclbin._models)
         self._machine.clock.now_ns += self._machine.profile.context_open_ns
 
     def __del__(self) -> None:

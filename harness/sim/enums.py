@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from harness.sim.pybind import UINT32, incompatible, is_int, keywords, missing, public
 
 
-class Manners(EnumType):
+class ScopedEnumType(EnumType):
     """What the types of pybind11's enumerations can do: make a value of any number, and nothing of a container."""
 
     def __call__(cls, *given: Any, **named: Any) -> Any:
@@ -48,7 +48,7 @@ class Manners(EnumType):
         raise TypeError(f"type 'pyxrt.{cls.__name__}' is not subscriptable")
 
 
-class Scoped(Enum, metaclass=Manners):
+class Scoped(Enum, metaclass=ScopedEnumType):
     """Has a number, but neither equals one nor is ordered; prints as pybind11's enumerations do."""
 
     def __init_subclass__(cls, inside: str = "") -> None:

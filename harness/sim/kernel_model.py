@@ -20,7 +20,7 @@ ANY_BOS = 5
 
 
 @dataclass(frozen=True)
-class Image:
+class KernelModel:
     """What one kernel of an xclbin stands for.
 
     spec: its arithmetic, None where nobody described it. computes: False takes its time and leaves memory alone.
@@ -37,9 +37,9 @@ class Image:
     any_name: bool = False
 
 
-def image_of(spec: KernelSpec, exec_ns: int, computes: bool = True) -> Image:
-    """The image of a kernel as its spec declares it."""
-    return Image(spec.name, exec_ns, argument_banks(len(spec.inputs) + 1), spec, computes)
+def model_of(spec: KernelSpec, exec_ns: int, computes: bool = True) -> KernelModel:
+    """The model of a kernel as its spec declares it."""
+    return KernelModel(spec.name, exec_ns, argument_banks(len(spec.inputs) + 1), spec, computes)
 
 
 def argument_banks(bos: int) -> tuple[int, ...]:
@@ -47,7 +47,9 @@ def argument_banks(bos: int) -> tuple[int, ...]:
     return NO_BANK, INSTRUCTION_BANK, NO_BANK, *[DATA_BANK] * bos
 
 
-def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.Container | None]:
+def read_models(
+    machine: Machine | None, path: str
+) -> tuple[list[KernelModel], axlf.Container | None]:
     """The kernels of a file: known to the machine by its path, or told by `device.xclbins` and the file itself.
 
     RuntimeError with XRT's texts for a missing or broken xclbin. Any other file will do in its place, and a missing
@@ -58,11 +60,11 @@ def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.C
     if machine is None:
         told = _read(path)
         return [
-            Image(each.name, 0, tuple(argument.bank for argument in each.arguments))
+            KernelModel(each.name, 0, tuple(argument.bank for argument in each.arguments))
             for each in told.kernels
         ], told
-    if path in machine.images:
-        return [machine.images[path]], None
+    if path in machine.models:
+        return [machine.models[path]], None
     profile = machine.profile
     named = [kernel for pattern, kernel in profile.xclbins.items() if fnmatch(path, pattern)]
     container: axlf.Container | None = None
@@ -86,10 +88,10 @@ def read_images(machine: Machine | None, path: str) -> tuple[list[Image], axlf.C
     if container is None:
         bos = len(spec.inputs) + 1 if spec else ANY_BOS
         return [
-            Image("MLIR_AIE", spec_ns, argument_banks(max(bos, ANY_BOS)), spec, any_name=True)
+            KernelModel("MLIR_AIE", spec_ns, argument_banks(max(bos, ANY_BOS)), spec, any_name=True)
         ], None
     return [
-        Image(
+        KernelModel(
             kernel.name,
             spec_ns,
             tuple(argument.bank for argument in kernel.arguments),

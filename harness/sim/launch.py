@@ -21,32 +21,32 @@ FIRST_DATA_ARGUMENT = 3
 """Arguments 0 to 2 of every kernel are opcode, instructions and their size."""
 
 
-Result: TypeAlias = "tuple[tuple[int, int], Flight]"
-"""Bytes that a flight wrote, and the flight."""
+Result: TypeAlias = "tuple[tuple[int, int], Launch]"
+"""Bytes that a launch wrote, and the launch."""
 
 
 class Access:
-    """Bytes `key` = (low, high) of a memory that a flight uses. writes: None where nobody knows.
+    """Bytes `key` = (low, high) of a memory that a launch uses. writes: None where nobody knows.
 
     result: what a launch leaves in the memory's `fresh`.
     """
 
-    __slots__ = ("argument", "flight", "key", "memory", "result", "writes")
+    __slots__ = ("argument", "launch", "key", "memory", "result", "writes")
 
     def __init__(
         self,
-        flight: Flight,
+        launch: Launch,
         argument: int,
         memory: Memory,
         key: tuple[int, int],
         writes: bool | None,
     ):
-        self.flight = flight
+        self.launch = launch
         self.argument = argument
         self.memory = memory
         self.key = key
         self.writes = writes
-        self.result: tuple[Result, ...] = ((key, flight),)
+        self.result: tuple[Result, ...] = ((key, launch),)
 
     def overlaps(self, low: int, high: int) -> bool:
         """Whether it uses any of bytes `low` to `high`."""
@@ -54,11 +54,11 @@ class Access:
 
     def turn_out_written(self) -> None:
         """The program showed that the argument is an output: the kernel's next runs are bound as such."""
-        self.flight.outputs.add(self.argument)
-        self.flight.bound = False
+        self.launch.outputs.add(self.argument)
+        self.launch.bound = False
 
 
-class Flight:
+class Launch:
     """A run with the arguments it was bound to; serves every launch until one of them is set again.
 
     An execution reads its inputs from start to end and writes its output all the while: so the output is undefined
@@ -192,7 +192,7 @@ class Flight:
         """Launched, and not yet known to the host to have ended."""
         return self.order > self.context.retired
 
-    def loses_to(self, other: Flight) -> bool:
+    def loses_to(self, other: Launch) -> bool:
         """Whether a launch of `other` into its output loses a result, and is not just the same work again."""
         if self.consumed or self.final is not ert_cmd_state.ERT_CMD_STATE_COMPLETED:
             return False

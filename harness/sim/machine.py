@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config.device import Hazards, Simulator
-from harness.sim.clock import Clock, DeadClock, VirtualClock
-from harness.sim.kernel_model import INSTRUCTION_BANK, Image
+from harness.sim.clock import DeadClock, SimClock, VirtualClock
+from harness.sim.kernel_model import INSTRUCTION_BANK, KernelModel
 from harness.sim.launch import NEVER_NS
 from harness.sim.memory import UNDEFINED, Memory
 from harness.sim.noise import NoiseFactors
@@ -29,11 +29,11 @@ class Machine:
     """A computer with one NPU. `clock` is its time; what calls of the pyxrt API cost is spent on it."""
 
     def __init__(
-        self, profile: Simulator, images: dict[str, Image], clock: Clock | None = None
+        self, profile: Simulator, models: dict[str, KernelModel], clock: SimClock | None = None
     ) -> None:
         self.profile = profile
-        self.images = images
-        self.clock: Clock = clock or VirtualClock()
+        self.models = models
+        self.clock: SimClock = clock or VirtualClock()
         self.sanitizer = None if profile.hazards is Hazards.off else Sanitizer(self)
         self.partitions: list[Partition] = []
         self.contexts: list[Context] = []
@@ -75,7 +75,7 @@ class Machine:
         if self.clock.now_ns >= self.lost_ns:
             raise RuntimeError(f"DRM_IOCTL_AMDXDNA_{name} IOCTL failed (err=-19): No such device")
 
-    def open_context(self, images: Sequence[Image]) -> Context:
+    def open_context(self, models: Sequence[KernelModel]) -> Context:
         """A context for kernels on as many free columns as they take, else on the least shared partition of that width.
 
         RuntimeError with XRT's text where the limit is reached or no partition fits (xdna-driver, aie2_solver.c).
@@ -87,13 +87,13 @@ class Machine:
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument"
             )
-        partition = self._partition(max((image.width for image in images), default=1))
+        partition = self._partition(max((model.width for model in models), default=1))
         if partition is None:
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
             )
         partition.contexts += 1
-        longest_ns = max((image.exec_ns for image in images), default=0)
+        longest_ns = max((model.exec_ns for model in models), default=0)
         slots = {context.slot for context in self.contexts}
         context = Context(
             self,

@@ -9,7 +9,7 @@ import numpy as np
 from harness.sim.sites import Site
 
 if TYPE_CHECKING:
-    from harness.sim.launch import Access, Flight, Result
+    from harness.sim.launch import Access, Launch, Result
 
 LINE_BYTES = 64
 """A sync moves whole cache lines: user-space clflush (xdna-driver, src/shim/buffer.cpp)."""
@@ -25,7 +25,7 @@ class Memory:
     cache, so that the host reads them anew. `agreed` is what both sides last had; it is the device's copy itself until
     the device writes (None), and a copy of its own from then on.
 
-    accesses: what runs bound to it will do; writers: how many of them write. last: the latest flight that used it;
+    accesses: what runs bound to it will do; writers: how many of them write. last: the latest launch that used it;
     mixed: that does not tell of all that do. fresh: byte ranges that runs wrote and nobody has synced since. handles:
     bos and sub-buffers that still exist. name: for people. size: bytes asked for; key: all of them. address, bank: on
     the device. written: the last call through which the host may have written to it.
@@ -57,7 +57,7 @@ class Memory:
         self.accesses: list[Access] = []
         self.fresh: tuple[Result, ...] = ()
         self.handles = self.writers = 0
-        self.last: Flight | None = None
+        self.last: Launch | None = None
         self.mixed = False
         self.name = name
         self.address = address

@@ -17,7 +17,7 @@ _HINT = (
 _CLOSED = " and no __dict__ for setting new attributes"
 
 
-class BoundType(type):
+class PybindType(type):
     """The type of pyxrt's classes: one that names what a class has."""
 
     def __getattr__(cls, name: str) -> NoReturn:
@@ -26,7 +26,7 @@ class BoundType(type):
         )
 
 
-class Bound(metaclass=BoundType):
+class PybindObject(metaclass=PybindType):
     """A class of pyxrt. An object made without arguments is a null pointer, as in XRT: any use of it is fatal."""
 
     def __init_subclass__(cls) -> None:

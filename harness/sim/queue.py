@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.config.device import Faults
 from harness.sim.enums import ert_cmd_state
-from harness.sim.launch import NEVER_NS, Flight
+from harness.sim.launch import NEVER_NS, Launch
 
 if TYPE_CHECKING:
     from harness.sim.machine import Machine
@@ -40,7 +40,7 @@ class Context:
 
     longest_ns: the longest of its kernels. slot: its number on the device, used again when it is closed; serial: its
     number among all ever opened. _places: when each of the queue's places is free again, the next one first. submitted,
-    retired: how many flights were launched, and seen to have ended; flying: those in between, where anybody watches.
+    retired: how many launches were launched, and seen to have ended; in_flight_launches: those in between, where anybody watches.
     """
 
     def __init__(self, machine: Machine, column: Partition, slot: int, longest_ns: int) -> None:
@@ -63,13 +63,13 @@ class Context:
         )
         self.submitted = 0
         self.retired = 0
-        self.flying: deque[Flight] = deque()
+        self.in_flight_launches: deque[Launch] = deque()
         self._spans = array("q")
         machine.spans.append((self, self._spans))
         self._span = self._spans.append
 
-    def submit(self, flights: Sequence[Flight]) -> None:
-        """Submit one command of chained executions; each flight is told when and as what its end will be seen.
+    def submit(self, launches: Sequence[Launch]) -> None:
+        """Submit one command of chained executions; each launch is told when and as what its end will be seen.
 
         Blocks, as `start()` does, while the queue is full: a place is free when its command has ended.
         """
@@ -79,7 +79,7 @@ class Context:
             machine.wait_until(place_ns)
             now_ns = place_ns
         if now_ns < self._reset_ns:
-            self._abort(flights)
+            self._abort(launches)
             return
         time_ns, completion_ns = column.free_ns, self._completion_ns
         if time_ns < now_ns:
@@ -89,29 +89,29 @@ class Context:
             time_ns = self._load(time_ns, machine.profile.cold_start_ns)
         if self._regular:
             span, dispatch_ns = self._span, 0
-            for flight in flights:
+            for launch in launches:
                 span(time_ns)
-                end_ns = time_ns + dispatch_ns + flight.exec_ns
+                end_ns = time_ns + dispatch_ns + launch.exec_ns
                 span(end_ns)
-                flight.final = _COMPLETED
-                if flight.computing:
-                    machine.at(time_ns, flight.begin)
-                    machine.at(end_ns, flight.finish)
+                launch.final = _COMPLETED
+                if launch.computing:
+                    machine.at(time_ns, launch.begin)
+                    machine.at(end_ns, launch.finish)
                 time_ns, dispatch_ns = end_ns, self._dispatch_ns
         else:
-            time_ns, completion_ns = self._execute_irregular(time_ns, flights)
+            time_ns, completion_ns = self._execute_irregular(time_ns, launches)
         column.free_ns = time_ns
         self._places.append(time_ns)
         time_ns += completion_ns
-        for flight in flights:
-            flight.visible_ns = time_ns
+        for launch in launches:
+            launch.visible_ns = time_ns
 
-    def _abort(self, flights: Sequence[Flight]) -> None:
+    def _abort(self, launches: Sequence[Launch]) -> None:
         """What is submitted behind a command that hangs ends with it, and never reaches the column."""
-        self._machine.executions += len(flights)
+        self._machine.executions += len(launches)
         self._places.append(self._reset_ns)
-        for flight in flights:
-            flight.final, flight.visible_ns = _ABORT, self._reset_ns + self._completion_ns
+        for launch in launches:
+            launch.final, launch.visible_ns = _ABORT, self._reset_ns + self._completion_ns
 
     def _resume(self, now_ns: int) -> int:
         """When execution can begin on a column that has been idle: later, if the whole device was suspended."""
@@ -127,24 +127,24 @@ class Context:
         self._span(start_ns + length_ns)
         return start_ns + length_ns
 
-    def _execute_irregular(self, time_ns: int, flights: Sequence[Flight]) -> tuple[int, int]:
+    def _execute_irregular(self, time_ns: int, launches: Sequence[Launch]) -> tuple[int, int]:
         """The same with noise, faults and the watchdog; returns its end, and how long that takes to be seen."""
         machine, faults = self._machine, self._machine.profile.faults
         completion_ns, failed = self._completion_ns, False
-        for index, flight in enumerate(flights):
+        for index, launch in enumerate(launches):
             number = machine.executions
             machine.executions += 1
             if number == faults.lost:
                 machine.lost_ns = time_ns
             if failed or time_ns >= machine.lost_ns:
-                flight.final, failed = _ABORT, True
+                launch.final, failed = _ABORT, True
                 continue
             factor = machine.noise() if machine.noise else 1.0
             if number in faults.slow:
                 factor *= faults.slow_factor
-            took_ns = round(((self._dispatch_ns if index else 0) + flight.exec_ns) * factor)
+            took_ns = round(((self._dispatch_ns if index else 0) + launch.exec_ns) * factor)
             completion_ns = round(self._completion_ns * factor)
-            flight.final = (
+            launch.final = (
                 _ERROR
                 if number in faults.error
                 else _ABORT
@@ -152,17 +152,17 @@ class Context:
                 else _COMPLETED
             )
             if number in faults.hang or took_ns >= self._watchdog_ns:
-                took_ns, flight.final = self._watchdog_ns, _TIMEOUT
+                took_ns, launch.final = self._watchdog_ns, _TIMEOUT
                 self._reset_ns, self._cold = time_ns + took_ns, machine.profile.cold_start_ns > 0
             end_ns = time_ns + took_ns
             self._span(time_ns)
             self._span(end_ns)
-            if flight.computing:
-                machine.at(time_ns, flight.begin)
-                if flight.final is _COMPLETED:
+            if launch.computing:
+                machine.at(time_ns, launch.begin)
+                if launch.final is _COMPLETED:
                     machine.at(
-                        end_ns, flight.finish_corrupt if number in faults.corrupt else flight.finish
+                        end_ns, launch.finish_corrupt if number in faults.corrupt else launch.finish
                     )
-            failed = flight.final is not _COMPLETED
+            failed = launch.final is not _COMPLETED
             time_ns = end_ns
         return time_ns, completion_ns

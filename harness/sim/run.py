@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.sim.bo import Window, bo
+from harness.sim.bo import BoRange, bo
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import device, hw_context
 from harness.sim.enums import cu_access_mode, ert_cmd_state
 from harness.sim.hazard import Kind
 from harness.sim.kernel_model import NO_BANK
-from harness.sim.launch import FIRST_DATA_ARGUMENT, NEVER_NS, Access, Flight
+from harness.sim.launch import FIRST_DATA_ARGUMENT, NEVER_NS, Access, Launch
 from harness.sim.memory import Memory
-from harness.sim.pybind import INT32, UINT32, Bound, as_text, incompatible, is_int, keywords
+from harness.sim.pybind import INT32, UINT32, PybindObject, as_text, incompatible, is_int, keywords
 from harness.sim.sites import INSIDE, Site, caller, here
 from harness.sim.xclbin import uuid
 from harness.units import NS_PER_MS
@@ -39,7 +39,7 @@ _WAIT_FORMS = (
 DURATION = "std::chrono::duration<long, std::ratio<1l, 1000l> >"
 
 
-class kernel(Bound):
+class kernel(PybindObject):
     """A kernel of a context's xclbin."""
 
     cu_access_mode = cu_access_mode
@@ -64,14 +64,14 @@ class kernel(Bound):
         self._hw_context, name = values[0], as_text(values[1])
         self._machine = self._hw_context._machine
         fitting = [
-            image
-            for image in self._hw_context._xclbin._images
-            if image.name == name or image.any_name
+            model
+            for model in self._hw_context._xclbin._models
+            if model.name == name or model.any_name
         ]
         if not fitting:
             raise RuntimeError(f"No such kernel '{name}'")
-        self._image = fitting[0]
-        spec = self._image.spec
+        self._model = fitting[0]
+        spec = self._model.spec
         self._outputs = {FIRST_DATA_ARGUMENT + len(spec.inputs)} if spec else set()
 
     def group_id(self, index: int, /) -> int:
@@ -80,7 +80,7 @@ class kernel(Bound):
             raise incompatible(
                 "group_id", ("(self: pyxrt.kernel, arg0: int) -> int",), (self, index)
             )
-        banks = self._image.banks
+        banks = self._model.banks
         if not 0 <= index < len(banks):
             raise IndexError(
                 f"vector::_M_range_check: __n (which is {index}) >= this->size() (which is {len(banks)})"
@@ -110,7 +110,7 @@ class _Argument:
     site: Site
 
 
-class run(Bound):
+class run(PybindObject):
     """One prepared execution of a kernel: bound to its arguments once, started many times."""
 
     def __init__(self, *given: kernel) -> None:
@@ -121,20 +121,20 @@ class run(Bound):
         (of,) = given
         self._kernel = of
         self._machine = of._machine
-        self._arguments: list[_Argument | None] = [None] * len(of._image.banks)
-        self._flight = self._made()
+        self._arguments: list[_Argument | None] = [None] * len(of._model.banks)
+        self._launch = self._made()
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        if "_flight" not in self.__dict__ or finalizing():
+        if "_launch" not in self.__dict__ or finalizing():
             return
         machine = self._machine
-        if self._flight.unseen and not machine.aborted:
+        if self._launch.unseen and not machine.aborted:
             if machine.sanitizer:
-                machine.sanitizer.dropped(self._flight)
+                machine.sanitizer.dropped(self._launch)
             machine.abort(
                 "a run was dropped before its completion was seen: XRT would abort the process (SIGABRT)"
             )
-        self._flight.release()
+        self._launch.release()
 
     def set_arg(self, index: int, value: Any, /) -> None:
         """Bind argument `index`: a bo, or an integer of 32 bits."""
@@ -149,26 +149,26 @@ class run(Bound):
                 )
                 raise ProcessAborted(machine.aborted)
             raise RuntimeError(f"Bad argument index '{index}'")
-        if self._flight.unseen and machine.sanitizer:
-            machine.sanitizer.argument_set(self._flight, index)
+        if self._launch.unseen and machine.sanitizer:
+            machine.sanitizer.argument_set(self._launch, index)
         site = here(machine.clock.now_ns)
-        bank = self._kernel._image.banks[index]
+        bank = self._kernel._model.banks[index]
         if not is_bo:
             arguments[index] = _Argument(None, (0, 0), None, site)
         else:
-            arguments[index] = _bo_argument(value._window, bank, site)
-        self._flight.bound = False
+            arguments[index] = _bo_argument(value._range, bank, site)
+        self._launch.bound = False
 
     def start(self) -> None:
         """Submit; blocks while the context's queue is full."""
-        flight = self._flight
-        if flight.in_list:
+        launch = self._launch
+        if launch.in_list:
             raise RuntimeError("Run object belongs to a runlist and cannot be explicitly started")
-        if flight.unseen:
+        if launch.unseen:
             raise RuntimeError("bad command state, can't launch")
-        if not flight.bound:
-            flight = self._bind()
-        machine = flight.machine
+        if not launch.bound:
+            launch = self._bind()
+        machine = launch.machine
         clock = machine.clock
         clock.now_ns = now_ns = clock.now_ns + machine.launch_ns
         if machine.lost_ns != NEVER_NS:
@@ -177,34 +177,34 @@ class run(Bound):
             frame = sys._getframe(1)
             if frame.f_code.co_filename in INSIDE:
                 frame = caller(frame)
-            machine.sanitizer.launched(flight, frame, now_ns)
-        flight.unseen = True
-        flight.context.submit((flight,))
+            machine.sanitizer.launched(launch, frame, now_ns)
+        launch.unseen = True
+        launch.context.submit((launch,))
 
     def state(self) -> ert_cmd_state:
         """NEW until the completion is visible, as on amdxdna. Looking again at once takes time, or none would pass."""
-        flight = self._flight
-        machine = flight.machine
-        if flight.visible_ns > (now_ns := machine.clock.now_ns):
-            if flight.polled_ns == now_ns:
+        launch = self._launch
+        machine = launch.machine
+        if launch.visible_ns > (now_ns := machine.clock.now_ns):
+            if launch.polled_ns == now_ns:
                 machine.clock.now_ns += machine.profile.poll_ns
-            flight.polled_ns = machine.clock.now_ns
+            launch.polled_ns = machine.clock.now_ns
             return _NEW
-        if flight.unseen:
-            flight.unseen = False
+        if launch.unseen:
+            launch.unseen = False
             if machine.sanitizer is not None:
-                machine.sanitizer.observed(flight)
-        return flight.final
+                machine.sanitizer.observed(launch)
+        return launch.final
 
     def wait(self, *timeout_ms: int) -> ert_cmd_state:
         """Wait for completion, or `timeout_ms` if that is not 0; returns ERT_CMD_STATE_TIMEOUT after that."""
         if timeout_ms and (len(timeout_ms) > 1 or not is_int(timeout_ms[0], UINT32)):
             raise incompatible("wait", _WAIT_FORMS, (self, *timeout_ms))
-        until_ns = self._flight.visible_ns
+        until_ns = self._launch.visible_ns
         if timeout_ms and timeout_ms[0]:
             until_ns = min(until_ns, self._machine.clock.now_ns + int(timeout_ms[0]) * NS_PER_MS)
         if until_ns >= NEVER_NS:
-            if not self._flight.unseen:
+            if not self._launch.unseen:
                 return _NEW  # never started
             self._machine.abort("a run hangs, and device.watchdog_ns=0: wait() would never return")
             raise ProcessAborted(self._machine.aborted)
@@ -235,53 +235,53 @@ class run(Bound):
         self._machine.clock  # noqa: B018 - a null object crashes first
         raise RuntimeError("Control scratchpad memory is not present")
 
-    def _bind(self) -> Flight:
+    def _bind(self) -> Launch:
         """The arguments as they are set now, for this launch and the following."""
-        image, before = self._kernel._image, self._flight
+        model, before = self._kernel._model, self._launch
         before.release()
-        self._flight = flight = self._made()
-        flight.in_list, flight.bound = before.in_list, True
-        parts = () if image.spec is None else (*image.spec.inputs, image.spec.output)
+        self._launch = launch = self._made()
+        launch.in_list, launch.bound = before.in_list, True
+        parts = () if model.spec is None else (*model.spec.inputs, model.spec.output)
         fitting: list[Access] = []
         for index, argument in enumerate(self._arguments):
             number = index - FIRST_DATA_ARGUMENT
             part = parts[number] if 0 <= number < len(parts) else None
             if argument is None:
                 if part or number < 0:
-                    flight.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
+                    launch.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
             elif argument.memory is None:
-                if image.banks[index] != NO_BANK:
-                    flight.problem(
+                if model.banks[index] != NO_BANK:
+                    launch.problem(
                         Kind.UNSET_ARGUMENT, f"argument {index}, a number, no bo", argument.site
                     )
             else:
                 low, high = argument.key
                 if part and low + part.size_bytes > high:
                     short = f"argument {index}, {high - low} of {part.size_bytes} B"
-                    flight.problem(Kind.UNSET_ARGUMENT, short, argument.site)
+                    launch.problem(Kind.UNSET_ARGUMENT, short, argument.site)
                 elif part:
                     high = low + part.size_bytes
-                known = index in flight.outputs or (False if image.spec or number < 0 else None)
-                access = flight.use(
+                known = index in launch.outputs or (False if model.spec or number < 0 else None)
+                access = launch.use(
                     index, argument.memory, (low, min(high, argument.memory.size)), known
                 )
                 if argument.problem:
-                    flight.problem(argument.problem, f"argument {index}", argument.site)
+                    launch.problem(argument.problem, f"argument {index}", argument.site)
                 if part and access.key[1] - access.key[0] == part.size_bytes:
                     fitting.append(access)
-        if image.computes:
-            flight.watched = [each.memory for each in flight.accesses]
-            if image.spec and len(fitting) == len(parts):
-                flight.computes(image.spec, fitting[:-1], fitting[-1])
-        return flight
+        if model.computes:
+            launch.watched = [each.memory for each in launch.accesses]
+            if model.spec and len(fitting) == len(parts):
+                launch.computes(model.spec, fitting[:-1], fitting[-1])
+        return launch
 
-    def _made(self) -> Flight:
+    def _made(self) -> Launch:
         kernel = self._kernel
-        image, context = kernel._image, kernel._hw_context._context
-        return Flight(self._machine, context, image.name, image.exec_ns, kernel._outputs)
+        model, context = kernel._model, kernel._hw_context._context
+        return Launch(self._machine, context, model.name, model.exec_ns, kernel._outputs)
 
 
-def _bo_argument(window: Window, bank: int, site: Site) -> _Argument:
+def _bo_argument(window: BoRange, bank: int, site: Site) -> _Argument:
     """What binding a bo does: in another bank XRT quietly binds a copy of it, and results land there."""
     if bank not in (window.memory.bank, NO_BANK):
         copy = Memory(window.size, f"copy of {window.memory.name} in another bank", bank=bank)

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.sim.device import hw_context
 from harness.sim.enums import ert_cmd_state
-from harness.sim.pybind import Bound, incompatible, single
+from harness.sim.pybind import PybindObject, incompatible, single
 from harness.sim.run import DURATION
 from harness.sim.run import run as _run
 from harness.sim.sites import caller
@@ -15,7 +15,7 @@ from harness.sim.sites import caller
 _COMPLETED, _ABORT = ert_cmd_state.ERT_CMD_STATE_COMPLETED, ert_cmd_state.ERT_CMD_STATE_ABORT
 
 
-class runlist(Bound):
+class runlist(PybindObject):
     """Runs submitted together, in order, as chains of commands."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -38,7 +38,7 @@ class runlist(Bound):
 
     def __del__(self) -> None:
         for member in self.__dict__.get("_runs", ()):
-            member._flight.in_list = False
+            member._launch.in_list = False
 
     def add(self, run: _run) -> None:
         """Append a run; it can no longer be started on its own."""
@@ -52,9 +52,9 @@ class runlist(Bound):
             raise RuntimeError(
                 "runlist must be idle before adding run objects, current state: running"
             )
-        if run._flight.in_list:
+        if run._launch.in_list:
             raise RuntimeError("Run object already associated with a runlist")
-        run._flight.in_list = True
+        run._launch.in_list = True
         self._runs.append(run)
 
     def execute(self) -> None:
@@ -68,16 +68,16 @@ class runlist(Bound):
             return
         machine.clock.now_ns += machine.profile.launch_ns
         machine.ioctl("EXEC_CMD")
-        flights = [member._flight if member._flight.bound else member._bind() for member in runs]
+        launches = [member._launch if member._launch.bound else member._bind() for member in runs]
         if machine.sanitizer:
-            for flight in flights:
-                machine.sanitizer.launched(flight, caller(sys._getframe(1)), machine.clock.now_ns)
-        for flight in flights:
-            flight.unseen = True
+            for launch in launches:
+                machine.sanitizer.launched(launch, caller(sys._getframe(1)), machine.clock.now_ns)
+        for launch in launches:
+            launch.unseen = True
         self._executing = True
         length = machine.profile.chain_length
         for first in range(0, len(runs), length):
-            self._context.submit(flights[first : first + length])
+            self._context.submit(launches[first : first + length])
 
     def wait(self, *timeout: Any) -> None:
         """Wait until every member has ended; RuntimeError if one failed: those after it count as aborted."""
@@ -90,14 +90,14 @@ class runlist(Bound):
         if not self._executing:
             self._runs  # noqa: B018 - a null object crashes
             return
-        flights = [member._flight for member in self._runs]
-        self._machine.wait_until(max(flight.visible_ns for flight in flights))
+        launches = [member._launch for member in self._runs]
+        self._machine.wait_until(max(launch.visible_ns for launch in launches))
         self._executing = False
-        failed = [flight.final for flight in flights if flight.final is not _COMPLETED]
+        failed = [launch.final for launch in launches if launch.final is not _COMPLETED]
         if failed:
-            first = next(i for i, flight in enumerate(flights) if flight.final is not _COMPLETED)
-            for flight in flights[first + 1 :]:
-                flight.final = _ABORT
+            first = next(i for i, launch in enumerate(launches) if launch.final is not _COMPLETED)
+            for launch in launches[first + 1 :]:
+                launch.final = _ABORT
         for member in self._runs:
             member.state()
         if failed:

@@ -17,7 +17,7 @@ from harness.sim.memory import LINE_BYTES, Memory
 from harness.sim.sites import Site, call_of, present_call
 
 if TYPE_CHECKING:
-    from harness.sim.launch import Access, Flight, Result
+    from harness.sim.launch import Access, Launch, Result
     from harness.sim.machine import Machine
 
 MOST_HAZARDS = 1000
@@ -39,95 +39,95 @@ class Sanitizer:
         self._found.clear()
         return found
 
-    def launched(self, flight: Flight, frame: FrameType, now_ns: int) -> None:
+    def launched(self, launch: Launch, frame: FrameType, now_ns: int) -> None:
         """A run is started from `frame`: from here on its arguments are in use."""
-        before, flight.site = flight.site, (frame.f_code, frame.f_lasti, now_ns)
-        context, code = flight.context, flight.code
-        context.submitted = flight.order = context.submitted + 1
-        context.flying.append(flight)
-        if flight.suspect or (code is not None and code.host != code.device):
-            self._look_closely(flight, before)
+        before, launch.site = launch.site, (frame.f_code, frame.f_lasti, now_ns)
+        context, code = launch.context, launch.code
+        context.submitted = launch.order = context.submitted + 1
+        context.in_flight_launches.append(launch)
+        if launch.suspect or (code is not None and code.host != code.device):
+            self._look_closely(launch, before)
         else:
             # Quickly told, as every launch costs it: these bos are its own, and in order.
-            for memory in flight.memories:
+            for memory in launch.memories:
                 if (
-                    memory.last is not flight
+                    memory.last is not launch
                     or memory.fresh
                     or memory.host != (memory.agreed or memory.device)
                 ):
-                    self._look_closely(flight, before)
+                    self._look_closely(launch, before)
                     break
-        flight.unread = bool(flight.written)
-        for access in flight.written:
+        launch.unread = bool(launch.written)
+        for access in launch.written:
             access.memory.fresh += access.result
 
-    def _look_closely(self, flight: Flight, before: Site | None) -> None:
+    def _look_closely(self, launch: Launch, before: Site | None) -> None:
         """Look for what is wrong with a launch; `before`: the one before it of the same run."""
-        flight.spoilt = False
-        for kind, what, site in flight.problems:
-            self._keep(kind, flight, what, (0, 0), site, "run.set_arg")
-            self._spoil(flight)
-        for access in flight.accesses:
+        launch.spoilt = False
+        for kind, what, site in launch.problems:
+            self._keep(kind, launch, what, (0, 0), site, "run.set_arg")
+            self._spoil(launch)
+        for access in launch.accesses:
             memory = access.memory
             if memory.changed_by_host(*access.key):
                 self._report(Kind.NOT_SYNCED, access, memory.written, "write")
-                self._spoil(flight)
+                self._spoil(launch)
             if (last := memory.last) is not None:
-                memory.mixed |= last.context is not flight.context or (
-                    last is not flight and last.unread
+                memory.mixed |= last.context is not launch.context or (
+                    last is not launch and last.unread
                 )
                 if memory.writers:
                     self._conflicts(access)
             self._uses_results(access, before)
-        for access in flight.accesses:
-            access.memory.last = flight
-        flight.restaged = flight.consumed = False
-        whole = all(access.key == access.memory.key for access in flight.accesses)
-        flight.suspect = flight.spoilt or not whole
+        for access in launch.accesses:
+            access.memory.last = launch
+        launch.restaged = launch.consumed = False
+        whole = all(access.key == access.memory.key for access in launch.accesses)
+        launch.suspect = launch.spoilt or not whole
 
-    def observed(self, flight: Flight) -> None:
+    def observed(self, launch: Launch) -> None:
         """The host has seen that a run has ended, and so have all before it on its context."""
-        context = flight.context
-        flying = context.flying
-        if flight.order > context.retired:
-            context.retired = flight.order
-        while flying and flying[0].order <= flight.order:
-            ended = flying.popleft()
+        context = launch.context
+        in_flight_launches = context.in_flight_launches
+        if launch.order > context.retired:
+            context.retired = launch.order
+        while in_flight_launches and in_flight_launches[0].order <= launch.order:
+            ended = in_flight_launches.popleft()
             for memory in ended.watched:
                 if memory.host != (memory.agreed or memory.device):
                     self._look_back(ended)
             if ended.spoilt or ended.final is not _COMPLETED:
                 self._failed(ended)
 
-    def _look_back(self, flight: Flight) -> None:
+    def _look_back(self, launch: Launch) -> None:
         """Look for bytes changed through `map()`, which makes no call, between a launch and the sight of its end."""
-        for access in flight.accesses:
-            if not flight.spoilt and access.memory.changed_by_host(*access.key):
+        for access in launch.accesses:
+            if not launch.spoilt and access.memory.changed_by_host(*access.key):
                 self._report(
                     Kind.WRITE_IN_FLIGHT,
                     access,
-                    flight.site,
+                    launch.site,
                     "launch",
                     "write through map(), seen in ",
                 )
-                self._spoil(flight)
+                self._spoil(launch)
 
-    def _failed(self, flight: Flight) -> None:
+    def _failed(self, launch: Launch) -> None:
         """A run is seen to have ended with nothing to rely on: nor can those in flight that use its output."""
-        self._spoil(flight)
-        if flight.final is _COMPLETED:
+        self._spoil(launch)
+        if launch.final is _COMPLETED:
             return
-        for written in flight.written:
+        for written in launch.written:
             for access in written.memory.accesses:
-                user = access.flight
+                user = access.launch
                 if (
                     user.in_flight
-                    and user.order > flight.order
+                    and user.order > launch.order
                     and not access.writes
                     and access.overlaps(*written.key)
                 ):
                     self._report(
-                        Kind.FAILED_OUTPUT, access, flight.site, "launch", "failure seen in "
+                        Kind.FAILED_OUTPUT, access, launch.site, "launch", "failure seen in "
                     )
                     self._spoil(user)
 
@@ -141,23 +141,23 @@ class Sanitizer:
         """
         wrong: list[tuple[int, int]] | None = None
         for access in memory.accesses:
-            flight = access.flight
-            if flight.in_flight:
+            launch = access.launch
+            if launch.in_flight:
                 if self._sync_in_flight(access, *key, to_device):
                     wrong = [
                         *(wrong or []),
                         (max(key[0], access.key[0]), min(key[1], access.key[1])),
                     ]
             elif access.writes is None and not to_device:
-                if flight.order:
+                if launch.order:
                     access.turn_out_written()  # nobody syncs inputs back
-            elif flight.unread and not access.writes:
+            elif launch.unread and not access.writes:
                 staged = (
                     max(access.key[0], key[0] & -LINE_BYTES),
                     min(access.key[1], key[1] + _ROUND_UP & -LINE_BYTES),
                 )
                 if memory.changed_by_host(*staged):
-                    flight.restaged = flight.suspect = True
+                    launch.restaged = launch.suspect = True
         if memory.fresh and not wrong:
             wrong = self._take_results(memory, *key, to_device)
         return wrong
@@ -165,17 +165,17 @@ class Sanitizer:
     def writing(self, memory: Memory, low: int, high: int) -> None:
         """`write()` of those bytes is about to happen."""
         for access in memory.accesses:
-            if access.flight.in_flight and access.overlaps(low, high):
-                self._report(Kind.WRITE_IN_FLIGHT, access, access.flight.site, "launch")
-                self._spoil(access.flight)
+            if access.launch.in_flight and access.overlaps(low, high):
+                self._report(Kind.WRITE_IN_FLIGHT, access, access.launch.site, "launch")
+                self._spoil(access.launch)
 
     def reading(self, memory: Memory, low: int, high: int) -> bool:
         """Whether `read()` of those bytes gives what they are meant to hold."""
         right = True
-        for (begin, end), flight in memory.fresh:
+        for (begin, end), launch in memory.fresh:
             if begin < high and low < end:
-                kind = Kind.READ_BEFORE_COMPLETION if flight.in_flight else Kind.STALE_READ
-                self._report(kind, flight.access(memory, begin), flight.site, "launch")
+                kind = Kind.READ_BEFORE_COMPLETION if launch.in_flight else Kind.STALE_READ
+                self._report(kind, launch.access(memory, begin), launch.site, "launch")
                 right = False
         return right
 
@@ -184,9 +184,9 @@ class Sanitizer:
         if self._machine.aborted:
             return
         for access in memory.accesses:
-            if access.flight.in_flight:
-                self._report(Kind.FREED_IN_FLIGHT, access, access.flight.site, "launch", "free in ")
-                self._spoil(access.flight)
+            if access.launch.in_flight:
+                self._report(Kind.FREED_IN_FLIGHT, access, access.launch.site, "launch", "free in ")
+                self._spoil(access.launch)
         self._never_read(memory, "free in ")
 
     def ended(self, memories: list[Memory]) -> None:
@@ -194,44 +194,44 @@ class Sanitizer:
         for memory in memories:
             self._never_read(memory, "end of the program, after ")
 
-    def argument_set(self, flight: Flight, index: int) -> None:
+    def argument_set(self, launch: Launch, index: int) -> None:
         """An argument of a run is set."""
-        if flight.in_flight:
+        if launch.in_flight:
             self._keep(
-                Kind.ARGUMENT_IN_FLIGHT, flight, f"argument {index}", (0, 0), flight.site, "launch"
+                Kind.ARGUMENT_IN_FLIGHT, launch, f"argument {index}", (0, 0), launch.site, "launch"
             )
 
-    def dropped(self, flight: Flight) -> None:
+    def dropped(self, launch: Launch) -> None:
         """A run object is gone while in flight."""
-        if flight.accesses:
+        if launch.accesses:
             self._report(
-                Kind.RUN_DROPPED, flight.accesses[-1], flight.site, "launch", "dropped in "
+                Kind.RUN_DROPPED, launch.accesses[-1], launch.site, "launch", "dropped in "
             )
 
     def _conflicts(self, access: Access) -> None:
         """Other runs in flight that use the same bytes."""
-        flight = access.flight
+        launch = access.launch
         for other in access.memory.accesses:
-            theirs = other.flight
+            theirs = other.launch
             if (
-                theirs is flight
+                theirs is launch
                 or theirs.order <= theirs.context.retired
                 or not other.overlaps(*access.key)
             ):
                 continue
             if access.writes and other.writes:
                 kind = Kind.SHARED_OUTPUT if other.key == access.key else Kind.OVERLAP
-            elif (access.writes or other.writes) and theirs.context is not flight.context:
+            elif (access.writes or other.writes) and theirs.context is not launch.context:
                 kind = Kind.UNORDERED
             else:  # reads share, and one context executes in order
                 continue
             self._report(kind, access, theirs.site, "launch")
-            self._spoil(flight)
+            self._spoil(launch)
             self._spoil(theirs)
 
     def _uses_results(self, access: Access, before: Site | None) -> None:
         """Outputs that nobody has read, among the bytes that a launch uses; `before` as in `_look_closely`."""
-        memory, flight, kept = access.memory, access.flight, []
+        memory, launch, kept = access.memory, access.launch, []
         for key, theirs in memory.fresh:
             if not access.overlaps(*key):
                 kept.append((key, theirs))
@@ -240,31 +240,31 @@ class Sanitizer:
                 theirs.consumed = theirs.suspect = True
                 if not theirs.in_flight and theirs.final is not _COMPLETED:
                     self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
-                    self._spoil(flight)
-            elif (theirs is flight or not theirs.in_flight) and theirs.loses_to(flight):
+                    self._spoil(launch)
+            elif (theirs is launch or not theirs.in_flight) and theirs.loses_to(launch):
                 self._report(
-                    Kind.NEVER_READ, access, before if theirs is flight else theirs.site, "launch"
+                    Kind.NEVER_READ, access, before if theirs is launch else theirs.site, "launch"
                 )
         memory.fresh = tuple(kept)
 
     def _sync_in_flight(self, access: Access, low: int, high: int, to_device: bool) -> bool:
         """Judge a sync of a memory that a run in flight uses; whether it reads what is not there yet."""
-        memory, flight = access.memory, access.flight
+        memory, launch = access.memory, access.launch
         if access.overlaps(low, high):
             if not to_device and access.writes is not False:
-                self._report(Kind.READ_BEFORE_COMPLETION, access, flight.site, "launch")
+                self._report(Kind.READ_BEFORE_COMPLETION, access, launch.site, "launch")
                 return True
             if to_device or memory.changed_by_host(*access.key):
-                self._report(Kind.WRITE_IN_FLIGHT, access, flight.site, "launch")
-                self._spoil(flight)
+                self._report(Kind.WRITE_IN_FLIGHT, access, launch.site, "launch")
+                self._spoil(launch)
             return False
         for begin, end in ((low & -LINE_BYTES, low), (high, high + _ROUND_UP & -LINE_BYTES)):
             touched = max(begin, access.key[0]), min(end, access.key[1])
             if touched[0] < touched[1] and (
                 access.writes is not False or memory.changed_by_host(*touched)
             ):
-                self._report(Kind.MISALIGNED_SYNC, access, flight.site, "launch")
-                self._spoil(flight)
+                self._report(Kind.MISALIGNED_SYNC, access, launch.site, "launch")
+                self._spoil(launch)
         return False
 
     def _take_results(
@@ -277,42 +277,42 @@ class Sanitizer:
         lost: list[tuple[int, int]] = []
         low, high = low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
         left: list[Result] = []
-        for (begin, end), flight in memory.fresh:
-            if flight.in_flight or begin >= high or low >= end:
-                left.append(((begin, end), flight))
+        for (begin, end), launch in memory.fresh:
+            if launch.in_flight or begin >= high or low >= end:
+                left.append(((begin, end), launch))
                 continue
-            if flight.final is not _COMPLETED and not to_device:
+            if launch.final is not _COMPLETED and not to_device:
                 self._report(
-                    Kind.FAILED_OUTPUT, flight.access(memory, begin), flight.site, "launch"
+                    Kind.FAILED_OUTPUT, launch.access(memory, begin), launch.site, "launch"
                 )
-            elif flight.spoilt or to_device:
+            elif launch.spoilt or to_device:
                 pass
             elif memory.changed_by_host(begin & -LINE_BYTES, end + _ROUND_UP & -LINE_BYTES):
                 overwritten = memory.changed_by_host(begin, end)
                 if not (
-                    overwritten and flight.consumed
+                    overwritten and launch.consumed
                 ):  # what a run has used, the host may write over
                     kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
-                    self._report(kind, flight.access(memory, begin), memory.written, "write")
+                    self._report(kind, launch.access(memory, begin), memory.written, "write")
                     lost.append((max(begin, low), min(end, high)))
-            rest = [((begin, low), flight)] * (begin < low) + [((high, end), flight)] * (high < end)
-            flight.unread = bool(rest)
+            rest = [((begin, low), launch)] * (begin < low) + [((high, end), launch)] * (high < end)
+            launch.unread = bool(rest)
             left += rest
         memory.fresh = tuple(left)
         return lost
 
     def _never_read(self, memory: Memory, how: str) -> None:
-        for (begin, _), flight in memory.fresh:
-            if not flight.in_flight and not flight.consumed and flight.final is _COMPLETED:
+        for (begin, _), launch in memory.fresh:
+            if not launch.in_flight and not launch.consumed and launch.final is _COMPLETED:
                 self._report(
-                    Kind.NEVER_READ, flight.access(memory, begin), flight.site, "launch", how
+                    Kind.NEVER_READ, launch.access(memory, begin), launch.site, "launch", how
                 )
         memory.fresh = ()
 
-    def _spoil(self, flight: Flight) -> None:
+    def _spoil(self, launch: Launch) -> None:
         """Leave nothing in its output to rely on, now or when it ends."""
-        flight.spoilt = flight.suspect = True
-        for access in flight.accesses:
+        launch.spoilt = launch.suspect = True
+        for access in launch.accesses:
             if access.writes:
                 access.memory.undefine(*access.key)
 
@@ -320,12 +320,12 @@ class Sanitizer:
         self, kind: Kind, access: Access, earlier: Site | None, what: str, how: str = ""
     ) -> None:
         """Keep a hazard of some bytes between an earlier call and the present one."""
-        self._keep(kind, access.flight, access.memory.name, access.key, earlier, what, how)
+        self._keep(kind, access.launch, access.memory.name, access.key, earlier, what, how)
 
     def _keep(
         self,
         kind: Kind,
-        flight: Flight,
+        launch: Launch,
         subject: str,
         key: tuple[int, int],
         earlier: Site | None,
@@ -345,5 +345,5 @@ class Sanitizer:
         if known := self._found.get(place):
             self._found[place] = replace(known, count=known.count + 1)
         elif len(self._found) < MOST_HAZARDS:
-            run = f"run {flight.order} of {flight.kernel} on context {flight.context.slot}"
+            run = f"run {launch.order} of {launch.kernel} on context {launch.context.slot}"
             self._found[place] = Hazard(kind, subject, *key, run, first, later)

@@ -7,9 +7,9 @@ import uuid as uuids
 from typing import Any
 
 from harness import xclbin as axlf
-from harness.sim.kernel_model import Image, read_images
+from harness.sim.kernel_model import KernelModel, read_models
 from harness.sim.machine import Machine
-from harness.sim.pybind import INT32, UINT64, Bound, as_text, incompatible
+from harness.sim.pybind import INT32, UINT64, PybindObject, as_text, incompatible
 
 machines: list[Machine] = []
 """What is plugged in."""
@@ -17,7 +17,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NO_UUID = str(uuids.UUID(int=0))
 
 
-class uuid(Bound):
+class uuid(PybindObject):
     """Identity of an xclbin."""
 
     def __init__(self, text: str, /) -> None:
@@ -34,33 +34,33 @@ class uuid(Bound):
         return self._text
 
 
-class xclbin(Bound):
+class xclbin(PybindObject):
     """An xclbin file: what its metadata tells, and the kernels that the machine knows its path to stand for."""
 
-    class xclbinip(Bound):
+    class xclbinip(PybindObject):
         """A compute unit of an xclbin; pyxrt hands out none."""
 
         def get_name(self) -> str:
             """Name."""
             return ""
 
-    class xclbinkernel(Bound):
+    class xclbinkernel(PybindObject):
         """One kernel of an xclbin."""
 
-        def __init__(self, *given: Image) -> None:
-            if given and not isinstance(given[0], Image):
+        def __init__(self, *given: KernelModel) -> None:
+            if given and not isinstance(given[0], KernelModel):
                 raise incompatible("__init__", ("pyxrt.xclbin.xclbinkernel()",), given)
-            self._image = given[0] if given else Image("", 0, ())
+            self._model = given[0] if given else KernelModel("", 0, ())
 
         def get_name(self) -> str:
             """Name, as `kernel(context, name)` takes it."""
-            return self._image.name
+            return self._model.name
 
         def get_num_args(self) -> int:
             """Number of arguments, opcode and instructions included."""
-            return len(self._image.banks)
+            return len(self._model.banks)
 
-    class xclbinmem(Bound):
+    class xclbinmem(PybindObject):
         """A memory bank."""
 
         def __init__(self, *given: Any) -> None:
@@ -90,7 +90,7 @@ class xclbin(Bound):
             return self._index
 
     def __init__(self, *given: str, **named: str) -> None:
-        self._images: list[Image] = []
+        self._models: list[KernelModel] = []
         self._container: axlf.Container | None = None
         self._uuid = uuid("")
         if not given and not named:
@@ -101,14 +101,14 @@ class xclbin(Bound):
             raise incompatible("__init__", forms, given, named)
         if not path:
             raise RuntimeError("No xclbin specified")
-        self._images, self._container = read_images(machines[0] if machines else None, path)
+        self._models, self._container = read_models(machines[0] if machines else None, path)
         self._uuid = uuid(
             self._container.uuid if self._container else str(uuids.uuid5(uuids.NAMESPACE_URL, path))
         )
 
     def get_kernels(self) -> list[xclbinkernel]:
         """The kernels inside."""
-        return [self.xclbinkernel(image) for image in self._images]
+        return [self.xclbinkernel(model) for model in self._models]
 
     def get_mems(self) -> list[xclbinmem]:
         """The memory banks that it declares."""

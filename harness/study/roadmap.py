@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import HarnessError, RequestError
 from harness.results.record import FILE_NAME, Record, config_hash
-from harness.results.rtf_gap import standing
+from harness.results.rtf_gap import rtf_gap
 
 PHASES = ("baseline", "dma", "multicore", "fusion", "memory")
 ACCOUNTINGS = ("guide", "full")
@@ -65,7 +65,7 @@ def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
         try:
             record = Record.load(path.parent)
             if record.phase in PHASES and record.config["workload"].get("model"):
-                standing(record)
+                rtf_gap(record)
                 found.append((record, path.parent))
         except (HarnessError, TypeError, KeyError):  # of a record that lacks something
             unreadable += 1
@@ -77,7 +77,7 @@ def roadmap(found: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Roadma
 
     RequestError where there is none.
     """
-    right = [(record, folder) for record, folder in found if record.ok and standing(record)]
+    right = [(record, folder) for record, folder in found if record.ok and rtf_gap(record)]
     if not right:
         failed = f" ({len(found)} runs of phases, none of them right and timed)" if found else ""
         raise RequestError(f"no phase has been run here{failed}; run {COMMAND}")
@@ -131,7 +131,7 @@ def _verified(record: Record) -> bool:
 
 
 def _measured(record: Record, folder: Path) -> Measured:
-    stands, metrics = standing(record), record.metrics
+    stands, metrics = rtf_gap(record), record.metrics
     assert stands is not None  # others are left out
     return Measured(
         record=str(folder),

@@ -51,7 +51,7 @@ class Store:
             else:
                 root = Path(artifacts).as_uri() if artifacts else None
                 self._experiment_id = self._client.create_experiment(experiment, root)
-            self._bury_the_dead()
+            self._mark_killed()
 
     def log(
         self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None
@@ -140,7 +140,7 @@ class Store:
                 parent, "FINISHED" if set(verdicts) == {Verdict.OK} else "FAILED"
             )
 
-    def _bury_the_dead(self) -> None:
+    def _mark_killed(self) -> None:
         """Mark as KILLED the runs of this host whose process is gone: nobody else would ever end them."""
         running = self._client.search_runs(
             [self._experiment_id],

@@ -134,7 +134,7 @@ class Bench:
         """A random tile to its input; the complement of the right answer to its output."""
         tiles = make_tiles(1, seed)
         job.expected = tiles.expect(0, 1)[0]
-        job.source.write(np.frombuffer(tiles.windows(1)(0)[0], np.uint8), 0)
+        job.source.write(np.frombuffer(tiles.batches(1)(0)[0], np.uint8), 0)
         job.target.write(~job.expected, 0)
         job.source.sync(self.to_device)
         job.target.sync(self.to_device)

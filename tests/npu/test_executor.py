@@ -12,7 +12,7 @@ from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import Session
 from harness.inputs.tiles import Tiles
 from harness.run.executor import Executor
-from harness.run.verify import Checker, Kept
+from harness.run.verify import Checker, OutputCopies
 from npu.bench import SPEC, Bench, make_tiles
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -43,7 +43,7 @@ def test_outputs(npu: Bench, strategy: str, tiles: int) -> None:
     checker = Checker(inputs)
     executor.run(inputs, checker, checker.poison)
     assert (checker.compared, checker.first_mismatch) == (tiles, "")
-    checker, kept = Checker(inputs), Kept(inputs, tiles)
+    checker, kept = Checker(inputs), OutputCopies(inputs, tiles)
     executor.poison(checker.poison)
     timeline = executor.run(inputs, kept).timeline()
     kept.feed(checker)

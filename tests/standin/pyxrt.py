@@ -59,7 +59,7 @@ class run(simulated.run):
             )
 
     def __del__(self, abort=os.abort):
-        if "_flight" in self.__dict__ and self._flight.unseen:
+        if "_launch" in self.__dict__ and self._launch.unseen:
             abort()
 
 
@@ -110,7 +110,7 @@ for name in wanted["without"]:
 @atexit.register
 def report():
     found = [str(hazard) for hazard in machine.sanitizer.take()]
-    left = sum(isinstance(each, run) and each._flight.unseen for each in gc.get_objects())
+    left = sum(isinstance(each, run) and each._launch.unseen for each in gc.get_objects())
     Path(wanted["report"]).write_text(
         json.dumps({"hazards": found, "aborted": machine.aborted, "in_flight": left})
     )

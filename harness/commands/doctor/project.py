@@ -47,11 +47,11 @@ def check_kernel(subject: Subject, name: str) -> Check:
 
 def _declared(path: str, spec: KernelSpec) -> str:
     """What an xclbin declares of a kernel, read without XRT; RequestError if the kernel can't be run from it."""
-    from harness.sim.kernel_model import read_images
+    from harness.sim.kernel_model import read_models
     from harness.sim.xclbin import xclbin
 
     try:
-        images, found = read_images(None, path)
+        images, found = read_models(None, path)
     except RuntimeError as error:
         raise RequestError(f"{path}: {error}; build kernel {spec.name} anew") from error
     kernels = [xclbin.xclbinkernel(image) for image in images]

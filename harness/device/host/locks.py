@@ -66,7 +66,7 @@ def unlock(lock: int) -> None:
 def opening(index: int) -> Iterator[None]:
     """Wait until no other process opens contexts on device `index`, and keep others from it.
 
-    Contexts made at the same time have timed out on Phoenix and left the mailbox broken until a power cycle
+    SessionPool made at the same time have timed out on Phoenix and left the mailbox broken until a power cycle
     (mlir-air #1809). DeviceError where another process does not come to an end of it.
     """
     path = FOLDER / f"npu-harness-{index}.opening.lock"

@@ -6,7 +6,7 @@ What XRT demands of a program and does not check is kept here, the same for ever
 * one kernel of the xclbin, by name, and no more arguments than it declares: XRT crashes on more (`harness.device.xrt.open_kernel`);
 * instructions in a `cacheable` bo, data in `host_only` ones, each in the bank that `group_id` names (`_load`,
   `allocate`);
-* bos of whole cache lines, sub-buffers of root bos only: XRT aligns nothing, and forgets an outer offset (`window`);
+* bos of whole cache lines, sub-buffers of root bos only: XRT aligns nothing, and forgets an outer offset (`sub_buffer`);
 * prepared runs and `set_arg`, which raises; calling a kernel swallows every error (`prepare`);
 * waits that look at `state()`, as XRT's own hold the GIL for good; ends other than COMPLETED are errors (`waiter`);
 * runlists only where the pyxrt has them (`chain`).
@@ -154,7 +154,7 @@ class Session:
 
     @property
     def columns(self) -> int:
-        """Contexts, one per column; 0 when closed."""
+        """SessionPool, one per column; 0 when closed."""
         return len(self._contexts)
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class Session:
             self.world.device, -(-size_bytes // LINE_BYTES) * LINE_BYTES, pyxrt.bo.host_only, group
         )
 
-    def window(self, root: Any, size_bytes: int, offset_bytes: int) -> Any:
+    def sub_buffer(self, root: Any, size_bytes: int, offset_bytes: int) -> Any:
         """A sub-buffer of a root bo, from a cache line of it on."""
         return self.world.pyxrt.bo(root, size_bytes, offset_bytes)
 

@@ -13,7 +13,7 @@ from harness.device.xrt.open_kernel import FIRST_DATA_ARGUMENT
 from harness.device.xrt.session import Session, never_drop
 from harness.kernel import LINE_BYTES, Buffer, Bytes
 
-Step = Callable[[], None]
+Action = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Group:
     of the output bo to the device. run: the single run, which can be looked at; None of a runlist, which cannot.
     """
 
-    stage: Sequence[tuple[Any, Step]]
-    launch: Step
+    stage: Sequence[tuple[Any, Action]]
+    launch: Action
     wait: Callable[[int], None]
-    collect: Step
+    collect: Action
     outputs: Bytes
-    reset: Step
+    reset: Action
     run: Any | None = None
 
     def poison(self, content: Bytes) -> None:
@@ -67,7 +67,7 @@ class Slot:
             for count, runs in self._runs.items()
         }
         self._bos: list[Any] = []
-        self._windows: list[list[Any]] = []
+        self._sub_buffers: list[list[Any]] = []
         self._kept = False
         self.groups: dict[int, Group] = {}
 
@@ -80,8 +80,11 @@ class Slot:
             session.allocate(i, each.stride_bytes * batch, self._column)
             for i, each in enumerate(buffers)
         ]
-        self._windows = [
-            [session.window(bo, each.size_bytes, tile * each.stride_bytes) for tile in range(batch)]
+        self._sub_buffers = [
+            [
+                session.sub_buffer(bo, each.size_bytes, tile * each.stride_bytes)
+                for tile in range(batch)
+            ]
             if batch > 1
             else [bo]
             for bo, each in zip(self._bos, buffers, strict=True)
@@ -94,8 +97,8 @@ class Slot:
             bo.sync(session.directions[0])
         for count, runs in self._runs.items():
             for tile, run in enumerate(runs):
-                for argument, windows in enumerate(self._windows):
-                    run.set_arg(FIRST_DATA_ARGUMENT + argument, windows[tile])
+                for argument, sub_buffers in enumerate(self._sub_buffers):
+                    run.set_arg(FIRST_DATA_ARGUMENT + argument, sub_buffers[tile])
             self.groups[count] = self._group(count)
 
     def keep(self) -> None:
@@ -107,7 +110,7 @@ class Slot:
         """Let go of everything, views before bos before runs; returns whether the slot is kept instead."""
         if not self._kept:
             self.groups = {}
-            self._windows, self._bos = [], []
+            self._sub_buffers, self._bos = [], []
             self._submit, self._runs = {}, {}
         return self._kept
 
@@ -132,7 +135,7 @@ class Slot:
             run=single,
         )
 
-    def _staged(self, bo: Any, buffer: Buffer, count: int) -> list[tuple[Any, Step]]:
+    def _staged(self, bo: Any, buffer: Buffer, count: int) -> list[tuple[Any, Action]]:
         """How `count` tiles' part of an input bo is filled and sent; nothing where it holds constants only."""
         to_device, size_bytes = self._session.directions[0], buffer.stride_bytes * count
         view = bo.map()[:size_bytes]

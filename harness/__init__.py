@@ -1,3 +1,17 @@
-"""Experiment harness for NPU pipelines: one code path over real and simulated hardware."""
+"""Experiment harness for NPU pipelines: one code path over real and simulated hardware.
+
+Layers, lowest first. A module imports from its own layer or from a lower one, never from a
+higher one; `tests/test_architecture.py` reads this list.
+
+    errors units kernel xclbin   error classes, units, kernel specs, xclbin files
+    measure inputs models        timelines and metrics; tiles; encoders as kernel calls
+    config                       what a request may say: schemas, composition, messages
+    sim                          the simulated machine behind the pyxrt API, and its sanitizer
+    device                       backends that execute kernels, and the machine around an NPU
+    run                          an experiment: verify, warm up, time, give a verdict
+    results                      the record of a run, and what follows from records
+    tracking report study        MLflow; tables, pictures, traces; answers from many runs
+    api commands __main__        the faces: Python and the command line
+"""
 
 __version__ = "0.1.0"

@@ -1,1 +1,5 @@
-"""device."""
+"""Devices that execute kernels.
+
+In: the configuration of a device and kernel specs. Out: a backend whose sessions and slots the
+executors drive without knowing which device it is.
+"""

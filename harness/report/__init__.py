@@ -1,1 +1,4 @@
-"""Pictures of records and timelines: the terminal's table and the Perfetto trace."""
+"""What people look at: tables, pictures, progress bars and Perfetto traces.
+
+In: records, timelines and studies. Out: text, PNG and JSON; nothing here prints.
+"""

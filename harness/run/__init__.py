@@ -1,1 +1,4 @@
-"""run."""
+"""One experiment: verification with poisoned outputs, warm-up, timed passes, a verdict.
+
+In: a `Config`. Out: the verdict with its reason, the timed passes, and the machine's state.
+"""

@@ -1,1 +1,5 @@
-"""What real hardware needs beside pyxrt: locks across processes, files of kernels, the state of the machine."""
+"""The machine around an NPU: locks, power mode, driver files, xrt-smi.
+
+In: the index of a device. Out: locks across processes, a power mode held for a run, and readings
+of the machine's state before and after it.
+"""

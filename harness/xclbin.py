@@ -20,23 +20,20 @@ NO_BANK = 65535
 """Bank of an argument connected to no memory: -1 in the 16 bits that XRT's `group_id` has for a bank."""
 
 MAGIC = b"xclbin2\0"
-HEADER = Struct(
-    "<304x Q 40x 64s 16s 16x I 4x"
-)  # struct axlf up to m_sections: m_length, VBNV, uuid, m_numSections
+# struct axlf up to m_sections: m_length, VBNV, uuid, m_numSections
+HEADER = Struct("<304x Q 40x 64s 16s 16x I 4x")
 SECTION = Struct("<I 16x 4x Q Q")  # struct axlf_section_header: kind, offset, size
 MEMORY = Struct("<B B 6x Q Q 16s")  # struct mem_data: type, used, size, base address, tag
-CONNECTION = Struct(
-    "<i i i"
-)  # struct connection: argument, index in IP_LAYOUT, index in MEM_TOPOLOGY
+# struct connection: argument, index in IP_LAYOUT, index in MEM_TOPOLOGY
+CONNECTION = Struct("<i i i")
 INSTANCE = Struct("<16x 64s")  # struct ip_data: name
 PARTITION = Struct("<32x H 150x")  # struct aie_partition: info.column_width
 
 METADATA, TOPOLOGY, CONNECTIVITY, IP_LAYOUT, GROUP_TOPOLOGY, GROUP_CONNECTIVITY = 2, 6, 7, 8, 26, 27
 AIE_PARTITION = 32  # as those above, of enum axlf_section_kind
 STREAMS = (3, 9)  # enum MEM_TYPE: MEM_STREAMING, MEM_STREAMING_CONNECTION
-SCALAR, GLOBAL, CONSTANT, LOCAL, STREAM = range(
-    5
-)  # kernel_argument::argtype; global and constant take a bo
+# kernel_argument::argtype; global and constant take a bo
+SCALAR, GLOBAL, CONSTANT, LOCAL, STREAM = range(5)
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|0+|[1-9][0-9]{0,19}")
 
 MAX_SECTIONS = 0x10000  # XCLBIN_MAX_NUM_SECTION

@@ -18,6 +18,11 @@ UNDEFINED = 0xA5
 """What stands where nothing is defined, so that reading it shows."""
 
 
+def whole_lines(low: int, high: int) -> tuple[int, int]:
+    """Bytes `low` to `high`, end excluded, extended to whole cache lines."""
+    return low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
+
+
 class Memory:
     """The two copies of one allocation, zero at first, as the driver hands it out; whole cache lines.
 
@@ -67,7 +72,7 @@ class Memory:
     def sync(self, low: int, high: int) -> None:
         """Make the copies of every line that bytes `low` to `high` touch equal."""
         host, device, agreed = self.host, self.device, self.agreed
-        low, high = low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
+        low, high = whole_lines(low, high)
         if agreed is None:
             device[low:high] = host[low:high]
             return

@@ -58,9 +58,8 @@ _MEAN_CALLS = sum(BURST_CALLS) / 2
 _MORE_CALLS = BURST_CALLS[1] - BURST_CALLS[0] + 1
 _LEAST_LEVEL = log(BURST[0]) + JITTER
 _MORE_LEVEL = log(BURST[1]) - JITTER - _LEAST_LEVEL
-_WARM_CYCLES = (
-    8  # of bursts and gaps before the first call, so that it is in one as often as any other
-)
+_WARM_CYCLES = 8
+"""Cycles of burst and gap before the first call, which is then in a burst as often as any other."""
 
 
 class NoiseFactors:

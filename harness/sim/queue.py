@@ -38,9 +38,11 @@ class Partition:
 class Context:
     """One hardware context: an in-order queue onto a partition, cold until its first command.
 
-    longest_ns: the longest of its kernels. slot: its number on the device, used again when it is closed; serial: its
-    number among all ever opened. _places: when each of the queue's places is free again, the next one first. submitted,
-    retired: how many launches were launched, and seen to have ended; in_flight_launches: those in between, where anybody watches.
+    longest_ns: execution time of its longest kernel. slot: its number on the device, used again
+    after it is closed. serial: its number among all contexts ever opened. _places: when each place
+    of the queue is free again, the next one first. submitted, retired: numbers of the last launch,
+    and of the last launch whose end the program has seen. in_flight_launches: those in between,
+    while a sanitizer watches.
     """
 
     def __init__(self, machine: Machine, column: Partition, slot: int, longest_ns: int) -> None:

@@ -1,43 +1,40 @@
-"""The sanitizer: watches which bytes of which bos runs in flight use, and tells calls that do not go together.
+"""The sanitizer: it watches which bytes of which bos the runs in flight use, and reports hazards.
 
-A run is in flight from the call that launched it until the program has seen its completion, by `wait()` or `state()`
-of it or of a later one on the same context, which executes in order. What the clock says does not matter: a program
-that is right by luck is wrong. What a hazard makes undefined is filled with `memory.UNDEFINED`.
+A run is in flight from the call that launches it until the program sees its completion: by `wait()`
+or `state()` of this run, or of a later one on the same context, which executes in order. The clock
+does not matter: a program that is right by luck is wrong. Bytes that a hazard leaves undefined are
+filled with `memory.UNDEFINED`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from harness.sim.enums import ert_cmd_state
 from harness.sim.hazard import Hazard, Kind
-from harness.sim.memory import LINE_BYTES, Memory
-from harness.sim.sites import Site, call_of, present_call
+from harness.sim.hazard_log import HazardLog
+from harness.sim.memory import Memory, whole_lines
+from harness.sim.sites import Site
 
 if TYPE_CHECKING:
     from harness.sim.launch import Access, Launch, Result
     from harness.sim.machine import Machine
 
-MOST_HAZARDS = 1000
-"""Different pairs of places told; a program with more has one problem, not a thousand."""
 _COMPLETED = ert_cmd_state.ERT_CMD_STATE_COMPLETED
-_ROUND_UP = LINE_BYTES - 1
 
 
 class Sanitizer:
-    """Hazards of one machine, in the order found."""
+    """Watches one machine. The simulated pyxrt calls it before each call takes effect."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._found: dict[tuple[object, ...], Hazard] = {}
+        self._log = HazardLog(machine)
+        self._report = self._log.report
 
     def take(self) -> list[Hazard]:
-        """What was found since the last call."""
-        found = list(self._found.values())
-        self._found.clear()
-        return found
+        """The hazards since the last call, in the order of their first occurrence."""
+        return self._log.take()
 
     def launched(self, launch: Launch, frame: FrameType, now_ns: int) -> None:
         """A run is started from `frame`: from here on its arguments are in use."""
@@ -65,7 +62,7 @@ class Sanitizer:
         """Look for what is wrong with a launch; `before`: the one before it of the same run."""
         launch.spoilt = False
         for kind, what, site in launch.problems:
-            self._keep(kind, launch, what, (0, 0), site, "run.set_arg")
+            self._log.add(kind, launch, what, (0, 0), site, "run.set_arg")
             self._spoil(launch)
         for access in launch.accesses:
             memory = access.memory
@@ -103,13 +100,8 @@ class Sanitizer:
         """Look for bytes changed through `map()`, which makes no call, between a launch and the sight of its end."""
         for access in launch.accesses:
             if not launch.spoilt and access.memory.changed_by_host(*access.key):
-                self._report(
-                    Kind.WRITE_IN_FLIGHT,
-                    access,
-                    launch.site,
-                    "launch",
-                    "write through map(), seen in ",
-                )
+                how = "write through map(), seen in "
+                self._report(Kind.WRITE_IN_FLIGHT, access, launch.site, "launch", how)
                 self._spoil(launch)
 
     def _failed(self, launch: Launch) -> None:
@@ -126,9 +118,8 @@ class Sanitizer:
                     and not access.writes
                     and access.overlaps(*written.key)
                 ):
-                    self._report(
-                        Kind.FAILED_OUTPUT, access, launch.site, "launch", "failure seen in "
-                    )
+                    how = "failure seen in "
+                    self._report(Kind.FAILED_OUTPUT, access, launch.site, "launch", how)
                     self._spoil(user)
 
     def syncing(
@@ -144,19 +135,14 @@ class Sanitizer:
             launch = access.launch
             if launch.in_flight:
                 if self._sync_in_flight(access, *key, to_device):
-                    wrong = [
-                        *(wrong or []),
-                        (max(key[0], access.key[0]), min(key[1], access.key[1])),
-                    ]
+                    shared = max(key[0], access.key[0]), min(key[1], access.key[1])
+                    wrong = [*(wrong or []), shared]
             elif access.writes is None and not to_device:
                 if launch.order:
                     access.turn_out_written()  # nobody syncs inputs back
             elif launch.unread and not access.writes:
-                staged = (
-                    max(access.key[0], key[0] & -LINE_BYTES),
-                    min(access.key[1], key[1] + _ROUND_UP & -LINE_BYTES),
-                )
-                if memory.changed_by_host(*staged):
+                begin, end = whole_lines(*key)
+                if memory.changed_by_host(max(access.key[0], begin), min(access.key[1], end)):
                     launch.restaged = launch.suspect = True
         if memory.fresh and not wrong:
             wrong = self._take_results(memory, *key, to_device)
@@ -197,16 +183,15 @@ class Sanitizer:
     def argument_set(self, launch: Launch, index: int) -> None:
         """An argument of a run is set."""
         if launch.in_flight:
-            self._keep(
+            self._log.add(
                 Kind.ARGUMENT_IN_FLIGHT, launch, f"argument {index}", (0, 0), launch.site, "launch"
             )
 
     def dropped(self, launch: Launch) -> None:
         """A run object is gone while in flight."""
         if launch.accesses:
-            self._report(
-                Kind.RUN_DROPPED, launch.accesses[-1], launch.site, "launch", "dropped in "
-            )
+            last = launch.accesses[-1]
+            self._report(Kind.RUN_DROPPED, last, launch.site, "launch", "dropped in ")
 
     def _conflicts(self, access: Access) -> None:
         """Other runs in flight that use the same bytes."""
@@ -230,22 +215,22 @@ class Sanitizer:
             self._spoil(theirs)
 
     def _uses_results(self, access: Access, before: Site | None) -> None:
-        """Outputs that nobody has read, among the bytes that a launch uses; `before` as in `_look_closely`."""
-        memory, launch, kept = access.memory, access.launch, []
+        """Check the unread outputs among the bytes that a launch uses; `before` as in `_look_closely`."""
+        memory, launch = access.memory, access.launch
+        unread: list[Result] = []
         for key, theirs in memory.fresh:
             if not access.overlaps(*key):
-                kept.append((key, theirs))
+                unread.append((key, theirs))
             elif not access.writes:
-                kept.append((key, theirs))
+                unread.append((key, theirs))
                 theirs.consumed = theirs.suspect = True
                 if not theirs.in_flight and theirs.final is not _COMPLETED:
                     self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
                     self._spoil(launch)
             elif (theirs is launch or not theirs.in_flight) and theirs.loses_to(launch):
-                self._report(
-                    Kind.NEVER_READ, access, before if theirs is launch else theirs.site, "launch"
-                )
-        memory.fresh = tuple(kept)
+                site = before if theirs is launch else theirs.site
+                self._report(Kind.NEVER_READ, access, site, "launch")
+        memory.fresh = tuple(unread)
 
     def _sync_in_flight(self, access: Access, low: int, high: int, to_device: bool) -> bool:
         """Judge a sync of a memory that a run in flight uses; whether it reads what is not there yet."""
@@ -258,11 +243,11 @@ class Sanitizer:
                 self._report(Kind.WRITE_IN_FLIGHT, access, launch.site, "launch")
                 self._spoil(launch)
             return False
-        for begin, end in ((low & -LINE_BYTES, low), (high, high + _ROUND_UP & -LINE_BYTES)):
+        first, last = whole_lines(low, high)
+        for begin, end in ((first, low), (high, last)):
             touched = max(begin, access.key[0]), min(end, access.key[1])
-            if touched[0] < touched[1] and (
-                access.writes is not False or memory.changed_by_host(*touched)
-            ):
+            changes = access.writes is not False or memory.changed_by_host(*touched)
+            if touched[0] < touched[1] and changes:
                 self._report(Kind.MISALIGNED_SYNC, access, launch.site, "launch")
                 self._spoil(launch)
         return False
@@ -275,7 +260,7 @@ class Sanitizer:
         A line that the host wrote to is written back over the output in it.
         """
         lost: list[tuple[int, int]] = []
-        low, high = low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
+        low, high = whole_lines(low, high)
         left: list[Result] = []
         for (begin, end), launch in memory.fresh:
             if launch.in_flight or begin >= high or low >= end:
@@ -287,11 +272,10 @@ class Sanitizer:
                 )
             elif launch.spoilt or to_device:
                 pass
-            elif memory.changed_by_host(begin & -LINE_BYTES, end + _ROUND_UP & -LINE_BYTES):
+            elif memory.changed_by_host(*whole_lines(begin, end)):
                 overwritten = memory.changed_by_host(begin, end)
-                if not (
-                    overwritten and launch.consumed
-                ):  # what a run has used, the host may write over
+                # The host may overwrite what another run has used.
+                if not (overwritten and launch.consumed):
                     kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
                     self._report(kind, launch.access(memory, begin), memory.written, "write")
                     lost.append((max(begin, low), min(end, high)))
@@ -315,35 +299,3 @@ class Sanitizer:
         for access in launch.accesses:
             if access.writes:
                 access.memory.undefine(*access.key)
-
-    def _report(
-        self, kind: Kind, access: Access, earlier: Site | None, what: str, how: str = ""
-    ) -> None:
-        """Keep a hazard of some bytes between an earlier call and the present one."""
-        self._keep(kind, access.launch, access.memory.name, access.key, earlier, what, how)
-
-    def _keep(
-        self,
-        kind: Kind,
-        launch: Launch,
-        subject: str,
-        key: tuple[int, int],
-        earlier: Site | None,
-        what: str,
-        how: str = "",
-    ) -> None:
-        """Keep a hazard; the same two places again are counted."""
-        later = present_call(self._machine.clock.now_ns, how)
-        first = call_of(earlier, what) if earlier else None
-        place = (
-            kind,
-            first and (first.what, first.file, first.line),
-            later.what,
-            later.file,
-            later.line,
-        )
-        if known := self._found.get(place):
-            self._found[place] = replace(known, count=known.count + 1)
-        elif len(self._found) < MOST_HAZARDS:
-            run = f"run {launch.order} of {launch.kernel} on context {launch.context.slot}"
-            self._found[place] = Hazard(kind, subject, *key, run, first, later)

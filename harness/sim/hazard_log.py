@@ -1,0 +1,65 @@
+"""The hazards of a machine so far: each pair of places in the program once, with a count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harness.sim.hazard import Hazard, Kind
+from harness.sim.sites import Site, call_of, present_call
+
+if TYPE_CHECKING:
+    from harness.sim.launch import Access, Launch
+    from harness.sim.machine import Machine
+
+MOST_HAZARDS = 1000
+"""Different pairs of places stored; a program with more has one problem, not a thousand."""
+
+
+class HazardLog:
+    """Collects the hazards of one machine, in the order of their first occurrence."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._hazards: dict[tuple[object, ...], Hazard] = {}
+
+    def take(self) -> list[Hazard]:
+        """Return the hazards since the last call, and forget them."""
+        hazards = list(self._hazards.values())
+        self._hazards.clear()
+        return hazards
+
+    def report(
+        self, kind: Kind, access: Access, earlier: Site | None, what: str, how: str = ""
+    ) -> None:
+        """Add a hazard of the bytes of `access`, between an earlier call and the present one."""
+        self.add(kind, access.launch, access.memory.name, access.key, earlier, what, how)
+
+    def add(
+        self,
+        kind: Kind,
+        launch: Launch,
+        subject: str,
+        key: tuple[int, int],
+        earlier: Site | None,
+        what: str,
+        how: str = "",
+    ) -> None:
+        """Add a hazard of bytes `key` of `subject`; the same two places again are counted.
+
+        what: name of the earlier call. how: text before the name of the present call.
+        """
+        later = present_call(self._machine.clock.now_ns, how)
+        first = call_of(earlier, what) if earlier else None
+        place = (
+            kind,
+            first and (first.what, first.file, first.line),
+            later.what,
+            later.file,
+            later.line,
+        )
+        if known := self._hazards.get(place):
+            self._hazards[place] = replace(known, count=known.count + 1)
+        elif len(self._hazards) < MOST_HAZARDS:
+            run = f"run {launch.order} of {launch.kernel} on context {launch.context.slot}"
+            self._hazards[place] = Hazard(kind, subject, *key, run, first, later)

@@ -84,10 +84,8 @@ class Sanitizer:
 
     def observed(self, launch: Launch) -> None:
         """The host has seen that a run has ended, and so have all before it on its context."""
-        context = launch.context
-        in_flight_launches = context.in_flight_launches
-        if launch.order > context.retired:
-            context.retired = launch.order
+        context, in_flight_launches = launch.context, launch.context.in_flight_launches
+        context.retired = max(context.retired, launch.order)
         while in_flight_launches and in_flight_launches[0].order <= launch.order:
             ended = in_flight_launches.popleft()
             for memory in ended.watched:

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         lines.append(f"trace: {_save(options.trace or _trace_path(), emulation)}")
     except OSError as error:
-        say(f"{options.trace}: the trace cannot be written ({error}); give another with --trace")
+        where = f"{options.trace}: " if options.trace else ""
+        say(f"{where}the trace cannot be written ({error}); give another file with --trace")
         code = 1
     with output("report"):
         print(flush=True)  # the script's own output comes first

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import packages  # noqa: F401 - exits where one is missing
+
+# isort: split
 import resource
 import subprocess
 import sys

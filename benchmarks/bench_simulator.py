@@ -5,6 +5,9 @@ Then where the executor's host time goes: the same passes over a pyxrt whose cal
 
 from __future__ import annotations
 
+import packages  # noqa: F401 - exits where one is missing
+
+# isort: split
 import sys
 import time
 from collections.abc import Callable

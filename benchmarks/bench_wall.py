@@ -6,6 +6,9 @@ the kernel, waits, syncs and reads. Both use the same simulated pyxrt; what that
 
 from __future__ import annotations
 
+import packages  # noqa: F401 - exits where one is missing
+
+# isort: split
 import sys
 import time
 from dataclasses import fields, replace

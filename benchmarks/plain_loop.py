@@ -1,6 +1,6 @@
 """A plain pyxrt loop over attention tiles, as scripts are written: it knows nothing of the harness.
 
-    python -m harness.commands.emulate benchmarks/plain_loop.py [--in-flight 2]
+    python -m harness emulate benchmarks/plain_loop.py [--in-flight 2]
 
 With two in flight it launches the next tile before it collects the last, with one pair of bos for both: quicker, and
 wrong.

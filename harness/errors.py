@@ -27,14 +27,16 @@ class DeviceTimeoutError(DeviceError):
     """A run has not ended in time; it is still in flight."""
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str:
-    """The allowed names as text, led by the one nearest to `given` where there is one.
+def nearest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
+    """The allowed names as text, led by the one nearest to `given` if it is similar enough.
+
+    cutoff: of the similarity, from 0 (nothing in common) to 1 (the same).
 
     >>> nearest("pipelind", ["batch", "pipelined"])
     'did you mean pipelined? Allowed: batch, pipelined'
     """
     names = sorted(allowed)
-    close = get_close_matches(given, names, n=1, cutoff=0.5)
+    close = get_close_matches(given, names, n=1, cutoff=cutoff)
     listed = f"llowed: {', '.join(names) or 'none'}"
     return f"did you mean {close[0]}? A{listed}" if close else f"a{listed}"
 

@@ -20,6 +20,8 @@ Array = NDArray[Any]
 Int8 = NDArray[np.int8]
 
 
+FIRST_DATA_ARGUMENT = 3
+"""Arguments 0 to 2 of every kernel are an opcode, a bo of instructions and its size."""
 LINE_BYTES = 64
 """Tiles of a batch start on cache lines, so that syncing one never touches another."""
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from harness.commands import accounting
+from harness.commands.main import dispatch
 from harness.kernel import load_kernel
 from harness.models.operations import load_tiling
 from harness.models.whisper import ENCODERS
@@ -16,7 +17,7 @@ BASE = ENCODERS["whisper_base"]
 
 def rows(capsys, *arguments):
     """Lines of the report, blanks squeezed, by their first words."""
-    assert accounting.run(arguments) == 0
+    assert dispatch(["accounting", *arguments]) == 0
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -56,7 +57,7 @@ def test_the_guide_counts_no_tiles_of_another_kernel():
 
 
 def test_json_has_every_operation_and_whole_numbers(capsys):
-    assert accounting.run(["whisper_base", "--json"]) == 0
+    assert dispatch(["accounting", "whisper_base", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["tiles"]["attention"] == {"kernel": "attention", "q": 64, "s": 64, "d": 64}
     assert said["calls_per_window"]["guide"] == {
@@ -94,13 +95,13 @@ def test_json_has_every_operation_and_whole_numbers(capsys):
         ),
         (
             ["--matmull=matmul"],
-            "unrecognized arguments: --matmull=matmul; `python -m harness.commands.accounting --help` shows",
+            "unrecognized arguments: --matmull=matmul; `python -m harness accounting --help` shows",
         ),
         (["whisper_base", "more"], "unrecognized arguments: more; "),
     ],
 )
 def test_wrong_requests_end_with_2_and_a_line(arguments, said, capsys):
-    assert accounting.run(arguments) == 2
+    assert dispatch(["accounting", *arguments]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"harness: {said}")

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.commands.run import Command
+from harness.commands.main import dispatch
 from harness.config.device import Simulator
 from harness.inputs.tiles import make_tiles
 from harness.kernel import Array, KernelSpec, load_kernel
@@ -79,11 +79,10 @@ def in_process(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
         before = run_folders()
         if capfd:
             capfd.readouterr()
-        code = Command().execute()
+        code = dispatch(arguments)
         out, err = capfd.readouterr() if capfd else ("", "")
         return Done(code, out, err, sorted(run_folders() - before))
 

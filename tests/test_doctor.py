@@ -22,9 +22,9 @@ from npu_machine import BDF, Smi, context, files, report
 
 from harness.commands.doctor import command as doctor
 from harness.commands.doctor import machine, probe, project, software
-from harness.commands.doctor.__main__ import main
 from harness.commands.doctor.check import Check, Status, Subject, checked, ok
 from harness.commands.doctor.probe import Probe
+from harness.commands.main import dispatch
 from harness.config import compose as configuration
 from harness.config.device import Hardware
 from harness.device.host import locks, smi, sysfs
@@ -175,7 +175,7 @@ def test_warnings_do_not_fail(whole: Smi, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_command_here(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness.commands.doctor", "tracking=off"]
+    command = [sys.executable, "-m", "harness", "doctor", "tracking=off"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     assert done.stderr == ""
@@ -188,7 +188,7 @@ def test_the_command_here(tmp_path: Path) -> None:
 def test_a_reader_that_has_seen_enough() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "harness.commands.doctor", "tracking=off"]
+    command = [sys.executable, "-m", "harness", "doctor", "tracking=off"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode in (0, 1), done.stderr) == (True, "")
@@ -205,14 +205,14 @@ def test_a_reader_that_has_seen_enough() -> None:
         (["workload=attentoin"], "workload=attentoin: no such option; did you mean attention?"),
         (
             ["--colour"],
-            "unrecognized arguments: --colour; `python -m harness.commands.doctor --help` shows",
+            "unrecognized arguments: --colour; `python -m harness doctor --help` shows",
         ),
     ],
 )
 def test_a_wrong_request(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert doctor.run(arguments) == 2
+    assert dispatch(["doctor", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"harness: {message}"), err
@@ -228,19 +228,18 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         raise KeyboardInterrupt
 
     monkeypatch.setattr(doctor, "read_state", interrupted)
-    monkeypatch.setattr(sys, "argv", ["doctor"])
-    assert main() == 130
+    assert dispatch(["doctor"]) == 130
     assert capsys.readouterr().err == "harness: interrupted\n"
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    for module in ("harness", "harness.commands.doctor"):
+    for name in ("", "doctor"):
         command = [
             "sh",
             "-c",
-            f"cd {gone} && rmdir {gone} && {sys.executable} -P -m {module} tracking=off",
+            f"cd {gone} && rmdir {gone} && {sys.executable} -P -m harness {name} tracking=off",
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         gone.mkdir()
@@ -251,7 +250,7 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_full_stdout() -> None:
-    command = [sys.executable, "-m", "harness.commands.doctor", "tracking=off"]
+    command = [sys.executable, "-m", "harness", "doctor", "tracking=off"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
@@ -666,11 +665,11 @@ def test_a_server(server: str) -> None:
     assert told(project.check_tracking(nobody))[0] == "warn"
 
 
-@pytest.mark.parametrize(("module", "code"), [("harness.commands.doctor", 1), ("harness", 2)])
-def test_a_python_that_the_harness_is_not_installed_for(module: str, code: int) -> None:
+@pytest.mark.parametrize(("command", "code"), [("doctor", 1), ("run", 2)])
+def test_a_python_that_the_harness_is_not_installed_for(command: str, code: int) -> None:
     """The distribution's, say, which has pyxrt."""
-    command = [sys.executable, "-S", "-m", module]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    line = [sys.executable, "-S", "-m", "harness", command]
+    done = subprocess.run(line, check=False, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (code, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"harness: {sys.executable} has no ")

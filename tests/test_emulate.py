@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.commands.emulate import ABORTED, main
+from harness.commands.emulate import ABORTED
+from harness.commands.main import dispatch
 
 XCLBIN = Path(__file__).parent / "data" / "mlir_aie.xclbin"
 HEAD = """
@@ -91,7 +92,7 @@ def emulate(
 
     def run(body: str, *arguments: str, head: str = HEAD, options: tuple[str, ...] = ()) -> Done:
         (tmp_path / "script.py").write_text(head + body)
-        code = main([*options, "script.py", *arguments])
+        code = dispatch(["emulate", "--trace", "trace.json", *options, "script.py", *arguments])
         out, err = capfd.readouterr()
         trace = tmp_path / "trace.json"
         return Done(code, out, err, json.loads(trace.read_text()) if trace.exists() else None)
@@ -334,7 +335,7 @@ def test_a_wrong_request(
     message: str,
 ) -> None:
     Path("script.py").write_text("print('ran')")
-    assert main([*options, script]) == 2
+    assert dispatch(["emulate", *options, script]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"harness: {message}")
@@ -358,7 +359,7 @@ def test_real_time(emulate: Emulate) -> None:
 
 def test_the_command(in_folder: Callable[[], Any]) -> None:
     Path("script.py").write_text(HEAD + SHARED)
-    command = [sys.executable, "-m", "harness.commands.emulate", "script.py"]
+    command = [sys.executable, "-m", "harness", "emulate", "script.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "hazard shared-output" in done.stdout

@@ -13,8 +13,8 @@ import pytest
 from test_cli import Done, Shell, in_process
 from test_tracking import filed, import_mlflow
 
-from harness.commands import roadmap
 from harness.commands.hydra_argv import both_accountings
+from harness.commands.main import dispatch
 from harness.config.compose import load
 from harness.config.phase import KNOBS, Phase
 from harness.errors import RequestError
@@ -43,7 +43,7 @@ def programme(shell: Shell) -> Done:
 
 def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     capfd.readouterr()
-    return roadmap.run(arguments), *capfd.readouterr()
+    return dispatch(["roadmap", *arguments]), *capfd.readouterr()
 
 
 def rows(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.commands import sensitivity
+from harness.commands.main import dispatch
 from harness.config import compose as config
 from harness.config.device import Simulator
 from harness.run.experiment import Experiment
@@ -96,7 +96,7 @@ def ask(capfd: pytest.CaptureFixture[str]) -> Ask:
         others = [text for text in arguments if text not in entry]
         if entry:
             others.append(f"+device.sources={{exec_ns.attention: {entry[-1].partition('=')[2]}}}")
-        code = sensitivity.run(others)
+        code = dispatch(["sensitivity", *others])
         return Said(code, *capfd.readouterr())
 
     return ask
@@ -351,7 +351,8 @@ def test_from_the_shell(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "harness.commands.sensitivity",
+        "harness",
+        "sensitivity",
         "workload.tiles=5",
         "--strategies",
         "pooled,batch",

@@ -223,7 +223,7 @@ def test_processes_at_once_make_a_store_together(in_folder: Path) -> None:
 @pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
 def test_without_tracking_mlflow_is_not_imported(in_folder: Path, flags: list[str]) -> None:
     code = (
-        "import sys; from harness.commands.run import Command; code = Command().execute(); "
+        "import sys; from harness.commands.main import dispatch; code = dispatch(sys.argv[1:]); "
         "sys.exit(code or ' '.join({'mlflow', 'matplotlib', 'sqlalchemy'} & set(sys.modules)) or 0)"
     )
     command = [sys.executable, "-c", code, *flags, "tracking=off"]

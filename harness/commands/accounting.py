@@ -1,9 +1,8 @@
-"""`python -m harness.commands.accounting`: how many calls of which kernels encode a window of audio, by either accounting."""
+"""Count the kernel calls that encode a window of audio, by either accounting."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,21 +10,22 @@ from typing import Any
 from rich.table import Table
 
 from harness.commands.parser import Parser
+from harness.commands.terminal import output, show
 from harness.config.workload import GUIDE_ENCODER, GUIDE_KERNEL, Accounting, encoder_tiles
-from harness.errors import HarnessError
 from harness.inputs.tiles import TILE_FRAMES
 from harness.models.operations import ROLES, Operation, Tiling, Unit, load_tiling, operations
 from harness.models.whisper import ENCODERS, Encoder, encoder_of
-from harness.report.tables import plain_table, show
+from harness.report.tables import plain_table
 from harness.units import BYTES_PER_MIB
 
+HELP = "count the kernel calls that a Whisper encoder takes"
 HOST = "host"
 NOTHING = "-"
 
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m harness.commands.accounting",
+        "accounting",
         description="Calls of kernels, work, padding and bytes of a Whisper encoder per window of audio.",
     )
     parser.add_argument(
@@ -193,23 +193,13 @@ def as_json(encoder: Encoder, tiling: Tiling) -> str:
     )
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; returns the exit code."""
-    try:
-        asked = _parser().parse_args(arguments)
-        encoder, tiling = encoder_of(asked.model), load_tiling(asked.matmul, asked.attention)
-        if asked.json:
+def main(arguments: Sequence[str]) -> int:
+    """Print the report, or all of it as JSON."""
+    asked = _parser().parse_args(arguments)
+    encoder, tiling = encoder_of(asked.model), load_tiling(asked.matmul, asked.attention)
+    if asked.json:
+        with output("report"):
             print(as_json(encoder, tiling))
-        else:
-            show(report(encoder, tiling))
-    except HarnessError as error:
-        print(f"harness: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"harness: the report cannot be printed ({error})", file=sys.stderr)
-        return 1
+    else:
+        show(report(encoder, tiling), "report")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

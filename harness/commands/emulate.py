@@ -1,13 +1,9 @@
-"""The command that runs somebody's pyxrt script, unmodified, on a simulated NPU and reports hazards of its buffers.
-
-python -m harness.commands.emulate [options] script.py [its arguments]
-"""
+"""Run somebody's pyxrt script, unmodified, on a simulated NPU and report hazards of its buffers."""
 
 from __future__ import annotations
 
 import argparse
 import gc
-import os
 import runpy
 import sys
 import time
@@ -15,76 +11,69 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import SupportsIndex
 
-import numpy as np
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.table import Table
-
-from harness.config import compose as config
+from harness.commands.parser import Parser, composed
+from harness.commands.terminal import output, say, show
 from harness.config.device import ClockKind, Hazards, Simulator
+from harness.device.interrupt import exit_code
 from harness.device.open import simulated_clock
 from harness.errors import RequestError
 from harness.kernel import load_kernel
-from harness.measure.timeline import Spans
-from harness.report.trace import program_trace
+from harness.report.emulation import Emulation, parts
+from harness.report.trace import FILE_NAME, program_trace
 from harness.results.record import write_json
 from harness.sim import pyxrt
-from harness.sim.call_log import CallLog, log_calls, stage_of
+from harness.sim.call_log import log_calls
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import plug
 from harness.sim.hazard import Hazard
 from harness.sim.machine import Machine
 from harness.sim.sites import call_of
-from harness.units import NS_PER_S, ns_to_ms
+from harness.units import NS_PER_S
 
-STAGES = ("open", "alloc", "write", "launch", "wait", "read")
-INTERRUPTED = 130
+HELP = "run a pyxrt script on the simulator and report hazards of its buffers"
 ABORTED = 134
-"""Exit code of a process that SIGABRT ended, as the shell tells it."""
+"""Exit code of a process that SIGABRT ended, as the shell gives it."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a script; returns the exit code: 1 for hazards, 2 for a wrong request, else the script's own."""
+def main(arguments: Sequence[str]) -> int:
+    """Run a script; returns 1 for hazards, 2 for a wrong request, else the script's own exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        profile = _profile(options)
-    except (RequestError, HydraException, OmegaConfBaseException) as error:
-        print(
-            f"harness: {error if isinstance(error, RequestError) else config.explain(error)}",
-            file=sys.stderr,
-        )
-        return 2
+    profile = _profile(options)
     machine = Machine(profile, {}, simulated_clock(profile))
     plug(machine)
-    with log_calls(machine) as recorder:
+    with log_calls(machine) as log:
         code = _run(options.script, options.arguments, machine)
-        trace = machine.take_trace()
-        hazards = _hazards(machine)
+        emulation = Emulation(options.script, machine, log, machine.take_trace(), _hazards(machine))
+    lines = parts(emulation)
     try:
-        _report(options.script, machine, recorder, trace, hazards)
-        code = _save(Path(options.trace), options.script, recorder, trace, hazards) or code
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        lines.append(f"trace: {_save(options.trace or _trace_path(), emulation)}")
+    except OSError as error:
+        where = f"{options.trace}: " if options.trace else ""
+        say(f"{where}the trace cannot be written ({error}); give another file with --trace")
+        code = 1
+    with output("report"):
+        print(flush=True)  # the script's own output comes first
+    show(lines, "report")
     if machine.aborted:
         code = ABORTED
-    if code == INTERRUPTED:
+    if code == exit_code():
         return code
-    return 1 if hazards and profile.hazards is Hazards.error else code
+    return 1 if emulation.hazards and profile.hazards is Hazards.error else code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.commands.emulate",
+def _parser() -> Parser:
+    parser = Parser(
+        "emulate",
         description="Run a script that imports pyxrt, unmodified, on a simulated Phoenix NPU.",
-        epilog="Exit code: 1 if hazards were found (--hazards=error), 2 for a wrong request, else the script's own.",
+        epilog="Exit code: 1 if hazards were found (--hazards=error), 2 for a wrong request, "
+        "else the script's own.",
     )
     parser.add_argument(
-        "--hazards", default="error", help="error (exit 1), report (tell only) or off"
+        "--hazards", default="error", help="error (exit 1), report (print only) or off"
     )
     parser.add_argument(
         "--clock", default="virtual", help="virtual (computed) or wall (waited for)"
@@ -94,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any key of the simulated device, as on the harness's own command line: device.columns=1",
+        help="any key of the simulated device, as a run takes it: device.columns=1",
     )
     parser.add_argument(
         "--xclbin",
@@ -104,7 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         help="the kernel that xclbins with such a path stand for: '*mha*=attention'",
     )
     parser.add_argument(
-        "--trace", default="trace.json", metavar="FILE", help="where the trace goes (trace.json)"
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="where the trace goes (outputs/<date>/<time>/trace.json)",
     )
     parser.add_argument("script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own")
@@ -118,7 +110,7 @@ def _profile(options: argparse.Namespace) -> Simulator:
         if "=" not in given:
             raise RequestError(f"--set {given}: no value; give KEY=VALUE, as device.columns=1")
     choices = f"device.hazards={options.hazards}", f"device.clock={options.clock}"
-    device = config.load("device=simulator", "tracking=off", *choices, *options.set).device
+    device = composed("device=simulator", "tracking=off", *choices, *options.set).device
     if not isinstance(device, Simulator):
         raise RequestError("device: only device=simulator can be emulated")
     given = dict(text.split("=", 1) for text in options.xclbin if "=" in text)
@@ -149,7 +141,7 @@ def _run(script: str, arguments: list[str], machine: Machine) -> int:
         return 1
     except BaseException as error:
         _show(error)
-        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+        return exit_code() if isinstance(error, KeyboardInterrupt) else 1
     finally:
         sys.argv, sys.path, real = before
         del sys.modules["pyxrt"]
@@ -214,94 +206,18 @@ def _hazards(machine: Machine) -> list[Hazard]:
     ]
 
 
-def _save(path: Path, script: str, recorder: CallLog, trace: Spans, hazards: list[Hazard]) -> int:
+def _trace_path() -> Path:
+    """A path in a new folder, named as those of runs; OSError where it cannot be made."""
+    folder = Path(f"{datetime.now():outputs/%Y-%m-%d/%H-%M-%S-%f}")
+    folder.mkdir(parents=True)
+    return folder / FILE_NAME
+
+
+def _save(path: Path, emulation: Emulation) -> Path:
+    """Write the trace; OSError where that fails."""
     calls = [
         (name, begin_ns, end_ns, call_of((code, instruction, begin_ns), name))
-        for name, begin_ns, end_ns, code, instruction in recorder.spans
+        for name, begin_ns, end_ns, code, instruction in emulation.log.spans
     ]
-    try:
-        write_json(path, program_trace(script, calls, trace, hazards), durable=False)
-    except OSError as error:
-        print(
-            f"harness: {path}: the trace cannot be written ({error}); give another with --trace",
-            file=sys.stderr,
-        )
-        return 1
-    print(f"trace: {path}")
-    return 0
-
-
-def _report(
-    script: str, machine: Machine, recorder: CallLog, trace: Spans, hazards: list[Hazard]
-) -> None:
-    """The summary, on stdout after what the script itself printed."""
-    sys.stdout.flush()
-    total_ns = max((end for _, _, end, _, _ in recorder.spans), default=0)
-    calls, clock = sum(recorder.counts.values()), machine.profile.clock.value
-    print(f"\n{script}: {calls} calls, {ns_to_ms(total_ns):.3f} ms of {clock} time")
-    table = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="bold")
-    for heading in ("call", "count", "ms", "us each", "stage"):
-        table.add_column(
-            heading, justify="left" if heading in ("call", "stage") else "right", no_wrap=True
-        )
-    for call, count in recorder.counts.items():
-        spent_ns = recorder.totals_ns[call]
-        table.add_row(
-            call,
-            str(count),
-            f"{ns_to_ms(spent_ns):.3f}",
-            f"{spent_ns / count / 1000:.1f}",
-            stage_of(call),
-        )
-    if recorder.counts:
-        Console(highlight=False, soft_wrap=True).print(table)
-    by_stage = dict.fromkeys(STAGES, 0)
-    for call, spent_ns in recorder.totals_ns.items():
-        by_stage[stage_of(call)] += spent_ns
-    if told := [f"{stage} {ns_to_ms(spent):.3f} ms" for stage, spent in by_stage.items() if spent]:
-        print(f"host: {', '.join(told)}")
-    for line in _device(trace):
-        print(line)
-    for line in machine.said:
-        print(f"note: {line}")
-    if machine.aborted:
-        print(f"process ended: {machine.aborted}")
-    for hazard in hazards:
-        _tell(hazard)
-    if machine.sanitizer is not None:
-        print(
-            f"hazards: {sum(hazard.count for hazard in hazards)} in {len(hazards)} places"
-            if hazards
-            else "hazards: none"
-        )
-
-
-def _device(trace: Spans) -> list[str]:
-    """What each column did: executions, utilisation, and the gaps in which it had nothing to do."""
-    lines = []
-    for column in np.unique(trace[:, 2]):
-        rows = trace[trace[:, 2] == column]
-        rows = rows[np.argsort(rows[:, 3], kind="stable")]
-        busy_ns = int((rows[:, 4] - rows[:, 3])[rows[:, 0] == 0].sum())
-        gaps = rows[1:, 3] - rows[:-1, 4]
-        span_ns = int(rows[:, 4].max() - rows[:, 3].min())
-        lines.append(
-            f"column {column}: {int((rows[:, 0] == 0).sum())} executions in {ns_to_ms(busy_ns):.3f} ms, "
-            f"{100 * busy_ns / span_ns if span_ns else 0:.1f} % busy from first to last; "
-            f"{int((gaps > 0).sum())} stalls of {ns_to_ms(int(gaps[gaps > 0].sum())):.3f} ms in all"
-        )
-    return lines
-
-
-def _tell(hazard: Hazard) -> None:
-    times = f" ({hazard.count} times)" if hazard.count > 1 else ""
-    print(f"\nhazard {hazard.kind.value}{times}: {hazard.kind.explanation}")
-    print(f"  {hazard.later}")
-    if hazard.earlier:
-        print(f"  after {hazard.earlier}")
-    span = f", bytes {hazard.low} to {hazard.high}" if hazard.high else ""
-    print(f"  {hazard.bo}{span}; {hazard.run}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    content = program_trace(emulation.script, calls, emulation.trace, emulation.hazards)
+    return write_json(path, content, durable=False)

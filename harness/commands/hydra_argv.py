@@ -1,15 +1,13 @@
-"""The command line before Hydra parses it."""
+"""The arguments of a run before Hydra parses them."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import fields
+from itertools import zip_longest
 
-from hydra._internal.utils import get_args_parser
-
-from harness.errors import RequestError, nearest
+from harness.config.compose import Config
+from harness.errors import RequestError
 from harness.study.roadmap import PHASES
 
 BOTH_ACCOUNTINGS = "workload.accounting=guide,full"
@@ -25,41 +23,44 @@ OF_ONE_ACCOUNTING = (
     "weights",
 )
 """Keys of a workload that say which, or go with one only."""
+KEYS = {*(item.name for item in fields(Config)), "experiment"}
 
 
-def overrides_last(arguments: list[str]) -> list[str]:
+def overrides_last(arguments: Sequence[str]) -> list[str]:
     """Flags before overrides: Hydra's parser takes overrides in one piece only."""
     is_override = {text: "=" in text and not text.startswith("-") for text in arguments}
     return sorted(arguments, key=lambda text: is_override[text])
 
 
-def both_accountings(arguments: list[str]) -> str:
-    """What a sweep over phases runs beside them, unless it is told: the roadmap takes both accountings."""
+def both_accountings(arguments: Sequence[str]) -> str:
+    """The override that a sweep over phases adds: the roadmap takes both accountings.
+
+    Empty where the arguments choose an accounting, or a workload that has only one.
+    """
     keys = {text.partition("=")[0] for text in arguments}
     swept = [text.partition("=")[2].split(",") for text in arguments if text.startswith("phase=")]
     phases = len(swept) == 1 and len(swept[0]) > 1 and set(swept[0]) <= set(PHASES)
-    told = keys & {"workload", "experiment", *(f"workload.{key}" for key in OF_ONE_ACCOUNTING)}
-    return BOTH_ACCOUNTINGS if phases and not told and keys & {"-m", "--multirun"} else ""
+    chosen = keys & {"workload", "experiment", *(f"workload.{key}" for key in OF_ONE_ACCOUNTING)}
+    return BOTH_ACCOUNTINGS if phases and not chosen and keys & {"-m", "--multirun"} else ""
 
 
-@contextmanager
-def unchecked_help() -> Iterator[None]:
-    """Have argparse take Hydra's help of a flag that is no text: from Python 3.14 on it looks (hydra #3121)."""
-    container: Any = argparse._ActionsContainer
-    check = getattr(container, "_check_help", None)
-    if check:
-        container._check_help = lambda parser, action: None
-    try:
-        yield
-    finally:
-        if check:
-            container._check_help = check
+def is_word(text: str) -> bool:
+    """Whether an argument is neither a flag nor an override: key=value, or ~key."""
+    return "=" not in text and not text.startswith(("-", "~"))
 
 
-def refuse_unknown_flags(arguments: list[str]) -> None:
-    """RequestError for a flag that Hydra has not, before its parser answers with a page."""
-    parser = get_args_parser()
-    known = [flag for action in parser._actions for flag in action.option_strings]
-    for given in parser.parse_known_args(arguments)[1]:
-        if given.startswith("-"):
-            raise RequestError(f"{given}: no such flag; {nearest(given, known)}")
+def is_key(word: str) -> bool:
+    """Whether a word is a key of the configuration, as far as its first part says."""
+    return word.lstrip("+").partition(".")[0] in KEYS
+
+
+def refuse_words(words: Sequence[str]) -> None:
+    """RequestError for a positional argument that is not an override."""
+    for word, value in zip_longest(words, words[1:], fillvalue=""):
+        if not is_word(word):
+            continue
+        if not is_key(word):
+            raise RequestError(f"{word}: not an override; write key=value")
+        if value and is_word(value):
+            raise RequestError(f"{word} {value}: write {word}={value}")
+        raise RequestError(f"{word}: without a value; write {word}=<value>")

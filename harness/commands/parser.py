@@ -1,4 +1,4 @@
-"""The command lines of commands that Hydra does not run: their flags, and overrides that it composes for them."""
+"""The arguments of commands that Hydra does not run, and the overrides that it composes for them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,29 @@ from harness.errors import RequestError
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises RequestError where argparse would print its usage and exit; takes no abbreviated flags."""
+    """Raises RequestError where argparse would print its usage and exit.
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
-        super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
+    Takes no abbreviated flags, so that a new flag never changes what an old command line means.
+    """
+
+    def __init__(self, command: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=f"python -m harness {command}",
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+        )
 
     def error(self, message: str) -> NoReturn:
-        """RequestError."""
+        """Raise RequestError."""
         raise RequestError(f"{message}; `{self.prog} --help` shows what is allowed")
 
 
 def composed(*overrides: str) -> Config:
-    """The configuration of `overrides`; RequestError where it can't be composed. These commands sweep over nothing."""
+    """The configuration of `overrides`; RequestError where Hydra cannot compose it.
+
+    Commands that use this run no sweep, so a key has one value.
+    """
     try:
         return load(*overrides)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:

@@ -1,28 +1,29 @@
-"""`python -m harness.commands.roadmap`: what each phase of the programme has measured, from the stored records alone."""
+"""Report what each phase of the programme has measured, from the stored records alone."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from harness.commands.parser import Parser, composed
+from harness.commands.terminal import output, say, show
 from harness.config.compose import Tracking, TrackingKind
-from harness.errors import HarnessError, RequestError
+from harness.errors import RequestError
 from harness.report.roadmap import parts, save_picture
-from harness.report.tables import show, text
+from harness.report.tables import text
 from harness.results.record import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
 from harness.tracking import mlflow as tracking
 
+HELP = "table and picture of what each phase has measured"
 RUN_NAME = "roadmap"
 
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m harness.commands.roadmap",
+        "roadmap",
         description="Table and picture of the phases: measured RTF, the guide's, the ceiling, what binds. Written "
         "beside the records as roadmap.txt, roadmap.png and roadmap.json, and filed in MLflow.",
     )
@@ -64,45 +65,30 @@ def _filed(found: Roadmap, paths: Sequence[Path], wanted: Tracking) -> None:
     store.file(RUN_NAME, paths, metrics, {"device": found.device, "model": found.model})
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; returns the exit code."""
-    try:
-        asked = _parser().parse_intermixed_args(arguments)
-        wanted = _tracking(asked.overrides)
-        if not asked.outputs.is_dir():
-            raise RequestError(
-                f"--outputs={asked.outputs}: no such folder; give the one that runs were written to"
-            )
-        found = roadmap(*read(asked.outputs))
-    except HarnessError as error:
-        _say(str(error))
-        return error.exit_code
+def main(arguments: Sequence[str]) -> int:
+    """Read the records, write the roadmap beside them, file it in MLflow and print it."""
+    asked = _parser().parse_intermixed_args(arguments)
+    wanted = _tracking(asked.overrides)
+    if not asked.outputs.is_dir():
+        raise RequestError(
+            f"--outputs={asked.outputs}: no such folder; give the one that runs were written to"
+        )
+    found = roadmap(*read(asked.outputs))
     code = 0
     try:
         paths = _written(found, asked.outputs)
     except OSError as error:
-        _say(f"the roadmap cannot be written ({error}); free space or give another --outputs")
+        say(f"the roadmap cannot be written ({error}); free space or give another --outputs")
         paths, code = [], 1
     try:
         if paths:
             _filed(found, paths, wanted)
     except tracking.TrackingError as error:
-        _say(f"{error}; the roadmap is written, but not in MLflow (tracking=off does without)")
+        say(f"{error}; the roadmap is written, but not in MLflow (tracking=off does without)")
         code = 1
-    try:
-        if asked.json:
+    if asked.json:
+        with output("roadmap"):
             print(json.dumps(asdict(found), indent=2))
-        else:
-            show([*parts(found), *(f"written: {path}" for path in paths)])
-    except OSError as error:
-        _say(f"the roadmap cannot be printed ({error})")
-        code = 1
+    else:
+        show([*parts(found), *(f"written: {path}" for path in paths)], "roadmap")
     return code
-
-
-def _say(line: str) -> None:
-    print(f"harness: {line}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

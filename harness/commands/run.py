@@ -1,20 +1,18 @@
-"""The command: Hydra composes, the experiment runs, the record is filed, the terminal is told."""
+"""Run the main command: compose with Hydra, execute, store the record, print the table."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import os
-import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -22,19 +20,23 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from harness.commands import sweeper
+from harness.commands import main as command_line
+from harness.commands import terminal
 from harness.commands.hydra_argv import (
     both_accountings,
+    is_key,
+    is_word,
     overrides_last,
-    refuse_unknown_flags,
-    unchecked_help,
+    refuse_words,
 )
+from harness.commands.hydra_private import Arguments, parse, run_application
+from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.compose import Config, TrackingKind
+from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.report.progress import PassBar
 from harness.report.runs import footnotes, table
-from harness.report.tables import show
 from harness.report.trace import save_trace
 from harness.results.record import FILE_NAME as RECORD_NAME
 from harness.results.record import Record
@@ -42,18 +44,21 @@ from harness.results.speedup import speedups
 from harness.run.experiment import Experiment, Outcome
 from harness.tracking import mlflow as tracking
 
-log = logging.getLogger("harness")
-
+HELP = "run tiles or an encoder with a strategy; the default, its name may be left out"
 OUTPUTS = Path("outputs")
+log = logging.getLogger("harness")
 
 
 @dataclass
-class Command:
-    """One invocation: what it has run, and what it will answer to the shell."""
+class Invocation:
+    """One invocation of the command: its arguments, its runs, and the exit codes that they ask for.
 
+    here: the folder it was started in. started: whether Hydra has called the first job.
+    """
+
+    arguments: Sequence[str]
     here: Path = field(default_factory=Path.cwd)
     started: bool = False
-    folder: Path | None = None
     sweep: tuple[Config, Path] | None = None
     runs: list[tuple[Record, Path]] = field(default_factory=list)
     exit_codes: set[int] = field(default_factory=lambda: {0})
@@ -61,51 +66,35 @@ class Command:
     untracked: bool = False
 
     def execute(self) -> int:
-        """Run Hydra's application on sys.argv; returns the exit code. KeyboardInterrupt goes on when all is told."""
-        configuration.register()
-        sweeper.register()
-        sweeper.on_begin[:] = [self.begin_sweep]
-        gc.set_threshold(
-            50_000, 20, 100
-        )  # composing makes objects by the ten thousand: collecting cost 15 ms a job
-        logging.raiseExceptions = False  # a log that can't be written is no reason to fail
-        sys.argv[1:] = overrides_last(sys.argv[1:])
-        if both := both_accountings(sys.argv[1:]):
-            sys.argv.append(both)
-            self.say(
-                f"phases are run by either accounting ({both}); give one, or a workload, for less"
-            )
-        os.environ["HYDRA_FULL_ERROR"] = (
-            "1"  # has Hydra raise to us instead of printing and exiting with 1
-        )
+        """Run Hydra's application on the arguments; returns the exit code."""
         interrupted = False
         try:
-            with unchecked_help():
-                self._run_hydra()
+            self._run_hydra()
         except KeyboardInterrupt:
             interrupted = True
             self.say("interrupted")
         if self.sweep:
             self._end_sweep(*self.sweep)
         if interrupted:
-            raise KeyboardInterrupt
+            return exit_code()
         if self.runs and 2 in self.exit_codes:  # a job of a sweep could not be run, others were
             return 1
         return 1 if 1 in self.exit_codes else max(self.exit_codes)
 
     def say(self, line: str, subject: str = "") -> None:
-        """A line on stderr, once; of lines on the same subject, the first."""
+        """Say a line once; of lines on the same subject, the first."""
         if (subject or line) not in self.said:
             self.said.add(subject or line)
-            print(f"harness: {line}", file=sys.stderr)
+            terminal.say(line)
 
     def _run_hydra(self) -> None:
-        application = hydra.main(
-            version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config"
-        )(self.job)
         try:
-            refuse_unknown_flags(sys.argv[1:])
-            application()
+            arguments, parsed = self._parsed()
+            if parsed.prints:
+                with terminal.output("output"):
+                    self._apply(arguments)
+            else:
+                self._run_jobs(arguments)
         except (
             HarnessError,
             HydraException,
@@ -114,26 +103,48 @@ class Command:
             ValueError,
             TypeError,
         ) as error:
-            if self.started:
+            if self.started or isinstance(error, terminal.OutputError):
                 raise
             self._refuse(error)
+
+    def _parsed(self) -> tuple[list[str], Arguments]:
+        """The arguments as Hydra takes them; RequestError where it could not."""
+        arguments = overrides_last(self.arguments)
+        if both := both_accountings(arguments):
+            arguments.append(both)
+            self.say(
+                f"phases are run by either accounting ({both}); give one, or a workload, for less"
+            )
+        parsed = parse(arguments)
+        refuse_words(parsed.words)
+        return arguments, parsed
+
+    def _apply(self, arguments: Sequence[str]) -> None:
+        configuration.register()
+        with checked_sweeper(self.begin_sweep):
+            run_application(self.job, arguments, configuration.conf_dir())
+
+    def _run_jobs(self, arguments: Sequence[str]) -> None:
+        try:
+            self._apply(arguments)
         except OSError as error:
             if self.started:
                 self.say(f"the sweep ends here: {error}")
                 self.exit_codes.add(1)
                 return
-            # The run's folder can't be made. The experiment can run all the same, its record be kept elsewhere.
-            kept = _elsewhere()
-            self.say(f"outputs cannot be written ({error}); the results go to {kept}")
-            sys.argv += [
-                f"hydra.run.dir={kept}",
-                f"hydra.sweep.dir={kept}",
+            # The run's folder cannot be made. The experiment runs all the same, and its record is
+            # stored elsewhere.
+            folder = _elsewhere()
+            self.say(f"outputs cannot be written ({error}); the results go to {folder}")
+            moved = [
+                f"hydra.run.dir={folder}",
+                f"hydra.sweep.dir={folder}",
                 "hydra.output_subdir=null",
             ]
             try:
-                application()
+                self._apply([*arguments, *moved])
             except OSError as again:
-                self.say(f"nor can {kept} ({again}); free space")
+                self.say(f"nor can {folder} ({again}); free space")
                 self.exit_codes.add(1)
             if self.runs:
                 self.exit_codes.add(1)
@@ -150,7 +161,7 @@ class Command:
     def begin_sweep(self, config: Config, folder: Path) -> None:
         """All jobs of a sweep are right: open the MLflow run that they will hang under."""
         self.sweep = config, folder
-        gc.freeze()  # the jobs' configurations live until they run: collections need not look through them each time
+        gc.freeze()  # the jobs' configurations live until they run: collections may skip them
         with self._tracked():
             if store := self._store(config):
                 os.environ[tracking.PARENT_VARIABLE] = store.begin_sweep(
@@ -205,7 +216,7 @@ class Command:
         log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
         self._file(config, outcome, folder)
         if hydra_config.mode is not RunMode.MULTIRUN:
-            self._told([record])
+            self._show([record])
         if outcome.interrupted:
             raise KeyboardInterrupt
 
@@ -268,15 +279,27 @@ class Command:
                 }
                 store.end_sweep(parent, [record.verdict for record in records], by_folder)
         if records:
-            self._told(records)
+            self._show(records)
 
-    def _told(self, records: list[Record]) -> None:
-        """The table, after all is filed: a closed or full stdout loses no run."""
+    def _show(self, records: list[Record]) -> None:
+        """Print the table, after all is stored: a closed or full stdout loses no run."""
+        rows = table(records, speedups(records))
         try:
-            show([table(records, speedups(records)), *footnotes(records)])
-        except OSError as error:
-            self.say(f"the table cannot be printed ({error}); the record has it all")
+            terminal.show([rows, *footnotes(records)], "table", "the record has it all")
+        except terminal.OutputError as error:
+            self.say(str(error))
             self.exit_codes.add(1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the arguments ask for, the flags of Hydra's included; returns the exit code."""
+    if "--version" in arguments:
+        with terminal.output("version"):
+            print(command_line.version())
+        return 0
+    if arguments and is_word(arguments[0]) and not is_key(arguments[0]):
+        raise command_line.no_command(arguments[0])
+    return Invocation(arguments).execute()
 
 
 def _elsewhere() -> str:

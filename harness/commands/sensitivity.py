@@ -1,8 +1,7 @@
-"""`python -m harness.commands.sensitivity`: which conclusions about strategies rest on numbers that nobody has measured."""
+"""Vary each unmeasured number of the simulator to see which conclusions depend on it."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,21 +9,22 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.commands.parser import Parser, composed
+from harness.commands.terminal import say, show
 from harness.config.compose import Config
 from harness.config.device import ClockKind, Faults, Simulator
-from harness.errors import HarnessError, RequestError
+from harness.errors import RequestError
 from harness.report.progress import PassBar
-from harness.report.tables import plain_table, show
+from harness.report.tables import plain_table
 from harness.study.sensitivity import SAME_PCT, SHARES, Number, Point, Study, numbers_of, study
 from harness.units import ns_to_ms
 
+HELP = "vary each assumed number of the simulator to see which conclusions depend on it"
 STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
-INTERRUPTED = 130
 
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m harness.commands.sensitivity",
+        "sensitivity",
         description="Which conclusions about strategies survive if an assumed number of the simulated device is wrong.",
     )
     parser.add_argument(
@@ -73,7 +73,7 @@ def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
     if not config.workload.tiles:
         raise RequestError("workload.tiles=0: nothing to compare; give 1 or more")
     if "depth" in keys and all(each.strategy.depth != each.depth for each in configs.values()):
-        _say(f"{keys['depth']} has no effect: none of {strategies} takes it")
+        say(f"{keys['depth']} has no effect: none of {strategies} takes it")
     return configs
 
 
@@ -180,35 +180,16 @@ def _move(percent: float | None) -> str:
     return f"{percent:+.1f}%" if abs(percent) >= 0.05 else "<0.1%"
 
 
-def _say(line: str) -> None:
-    print(f"harness: {line}", file=sys.stderr)
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; returns the exit code."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the variations and print the report."""
+    asked = _parser().parse_intermixed_args(arguments)
+    configs = _configs(asked.strategies, asked.overrides)
+    config = next(iter(configs.values()))
+    assert isinstance(config.device, Simulator)  # _configs refuses others
+    bar = PassBar("varying", len(numbers_of(config.device, config.workload.kernels, asked.all)))
     try:
-        asked = _parser().parse_intermixed_args(arguments)
-        configs = _configs(asked.strategies, asked.overrides)
-        config = next(iter(configs.values()))
-        assert isinstance(config.device, Simulator)
-        bar = PassBar("varying", len(numbers_of(config.device, config.workload.kernels, asked.all)))
-        try:
-            found = study(configs, asked.all, bar)
-        finally:
-            bar.close()
-    except HarnessError as error:
-        _say(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return INTERRUPTED
-    try:
-        show(report(found, config, asked.all))
-    except OSError as error:
-        _say(f"the report cannot be printed ({error})")
-        return 1
+        found = study(configs, asked.all, bar)
+    finally:
+        bar.close()
+    show(report(found, config, asked.all), "report")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

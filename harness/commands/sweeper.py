@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
+from harness.commands.hydra_private import BasicSweeper, plugin
 from harness.config.compose import SWEEPER_TARGET, Config, build
 from harness.run.prepare import preflight
 
-_plugins = (
-    Plugins.instance()
-)  # its scan executes the core plugins anew: only after it are their classes final
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
-
-on_begin: list[Callable[[Config, Path], None]] = []
-"""Told the first job's configuration and the sweep's folder when all jobs have been found right."""
+OnBegin = Callable[[Config, Path], None]
+"""Called with the first job's configuration and the sweep's folder, when all jobs have passed."""
 
 
 class OnceLoader:
-    """A config loader that keeps what it composed for a job until the job is launched: composing takes 0.1 s."""
+    """A config loader that keeps a job's composed configuration until the job is launched.
+
+    Composing takes 0.1 s.
+    """
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
@@ -37,7 +34,7 @@ class OnceLoader:
         return getattr(self._loader, name)
 
     def check(self, master: DictConfig, job: Sequence[str]) -> Config:
-        """Compose a job's configuration, keep it and return it built; raises if the job could not begin."""
+        """Compose a job's configuration, keep it, and return it built; raises if the job cannot begin."""
         composed = self._loader.load_sweep_config(master, list(job))
         self._composed[tuple(job)] = composed
         return preflight(build(composed))
@@ -45,50 +42,43 @@ class OnceLoader:
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """What was kept for the job, once; composed anew after that."""
-        kept = self._composed.pop(tuple(sweep_overrides), None)
-        return (
-            kept
-            if kept is not None
-            else self._loader.load_sweep_config(master_config, sweep_overrides)
-        )
+        """The configuration that `check` composed for the job, once; composed anew after that."""
+        composed = self._composed.pop(tuple(sweep_overrides), None)
+        if composed is None:
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
+        return composed
 
 
 class CheckedSweeper(BasicSweeper):
-    """The basic sweeper, which composes its jobs ahead, but only after writing; this one builds them too."""
+    """The basic sweeper composes its jobs ahead, but only after writing; this one builds them too."""
+
+    on_begin: OnBegin
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
-        """As Hydra calls it."""
+        """Set up as Hydra asks, with a loader that composes each job once."""
         self._once = OnceLoader(hydra_context.config_loader)
         context = replace(hydra_context, config_loader=self._once)
         super().setup(hydra_context=context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep; RequestError or Hydra's own error, and nothing written, if any job of it is wrong."""
+        """Run the sweep; RequestError or Hydra's own error, and nothing written, if any job is wrong."""
         master = cast(DictConfig, self.config)
-        folder = Path(
-            master.hydra.sweep.dir
-        )  # before composing: the jobs take over the time in its name
+        # Read before composing: the jobs take over the time in its name.
+        folder = Path(master.hydra.sweep.dir)
         parser = OverridesParser.create(cast(ConfigLoader, self._once))
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         jobs = [job for batch in self.split_arguments(overrides, None) for job in batch]
         configs = [self._once.check(master, job) for job in jobs]
-        for tell in on_begin:
-            tell(configs[0], folder)
+        self.on_begin(configs[0], folder)
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing: `sweep` has done it."""
+        """Nothing: `sweep` has validated all batches."""
 
 
-def register() -> None:
-    """Give Hydra the sweeper that the configuration names.
-
-    Hydra instantiates plugins of the package `hydra_plugins` only, so this module gets a name in it.
-    """
-    package, _, name = SWEEPER_TARGET.rpartition(".")[0].rpartition(".")
-    parent = sys.modules.setdefault(package, ModuleType(package))
-    setattr(parent, name, sys.modules[__name__])
-    CheckedSweeper.__module__ = f"{package}.{name}"
-    sys.modules[CheckedSweeper.__module__] = sys.modules[__name__]
-    _plugins.register(CheckedSweeper)
+@contextmanager
+def checked_sweeper(on_begin: OnBegin) -> Iterator[None]:
+    """Register with Hydra, in this context, a CheckedSweeper that calls `on_begin`."""
+    bound = type("CheckedSweeper", (CheckedSweeper,), {"on_begin": staticmethod(on_begin)})
+    with plugin(bound, SWEEPER_TARGET):
+        yield

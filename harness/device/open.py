@@ -176,7 +176,7 @@ def _hardware(device: Hardware) -> World:
     except ImportError as error:
         raise RequestError(
             f"device=hardware: pyxrt cannot be imported ({error}); install XRT's Python package for this Python "
-            "and source its setup script, or use device=simulator; python -m harness.commands.doctor says more"
+            "and source its setup script, or use device=simulator; python -m harness doctor says more"
         ) from error
     handle, interrupt = _opened(pyxrt, device.index), Interrupt()
     return World(
@@ -251,7 +251,7 @@ def _opened(pyxrt: Any, index: int) -> Any:
             unlock(lock)
             raise RequestError(
                 f"device=hardware device.index={index}: XRT opens no such device ({str(error).strip()}); python -m "
-                "harness.commands.doctor looks for the reason; device=simulator needs none"
+                "harness doctor looks for the reason; device=simulator needs none"
             ) from error
     return _handles[index]
 

@@ -11,7 +11,7 @@ from harness.report.tables import factor, plain_table
 from harness.results.record import Record
 from harness.results.rtf_gap import rtf_gap, sums_by_kernel
 from harness.results.speedup import Speedup
-from harness.units import NS_PER_S
+from harness.units import NS_PER_S, ns_to_ms
 
 NOTHING = "-"
 
@@ -25,15 +25,18 @@ def table(records: Sequence[Record], speedups: Sequence[Speedup | None]) -> Tabl
     with_alloc = any(record.metrics["time/alloc_ms"] for record in records)
     with_speedup = len(records) > 1 and any(speedups)
     stages = ["alloc"] * with_alloc + ["write", "launch", "wait", "read"]
-    for heading in ("ms/tile", *stages, "stalls", "busy", "/bound", "RTF"):
+    opened = [_open_ms(record) for record in records]
+    with_open = any(opened)
+    for heading in ("ms/tile", *["open"] * with_open, *stages, "stalls", "busy", "/bound", "RTF"):
         result.add_column(heading, justify="right", no_wrap=True)
     if with_speedup:
         result.add_column("speed-up", justify="right", no_wrap=True)
     result.add_column("verdict", no_wrap=True)
-    for record, speedup in zip(records, speedups, strict=True):
+    for record, speedup, open_ms in zip(records, speedups, opened, strict=True):
         values, rtf = record.metrics, record.metrics["rtf/end_to_end"]
         cells = [record.label, *(record.given.get(key, NOTHING) for key in swept)]
         cells.append(_number(values["time/tile_ms"], 3))
+        cells += [_number(open_ms, 3)] * with_open
         cells += [_number(values[f"time/{stage}_ms"], 3) for stage in stages]
         cells += [_stalls(record), _percent(values["device/utilisation"])]
         cells += [_number(values["bound/ratio"], 3), NOTHING if rtf is None else factor(rtf)]
@@ -66,6 +69,12 @@ def footnotes(records: Sequence[Record]) -> list[str]:
         if record.config.get("workload", {}).get("model")
     ]
     return [line for line in dict.fromkeys(lines) if line]
+
+
+def _open_ms(record: Record) -> float | None:
+    """Time a tile that contexts took to open within the pass: part of ms/tile, but of no stage."""
+    totals = record.totals
+    return ns_to_ms(totals["open_ns"] / totals["tiles"]) if totals and totals["tiles"] else None
 
 
 def _rtf(record: Record) -> float:

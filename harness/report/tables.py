@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import StringIO
+from typing import Any
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
-UNLIMITED = 1_000
-"""Columns that no table needs."""
+WIDTH, HEIGHT = 10_000, 25
+"""Characters that no line exceeds. Both are given because rich ignores a width without a height on
+a terminal that it knows nothing of (TERM=dumb), and cuts every column to fit 80 characters."""
+
+
+class _WideConsole(Console):
+    """Prints tables at their natural width: a number that is cut short is a wrong number."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(width=WIDTH, height=HEIGHT, highlight=False, emoji=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave the error to the caller; rich would exit."""
+        raise BrokenPipeError
 
 
 def plain_table(first: str) -> Table:
@@ -25,21 +37,19 @@ def factor(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
+def console() -> Console:
+    """A console on stdout that cuts nothing."""
+    return _WideConsole()
+
+
 def text(parts: Sequence[Table | str]) -> str:
-    """The same, as plain text."""
+    """The parts as plain text."""
     with StringIO() as file:
-        _print(parts, Console(file=file, highlight=False, color_system=None))
+        draw(parts, _WideConsole(file=file, color_system=None))
         return file.getvalue()
 
 
-def show(parts: Sequence[Table | str]) -> None:
-    """Print them, one below the other, as wide as the widest table needs: a number cut short is a wrong number."""
-    _print(parts, Console(highlight=False))
-
-
-def _print(parts: Sequence[Table | str], console: Console) -> None:
-    for table in (part for part in parts if isinstance(part, Table)):
-        needed = Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum
-        console.width = max(console.width, needed)
+def draw(parts: Sequence[Table | str], console: Console) -> None:
+    """Print the parts, one below the other."""
     for part in parts:
         console.print(part, markup=False, soft_wrap=isinstance(part, str))

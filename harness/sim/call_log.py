@@ -26,6 +26,8 @@ _CLASSES: tuple[type, ...] = (
     pyxrt.runlist,
     pyxrt.bo,
 )
+STAGES = ("open", "alloc", "write", "launch", "wait", "read")
+"""The parts of the work that calls belong to."""
 _STAGES = {
     "bo": "alloc",
     "bo.write": "write",
@@ -45,8 +47,8 @@ Span = tuple[str, int, int, CodeType, int]
 
 
 def stage_of(call: str) -> str:
-    """The part of the work that a call belongs to: open, alloc, write, launch, wait, read."""
-    return _STAGES.get(call, "open")
+    """The one of STAGES that a call belongs to."""
+    return _STAGES.get(call, STAGES[0])
 
 
 class CallLog:

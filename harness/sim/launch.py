@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from harness.kernel import Bytes, KernelSpec
+from harness.kernel import FIRST_DATA_ARGUMENT, Bytes, KernelSpec
 from harness.sim.enums import ert_cmd_state
 from harness.sim.hazard import Kind
 from harness.sim.memory import Memory
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from harness.sim.queue import Context
 
 NEVER_NS = 1 << 62
-FIRST_DATA_ARGUMENT = 3
-"""Arguments 0 to 2 of every kernel are opcode, instructions and their size."""
 
 
 Result: TypeAlias = "tuple[tuple[int, int], Launch]"

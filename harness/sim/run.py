@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.kernel import FIRST_DATA_ARGUMENT
 from harness.sim.bo import BoRange, bo
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import device, hw_context
 from harness.sim.enums import cu_access_mode, ert_cmd_state
 from harness.sim.hazard import Kind
 from harness.sim.kernel_model import NO_BANK
-from harness.sim.launch import FIRST_DATA_ARGUMENT, NEVER_NS, Access, Launch
+from harness.sim.launch import NEVER_NS, Access, Launch
 from harness.sim.memory import Memory
 from harness.sim.pybind import INT32, UINT32, PybindObject, as_text, incompatible, is_int, keywords
 from harness.sim.sites import INSIDE, Site, caller, here

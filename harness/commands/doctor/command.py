@@ -1,9 +1,7 @@
-"""The command's work: composes the request, asks every check, prints a line each and a summary."""
+"""Compose the request, run every check, and print a line for each and a summary."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,6 +9,7 @@ from functools import partial
 from harness.commands.doctor import machine, probe, project, software
 from harness.commands.doctor.check import Check, Status, Subject, checked
 from harness.commands.parser import Parser, composed
+from harness.commands.terminal import output
 from harness.config.compose import Config
 from harness.config.device import Hardware
 from harness.device.host import sysfs
@@ -41,7 +40,7 @@ CHECKS: dict[str, Callable[[Subject], Check]] = {
 def _config(arguments: Sequence[str]) -> Config:
     """The request on hardware; RequestError where it can't be composed."""
     parser = Parser(
-        prog="python -m harness.commands.doctor",
+        "doctor",
         description="Check whether runs on the NPU can work here, and say what is missing.",
         epilog="Exit code: 0 if they can, 1 if they cannot, 2 for a wrong request.",
     )
@@ -97,18 +96,8 @@ def lines(checks: Sequence[Check]) -> list[str]:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; returns the exit code."""
-    try:
-        checks = examine(_config(arguments))
-    except RequestError as error:
-        print(f"harness: {error}", file=sys.stderr)
-        return error.exit_code
-    try:
-        print(*lines(checks), summary(checks), sep="\n", flush=True)
-    except BrokenPipeError:  # whoever read it has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except OSError as error:
-        print(f"harness: the list cannot be printed ({error}); free space", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+    """Print the checks; returns 1 if one failed."""
+    checks = examine(_config(arguments))
+    with output("list"):
+        print(*lines(checks), summary(checks), sep="\n")
     return 1 if any(check.status is Status.fail for check in checks) else 0

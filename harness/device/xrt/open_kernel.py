@@ -7,10 +7,9 @@ from typing import Any, cast
 
 from harness.device.open import World
 from harness.errors import RequestError
+from harness.kernel import FIRST_DATA_ARGUMENT as FIRST_DATA_ARGUMENT
 from harness.kernel import Bytes, KernelSpec
 
-FIRST_DATA_ARGUMENT = 3
-"""Arguments 0 to 2 are opcode, instruction bo and its size; bos of the kernel follow."""
 USUAL_NAME = "MLIR_AIE"
 """What mlir-aie names a kernel unless told otherwise."""
 

@@ -1,0 +1,127 @@
+"""Every use of a private name of Hydra or argparse, so that a new version of them breaks one module.
+
+tests/test_hydra_private.py checks that each name still exists and says which version lacks it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.plugins import Plugins
+from hydra.plugins.plugin import Plugin
+from omegaconf import DictConfig
+
+from harness.errors import RequestError, nearest
+
+# Its scan executes the core plugins anew: classes imported before it are not those that Hydra uses.
+_plugins = Plugins.instance()
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper  # noqa: E402
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Environment variable that has Hydra raise to its caller instead of printing and exiting with 1."""
+REALLY_NEAR = 0.75
+"""Similarity from which on a flag is suggested for an unknown one."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """words: positional arguments. prints: whether Hydra only prints something and runs no job."""
+
+    words: list[str]
+    prints: bool
+
+
+def parse(arguments: Sequence[str]) -> Arguments:
+    """What Hydra's parser makes of `arguments`; RequestError where it would print its usage and exit."""
+
+    def refuse(message: str) -> NoReturn:
+        raise RequestError(f"{message}; --hydra-help explains the flags")
+
+    with _any_help():
+        parser = get_args_parser()
+    setattr(parser, "error", refuse)  # noqa: B010 - mypy refuses to assign to a method
+    known, unknown = parser.parse_known_args(arguments)
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    for given in unknown:
+        if given.startswith("-"):
+            long = [flag for flag in flags if flag.startswith("--")]
+            raise RequestError(f"{given}: no such flag; {nearest(given, long, REALLY_NEAR)}")
+    printing = (known.help, known.hydra_help, known.cfg, known.info, known.shell_completion)
+    return Arguments(known.overrides, any(printing))
+
+
+def run_application(
+    job: Callable[[DictConfig], None], arguments: Sequence[str], conf: Path
+) -> None:
+    """Have Hydra parse `arguments`, compose the configuration in `conf`, and call `job`, or print.
+
+    `job` is called once, or for each job of a sweep. Raises what `job` and Hydra raise.
+    """
+    application = hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job)
+    argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
+    sys.argv, os.environ[FULL_ERROR] = [argv[0], *arguments], "1"
+    try:
+        with _any_help():
+            application()
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = full_error
+
+
+@contextmanager
+def plugin(cls: type[Plugin], target: str) -> Iterator[None]:
+    """Make a plugin class available to Hydra as `target`, a dotted path, in this context.
+
+    Hydra instantiates only what it can import from the package hydra_plugins, so that package gets a
+    module that holds the class.
+    """
+    name, _, cls.__qualname__ = target.rpartition(".")
+    cls.__module__, cls.__name__ = name, cls.__qualname__
+    module, package = ModuleType(name), name.partition(".")[0]
+    setattr(module, cls.__name__, cls)
+    added = {name: module}
+    if package not in sys.modules:
+        added[package] = ModuleType(package)
+    sys.modules.update(added)
+    setattr(sys.modules[package], name.rpartition(".")[2], module)
+    _plugins.register(cls)
+    try:
+        yield
+    finally:
+        del _plugins.class_name_to_class[target]
+        for registered in _plugins.plugin_type_to_subclass_list.values():
+            if cls in registered:
+                registered.remove(cls)
+        delattr(sys.modules[package], name.rpartition(".")[2])
+        for each in added:
+            del sys.modules[each]
+
+
+@contextmanager
+def _any_help() -> Iterator[None]:
+    """Let argparse accept a flag's help that is not a string, as one of Hydra's is.
+
+    From Python 3.14 on argparse checks it (hydra #3121).
+    """
+    container: Any = argparse._ActionsContainer
+    check = getattr(container, "_check_help", None)
+    if check:
+        container._check_help = lambda parser, action: None
+    try:
+        yield
+    finally:
+        if check:
+            container._check_help = check

@@ -1,0 +1,145 @@
+"""Find the command that was named, run it, and turn what it raises into a line and an exit code.
+
+Exit codes: 0 done and right, 1 failed, 2 wrong request, 130 interrupted (143 after SIGTERM, 129 after
+SIGHUP). Imports nothing but the standard library before a command is chosen: imports take long enough
+for a Ctrl-C to land in them, and a Python without the harness's packages gets a message.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import pkgutil
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Protocol, cast
+
+from harness import commands
+from harness.commands.terminal import output, say
+from harness.device.interrupt import end_orderly, exit_code
+from harness.errors import HarnessError, RequestError, nearest
+
+DEFAULT = "run"
+USAGE = "python -m harness"
+REALLY_NEAR = 0.6
+"""Similarity of a word to the name of a command, from which on that name is suggested."""
+
+
+class Command(Protocol):
+    """A module of this package that is a command; its name is the module's.
+
+    HELP: what the command does, in one line. main: does it; HarnessError for what the user can mend.
+    """
+
+    HELP: str
+
+    def main(self, arguments: Sequence[str]) -> int:
+        """Returns the exit code."""
+
+
+def main() -> None:
+    """Run `harness` on the arguments of this process, and exit."""
+    end_orderly()
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to fail
+    # Composing makes objects by the ten thousand: collecting them cost 15 ms a job.
+    gc.set_threshold(50_000, 20, 100)
+    sys.exit(dispatch(sys.argv[1:]))
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` name; returns the exit code."""
+    try:
+        code = _run(arguments)
+        with output("output"):  # what a command has printed and Python not yet written
+            return code
+    except HarnessError as error:
+        say(str(error))
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == commands.__name__.partition(".")[0]:
+            raise
+        say(missing(error))
+        return RequestError.exit_code
+    except KeyboardInterrupt:
+        say("interrupted")
+        return exit_code()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise RequestError(
+            f"the folder this was started in is gone ({error}); go to another"
+        ) from error
+    first, *rest = arguments or [""]
+    try:
+        if first in ("--help", "-h"):
+            with output("help"):
+                print(overview())
+        elif first == "--version":
+            with output("version"):
+                print(version())
+            return 0
+        if command := _find(first):
+            return command.main(rest)
+        return cast(Command, import_module(f"{commands.__name__}.{DEFAULT}")).main(arguments)
+    except SystemExit as ended:  # argparse's and Hydra's way to end after --help
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+
+
+def _find(word: str) -> Command | None:
+    """The command of that name; None if there is none."""
+    names = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+    if word not in names:
+        return None
+    module = import_module(f"{commands.__name__}.{word}")
+    return cast(Command, module) if hasattr(module, "HELP") else None
+
+
+def all_commands() -> dict[str, Command]:
+    """Every command by its name, the default one first, the others in alphabetical order."""
+    names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+    names.sort(key=lambda name: name != DEFAULT)
+    return {name: command for name in names if (command := _find(name))}
+
+
+def overview() -> str:
+    """What `harness --help` says before the help of the default command."""
+    lines = [f"  {name:<12} {command.HELP}" for name, command in all_commands().items()]
+    return "\n".join(
+        [
+            f"usage: {USAGE} [COMMAND] [ARGUMENTS]     (or: harness [COMMAND] [ARGUMENTS])",
+            "",
+            f"Commands ({USAGE} COMMAND --help says more):",
+            *lines,
+            "",
+        ]
+    )
+
+
+def no_command(word: str) -> RequestError:
+    """The error for a first argument that is neither a command, nor a flag, nor an override."""
+    names = all_commands()
+    return RequestError(
+        f"{word}: no such command; {nearest(word, names, REALLY_NEAR)}; overrides are key=value"
+    )
+
+
+def version() -> str:
+    """The harness's version, and Hydra's, whose command line it is."""
+    try:
+        own = metadata.version("npu-harness")
+    except metadata.PackageNotFoundError:
+        own = "(not installed: run from its source)"
+    return f"harness {own}, Hydra {metadata.version('hydra-core')}"
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """Which package this Python lacks and how to install it: one that has pyxrt may lack the rest."""
+    return (
+        f"{sys.executable} has no {error.name}; install the harness for it (pip install, in the "
+        "folder of the source) or use the Python that it is installed for"
+    )

@@ -1,0 +1,102 @@
+"""The report of an emulated script: its calls, what the device did, and its hazards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table
+
+from harness.measure.timeline import Spans
+from harness.report.tables import plain_table
+from harness.sim.call_log import STAGES, CallLog, stage_of
+from harness.sim.hazard import Hazard
+from harness.sim.machine import Machine
+from harness.units import ns_to_ms
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """A script that has ended. trace: int64 (n, 5) of is_load, context, column, start_ns, end_ns."""
+
+    script: str
+    machine: Machine
+    log: CallLog
+    trace: Spans
+    hazards: list[Hazard]
+
+
+def parts(emulation: Emulation) -> list[Table | str]:
+    """What is printed, from top to bottom."""
+    machine, log, hazards = emulation.machine, emulation.log, emulation.hazards
+    total_ns = max((end for _, _, end, _, _ in log.spans), default=0)
+    calls, clock = sum(log.counts.values()), machine.profile.clock.value
+    found: list[Table | str] = [
+        f"{emulation.script}: {calls} calls, {ns_to_ms(total_ns):.3f} ms of {clock} time"
+    ]
+    if log.counts:
+        found += [_calls(log), _host(log)]
+    found += _columns(emulation.trace)
+    found += [f"note: {line}" for line in machine.said]
+    if machine.aborted:
+        found.append(f"process ended: {machine.aborted}")
+    found += [_hazard(hazard) for hazard in hazards]
+    if machine.sanitizer is not None:
+        count = sum(hazard.count for hazard in hazards)
+        found.append(f"hazards: {count} in {len(hazards)} places" if hazards else "hazards: none")
+    return found
+
+
+def _calls(log: CallLog) -> Table:
+    """A row per call of the API."""
+    table = plain_table("call")
+    for heading in ("count", "ms", "us each"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("stage", no_wrap=True)
+    for call, count in log.counts.items():
+        spent_ns = log.totals_ns[call]
+        each_us = spent_ns / count / 1000
+        table.add_row(
+            call, str(count), f"{ns_to_ms(spent_ns):.3f}", f"{each_us:.1f}", stage_of(call)
+        )
+    return table
+
+
+def _host(log: CallLog) -> str:
+    """The host's time by stage."""
+    by_stage = dict.fromkeys(STAGES, 0)
+    for call, spent_ns in log.totals_ns.items():
+        by_stage[stage_of(call)] += spent_ns
+    shares = [f"{stage} {ns_to_ms(spent):.3f} ms" for stage, spent in by_stage.items() if spent]
+    return f"host: {', '.join(shares)}"
+
+
+def _columns(trace: Spans) -> list[str]:
+    """What each column did: executions, utilisation, and gaps in which it had nothing to do."""
+    lines = []
+    for column in np.unique(trace[:, 2]):
+        rows = trace[trace[:, 2] == column]
+        rows = rows[np.argsort(rows[:, 3], kind="stable")]
+        executions = rows[rows[:, 0] == 0]
+        busy_ns = int((executions[:, 4] - executions[:, 3]).sum())
+        gaps = rows[1:, 3] - rows[:-1, 4]
+        stalls = gaps[gaps > 0]
+        span_ns = int(rows[:, 4].max() - rows[:, 3].min())
+        busy_pct = 100 * busy_ns / span_ns if span_ns else 0
+        lines.append(
+            f"column {column}: {len(executions)} executions in {ns_to_ms(busy_ns):.3f} ms, "
+            f"{busy_pct:.1f} % busy from first to last; "
+            f"{len(stalls)} stalls of {ns_to_ms(int(stalls.sum())):.3f} ms in all"
+        )
+    return lines
+
+
+def _hazard(hazard: Hazard) -> str:
+    times = f" ({hazard.count} times)" if hazard.count > 1 else ""
+    lines = ["", f"hazard {hazard.kind.value}{times}: {hazard.kind.explanation}"]
+    lines.append(f"  {hazard.later}")
+    if hazard.earlier:
+        lines.append(f"  after {hazard.earlier}")
+    span = f", bytes {hazard.low} to {hazard.high}" if hazard.high else ""
+    lines.append(f"  {hazard.bo}{span}; {hazard.run}")
+    return "\n".join(lines)

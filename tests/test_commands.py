@@ -1,0 +1,352 @@
+"""What all commands have in common: how they are found, what they say, and how they end."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import commands
+from harness.commands import accounting, terminal
+from harness.commands.main import all_commands, dispatch
+from harness.commands.terminal import OutputError, output, say
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_S = 120
+NAMES = sorted(all_commands())
+QUICK = ("tracking=off", "workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
+
+pytestmark = pytest.mark.usefixtures("in_folder")
+Process = subprocess.CompletedProcess[str]
+
+
+def process(*arguments: str, stdout: Any = subprocess.PIPE, **environment: str) -> Process:
+    """`python -m harness` as a process of its own in this folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+
+
+# Finding a command
+
+
+def test_the_commands() -> None:
+    assert NAMES == ["accounting", "doctor", "emulate", "roadmap", "run", "sensitivity"]
+    for command in all_commands().values():
+        assert re.fullmatch(r"[a-z][^\n.]{20,75}", command.HELP)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_its_help(name: str) -> None:
+    done = process(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m harness {name if name != 'run' else 'strategy=pipelined'}" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_one_help_for_all_fits_a_screen(flag: str) -> None:
+    done = process(flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.rstrip().splitlines()
+    assert len(lines) <= 40
+    assert all(any(line.startswith(f"  {name} ") for line in lines) for name in NAMES)
+    assert "strategy: baseline, batch, pipelined, pooled, stacked" in lines
+    assert any("depth: 2" in line for line in lines)
+
+
+def test_a_run_by_its_name() -> None:
+    named, unnamed = process("run", *QUICK), process(*QUICK)
+    assert (named.returncode, named.stderr) == (0, "")
+    assert named.stdout == unnamed.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["run", "--version"], ["a=1", "--version"]])
+def test_the_version_is_the_harnesss(arguments: list[str]) -> None:
+    done = process(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"harness {version('npu-harness')}, Hydra {version('hydra-core')}\n"
+
+
+def test_a_new_command_is_one_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hello.py").write_text(
+        "HELP = 'greet whoever is named'\n"
+        "def main(arguments):\n    print('hello', *arguments)\n    return 3\n"
+    )
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    assert dispatch(["hello", "you"]) == 3
+    assert capsys.readouterr().out == "hello you\n"
+    assert all_commands()["hello"].HELP == "greet whoever is named"
+    sys.modules.pop("harness.commands.hello")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("acounting", "acounting: no such command; did you mean accounting? Allowed: accounting, "),
+        ("main", "main: no such command; allowed: accounting, doctor, emulate, roadmap, run, "),
+        ("compare a b", "compare: no such command; allowed: "),
+        ("strategy pipelined", "strategy pipelined: write strategy=pipelined"),
+        ("workload.tiles 5", "workload.tiles 5: write workload.tiles=5"),
+        ("depth", "depth: without a value; write depth=<value>"),
+        ("depth=3 strategy pipelined", "strategy pipelined: write strategy=pipelined"),
+        ("depth=3 acounting", "acounting: not an override; write key=value"),
+        ("strategy=pipelined -v", "-v: no such flag; allowed: --cfg, --config-dir, "),
+    ],
+)
+def test_wrong_words(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(arguments.split()) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"harness: {message}")
+
+
+def test_a_misspelt_command_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert dispatch(["acounting"]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+# Endings
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ctrl_c(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: Sequence[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(all_commands()[name], "main", interrupted)
+    assert dispatch([name]) == 130
+    assert capsys.readouterr() == ("", "harness: interrupted\n")
+
+
+def test_a_package_that_is_missing_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(name: str) -> Callable[..., None]:
+        def raises(*_: Any) -> None:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+        return raises
+
+    monkeypatch.setattr(accounting, "report", lacks("rich.table"))
+    assert dispatch(["accounting"]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"harness: {sys.executable} has no rich.table; install the harness for it"
+    )
+    monkeypatch.setattr(accounting, "report", lacks("harness.mistake"))
+    with pytest.raises(ModuleNotFoundError):
+        dispatch(["accounting"])
+
+
+def test_a_run_leaves_the_process_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mine"])
+    before = dict(os.environ), set(sys.modules)
+    assert dispatch(["-m", "depth=1,0", *QUICK]) == 2
+    assert sys.argv == ["mine"]
+    assert dict(os.environ) == before[0]
+    assert not {name for name in sys.modules if name.startswith("hydra_plugins.harness")}
+
+
+# Output that nobody reads, or that cannot be written
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "--version",
+        "--hydra-help",
+        "--cfg all",
+        "accounting whisper_base",
+        "accounting --json",
+        "accounting --help",
+        "doctor --help",
+        "emulate --help",
+        f"run {' '.join(QUICK)}",
+        f"-m depth=1,2 {' '.join(QUICK)}",
+    ],
+)
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_reader_that_wants_no_more(arguments: str, buffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = process(*arguments.split(), stdout=writer, PYTHONUNBUFFERED=buffered)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ("--help", "help"),
+        ("--cfg all", "output"),
+        ("accounting", "report"),
+        ("accounting --json", "report"),
+        ("accounting --help", "output"),
+        (f"run {' '.join(QUICK)}", "table"),
+    ],
+)
+def test_a_full_stdout(arguments: str, what: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = process(*arguments.split(), stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"harness: the {what} cannot be printed ([Errno 28] ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_stderr_silences_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    say("nobody hears")
+
+
+def test_output_names_what_cannot_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    discarded = []
+    monkeypatch.setattr(terminal, "_discard_stdout", lambda: discarded.append(1))
+    with pytest.raises(OutputError) as error, output("list", "look elsewhere"):
+        raise OSError(28, "No space left on device")
+    said = "the list cannot be printed ([Errno 28] No space left on device); look elsewhere"
+    assert str(error.value) == said
+    with output("list"):
+        raise BrokenPipeError
+    assert discarded == [1, 1]
+
+
+# Tables
+
+
+def printed_on_a_terminal(term: str, columns: int, *arguments: str) -> str:
+    """What the command prints on a terminal of that kind and width, without colours."""
+    screen, terminal_fd = pty.openpty()
+    fcntl.ioctl(terminal_fd, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+    environment = {key: each for key, each in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", *arguments],
+        stdout=terminal_fd,
+        env={**environment, "PYTHONPATH": str(ROOT), "TERM": term},
+    )
+    os.close(terminal_fd)
+    text = b""
+    try:
+        while block := os.read(screen, 1 << 16):
+            text += block
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(screen)
+    assert process.wait(TIMEOUT_S) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+@pytest.mark.parametrize("term", ["dumb", "unknown", "xterm-256color", ""])
+def test_no_table_is_cut_whatever_the_terminal(term: str, columns: int) -> None:
+    arguments = ("accounting", "whisper_base")
+    into_a_file = process(*arguments).stdout
+    assert "…" not in into_a_file
+    assert printed_on_a_terminal(term, columns, *arguments) == into_a_file
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "strategy=baseline",
+        "strategy=pipelined depth=3",
+        "device.context_limit=2 workload=whisper_tiny workload.tiles=4",
+        "-m device.context_limit=2,6 workload=whisper_tiny workload.tiles=4",
+    ],
+)
+def test_the_hosts_columns_add_up(arguments: str) -> None:
+    done = process("tracking=off", "device.context_open_ns=60_000_000_000", *arguments.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    headings = lines[0].split()
+    rows = [line for line in lines[1:] if line.startswith(("pooled", "per_tile"))]
+    rows = [line for line in rows if "accounting" not in line]
+    assert rows
+    skipped = len(headings) - headings.index("ms/tile")
+    for row in rows:
+        numbers = re.sub(r" \([^)]*\)", "", row).split()[-skipped:]
+        cells = dict(zip(headings[-skipped:], numbers, strict=True))
+        stages = ("open", "alloc", "write", "launch", "wait", "read")
+        total = sum(float(cells.get(stage, 0)) for stage in stages)
+        assert total == pytest.approx(float(cells["ms/tile"]), abs=0.004), row
+    assert ("open" in headings) is ("context_limit" in arguments)
+
+
+# The emulator's trace
+
+
+def test_a_trace_goes_to_a_folder_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("script.py").write_text("import pyxrt\npyxrt.device(0)\n")
+    for number in (1, 2):
+        assert dispatch(["emulate", "script.py"]) == 0
+        said = capfd.readouterr().out.splitlines()[-1]
+        assert re.fullmatch(r"trace: outputs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-\d+/trace\.json", said)
+        assert json.loads(Path(said.removeprefix("trace: ")).read_text())["traceEvents"]
+        assert len(list(Path("outputs").rglob("trace.json"))) == number
+    assert {path.name for path in Path.cwd().iterdir()} == {"script.py", "outputs"}
+
+
+def test_a_trace_that_finds_no_folder(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("script.py").write_text("import pyxrt\npyxrt.device(0)\n")
+    Path("outputs").write_text("mine")
+    assert dispatch(["emulate", "script.py"]) == 1
+    out, err = capfd.readouterr()
+    assert "hazards: none" in out
+    assert err.startswith("harness: the trace cannot be written ([Errno ")
+    assert err.endswith("; give another file with --trace\n")
+
+
+# Benchmarks
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("bench_*.py")), ids=str)
+def test_a_benchmark_without_its_packages_says_which(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", path], capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "simpy" in line
+    assert line.endswith("pip install -e '.[test]'")
+
+
+def test_a_python_without_packages_still_says_what_is_wrong() -> None:
+    assert shutil.which("sh")
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "harness", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "install the harness for it" in line

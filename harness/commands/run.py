@@ -37,9 +37,10 @@ from harness.report.runs import footnotes, table
 from harness.report.tables import show
 from harness.report.trace import save_trace
 from harness.results.record import FILE_NAME as RECORD_NAME
-from harness.results.record import Record
+from harness.results.record import Record, record_of
 from harness.results.speedup import speedups
-from harness.run.experiment import Experiment, Outcome
+from harness.run.experiment import Experiment
+from harness.run.outcome import Outcome
 from harness.tracking import mlflow as tracking
 
 log = logging.getLogger("harness")
@@ -190,7 +191,7 @@ class Command:
             self.say(ignored, "ignored depth")
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         preset = str(hydra_config.runtime.choices["strategy"])
-        experiment = Experiment(config, resolved, preset, overrides)
+        experiment = Experiment(config)
         for remark in experiment.remarks:
             self.say(remark)
         measure = config.measure
@@ -199,19 +200,19 @@ class Command:
             outcome = experiment.run(bar)
         finally:
             bar.close()
-        record = outcome.record
+        record = record_of(outcome, resolved, preset, overrides)
         self.runs.append((record, folder))
         self.exit_codes.add(0 if record.ok else 1)
         log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
-        self._file(config, outcome, folder)
+        self._file(config, record, outcome, folder)
         if hydra_config.mode is not RunMode.MULTIRUN:
             self._told([record])
         if outcome.interrupted:
             raise KeyboardInterrupt
 
-    def _file(self, config: Config, outcome: Outcome, folder: Path) -> None:
+    def _file(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> None:
         """Record first, MLflow after."""
-        record, timeline, paths = outcome.record, outcome.timeline, []
+        timeline, paths = outcome.timeline, list[Path]()
         with self._written(folder, "record"):
             paths.append(record.save(folder))
         if not paths:

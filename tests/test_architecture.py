@@ -141,6 +141,7 @@ def test_metric_names() -> None:
         "time/interval_p50_ms",
         "time/interval_p95_ms",
         "time/interval_p99_ms",
+        "time/open_ms",
         "time/alloc_ms",
         "time/write_ms",
         "time/launch_ms",

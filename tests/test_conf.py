@@ -14,8 +14,8 @@ from harness.config import compose as configuration
 from harness.config.compose import conf_dir, load
 from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
-from harness.results.record import Verdict
 from harness.run.experiment import Experiment
+from harness.run.outcome import Verdict
 
 GROUPS = ("device", "strategy", "workload", "phase", "measure", "tracking", "experiment")
 OPTIONS = sorted(

@@ -18,7 +18,7 @@ from harness.commands.main import dispatch
 from harness.config.compose import load
 from harness.config.phase import KNOBS, Phase
 from harness.errors import RequestError
-from harness.measure.metrics import EncoderTime
+from harness.measure.rtf import EncoderTime
 from harness.measure.totals import Totals
 from harness.results.record import Record
 from harness.results.rtf_gap import RtfGap, rtf_gap
@@ -320,4 +320,6 @@ def test_an_older_record_has_no_standing(programme: Done) -> None:
     record = Record.load(programme.folders[0])
     assert rtf_gap(record)
     assert rtf_gap(replace(record, totals=None)) is None
-    assert rtf_gap(replace(record, accounting={**record.accounting, "encoder_tiles": None})) is None
+    assert (
+        rtf_gap(replace(record, accounting=replace(record.accounting, encoder_tiles=None))) is None
+    )

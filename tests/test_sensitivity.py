@@ -18,6 +18,7 @@ from harness.commands.main import dispatch
 from harness.config import compose as config
 from harness.config.device import Simulator
 from harness.run.experiment import Experiment
+from harness.run.outcome import Verdict
 from harness.study.sensitivity import Number, Point, numbers_of, study
 
 ROOT = Path(__file__).parent.parent
@@ -106,9 +107,9 @@ def timed_ns(*overrides: str, **knobs: Any) -> int:
     """Nanoseconds of the median pass, as the harness itself runs and verifies it."""
     asked = config.load("workload.tiles=10", *overrides)
     asked = replace(asked, strategy=replace(asked.strategy, **knobs))
-    record = Experiment(asked, {}, "", []).run().record
-    assert record.ok
-    return sorted(record.samples["total_ns"])[2]
+    outcome = Experiment(asked).run()
+    assert outcome.verdict is Verdict.OK
+    return sorted(outcome.pass_times_ns)[2]
 
 
 def test_a_number_that_decides_when_it_is_larger(ask: Ask) -> None:

@@ -14,8 +14,9 @@ from harness.errors import RequestError
 from harness.inputs.tiles import Tiles, make_tiles
 from harness.kernel import load_kernel
 from harness.report.runs import footnotes
-from harness.results.record import Verdict
-from harness.run.experiment import Experiment, Outcome
+from harness.results.record import record_of
+from harness.run.experiment import Experiment
+from harness.run.outcome import Outcome, Verdict
 
 SOURCES = ("speech", "random")
 
@@ -87,12 +88,12 @@ def test_a_fused_kernel_has_the_constants_of_its_part(fused: str, alone: str) ->
 
 
 def run(*overrides: str) -> Outcome:
-    return Experiment(load("workload.tiles=5", *overrides), {"verify": "all"}, "", []).run()
+    return Experiment(load("workload.tiles=5", *overrides)).run()
 
 
 def test_the_rtf_is_of_what_its_accounting_counts() -> None:
     for kernel in native.NAMES:
-        record = run(f"workload={kernel}").record
+        record = record_of(run(f"workload={kernel}"), {"verify": "all"}, "", [])
         assert record.verdict is Verdict.OK
         assert record.metrics["verify/tiles"] == 35
         figures = [record.metrics[f"rtf/{name}"] for name in ("end_to_end", "encoder", "ceiling")]
@@ -142,7 +143,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_kernel_is_a_folder(toy: None, kernel: str, strategy: str, source: str) -> None:
     overrides = f"workload.kernel={kernel}", f"strategy={strategy}", f"workload.source={source}"
     outcome = run(*overrides, f"+device.exec_ns.{kernel}=1000")
-    assert (outcome.record.verdict, outcome.record.reason) == (Verdict.OK, "")
+    assert (outcome.verdict, outcome.reason) == (Verdict.OK, "")
 
 
 def test_a_kernel_of_constants_has_no_tiles(

@@ -39,9 +39,10 @@ from harness.report.progress import PassBar
 from harness.report.runs import footnotes, table
 from harness.report.trace import save_trace
 from harness.results.record import FILE_NAME as RECORD_NAME
-from harness.results.record import Record
+from harness.results.record import Record, record_of
 from harness.results.speedup import speedups
-from harness.run.experiment import Experiment, Outcome
+from harness.run.experiment import Experiment
+from harness.run.outcome import Outcome
 from harness.tracking import mlflow as tracking
 
 HELP = "run tiles or an encoder with a strategy; the default, its name may be left out"
@@ -201,7 +202,7 @@ class Invocation:
             self.say(ignored, "ignored depth")
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         preset = str(hydra_config.runtime.choices["strategy"])
-        experiment = Experiment(config, resolved, preset, overrides)
+        experiment = Experiment(config)
         for remark in experiment.remarks:
             self.say(remark)
         measure = config.measure
@@ -210,19 +211,19 @@ class Invocation:
             outcome = experiment.run(bar)
         finally:
             bar.close()
-        record = outcome.record
+        record = record_of(outcome, resolved, preset, overrides)
         self.runs.append((record, folder))
         self.exit_codes.add(0 if record.ok else 1)
         log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
-        self._file(config, outcome, folder)
+        self._file(config, record, outcome, folder)
         if hydra_config.mode is not RunMode.MULTIRUN:
             self._show([record])
         if outcome.interrupted:
             raise KeyboardInterrupt
 
-    def _file(self, config: Config, outcome: Outcome, folder: Path) -> None:
+    def _file(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> None:
         """Record first, MLflow after."""
-        record, timeline, paths = outcome.record, outcome.timeline, []
+        timeline, paths = outcome.timeline, list[Path]()
         with self._written(folder, "record"):
             paths.append(record.save(folder))
         if not paths:

@@ -2,56 +2,84 @@
 
 Schema history:
 1  first.
-2  machine: its state before and after the timed passes; samples of INVALID runs are kept. 1 reads as without one.
-3  totals: what the timed pass adds up to; steps: of a window, what its operations do. 1 and 2 read as without them.
+2  machine: its state before and after the timed passes; samples of INVALID runs are stored.
+   Schema 1 reads as without a machine.
+3  totals: sums over the timed pass; steps: those of each operation of an encoder.
+   Schemas 1 and 2 read as without them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from harness.config.strategy import Strategy
+from harness.config.workload import Accounting
 from harness.errors import HarnessError
-from harness.measure.metrics import Metrics
+from harness.measure.metric import Metrics
+from harness.measure.rtf import Audio
+from harness.measure.totals import Totals
+from harness.results.environment import Environment, environment
+from harness.results.identity import config_hash
+from harness.run.outcome import MachineStates, Outcome, Verdict
+from harness.run.tile_passes import Step
+from harness.sim.hazard import Hazard
+from harness.units import ms_to_ns
 
-SCHEMA_VERSION = 3
-READABLE = (1, 2, 3)
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
 FILE_NAME = "record.json"
+SCHEMA_VERSION: Literal[3] = 3
+IN_LABEL = ("strategy", "depth", "tracking", "hydra")
+"""Configuration groups whose overrides a record's label shows, or which change no result."""
+MOST_CHARACTERS = 60
+"""Of a wrong value in an error message."""
 
 
-class Verdict(Enum):
-    """What became of a run."""
+@dataclass(frozen=True)
+class Samples:
+    """Raw values per timed pass, in order."""
 
-    OK = "OK"
-    WRONG = "WRONG"
-    HAZARD = "HAZARD"
-    FAILED = "FAILED"
-    INVALID = "INVALID"
+    total_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RtfBasis:
+    """What the RTF counts: `Audio`, and by which accounting; host_ms: preprocessing as counted."""
+
+    kind: Accounting
+    audio_s: float
+    host_ms: float
+    measured_host_ms: float
+    encoder_tiles: float | int | None
+    overlap_host: bool = False
+
+    @property
+    def audio(self) -> Audio:
+        """As the RTF's formulas take it."""
+        host_ns = ms_to_ns(self.host_ms)
+        return Audio(self.audio_s, host_ns, self.encoder_tiles, self.overlap_host)
 
 
 @dataclass(frozen=True)
 class Record:
     """One finished run, immutable.
 
-    config: the resolved configuration; config_hash: its sha256 without `tracking`, which changes no result.
-    knobs: the effective strategy. samples: raw values per timed pass, in order; `timed_pass` is the index of the
-    median one, which the metrics are of. accounting: what the RTF counted. environment: see `environment`. machine: its
-    state `before` and `after` the timed passes (`harness.device.host.state`), None where it cannot change. totals: of the
-    timed pass, as `harness.measure.totals.Totals`, None where nothing was timed; steps: as `harness.run.tile_passes.Step`, each
-    operation of a window, how many calls of it were run, and the totals of all its calls.
+    config: the resolved configuration; config_hash: `harness.results.identity.config_hash` of it.
+    knobs: the effective strategy. timed_pass: index of the median pass, which the metrics are of.
+    machine: None where its state cannot change. totals: of the timed pass, None where nothing was
+    timed. steps: of an encoder, each operation, how many of its calls ran, and the totals of all.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     name: str
     label: str
@@ -62,131 +90,144 @@ class Record:
     verdict: Verdict
     reason: str
     metrics: Metrics
-    samples: dict[str, list[int]]
+    samples: Samples
     timed_pass: int | None
-    accounting: dict[str, Any]
+    accounting: RtfBasis
     config: dict[str, Any]
     config_hash: str
-    knobs: dict[str, Any]
+    knobs: Strategy
     overrides: list[str]
-    environment: dict[str, Any]
-    machine: dict[str, Any] | None = None
-    hazards: list[dict[str, Any]] = field(default_factory=list)
-    totals: dict[str, Any] | None = None
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    environment: Environment
+    machine: MachineStates | None = None
+    hazards: tuple[Hazard, ...] = ()
+    totals: Totals | None = None
+    steps: tuple[Step, ...] = ()
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
 
     @property
-    def given(self) -> dict[str, str]:
-        """What was asked for beyond what the label tells, as key -> value."""
-        return given(self.overrides)
+    def settings(self) -> dict[str, str]:
+        """What the command line set beyond what the label shows, as key -> value."""
+        return settings_beyond_label(self.overrides)
 
     @property
     def ok(self) -> bool:
-        """Whether the run is done and right."""
+        """Whether the run completed with right outputs."""
         return self.verdict is Verdict.OK
 
     def save(self, folder: Path) -> Path:
         """Write `record.json` into `folder`, whole or not at all; OSError where that fails."""
-        return write_json(folder / FILE_NAME, asdict(self))
+        return write_json(folder / FILE_NAME, _adapter().dump_python(self, mode="json"))
 
     @classmethod
     def load(cls, folder: Path) -> Record:
-        """The record in `folder`; HarnessError if there is none, or one of another schema."""
+        """Read the record in `folder`; HarnessError for none, or a damaged or foreign one."""
+        from pydantic import ValidationError
+
+        path = folder / FILE_NAME
         try:
-            raw = json.loads((folder / FILE_NAME).read_text())
-        except (OSError, ValueError) as error:
-            raise HarnessError(
-                f"{folder / FILE_NAME}: no record can be read from it ({error})"
-            ) from error
-        if raw.get("schema_version") not in READABLE:
-            raise HarnessError(
-                f"{folder / FILE_NAME}: schema version {raw.get('schema_version')}; "
-                f"this harness reads {' and '.join(map(str, READABLE))}"
-            )
-        return cls(**{**raw, "verdict": Verdict(raw["verdict"])})
+            return _adapter().validate_json(path.read_bytes())
+        except OSError as error:
+            raise HarnessError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            raise HarnessError(f"{path}: {_first_error(error)}") from error
+        except HarnessError as error:
+            raise HarnessError(f"{path}: {error}") from error
 
 
-def given(overrides: Sequence[str]) -> dict[str, str]:
-    """Overrides of the command line as key -> value, without those of the strategy, which labels tell."""
+def record_of(
+    outcome: Outcome, resolved: dict[str, Any], preset: str, overrides: list[str]
+) -> Record:
+    """The record of an outcome, and of the request that led to it.
+
+    resolved: the whole configuration as plain data. preset: name of the strategy's YAML file.
+    """
+    audio = outcome.audio
+    settings = settings_beyond_label(overrides)
+    shown = [f"{key}={value}" for key, value in settings.items() if key != "device"]
+    return Record(
+        name=" ".join([outcome.label, outcome.kernel, outcome.device, *shown]),
+        label=outcome.label,
+        preset=preset,
+        phase=outcome.phase,
+        device=outcome.device,
+        kernel=outcome.kernel,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        metrics=outcome.metrics,
+        samples=Samples(outcome.pass_times_ns),
+        timed_pass=outcome.timed_pass,
+        accounting=RtfBasis(
+            kind=outcome.accounting,
+            audio_s=audio.seconds,
+            host_ms=audio.host_ns / 1e6,
+            measured_host_ms=outcome.measured_host_ns / 1e6,
+            encoder_tiles=audio.tiles,
+            overlap_host=audio.overlaps,
+        ),
+        config=resolved,
+        config_hash=config_hash(resolved),
+        knobs=outcome.strategy,
+        overrides=overrides,
+        environment=environment(),
+        machine=outcome.machine,
+        hazards=outcome.hazards,
+        totals=outcome.totals,
+        steps=outcome.steps,
+    )
+
+
+def settings_beyond_label(overrides: Sequence[str]) -> dict[str, str]:
+    """Overrides of the command line as key -> value, without those of groups in IN_LABEL."""
     pairs = (override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
-    return {
-        key: value
-        for key, value in pairs
-        if key.split(".")[0] not in ("strategy", "depth", "tracking", "hydra")
-    }
+    return {key: value for key, value in pairs if key.split(".")[0] not in IN_LABEL}
 
 
 def write_json(path: Path, content: Any, *, durable: bool = True) -> Path:
     """Write JSON atomically: a reader or a crash sees the old file or the whole new one.
 
-    durable: survive a loss of power too, and be read by people: indented. Else as quick as it can be.
+    durable: survive a loss of power, and indent for readers; else write as fast as possible.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w") as file:
-            file.write(json.dumps(content, indent=1 if durable else None, default=_plain) + "\n")
+            file.write(json.dumps(content, indent=1 if durable else None) + "\n")
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return path
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """sha256 of the resolved configuration, key order aside, without `tracking`."""
-    content = {key: value for key, value in config.items() if key != "tracking"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in a folder survive a loss of power (fsync(2), "Description")."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @cache
-def environment() -> dict[str, Any]:
-    """The machine and the software of this process; a value that can't be had is None."""
-    return {
-        "host": platform.node(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "python": platform.python_version(),
-        "packages": {
-            name: _version(name)
-            for name in ("npu-harness", "hydra-core", "omegaconf", "numpy", "scipy", "mlflow")
-        },
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(status)
-        if (status := _git("status", "--porcelain", "-uno")) is not None
-        else None,
-        "command": sys.argv,
-    }
+def _adapter() -> TypeAdapter[Record]:
+    """Reads and writes records."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Record)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of git on the source tree; None for an installed package or without git."""
-    tree = Path(__file__).parent.parent.parent
-    if not (tree / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(tree), *arguments], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+def _first_error(error: ValidationError) -> str:
+    """The first error as one line: field, what was expected, what is there."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    expected = first["msg"][0].lower() + first["msg"][1:]
+    if first["type"] == "missing":
+        return f"{place}: {expected}"
+    value = shorten(repr(first["input"]), MOST_CHARACTERS)
+    return f"{place}: {expected}, not {value}" if place else f"not a record: {expected}"

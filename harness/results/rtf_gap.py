@@ -1,4 +1,4 @@
-"""How far a run is from the realtime factor that is wanted, and what speed-up of which part would reach it."""
+"""How far a run is from the target RTF, and which part has to be how much faster to reach it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.measure.metrics import Audio, EncoderTime, encoder_time
+from harness.measure.rtf import EncoderTime, encoder_time
 from harness.measure.totals import Totals
 from harness.results.record import Record
-from harness.units import ms_to_ns
+from harness.run.tile_passes import Step
 
 TARGET_RTF = 220
-"""The guide's: the whole of 11 s of audio in 50 ms."""
+"""The guide's target: 11 s of audio in 50 ms."""
 PARTS = {
     "preprocessing_s": "preprocessing",
     "host_s": "host work of the encoder",
     "device_s": "waiting for the device",
 }
 LATE = 1.25
-"""A pass that takes more than this times its bound is held up by neither host nor device, but by waiting in turns."""
+"""A pass longer than this times its bound is limited by host and device waiting in turns."""
 STAGES = ("alloc", "write", "launch", "read")
 
 
 @dataclass(frozen=True)
 class RtfGap:
-    """A run's times for `audio_s` seconds of audio, and what it adds up to."""
+    """A run's times for `audio_s` seconds of audio; busiest: the kernel that executes longest."""
 
     audio_s: float
     time: EncoderTime
@@ -34,16 +34,16 @@ class RtfGap:
 
     @property
     def budget_s(self) -> float:
-        """What the audio may take."""
+        """Time that the target allows for the audio."""
         return self.audio_s / TARGET_RTF
 
     @property
     def further(self) -> float:
-        """Speed-up of everything that is still needed; 1 or less where none is."""
+        """Speed-up of everything that is still needed; 1 or less at the target."""
         return self.time.whole_s / self.budget_s
 
     def alone(self, part: str) -> float | None:
-        """How many times faster one of PARTS would have to be, were it the only one; None where that is not enough."""
+        """Speed-up of one of PARTS that reaches the target alone; None where no speed-up does."""
         now_s: float = getattr(self.time, part)
         then_s = now_s - (self.time.whole_s - self.budget_s)
         changed: dict[str, Any] = {part: then_s}
@@ -53,7 +53,7 @@ class RtfGap:
 
     @property
     def bottleneck(self) -> str:
-        """What binds: preprocessing, if it takes longer than the encoder; else what the encoder's bound is made of."""
+        """What limits the run: preprocessing where it takes longer than the encoder, else its bound."""
         totals = self.totals
         if self.time.preprocessing_s > (
             self.time.device_s if self.time.overlaps else self.time.encoder_s
@@ -85,44 +85,36 @@ class RtfGap:
         reached = [
             f"{name} alone {times(factor)} as fast" for name, factor in alone.items() if factor
         ]
-        said = " or ".join(reached) or "no part of it alone, whatever its speed"
+        remedy = " or ".join(reached) or "no part of it alone, whatever its speed"
         return (
-            f"{TARGET_RTF}x is {_ms(self.budget_s)}; now {', '.join(parts)}; would reach it: {said}; or all of it "
-            f"{times(self.further)} as fast"
+            f"{TARGET_RTF}x is {_ms(self.budget_s)}; now {', '.join(parts)}; "
+            f"would reach it: {remedy}; or all of it {times(self.further)} as fast"
         )
 
 
 def rtf_gap(record: Record) -> RtfGap | None:
-    """Of a record; None where it counts no encoder or nothing was timed, or it is older than what it takes."""
-    counted = record.accounting
-    if not record.totals or not record.totals["tiles"] or counted["encoder_tiles"] is None:
+    """The gap of a record; None where it counts no encoder, or has no totals of a timed pass."""
+    audio, totals = record.accounting.audio, record.totals
+    time = encoder_time(totals, audio) if totals else None
+    if not totals or not time:
         return None
-    totals = Totals(**record.totals)
-    audio = Audio(
-        counted["audio_s"],
-        ms_to_ns(counted["host_ms"]),
-        counted["encoder_tiles"],
-        counted.get("overlap_host", False),
-    )
-    return RtfGap(audio.seconds, encoder_time(totals, audio), totals, _busiest(record))
+    return RtfGap(audio.seconds, time, totals, _busiest(record))
 
 
 def _busiest(record: Record) -> str:
-    """The kernel whose calls the device executes for longest; of a chain, whose spans are not in the record, itself."""
+    """The kernel that the device executes for longest; a chain's own name: it has no steps."""
     if not record.steps:
         return record.kernel
-    times_ns = sums_by_kernel(record.steps, lambda totals: totals["exec_ns"] or totals["wait_ns"])
+    times_ns = sums_by_kernel(record.steps, lambda totals: totals.exec_ns or totals.wait_ns)
     return max(times_ns, key=lambda kernel: times_ns[kernel])
 
 
-def sums_by_kernel(
-    steps: Sequence[dict[str, Any]], taken: Callable[[dict[str, Any]], int]
-) -> dict[str, int]:
-    """What is taken of the totals of a record's steps, added up for each kernel."""
+def sums_by_kernel(steps: Sequence[Step], of: Callable[[Totals], int]) -> dict[str, int]:
+    """Sums over the steps of each kernel; the host's own operations are no kernel's."""
     sums: dict[str, int] = {}
     for step in steps:
-        kernel = step["operation"]["kernel"]
-        sums[kernel] = sums.get(kernel, 0) + taken(step["totals"])
+        if kernel := step.operation.kernel:
+            sums[kernel] = sums.get(kernel, 0) + of(step.totals)
     return sums
 
 

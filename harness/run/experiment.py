@@ -1,12 +1,11 @@
-"""One experiment: preflight, verification with poisoned outputs, warm-up, timed passes, and what they say."""
+"""One experiment: preflight, verification with poisoned outputs, warm-up, timed passes, verdict."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,12 +14,12 @@ from harness.config.device import Hardware, Hazards, Simulator
 from harness.device.host.state import MachineState, changes
 from harness.device.xrt.session import explained
 from harness.errors import DeviceError, RequestError
-from harness.measure.metrics import METRIC_NAMES, Metrics, metrics_of, rtf_metrics
+from harness.measure.metric import Measurement
+from harness.measure.metrics import metrics_of
 from harness.measure.stats import median_index
-from harness.measure.timeline import Timeline
-from harness.results.record import Record, Verdict, config_hash, environment, given
+from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.prepare import prepare
-from harness.run.tile_passes import Pass, Passes, Step
+from harness.run.tile_passes import Pass, Passes
 from harness.run.verify import Comparison
 from harness.sim.hazard import Hazard
 
@@ -29,12 +28,12 @@ log = logging.getLogger(__name__)
 NO_RUNLIST = "no-runlist"
 """In the label of a run whose batches were started run by run: its pyxrt has no runlists."""
 Progress = Callable[[str, float], None]
-"""Told the name of each pass when it begins, and the share of it that is done where that disturbs nothing."""
+"""Called with the name of each pass when it begins and its completed share, outside of timings."""
 
 
 @dataclass
 class Findings:
-    """What an experiment has found so far; a failure leaves what was found before it."""
+    """The state of an experiment under way; a failure leaves what was recorded before it."""
 
     verdict: Verdict = Verdict.OK
     reason: str = ""
@@ -51,43 +50,29 @@ class Findings:
         self.verdict, self.reason = Verdict.FAILED, reason
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A record, and the timeline of the pass that its metrics are of (None where nothing was timed)."""
-
-    record: Record
-    timeline: Timeline | None
-    interrupted: bool = False
-
-
 class Experiment:
-    """A prepared request: inputs made, device open. RequestError where it cannot run at all."""
+    """A prepared request: inputs ready, device open. RequestError where it cannot run at all."""
 
-    def __init__(
-        self, config: Config, resolved: dict[str, Any], preset: str, overrides: list[str]
-    ) -> None:
+    def __init__(self, config: Config) -> None:
         self._prepared = prepare(config)
         self._config = self._prepared.config
         self._world = self._prepared.world
-        self._resolved = resolved
-        self._preset = preset
-        self._overrides = overrides
         self._computes = config.verify is Verify.all
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to say of keys whose values come to something else here."""
+        """A line for every key whose effective value differs from the requested one."""
         return self._prepared.remarks
 
     def run(self, progress: Progress = lambda name, share: None) -> Outcome:
-        """Run it. Whatever fails on the way is a verdict in the record, not an exception.
+        """Run it. A failure of the device is a verdict of the outcome, not an exception.
 
-        RequestError where the power mode that is asked for cannot be had: then nothing was run.
+        RequestError where the requested power mode cannot be set: then nothing was run.
         """
         findings, interrupted = Findings(), False
         try:
             with self._world.power():
-                self._begun(findings, progress)
+                self._measure_started(findings, progress)
         except (
             DeviceError,
             RuntimeError,
@@ -105,10 +90,10 @@ class Experiment:
         self._take_hazards(findings)
         return self._outcome(findings, interrupted)
 
-    def _begun(self, findings: Findings, progress: Progress) -> None:
+    def _measure_started(self, findings: Findings, progress: Progress) -> None:
         try:
             self._measure(findings, progress)
-        except RequestError as error:  # too late to refuse: something was run
+        except RequestError as error:  # too late to refuse: passes have run
             findings.fail(str(error))
 
     @contextmanager
@@ -140,7 +125,10 @@ class Experiment:
     def _timed(
         self, passes: Passes, numbers: Sequence[int], findings: Findings, progress: Progress
     ) -> bool:
-        """Timed passes of those numbers, between two readings of the machine; returns whether all were right."""
+        """Run the timed passes of those numbers between two readings of the machine's state.
+
+        Returns whether all outputs were right.
+        """
         repeats = self._config.measure.repeats
         for number in numbers:
             progress(f"pass {number + 1} of {repeats}", 0)
@@ -148,10 +136,10 @@ class Experiment:
                 passes.wake()
                 findings.before = self._world.read_state()
             allocated = passes.allocations
-            made = self._pass(passes, findings, f"timed pass {number + 1}")
-            if not made:
+            timed = self._pass(passes, findings, f"timed pass {number + 1}")
+            if not timed:
                 return False
-            findings.passes.append(made)
+            findings.passes.append(timed)
             findings.allocations.append(passes.allocations - allocated)
             if number == repeats - 1:
                 passes.wake()
@@ -163,11 +151,12 @@ class Experiment:
         ):
             findings.verdict = Verdict.INVALID
             findings.reason = f"the machine changed during the timed passes: {'; '.join(changed)}"
-        device, told = self._config.device, findings.before and findings.before.power_mode
+        device, before = self._config.device, findings.before
         wanted = device.power_mode if isinstance(device, Hardware) else None
-        if wanted and told not in (None, wanted.value):
+        mode = before.power_mode if before else None
+        if wanted and mode not in (None, wanted.value):
             findings.verdict = Verdict.INVALID
-            findings.reason = f"device.power_mode={wanted.value}: the device was in mode {told}"
+            findings.reason = f"device.power_mode={wanted.value}: the device was in mode {mode}"
         return True
 
     def _verified(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
@@ -177,25 +166,25 @@ class Experiment:
 
     def _pass(self, passes: Passes, findings: Findings, name: str) -> Pass | None:
         """A pass at full speed, if it is right."""
-        made, compare = passes.make(self._computes)
+        result, compare = passes.make(self._computes)
         right = self._without_hazards(findings, f" in {name}") and self._judge(
             compare(), findings, f" in {name}"
         )
-        return made if right else None
+        return result if right else None
 
     def _take_hazards(self, findings: Findings) -> None:
         if self._world.take_hazards:
             findings.hazards += self._world.take_hazards()
 
     def _without_hazards(self, findings: Findings, where: str) -> bool:
-        """Whether the passes so far used their buffers rightly, or nobody minds."""
+        """Whether the passes so far had no hazards, or hazards are no errors here."""
         self._take_hazards(findings)
-        device, found = self._config.device, findings.hazards
-        if not found or not isinstance(device, Simulator) or device.hazards is not Hazards.error:
+        device, hazards = self._config.device, findings.hazards
+        if not hazards or not isinstance(device, Simulator) or device.hazards is not Hazards.error:
             return True
         findings.verdict = Verdict.HAZARD
-        more = f"; {len(found) - 1} more in the record" if len(found) > 1 else ""
-        findings.reason = f"{found[0]}{where}{more}"
+        more = f"; {len(hazards) - 1} more in the record" if len(hazards) > 1 else ""
+        findings.reason = f"{hazards[0]}{where}{more}"
         return False
 
     def _judge(self, checkers: Sequence[Comparison], findings: Findings, where: str) -> bool:
@@ -211,64 +200,47 @@ class Experiment:
         return not mismatches
 
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
-        config, kept = self._config, (Verdict.OK, Verdict.INVALID)
-        passes = findings.passes if findings.verdict in kept else []
-        times_ns = [made.makespan_ns for made in passes]
+        config, prepared = self._config, self._prepared
+        sampled = findings.verdict in (Verdict.OK, Verdict.INVALID)
+        passes = findings.passes if sampled else []
+        times_ns = tuple(each.makespan_ns for each in passes)
         chosen = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
-        audio = self._prepared.audio
-        metrics: Metrics = dict.fromkeys(METRIC_NAMES)
-        timeline, totals, steps = None, None, list[Step]()
-        if chosen is not None:
-            made = passes[chosen]
-            timeline, totals, steps = made.timeline(), made.totals, list(made.steps)
-            metrics |= metrics_of(totals, np.concatenate([each.intervals_ns for each in passes]))
-            metrics |= rtf_metrics(totals, audio) | {
-                "alloc/steady_state": findings.allocations[chosen]
-            }
-        metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
-        if self._world.take_hazards:
-            metrics["hazard/count"] = sum(hazard.count for hazard in findings.hazards)
-        name, device, before, after = (
-            self._prepared.name,
-            config.device.kind,
-            findings.before,
-            findings.after,
+        timed = None if chosen is None else passes[chosen]
+        totals = timed.totals if timed else None
+        data = Measurement(
+            verified=findings.compared,
+            mismatches=findings.mismatches,
+            hazards=sum(hazard.count for hazard in findings.hazards)
+            if self._world.take_hazards
+            else None,
         )
-        plain = config.strategy.batch > 1 and not self._world.has_runlists
-        label = f"{config.strategy.label} {NO_RUNLIST}" if plain else config.strategy.label
-        swept = [
-            f"{key}={value}" for key, value in given(self._overrides).items() if key != "device"
-        ]
-        record = Record(
-            name=" ".join([label, name, device, *swept]),
-            label=label,
-            preset=self._preset,
+        if chosen is not None:
+            data = replace(
+                data,
+                totals=totals,
+                intervals_ns=np.concatenate([each.intervals_ns for each in passes]),
+                audio=prepared.audio,
+                allocations=findings.allocations[chosen],
+            )
+        without_runlists = config.strategy.batch > 1 and not self._world.has_runlists
+        return Outcome(
+            kernel=prepared.name,
+            device=config.device.kind,
             phase=config.phase.name,
-            device=device,
-            kernel=name,
+            strategy=config.strategy,
+            label=config.strategy.label + (f" {NO_RUNLIST}" if without_runlists else ""),
+            accounting=config.workload.accounting,
+            audio=prepared.audio,
+            measured_host_ns=prepared.measured_host_ns,
             verdict=findings.verdict,
             reason=findings.reason,
-            metrics=metrics,
-            samples={"total_ns": times_ns},
+            metrics=metrics_of(data),
+            pass_times_ns=times_ns,
             timed_pass=chosen,
-            accounting={
-                "kind": config.workload.accounting.value,
-                "audio_s": audio.seconds,
-                "host_ms": audio.host_ns / 1e6,
-                "measured_host_ms": self._prepared.measured_host_ns / 1e6,
-                "encoder_tiles": audio.tiles,
-                "overlap_host": audio.overlaps,
-            },
-            totals=asdict(totals) if totals else None,
-            steps=[asdict(step) for step in steps],
-            config=self._resolved,
-            config_hash=config_hash(self._resolved),
-            knobs=asdict(config.strategy),
-            overrides=self._overrides,
-            environment=environment(),
-            machine={"before": asdict(before), "after": after and asdict(after)}
-            if before
-            else None,
-            hazards=[asdict(hazard) | {"kind": hazard.kind.value} for hazard in findings.hazards],
+            totals=totals,
+            steps=timed.steps if timed else (),
+            hazards=tuple(findings.hazards),
+            machine=MachineStates(findings.before, findings.after) if findings.before else None,
+            timeline=timed.timeline() if timed else None,
+            interrupted=interrupted,
         )
-        return Outcome(record, timeline, interrupted)

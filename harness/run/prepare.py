@@ -16,7 +16,7 @@ from harness.inputs.chain import Chain, make_chain
 from harness.inputs.chain_tiles import make_chain_tiles
 from harness.inputs.tiles import PERIODS, Tiles, check_source, make_activations, make_tiles
 from harness.kernel import Int8, KernelSpec, load_kernel
-from harness.measure.metrics import Audio
+from harness.measure.rtf import Audio
 from harness.models.operations import Tiling, load_tiling, operations
 from harness.models.weights import load_weights, make_weights
 from harness.models.whisper import Encoder, encoder_of

@@ -1,29 +1,29 @@
-"""The programme of phases, from stored records alone: what each measured, and what binds it. Nothing is multiplied."""
+"""The phases of the optimisation programme, from stored records: the RTF of each, and its limit.
+
+Every figure is that of one run; no speed-ups are multiplied.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError, RequestError
-from harness.results.record import FILE_NAME, Record, config_hash
+from harness.results.identity import phase_setting
+from harness.results.record import FILE_NAME, Record
 from harness.results.rtf_gap import rtf_gap
 
 PHASES = ("baseline", "dma", "multicore", "fusion", "memory")
 ACCOUNTINGS = ("guide", "full")
 COMMAND = f"python -m harness -m phase={','.join(PHASES)}"
-CHANGED_BY_PHASE = ("strategy", "depth", "phase", "workload", "tracking", "verify")
-"""Of the configuration: what phases are free to differ in, and what changes no time."""
-
 MLFLOW_COPIES = "artifacts"
-"""Name of the folders that MLflow's copies of records are in, one for each run."""
+"""Name of the folders that hold MLflow's copies of records, one per run."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of a phase: realtime factors, the speed-up still needed to the target, and what binds."""
+    """One run of a phase: its RTF, the speed-up still needed to the target, and its bottleneck."""
 
     record: str
     label: str
@@ -36,7 +36,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """A phase: what the guide expects of it, and its newest right run by each accounting; None where there is none."""
+    """A phase: what the guide expects of it, and its newest right run by each accounting."""
 
     phase: str
     goal: str
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Roadmap:
-    """Rows in the order of the programme, of one device and encoder; remarks: what is to be known of them."""
+    """Rows in the order of the phases, of one device and encoder; remarks: their limitations."""
 
     device: str
     model: str
@@ -57,34 +57,34 @@ class Roadmap:
 
 
 def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
-    """Records of phases below a folder, oldest first, with their folders; and how many could not be read."""
-    found, unreadable = [], 0
+    """Records of phases below a folder, oldest first, with their folders; and how many are unreadable."""
+    records, unreadable = [], 0
     for path in outputs.glob(f"**/{FILE_NAME}"):
         if path.parent.name == MLFLOW_COPIES:
             continue
         try:
             record = Record.load(path.parent)
             if record.phase in PHASES and record.config["workload"].get("model"):
-                rtf_gap(record)
-                found.append((record, path.parent))
-        except (HarnessError, TypeError, KeyError):  # of a record that lacks something
+                records.append((record, path.parent))
+        except (HarnessError, KeyError):  # a configuration without a workload
             unreadable += 1
-    return sorted(found, key=lambda each: each[0].created), unreadable
+    return sorted(records, key=lambda each: each[0].created), unreadable
 
 
-def roadmap(found: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Roadmap:
-    """The newest right run of each phase and accounting, of the device and encoder of the newest of all.
+def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Roadmap:
+    """The newest right run of each phase and accounting, of the newest one's device and encoder.
 
     RequestError where there is none.
     """
-    right = [(record, folder) for record, folder in found if record.ok and rtf_gap(record)]
+    right = [(record, folder) for record, folder in records if record.ok and rtf_gap(record)]
     if not right:
-        failed = f" ({len(found)} runs of phases, none of them right and timed)" if found else ""
+        number = len(records)
+        failed = f" ({number} runs of phases, none of them right and timed)" if records else ""
         raise RequestError(f"no phase has been run here{failed}; run {COMMAND}")
     device, model = _about(right[-1][0])
     ours = [(record, folder) for record, folder in right if _about(record) == (device, model)]
     newest = {
-        (record.phase, record.accounting["kind"]): (record, folder) for record, folder in ours
+        (record.phase, record.accounting.kind.value): (record, folder) for record, folder in ours
     }
     remarks = []
     if len(ours) < len(right):
@@ -111,12 +111,12 @@ def roadmap(found: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Roadma
     for phase in PHASES:
         by_kind = {kind: newest.get((phase, kind)) for kind in ACCOUNTINGS}
         known = next((each[0] for each in by_kind.values() if each), None)
-        told: dict[str, Any] = known.config["phase"] if known else {}
+        guide = known.config["phase"] if known else {}
         measured = {kind: _measured(*each) if each else None for kind, each in by_kind.items()}
         expected = (
-            told.get("goal", ""),
-            told.get("guide_target", ""),
-            tuple(told.get("guide_rtf", ())),
+            guide.get("goal", ""),
+            guide.get("guide_target", ""),
+            tuple(guide.get("guide_rtf", ())),
         )
         rows.append(Row(phase, *expected, measured["guide"], measured["full"]))
     return Roadmap(device, model, tuple(rows), tuple(remarks))
@@ -131,41 +131,31 @@ def _verified(record: Record) -> bool:
 
 
 def _measured(record: Record, folder: Path) -> Measured:
-    stands, metrics = rtf_gap(record), record.metrics
-    assert stands is not None  # others are left out
+    gap, metrics = rtf_gap(record), record.metrics
+    assert gap is not None  # `roadmap` leaves out records without
     return Measured(
         record=str(folder),
         label=record.label,
         rtf=float(metrics["rtf/end_to_end"] or 0),
         ceiling=metrics["rtf/ceiling"],
-        further=stands.further,
-        bottleneck=stands.bottleneck,
+        further=gap.further,
+        bottleneck=gap.bottleneck,
         verified=_verified(record),
     )
 
 
 def _differing(records: Iterable[Record]) -> list[str]:
-    """A line where rows are of other settings than the newest, which makes them no comparison."""
+    """A line that names the rows whose setting differs from the newest row's."""
     ordered = sorted(records, key=lambda record: record.created)
-    wanted = _setting(ordered[-1])
+    wanted = phase_setting(ordered[-1].config)
     others = [
-        f"{record.phase} ({record.accounting['kind']})"
+        f"{record.phase} ({record.accounting.kind.value})"
         for record in ordered
-        if _setting(record) != wanted
+        if phase_setting(record.config) != wanted
     ]
     if not others:
         return []
     return [
-        f"run with other settings than the newest, so not to be compared with it: {', '.join(others)}"
+        "run with other settings than the newest, so not to be compared with it: "
+        + ", ".join(others)
     ]
-
-
-def _setting(record: Record) -> str:
-    """Device, measuring, seed, and what is encoded, beyond what phases differ in."""
-    kept = {key: value for key, value in record.config.items() if key not in CHANGED_BY_PHASE}
-    workload = {
-        key: value
-        for key, value in record.config["workload"].items()
-        if key not in ("accounting", "fused")
-    }
-    return config_hash({**kept, "workload": workload})

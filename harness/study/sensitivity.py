@@ -284,12 +284,12 @@ def _case(configs: dict[str, Config], device: Simulator) -> Case:
 def _measured(config: Config) -> Measured:
     """One timed pass of the harness's own experiment; without noise, more of them would be alike."""
     measure = replace(config.measure, repeats=1)
-    outcome = Experiment(replace(config, measure=measure, verify=Verify.off), {}, "", []).run()
+    outcome = Experiment(replace(config, measure=measure, verify=Verify.off)).run()
     if outcome.interrupted:
         raise KeyboardInterrupt
     limits = bounds(outcome.timeline) if outcome.timeline else None
     if limits is None:
-        return f"{config.strategy.label}: {outcome.record.reason}"
+        return f"{config.strategy.label}: {outcome.reason}"
     return Point(limits.makespan_ns, "host" if limits.bound_ns == limits.host_ns else "device")
 
 

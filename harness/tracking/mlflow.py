@@ -8,21 +8,32 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.results.record import Record, Verdict
-from harness.results.speedup import Speedup
+from harness.measure.metrics import SAMPLE, SPEEDUP
+from harness.measure.stats import Ratio
+from harness.results.record import Record
+from harness.run.outcome import Verdict
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 SQLITE = "sqlite:///"
 MOST_CHARACTERS = 160
-"""Of an error of MLflow's in a line to the user."""
+"""Of an MLflow error in a line to the user."""
 PARENT_VARIABLE = "HARNESS_PARENT_RUN"
-"""Names the sweep's run to the processes that launchers start."""
+"""Environment variable that gives a sweep's run id to the processes that launchers start."""
+PAGE_SIZE = 1000
+"""Runs per answer of a search; MLflow's default, stated here because answers are paged through."""
+
+
+HOST_TAG, PID_TAG, STARTED_TAG = "harness.host", "harness.pid", "harness.pid_started"
 
 
 class TrackingError(HarnessError):
@@ -45,9 +56,9 @@ class Store:
         self._uri = uri
         with _translated(uri), _locked(uri):
             self._client = MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(experiment)
-            if found:
-                self._experiment_id = found.experiment_id
+            known = self._client.get_experiment_by_name(experiment)
+            if known:
+                self._experiment_id = known.experiment_id
             else:
                 root = Path(artifacts).as_uri() if artifacts else None
                 self._experiment_id = self._client.create_experiment(experiment, root)
@@ -66,8 +77,8 @@ class Store:
             if value is not None
         ]
         metrics += [
-            Metric("sample/total_ms", total_ns / 1e6, begin_ms, step)
-            for step, total_ns in enumerate(record.samples["total_ns"])
+            Metric(SAMPLE, total_ns / 1e6, begin_ms, step)
+            for step, total_ns in enumerate(record.samples.total_ns)
         ]
         tags = _tags(record, folder) | ({"mlflow.parentRunId": parent} if parent else {})
         with _translated(self._uri):
@@ -86,7 +97,7 @@ class Store:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> str:
-        """File what was made of several records as a run of its own; returns its id."""
+        """File a result of several records as a run of its own; returns its id."""
         from mlflow.entities import Metric
 
         now_ms = int(datetime.now().timestamp() * 1000)
@@ -111,9 +122,9 @@ class Store:
             )
 
     def end_sweep(
-        self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, Speedup]
+        self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, Ratio]
     ) -> None:
-        """Close a sweep's run, and give its children their speed-up with its interval, by the folder of each."""
+        """Close a sweep's run, and log the speed-ups of its children, by the folder of each."""
         from mlflow.entities import Metric
 
         counts = {
@@ -122,16 +133,14 @@ class Store:
             if verdict in verdicts
         }
         with _translated(self._uri):
-            children = self._client.search_runs(
-                [self._experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
-            )
-            for child in children:
+            for child in self._search(f"tags.`mlflow.parentRunId` = '{parent}'"):
                 if speedup := speedups.get(child.data.tags["record"]):
                     named = {"": speedup.ratio, "_low": speedup.low, "_high": speedup.high}
                     now_ms = int(datetime.now().timestamp() * 1000)
                     metrics = [
-                        Metric(f"speedup/vs_baseline{name}", value, now_ms, 0)
+                        Metric(f"{SPEEDUP}{name}", value, now_ms, 0)
                         for name, value in named.items()
+                        if value is not None
                     ]
                     self._client.log_batch(child.info.run_id, metrics)
             for name, count in counts.items():
@@ -141,14 +150,26 @@ class Store:
             )
 
     def _mark_killed(self) -> None:
-        """Mark as KILLED the runs of this host whose process is gone: nobody else would ever end them."""
-        running = self._client.search_runs(
-            [self._experiment_id],
-            f"attributes.status = 'RUNNING' and tags.`harness.host` = '{os.uname().nodename}'",
+        """Mark as KILLED the runs of this host whose process is gone: nothing else will end them."""
+        running = self._search(
+            f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )
         for run in running:
-            if not Path(f"/proc/{run.data.tags['harness.pid']}").exists():
+            if not _is_alive(run.data.tags):
                 self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def _search(self, filter_string: str) -> list[Run]:
+        """All runs of the experiment that match, however many pages they fill."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment_id], filter_string, max_results=PAGE_SIZE, page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
 
 
 def open_store(uri: str, artifacts: str, experiment: str, here: Path) -> Store:
@@ -164,17 +185,18 @@ def _open(uri: str, artifacts: str, experiment: str) -> Store:
 
 
 def _params(record: Record) -> dict[str, Any]:
-    """The effective knobs and what else was given: what the compare view is read by."""
+    """The effective knobs and other settings: the columns of MLflow's compare view."""
     knobs = {
-        f"strategy.{key}": getattr(value, "value", value) for key, value in record.knobs.items()
+        f"strategy.{key}": getattr(value, "value", value)
+        for key, value in asdict(record.knobs).items()
     }
     fixed = {"kernel": record.kernel, "workload.tiles": record.config["workload"]["tiles"]}
-    return {**fixed, **knobs, **record.given}
+    return {**fixed, **knobs, **record.settings}
 
 
 def _tags(record: Record, folder: Path) -> dict[str, str]:
-    lasting = {key: value for key, value in record.environment.items() if key != "command"}
-    environment = json.dumps(lasting, sort_keys=True, default=str)
+    lasting = {key: value for key, value in asdict(record.environment).items() if key != "command"}
+    environment = json.dumps(lasting, sort_keys=True)
     return {
         "phase": record.phase,
         "strategy": record.preset,
@@ -192,7 +214,30 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
 
 
 def _process_tags() -> dict[str, str]:
-    return {"harness.pid": str(os.getpid()), "harness.host": os.uname().nodename}
+    return {
+        HOST_TAG: os.uname().nodename,
+        PID_TAG: str(os.getpid()),
+        STARTED_TAG: _start_ticks("self") or "",
+    }
+
+
+def _is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process of a run still exists; runs without a start time go by the pid alone."""
+    start = _start_ticks(tags[PID_TAG])
+    return start is not None and tags.get(STARTED_TAG, start) == start
+
+
+def _start_ticks(pid: str) -> str | None:
+    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+
+    A pid is used again after its process has ended; pid and start time together are not. None where
+    there is no such process.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]  # field 2, the name, may contain anything
 
 
 @contextmanager

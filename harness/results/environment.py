@@ -1,0 +1,71 @@
+"""The machine and the software that a record was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("npu-harness", "hydra-core", "omegaconf", "numpy", "scipy", "mlflow")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """None is what could not be read.
+
+    kernel: release of the operating system's. packages: versions by name. git_commit, git_dirty: of
+    the source tree, None for an installed package. command: `sys.argv`.
+    """
+
+    host: str
+    kernel: str
+    machine: str
+    cpu_count: int | None
+    python: str
+    packages: dict[str, str | None]
+    git_commit: str | None
+    git_dirty: bool | None
+    command: tuple[str, ...]
+
+
+@cache
+def environment() -> Environment:
+    """The environment of this process."""
+    status = _git("status", "--porcelain", "-uno")
+    return Environment(
+        host=platform.node(),
+        kernel=platform.release(),
+        machine=platform.machine(),
+        cpu_count=os.cpu_count(),
+        python=platform.python_version(),
+        packages={name: _version(name) for name in PACKAGES},
+        git_commit=_git("rev-parse", "HEAD"),
+        git_dirty=None if status is None else bool(status),
+        command=tuple(sys.argv),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git on the source tree; None for an installed package or without git."""
+    tree = Path(__file__).parent.parent.parent
+    if not (tree / ".git").exists():
+        return None
+    try:
+        process = subprocess.run(
+            ["git", "-C", str(tree), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return process.stdout.strip()

@@ -1,0 +1,71 @@
+"""Records for tests, built without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.config.strategy import Buffers, Strategy
+from harness.config.workload import Accounting
+from harness.device.host.state import MachineState
+from harness.measure.metric import Measurement
+from harness.measure.metrics import metrics_of
+from harness.measure.rtf import Audio
+from harness.measure.totals import Totals
+from harness.models.operations import Operation, Unit
+from harness.results.record import Record, record_of
+from harness.run.outcome import MachineStates, Outcome, Verdict
+from harness.run.tile_passes import Step
+from harness.sim.hazard import Call, Hazard, Kind
+
+TOTALS = Totals("virtual", 1, 10, 100, 0, 20, 15, 60, 5, exec_ns=55, bound_ns=90)
+AUDIO = Audio(11.0, 304_700_000, 140.625)
+CONFIG: dict[str, Any] = {
+    "device": {"kind": "simulator", "launch_ns": 69_000},
+    "strategy": {"buffers": "pooled", "depth": 2},
+    "workload": {
+        "model": "whisper_base",
+        "accounting": "guide",
+        "fused": False,
+        "tiles": 10,
+    },
+    "phase": {"name": "dma"},
+    "measure": {"warmup": 1, "repeats": 5},
+    "tracking": {"kind": "off"},
+    "depth": 2,
+    "seed": 0,
+    "verify": "all",
+}
+SERIAL = Strategy(buffers=Buffers.per_tile)
+
+
+def a_record(
+    times_ns: Sequence[int] = (100, 101, 99, 100, 102),
+    strategy: Strategy = SERIAL,
+    config: dict[str, Any] = CONFIG,
+    verdict: Verdict = Verdict.OK,
+) -> Record:
+    """A record with something in every field."""
+    operation = Operation("query", "matmul", 9, Unit.mac, 8, 9, 100, 0, notes=("split",), layer=0)
+    call = Call("run.start", "executor.py", 12, 1_000)
+    outcome = Outcome(
+        kernel="attention",
+        device="simulator",
+        phase="dma",
+        strategy=strategy,
+        label=strategy.label,
+        accounting=Accounting.guide,
+        audio=AUDIO,
+        measured_host_ns=300_000_000,
+        verdict=verdict,
+        reason="",
+        metrics=metrics_of(Measurement(TOTALS, audio=AUDIO, verified=10, hazards=1, allocations=0)),
+        pass_times_ns=tuple(times_ns),
+        timed_pass=0,
+        totals=TOTALS,
+        steps=(Step(operation, 2, TOTALS),),
+        hazards=(Hazard(Kind.OVERLAP, "bo 1", 0, 64, "run 2", None, call, count=3),),
+        machine=MachineStates(MachineState(power_mode="default", clocks_mhz={"h": 1600}), None),
+        timeline=None,
+    )
+    return record_of(outcome, config, "baseline", ["workload.tiles=10", "depth=2", "seed=0"])

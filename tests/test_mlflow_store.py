@@ -1,0 +1,157 @@
+"""The index of records, against a client that answers in pages and holds its runs in memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.measure.stats import Ratio
+from harness.run.outcome import Verdict
+from harness.tracking import mlflow as tracking
+from harness.tracking.mlflow import Store
+
+
+@dataclass
+class Run:
+    run_id: str
+    tags: dict[str, str]
+    status: str = "RUNNING"
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def info(self) -> SimpleNamespace:
+        return SimpleNamespace(run_id=self.run_id)
+
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(tags=self.tags)
+
+
+class Page(list[Run]):
+    """As MLflow's PagedList: a token where there are more."""
+
+    token: str | None = None
+
+
+class Client:
+    """The calls of MlflowClient that a store makes."""
+
+    def __init__(self, tracking_uri: str = "") -> None:
+        self.runs: list[Run] = RUNS
+
+    def get_experiment_by_name(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(experiment_id="1")
+
+    def search_runs(
+        self, ids: list[str], filter_string: str, *, max_results: int, page_token: str | None
+    ) -> Page:
+        running = "RUNNING" in filter_string
+        found = [run for run in self.runs if not running or run.status == "RUNNING"]
+        first = int(page_token or 0)
+        page = Page(found[first : first + max_results])
+        page.token = str(first + max_results) if first + max_results < len(found) else None
+        return page
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        for run in self.runs:
+            if run.run_id == run_id:
+                run.status = status
+
+    def log_batch(self, run_id: str, metrics: list[Any]) -> None:
+        (run,) = (each for each in self.runs if each.run_id == run_id)
+        run.metrics |= {metric.key: metric.value for metric in metrics}
+
+    def log_metric(self, run_id: str, name: str, value: float) -> None:
+        pass
+
+
+RUNS: list[Run] = []
+
+
+@pytest.fixture(autouse=True)
+def client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of MLflow, whose import takes seconds."""
+    RUNS.clear()
+    modules = {name: ModuleType(name) for name in ("mlflow", "mlflow.tracking", "mlflow.entities")}
+    modules["mlflow.tracking"].MlflowClient = Client  # type: ignore[attr-defined]
+    modules["mlflow.entities"].Metric = (  # type: ignore[attr-defined]
+        lambda key, value, time, step: SimpleNamespace(key=key, value=value)
+    )
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def open_store() -> Store:
+    return Store("http://nowhere", "", "harness")
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 1000])
+def test_every_run_of_a_sweep_gets_its_speed_up(
+    monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    """MLflow answers a search with 1,000 runs at most."""
+    monkeypatch.setattr(tracking, "PAGE_SIZE", page_size)
+    store = open_store()
+    RUNS.extend(Run(str(number), {"record": f"/{number}"}, "FINISHED") for number in range(5))
+    ratios = {f"/{number}": Ratio(number, number, number) for number in range(5)}
+    store.end_sweep("parent", [Verdict.OK], ratios)
+    logged = [run.metrics["speedup/vs_baseline"] for run in RUNS]
+    assert logged == [0, 1, 2, 3, 4]
+
+
+def test_an_interval_is_logged_only_where_there_is_one() -> None:
+    store = open_store()
+    RUNS.extend(Run(name, {"record": name}, "FINISHED") for name in ("few", "many"))
+    ratios = {"few": Ratio(None, 2.0, None), "many": Ratio(1.0, 2.0, 3.0)}
+    store.end_sweep("parent", [Verdict.OK], ratios)
+    assert [run.metrics for run in RUNS] == [
+        {"speedup/vs_baseline": 2.0},
+        {
+            "speedup/vs_baseline": 2.0,
+            "speedup/vs_baseline_low": 1.0,
+            "speedup/vs_baseline_high": 3.0,
+        },
+    ]
+
+
+def tags(pid: int, **others: str) -> dict[str, str]:
+    return {"harness.host": os.uname().nodename, "harness.pid": str(pid), **others}
+
+
+def test_runs_of_dead_processes_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pid may be used again; with its start time it is not."""
+    monkeypatch.setattr(tracking, "PAGE_SIZE", 2)
+    own = tracking._process_tags()
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    RUNS.extend(
+        [
+            Run("own", own),
+            Run("reused pid", {**own, "harness.pid_started": "1"}),
+            Run("own, without a start time", tags(os.getpid())),
+            Run("no such pid", tags(most + 1, **{"harness.pid_started": "1"})),
+            Run("no such pid, without a start time", tags(most + 1)),
+        ]
+    )
+    open_store()
+    assert {run.run_id: run.status for run in RUNS} == {
+        "own": "RUNNING",
+        "reused pid": "KILLED",
+        "own, without a start time": "RUNNING",
+        "no such pid": "KILLED",
+        "no such pid, without a start time": "KILLED",
+    }
+
+
+def test_the_start_time_is_field_22_whatever_the_process_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fields = " ".join(str(number) for number in range(3, 53))
+    text = f"7 (a) S (b) {fields}"
+    monkeypatch.setattr(Path, "read_text", lambda self: text)
+    assert tracking._start_ticks("7") == "22"

@@ -1,0 +1,161 @@
+"""Records are written whole, read back equal, and refused in one line where they are damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_samples import a_record
+
+from harness.errors import HarnessError
+from harness.results.record import FILE_NAME, Record, write_json
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def written(folder: Path) -> dict[str, Any]:
+    return json.loads(a_record().save(folder).read_text())
+
+
+def test_a_record_reads_back_equal(tmp_path: Path) -> None:
+    record = a_record()
+    record.save(tmp_path)
+    assert Record.load(tmp_path) == record
+
+
+def test_the_file_has_plain_names_and_values(tmp_path: Path) -> None:
+    raw = written(tmp_path)
+    assert raw["schema_version"] == 3
+    assert raw["samples"] == {"total_ns": [100, 101, 99, 100, 102]}
+    assert raw["knobs"] == {
+        "buffers": "per_tile",
+        "depth": 1,
+        "batch": 1,
+        "prefetch": 0,
+        "columns": 1,
+        "resident": False,
+    }
+    assert raw["accounting"] == {
+        "kind": "guide",
+        "audio_s": 11.0,
+        "host_ms": 304.7,
+        "measured_host_ms": 300.0,
+        "encoder_tiles": 140.625,
+        "overlap_host": False,
+    }
+    assert (raw["hazards"][0]["kind"], raw["hazards"][0]["later"]["line"]) == ("overlap", 12)
+    assert raw["machine"]["before"]["clocks_mhz"] == {"h": 1600}
+    assert raw["machine"]["after"] is None
+    assert (raw["steps"][0]["operation"]["unit"], raw["steps"][0]["run"]) == ("MAC", 2)
+    assert raw["name"] == "per_tile d1 b1 c1 attention simulator workload.tiles=10 seed=0"
+
+
+def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
+    """A count of 7 is written as 7, not as 7.0."""
+    metrics = written(tmp_path)["metrics"]
+    assert type(metrics["hazard/count"]) is type(metrics["verify/tiles"]) is int
+    assert type(metrics["rtf/end_to_end"]) is float
+
+
+@pytest.mark.parametrize(
+    ("version", "absent"), [(1, ("machine", "totals", "steps")), (2, ("totals", "steps"))]
+)
+def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
+    raw = written(tmp_path) | {"schema_version": version}
+    for key in absent:
+        del raw[key]
+    del raw["accounting"]["overlap_host"]
+    del raw["knobs"]["resident"]
+    (tmp_path / FILE_NAME).write_text(json.dumps(raw))
+    record = Record.load(tmp_path)
+    assert (record.schema_version, record.totals, record.steps) == (version, None, ())
+    assert (record.machine is None) == (version == 1)
+    assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
+
+
+def set_to(*path: str | int, value: Any) -> Change:
+    def change(raw: Any) -> None:
+        for key in path[:-1]:
+            raw = raw[key]
+        raw[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_to("schema_version", value=4), "schema_version: input should be 1, 2 or 3, not 4"),
+        (set_to("verdict", value="FINE"), "verdict: input should be 'OK', 'WRONG', "),
+        (
+            set_to("samples", "total_ns", 1, value="x"),
+            "samples.total_ns.1: input should be a valid integer",
+        ),
+        (set_to("totals", "tiles", value=1.5), "totals.tiles: input should be a valid integer"),
+        (
+            set_to("steps", 0, "operation", "calls", value=None),
+            "steps.0.operation.calls: input should be a valid int",
+        ),
+        (set_to("knobs", "depth", value=0), "strategy.depth=0: out of range"),
+        (set_to("knobs", "speed", value=1), "knobs.speed: unexpected keyword argument"),
+        (lambda raw: raw.pop("kernel"), "kernel: field required"),
+        (lambda raw: raw["accounting"].pop("kind"), "accounting.kind: field required"),
+    ],
+)
+def test_a_damaged_record_gives_one_line(tmp_path: Path, change: Change, message: str) -> None:
+    raw = written(tmp_path)
+    change(raw)
+    (tmp_path / FILE_NAME).write_text(json.dumps(raw))
+    with pytest.raises(HarnessError) as caught:
+        Record.load(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / FILE_NAME}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"a": 1}', "\xff"])
+def test_another_file_gives_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE_NAME).write_text(content, encoding="latin-1")
+    with pytest.raises(HarnessError, match=f"^{tmp_path / FILE_NAME}: [^\n]+$"):
+        Record.load(tmp_path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"cannot be read \(No such file"):
+        Record.load(tmp_path)
+
+
+def test_a_durable_file_is_synced_then_renamed_then_its_folder_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the last step, a loss of power may undo the rename."""
+    log: list[str] = []
+    replace = Path.replace
+
+    def fsync(descriptor: int) -> None:
+        log.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+
+    def logged(self: Path, target: Path) -> Path:
+        log.append(f"rename {self.name} {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", logged)
+    write_json(tmp_path / "a.json", {})
+    temporary = f".a.json.{os.getpid()}"
+    assert log == [f"sync {temporary}", f"rename {temporary} a.json", f"sync {tmp_path.name}"]
+    log.clear()
+    write_json(tmp_path / "a.json", {}, durable=False)
+    assert log == [f"rename {temporary} a.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -22,7 +22,8 @@ import numpy as np
 
 from harness.errors import check_range
 from harness.kernel import Array, Bytes, Int8
-from harness.models.operations import ROLES, Operation, Tiling, operations
+from harness.models.operations import Operation, operations
+from harness.models.tiling import ROLES, Tiling
 from harness.models.whisper import Encoder
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
+from typing import cast
 
 from harness.config.device import Faults, Noise
 from harness.config.schema import DEVICES, GROUPS, Config
@@ -56,7 +58,22 @@ def _unknown_key(match: re.Match[str], key: str, text: str) -> str:
         else "--cfg all shows the keys"
     )
     given = found[1] if (found := re.search(r"config use \+(.+)", text)) else key or name
-    return f"{given}: unknown key; {allowed}"
+    return f"{given}: unknown key; {_of_another_device(name, cls)}{allowed}"
+
+
+def _of_another_device(name: str, cls: type | None) -> str:
+    """The kind of device that has such a key, where this one has none like it; else an empty text."""
+    if cls not in DEVICES.values() or _close(name, cast(type, cls)):
+        return ""
+    return "".join(
+        f"device={kind} has {key}; "
+        for kind, other in DEVICES.items()
+        for key in _close(name, other)
+    )
+
+
+def _close(name: str, cls: type) -> list[str]:
+    return get_close_matches(name, [item.name for item in dataclasses.fields(cls)], 1, 0.8)
 
 
 def _no_choice(match: re.Match[str], key: str, text: str) -> str:

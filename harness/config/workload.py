@@ -244,8 +244,8 @@ def _variant(values: Mapping[str, Any]) -> type[Workload]:
             "chain": f"workload=attention workload.kernel= {given.get('chain')}",
             "model": f"workload={GUIDE_ENCODER} {given.get('model')}",
         }
-        remedies = ", or ".join(f"for {_SUBJECTS[key]} {commands[key]}" for key in subjects)
-        raise RequestError(f"{' '.join(given.values())}: give one of them: {remedies}")
+        remedies = ", or ".join(f"{commands[key]} for {_SUBJECTS[key]}" for key in subjects)
+        raise RequestError(f"{' '.join(given.values())}: give one of them; type {remedies}")
     full = values["accounting"] is Accounting.full
     if subjects == ["model"]:
         if not full:

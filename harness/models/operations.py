@@ -42,7 +42,7 @@ class Operation:
         return self.name if self.layer is None else f"layer {self.layer} {self.name}"
 
 
-COUPLED = {
+COUPLING = {
     "k": "each call rounds and saturates its partial sums to int8, and the host adds those",
     "s": "each call has a softmax of its own keys and padding, and returns nothing to merge it by",
     "d": "each call has a softmax of the logits of its own part of the head",
@@ -53,7 +53,7 @@ PADDING_COUNTS = ("s", "w")
 """Zeros that fill these up take part in the result; those of k and d do not."""
 
 
-def _tiled(
+def _tiled_operation(
     name: str, role: str, tiling: Tiling, extents: Mapping[str, int], times: int = 1, bias: int = 0
 ) -> Operation:
     """An operation of those sizes, `times` over: every size in ceil(extent / tile) tiles, the last one padded."""
@@ -61,9 +61,9 @@ def _tiled(
     pieces = {letter: -(-extent // tile[letter]) for letter, extent in extents.items()}
     calls = times * prod(pieces.values())
     notes = tuple(
-        f"{extent} in {pieces[letter]} of {tile[letter]}: {COUPLED[letter]}"
+        f"{extent} in {pieces[letter]} of {tile[letter]}: {COUPLING[letter]}"
         for letter, extent in extents.items()
-        if letter in COUPLED
+        if letter in COUPLING
         and (pieces[letter] > 1 or (letter in PADDING_COUNTS and extent != tile[letter]))
     )
     partial = (pieces["k"] - 1) * extents["m"] * extents["n"] if role == "matmul" else 0
@@ -80,7 +80,8 @@ def _tiled(
     )
 
 
-def _added(name: str, values: int) -> Operation:
+def _addition(name: str, values: int) -> Operation:
+    """Done by the host."""
     return Operation(name, None, 0, Unit.value, values, values, 0, values)
 
 
@@ -90,13 +91,13 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
 
     def linear(name: str, rows: int, inner: int, columns: int, bias: bool = True) -> Operation:
         extents = {"m": rows, "k": inner, "n": columns}
-        return _tiled(name, "matmul", tiling, extents, bias=rows * columns * bias)
+        return _tiled_operation(name, "matmul", tiling, extents, bias=rows * columns * bias)
 
     def norm(name: str) -> Operation:
-        return _tiled(name, "layernorm", tiling, {"w": width}, times=frames)
+        return _tiled_operation(name, "layernorm", tiling, {"w": width}, times=frames)
 
     def gelu(name: str, values: int) -> Operation:
-        return _tiled(name, "gelu", tiling, {"v": values})
+        return _tiled_operation(name, "gelu", tiling, {"v": values})
 
     attended = {"q": frames, "s": frames, "d": encoder.head_width}
     stem = (
@@ -104,21 +105,21 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
         gelu("conv 1 gelu", 2 * frames * width),
         linear("conv 2", frames, TAPS * width, width),
         gelu("conv 2 gelu", frames * width),
-        _added("positions", frames * width),
+        _addition("positions", frames * width),
     )
     layer = (
         norm("attention norm"),
         linear("query", frames, width, width),
         linear("key", frames, width, width, bias=False),
         linear("value", frames, width, width),
-        _tiled("attention", "attention", tiling, attended, times=encoder.heads),
+        _tiled_operation("attention", "attention", tiling, attended, times=encoder.heads),
         linear("output", frames, width, width),
-        _added("attention residual", frames * width),
+        _addition("attention residual", frames * width),
         norm("ffn norm"),
         linear("ffn 1", frames, width, encoder.ffn),
         gelu("ffn gelu", frames * encoder.ffn),
         linear("ffn 2", frames, encoder.ffn, width),
-        _added("ffn residual", frames * width),
+        _addition("ffn residual", frames * width),
     )
     layers = (replace(each, layer=number) for number in range(encoder.layers) for each in layer)
     return (*stem, *layers, norm("last norm"))

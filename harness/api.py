@@ -13,8 +13,7 @@ import numpy as np
 from harness.config import compose as config
 from harness.config.device import Device, Hardware
 from harness.config.strategy import Strategy
-from harness.device.open import open_world
-from harness.device.xrt.open_kernel import open_kernel
+from harness.config.workload import BLOCK, BLOCK_LINKS, FUSED_BLOCK
 from harness.device.xrt.session import Session
 from harness.errors import RequestError
 from harness.inputs.chain import Link, make_chain
@@ -24,12 +23,13 @@ from harness.kernel import Array, Bytes, load_kernel
 from harness.measure.timeline import Timeline
 from harness.run.chain_executor import ChainExecutor
 from harness.run.executor import Executor
+from harness.run.prepare import deal_columns, open_kernels
 
 
 def open_device(*overrides: str) -> Device:
     """A device as the command line would have it: `open_device("device=hardware", "device.index=1")`.
 
-    RequestError, or Hydra's own errors, for what cannot be composed.
+    RequestError for what cannot be composed.
     """
     return config.load("tracking=off", *overrides).device
 
@@ -59,11 +59,9 @@ class Pipeline:
         self.chain = make_chain([load_kernel(name) for name in kernels], links or {})
         self.timeline: Timeline | None = None
         self._kept = False
-        self._world = open_world(device, *self.chain.kernels)
-        columns = self.chain.columns(self.strategy.columns, device.context_limit)
+        columns = deal_columns(self.chain, self.strategy, device)
         self.strategy = replace(self.strategy, columns=max(columns))
-        for spec, width in zip(self.chain.kernels, columns, strict=True):
-            open_kernel(self._world, spec, width)
+        self._world = open_kernels(device, self.chain.kernels, columns)
         self._sessions: list[Session] = []
         try:
             for spec, width in zip(self.chain.kernels, columns, strict=True):
@@ -184,12 +182,7 @@ class EncoderBlock(Pipeline):
         depth: int = 2,
         fused: bool = False,
     ) -> None:
-        names = (
-            ["attention_layernorm", "matmul_gelu"]
-            if fused
-            else ["attention", "layernorm", "matmul", "gelu"]
-        )
-        links = {} if fused else {"layernorm": Link.first, "gelu": Link.pad}
+        names, links = (FUSED_BLOCK, {}) if fused else (BLOCK, BLOCK_LINKS)
         super().__init__(names, device, Strategy(depth=depth), links)
         self._weights = np.eye(16, dtype=np.int8) * 32 if weights is None else weights
         self._fused = fused

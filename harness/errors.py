@@ -42,9 +42,17 @@ def nearest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
 
 
 def as_given(value: object) -> str:
-    """A value as the command line takes it."""
+    """A value as the command line takes it.
+
+    >>> as_given(["attention", "gelu"]), as_given({"gelu": None}), as_given(True)
+    ('[attention,gelu]', '{gelu:null}', 'true')
+    """
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, list):
+        return f"[{','.join(map(as_given, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{as_given(each)}' for key, each in value.items())}}}"
     return (
         "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     )

@@ -9,7 +9,7 @@ import pytest
 from harness.commands import accounting
 from harness.commands.main import dispatch
 from harness.kernel import load_kernel
-from harness.models.operations import load_tiling
+from harness.models.tiling import load_tiling
 from harness.models.whisper import ENCODERS
 
 BASE = ENCODERS["whisper_base"]

@@ -15,12 +15,12 @@ from harness.config.compose import Config, Measure, Tracking, conf_dir
 from harness.config.device import Hardware, Simulator
 from harness.config.phase import Phase
 from harness.config.strategy import Strategy
-from harness.config.workload import Workload
+from harness.config.workload import WORKLOAD_KEYS
 
 SCHEMAS = {
     "": Config,
     "strategy.": Strategy,
-    "workload.": Workload,
+    "workload.": WORKLOAD_KEYS,
     "phase.": Phase,
     "measure.": Measure,
     "tracking.": Tracking,
@@ -128,7 +128,8 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("strategy.columns=0", ["1 or more"]),
         ("strategy.batch=0", ["1 to 4096"]),
         ("strategy.prefetch=-1", ["0 to 1024"]),
-        ("workload.tiles=-1", ["0 to 10000000"]),
+        ("workload.tiles=-1", ["1 to 10000000"]),
+        ("workload.tiles=0", ["1 to 10000000", "--cfg job shows a request without running it"]),
         ("workload.host_ms=-1", ["0 to 3600000"]),
         ("workload.host_ms=nan", ["0 to 3600000"]),
         ("workload.host_ms=abc", ["measured", "304.7"]),

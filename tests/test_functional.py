@@ -17,7 +17,7 @@ from harness.config.compose import load
 from harness.config.device import Faults, Simulator
 from harness.device.open import World, open_world
 from harness.inputs.tiles import make_activations
-from harness.models.operations import load_tiling
+from harness.models.tiling import load_tiling
 from harness.models.weights import make_weights, weight_shapes
 from harness.models.whisper import Encoder
 from harness.run.layer_passes import LayerPasses

@@ -13,7 +13,7 @@ from harness.errors import RequestError
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.models.layer import FORMULAS, LayerData, layer_operations
 from harness.models.layer_reference import layer_reference
-from harness.models.operations import Tiling, load_tiling
+from harness.models.tiling import Tiling, load_tiling
 from harness.models.weights import make_weights
 from harness.models.whisper import ENCODERS, Encoder
 

@@ -10,7 +10,7 @@ from conftest import run_pass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config.workload import GUIDE_TILES_PER_WINDOW, Accounting, encoder_tiles
+from harness.measure.audio_accounting import GUIDE_TILES_PER_WINDOW, encoder_tiles
 from harness.measure.bounds import bounds
 from harness.measure.metric import Measurement, Metrics
 from harness.measure.metrics import METRIC_NAMES, metrics_of, pass_metrics
@@ -229,7 +229,7 @@ def test_waiting_in_a_full_queue_is_no_work_of_the_host() -> None:
 @pytest.mark.parametrize(("tile_ms", "rtf"), [(2.400, 17.1), (1.927, 19.1)])
 def test_guide_accounting(tile_ms: float, rtf: float) -> None:
     assert GUIDE_TILES_PER_WINDOW == 140.625
-    audio = Audio(11.0, 304_700_000, encoder_tiles(Accounting.guide, "attention", 11.0))
+    audio = Audio(11.0, 304_700_000, encoder_tiles("attention", 11.0))
     found = rtf_metrics(taking(round(tile_ms * 1e6)), audio)
     assert found["rtf/end_to_end"] == pytest.approx(rtf, abs=0.05)
     assert found["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
@@ -238,7 +238,7 @@ def test_guide_accounting(tile_ms: float, rtf: float) -> None:
 
 @pytest.mark.parametrize(("audio_s", "windows"), [(0.1, 1), (11, 1), (30, 1), (30.1, 2), (61, 3)])
 def test_audio_is_encoded_in_whole_windows(audio_s: float, windows: int) -> None:
-    assert encoder_tiles(Accounting.guide, "attention", audio_s) == windows * 140.625
+    assert encoder_tiles("attention", audio_s) == windows * 140.625
 
 
 def alternating(count: int) -> np.ndarray:

@@ -307,7 +307,7 @@ def test_strategies_that_are_the_same(ask: Ask) -> None:
         (["device.lunch_ns=3"], "device.lunch_ns=3: unknown key; did you mean launch_ns?"),
         (["device.launch_ns=-1"], "device.launch_ns=-1: out of range"),
         (["depth=1,2"], "depth=1,2: several values; give one"),
-        (["workload.tiles=0"], "workload.tiles=0: nothing to compare; give 1 or more"),
+        (["workload.tiles=0"], "workload.tiles=0: out of range; allowed: 1 to 10000000"),
         (["workload.kernel=none"], "kernel none: no "),
         (["device.clock=wall"], "device.clock=wall: numbers are varied in virtual time"),
         (["device.noise.enabled=true"], "device.noise, device.faults: "),

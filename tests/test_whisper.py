@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.config.workload import GUIDE_TILES_PER_WINDOW, WINDOW_S
 from harness.errors import RequestError
 from harness.kernel import Buffer, KernelSpec, Part, kernel_names, load_kernel
-from harness.models.operations import Operation, Tiling, Unit, load_tiling, operations, tile_of
+from harness.measure.audio_accounting import GUIDE_TILES_PER_WINDOW, WINDOW_S
+from harness.models.operations import Operation, operations
+from harness.models.tiling import Tiling, Unit, load_tiling, tile_of
 from harness.models.whisper import ENCODERS, Encoder, encoder_of
 
 BASE = ENCODERS["whisper_base"]

@@ -18,7 +18,8 @@ from harness.device.open import World, open_world
 from harness.inputs.tiles import make_tiles
 from harness.measure.metrics import METRIC_NAMES
 from harness.measure.totals import Totals
-from harness.models.operations import Operation, load_tiling, operations
+from harness.models.operations import Operation, operations
+from harness.models.tiling import load_tiling
 from harness.models.whisper import Encoder, encoder_of
 from harness.run.encoder_passes import EncoderPasses
 from harness.run.prepare import prepare
@@ -183,13 +184,6 @@ def test_no_slot_meets_the_same_inputs_twice_running(overrides: list[str]) -> No
             .any(1)
             .all()
         )
-
-
-def test_nothing_is_run_of_no_tiles() -> None:
-    _, passes = opened(0)
-    made, _ = passes.make(check=True)
-    assert (made.totals.tiles, made.totals.makespan_ns - made.totals.open_ns) == (0, 0)
-    passes.close()
 
 
 @pytest.fixture

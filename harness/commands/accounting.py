@@ -11,9 +11,10 @@ from rich.table import Table
 
 from harness.commands.parser import Parser
 from harness.commands.terminal import output, show
-from harness.config.workload import GUIDE_ENCODER, GUIDE_KERNEL, Accounting, encoder_tiles
 from harness.inputs.tiles import TILE_FRAMES
-from harness.models.operations import ROLES, Operation, Tiling, Unit, load_tiling, operations
+from harness.measure.audio_accounting import GUIDE_ENCODER, GUIDE_KERNEL, encoder_tiles
+from harness.models.operations import Operation, operations
+from harness.models.tiling import ROLES, Tiling, Unit, load_tiling
 from harness.models.whisper import ENCODERS, Encoder, encoder_of
 from harness.report.tables import plain_table
 from harness.units import BYTES_PER_MIB
@@ -48,7 +49,7 @@ def accountings(encoder: Encoder, tiling: Tiling) -> dict[str, dict[str, float |
     guide: dict[str, float | None] = dict.fromkeys(tiling.spec(role).name for role in ROLES)
     if encoder == ENCODERS[GUIDE_ENCODER]:
         name = tiling.attention.name
-        guide[name] = encoder_tiles(Accounting.guide, name, encoder.audio_s)
+        guide[name] = encoder_tiles(name, encoder.audio_s)
     found = operations(encoder, tiling)
     full = {kernel: sum(each.calls for each in found if each.kernel == kernel) for kernel in guide}
     return {"guide": guide, "full": {**full}}

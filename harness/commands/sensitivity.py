@@ -12,6 +12,7 @@ from harness.commands.parser import Parser, composed
 from harness.commands.terminal import say, show
 from harness.config.compose import Config
 from harness.config.device import ClockKind, Faults, Simulator
+from harness.config.workload import Accounting
 from harness.errors import RequestError
 from harness.report.progress import PassBar
 from harness.report.tables import plain_table
@@ -65,13 +66,11 @@ def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
         raise RequestError(
             "device.noise, device.faults: would change conclusions by themselves; leave them off"
         )
-    if config.workload.by_operation:
+    if config.workload.accounting is Accounting.full:
         raise RequestError(
             "workload.accounting=full: strategies are compared by the spans of a pass, which are not kept of a whole "
             "window; use workload.accounting=guide or a kernel's own workload"
         )
-    if not config.workload.tiles:
-        raise RequestError("workload.tiles=0: nothing to compare; give 1 or more")
     if "depth" in keys and all(each.strategy.depth != each.depth for each in configs.values()):
         say(f"{keys['depth']} has no effect: none of {strategies} takes it")
     return configs

@@ -13,7 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from harness.commands.hydra_private import BasicSweeper, plugin
-from harness.config.compose import SWEEPER_TARGET, Config, build
+from harness.commands.terminal import say
+from harness.config.compose import SWEEPER_TARGET, build, deciding_part
+from harness.config.schema import Config
 from harness.run.prepare import preflight
 
 OnBegin = Callable[[Config, Path], None]
@@ -49,6 +51,20 @@ class OnceLoader:
         return composed
 
 
+def repeated_jobs(jobs: Sequence[list[str]], configs: Sequence[Config]) -> list[list[str]]:
+    """The jobs that differ from one before them only in a `depth` that their strategy ignores."""
+    first: dict[tuple[str, ...], list[Config]] = {}
+    repeated = []
+    for job, config in zip(jobs, configs, strict=True):
+        others = tuple(text for text in job if text.lstrip("+").partition("=")[0] != "depth")
+        alike, part = first.setdefault(others, []), deciding_part(config)
+        if part in alike:
+            repeated.append(job)
+        else:
+            alike.append(part)
+    return repeated
+
+
 class CheckedSweeper(BasicSweeper):
     """The basic sweeper composes its jobs ahead, but only after writing; this one builds them too."""
 
@@ -69,8 +85,18 @@ class CheckedSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         jobs = [job for batch in self.split_arguments(overrides, None) for job in batch]
         configs = [self._once.check(master, job) for job in jobs]
+        self._repeated = repeated_jobs(jobs, configs)
+        if self._repeated:
+            say(
+                f"{len(self._repeated)} of {len(jobs)} jobs are not run: each differs from another "
+                "only in a depth that its strategy ignores"
+            )
         self.on_begin(configs[0], folder)
         return super().sweep(arguments)
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """The next jobs, without those that repeat another."""
+        return [job for job in super().get_job_batch() if job not in self._repeated]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing: `sweep` has validated all batches."""

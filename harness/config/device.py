@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from harness.errors import RequestError, check_range, nearest
+from harness.config.setting import MISSING, Schema, setting
+from harness.errors import RequestError, nearest
 from harness.units import BYTES_PER_MIB, NS_PER_S
 
 MOST_NS = 100 * NS_PER_S
@@ -16,24 +18,33 @@ MOST_DEVICES = 255
 
 
 @dataclass(frozen=True)
-class Device:
-    """What both kinds of device need.
+class Device(Schema):
+    """What both kinds of device need."""
 
-    columns: usable ones; five on a Phoenix NPU, of which column 0 has no shim DMA (mlir-aie #2371). context_limit:
-    contexts at once, over all processes (xdna-driver, npu1_regs.c). timeout_ms: how
-    long a submission may take; a single run is given up then, a runlist judged when it has ended.
-    """
+    group = "device."
 
-    kind: str
-    kernels_dir: str = "kernels/build"
-    timeout_ms: int = 5_000
-    columns: int = 4
-    context_limit: int = 6
-
-    def __post_init__(self) -> None:
-        check_range("device.columns", self.columns, 1, MOST_COUNT)
-        check_range("device.context_limit", self.context_limit, 1, MOST_COUNT)
-        check_range("device.timeout_ms", self.timeout_ms, 1)
+    kind: str = setting(MISSING, "simulator or hardware; chosen by device=<kind>")
+    kernels_dir: str = setting(
+        "kernels/build", "folder of <kernel>.xclbin and <kernel>.insts.bin, which make the kernels"
+    )
+    timeout_ms: int = setting(
+        5_000,
+        "time that a submission may take; a single run is given up then, a runlist judged when it has ended",
+        least=1,
+        unit="ms",
+    )
+    columns: int = setting(
+        4,
+        "usable columns; a Phoenix NPU has five, of which column 0 has no shim DMA (mlir-aie #2371)",
+        least=1,
+        most=MOST_COUNT,
+    )
+    context_limit: int = setting(
+        6,
+        "hardware contexts at once, over all processes (xdna-driver, npu1_regs.c)",
+        least=1,
+        most=MOST_COUNT,
+    )
 
 
 class ClockKind(Enum):
@@ -61,132 +72,155 @@ class PowerMode(Enum):
     turbo = "turbo"
 
 
+def _cost(meaning: str, default: int = 0) -> Any:
+    return setting(default, meaning, least=0, most=MOST_NS, unit="ns")
+
+
+def _executions(meaning: str, remedy: str = "executions count from 0") -> Any:
+    return setting(list, meaning, least=0, remedy=remedy)
+
+
 @dataclass(frozen=True)
 class Hardware(Device):
-    """A real NPU through pyxrt.
+    """A real NPU through pyxrt."""
 
-    index: which device, as `pyxrt.device(index)` counts. xclbin, insts: paths of kernels' files that are not
-    `<kernels_dir>/<kernel>.xclbin` and `.insts.bin`, by kernel. power_mode: requested through xrt-smi for the time of
-    the run; None leaves it as it is.
-    """
-
-    kind: str = "hardware"
-    index: int = 0
-    xclbin: dict[str, str] = field(default_factory=dict)
-    insts: dict[str, str] = field(default_factory=dict)
-    power_mode: PowerMode | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("device.index", self.index, 0, MOST_DEVICES)
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Random factors on the time of executions and completions, off unless `enabled`.
-
-    A tight mode whose median absolute deviation is `tight_pct` of its centre; `fast_pct` of the executions fast
-    outliers; bursts of slow ones covering `burst_pct`. Shares and sizes after published samples of Phoenix
-    (Unicorn-Amanuensis, performance_benchmarks.json): see harness/sim/noise.py.
-    """
-
-    enabled: bool = False
-    seed: int = 0
-    tight_pct: float = 2.0
-    fast_pct: float = 3.0
-    burst_pct: float = 18.0
-
-    def __post_init__(self) -> None:
-        check_range("device.noise.seed", self.seed, 0)
-        check_range("device.noise.tight_pct", self.tight_pct, 0, 20)
-        check_range("device.noise.fast_pct", self.fast_pct, 0, 20)
-        check_range("device.noise.burst_pct", self.burst_pct, 0, 50)
+    kind: str = setting("hardware", "hardware")
+    index: int = setting(
+        0, "which device, as `pyxrt.device(index)` counts", least=0, most=MOST_DEVICES
+    )
+    xclbin: dict[str, str] = setting(
+        dict, "by kernel: path of an xclbin that is not in kernels_dir under the kernel's name"
+    )
+    insts: dict[str, str] = setting(
+        dict,
+        "by kernel: path of instructions that are not beside the xclbin; binary or hexadecimal",
+    )
+    power_mode: PowerMode | None = setting(
+        None, "requested through xrt-smi for the time of the run; null leaves the mode as it is"
+    )
 
 
 @dataclass(frozen=True)
-class Faults:
-    """What goes wrong, by the number of the execution it happens to, counted from 0 since the device was opened.
+class Noise(Schema):
+    """Random factors on the time of executions and completions.
 
-    hang: never ends; the watchdog times it out. error: ends in state ERROR. abort: ends in state ABORT. corrupt: its
-    output has a bit flipped, if kernels compute (verify=all). slow: takes `slow_factor` times as long. lost: the device
-    is lost when that execution begins (-1: never). refuse_context: which openings of a context are refused, counted
-    from 0.
+    Shares and sizes after published samples of Phoenix (Unicorn-Amanuensis, performance_benchmarks.json): see
+    harness/sim/noise.py.
     """
 
-    hang: list[int] = field(default_factory=list)
-    error: list[int] = field(default_factory=list)
-    abort: list[int] = field(default_factory=list)
-    corrupt: list[int] = field(default_factory=list)
-    slow: list[int] = field(default_factory=list)
-    slow_factor: int = 20
-    lost: int = -1
-    refuse_context: list[int] = field(default_factory=list)
+    group = "device.noise."
 
-    def __post_init__(self) -> None:
-        for item in ("hang", "error", "abort", "corrupt", "slow", "refuse_context"):
-            for number in getattr(self, item):
-                check_range(f"device.faults.{item}", number, 0, remedy="executions count from 0")
-        check_range("device.faults.slow_factor", self.slow_factor, 1, MOST_COUNT)
-        check_range("device.faults.lost", self.lost, -1, remedy="-1 is never")
+    enabled: bool = setting(False, "whether times vary at all")
+    seed: int = setting(0, "seed of the factors", least=0)
+    tight_pct: float = setting(
+        2.0,
+        "median absolute deviation of the tight mode, of its centre",
+        least=0,
+        most=20,
+        unit="%",
+    )
+    fast_pct: float = setting(
+        3.0, "share of executions that are fast outliers", least=0, most=20, unit="%"
+    )
+    burst_pct: float = setting(
+        18.0, "share of executions in bursts of slow ones", least=0, most=50, unit="%"
+    )
+
+
+@dataclass(frozen=True)
+class Faults(Schema):
+    """What goes wrong, by the number of the execution it happens to, from 0 since the device was opened."""
+
+    group = "device.faults."
+
+    hang: list[int] = _executions("executions that never end; the watchdog times them out")
+    error: list[int] = _executions("executions that end in state ERROR")
+    abort: list[int] = _executions("executions that end in state ABORT")
+    corrupt: list[int] = _executions(
+        "executions whose output has a bit flipped, if kernels compute (verify=all)"
+    )
+    slow: list[int] = _executions("executions that take `slow_factor` times as long")
+    slow_factor: int = setting(
+        20, "how many times as long a slow execution takes", least=1, most=MOST_COUNT
+    )
+    lost: int = setting(
+        -1,
+        "the execution at whose begin the device is lost; -1: never",
+        least=-1,
+        remedy="-1 is never",
+    )
+    refuse_context: list[int] = _executions("openings of a context that are refused, from 0")
 
 
 @dataclass(frozen=True)
 class Simulator(Device):
-    """Costs, limits, noise and faults of a simulated NPU; `sources` says for each number where it comes from.
+    """Costs, limits, noise and faults of a simulated NPU.
 
     Costs are charged on the host's clock (open, alloc, write, read, launch), on the column's (cold start, resume,
-    exec, chain command), or between them (completion: end of execution until the host can see it). A sync costs its
-    fixed part plus its bytes times `sync_ns_per_mib` / 2^20. `exec_ns`: one execution of each kernel at the
-    calibrated clock; `clock_mhz` of the power mode scales it. `unknown_exec_ns`: of a kernel that nobody described.
-    `watchdog_ns`: an execution longer than that is timed out and its context made anew. `xclbins`: patterns of
-    paths, and the kernel that an xclbin with such a path stands for. `hazards`: whether the use of buffers is checked.
+    exec, chain command), or between them (completion).
     """
 
-    kind: str = "simulator"
-    clock: ClockKind = ClockKind.virtual
-    hazards: Hazards = Hazards.error
-    power_mode: PowerMode = PowerMode.default
-    device_open_ns: int = 0
-    context_open_ns: int = 0
-    cold_start_ns: int = 0
-    alloc_ns: int = 0
-    write_fixed_ns: int = 0
-    read_fixed_ns: int = 0
-    sync_ns_per_mib: int = 0
-    launch_ns: int = 0
-    completion_ns: int = 0
-    chain_command_ns: int = 0
-    poll_ns: int = 100
-    exec_ns: dict[str, int] = field(default_factory=dict)
-    unknown_exec_ns: int = 100_000
-    clock_mhz: dict[str, int] = field(default_factory=dict)
-    calibrated_mhz: int = 847
-    idle_suspend_ns: int = 5_000_000_000
-    resume_ns: int = 0
-    watchdog_ns: int = 2_000_000_000
-    queue_depth: int = 4
-    chain_length: int = 24
-    heap_mib: int = 64
-    xclbins: dict[str, str] = field(default_factory=dict)
-    noise: Noise = field(default_factory=Noise)
-    faults: Faults = field(default_factory=Faults)
-    sources: dict[str, str] = field(default_factory=dict)
+    kind: str = setting("simulator", "simulator")
+    clock: ClockKind = setting(
+        ClockKind.virtual, "virtual: time is computed; wall: the simulator waits to real time"
+    )
+    hazards: Hazards = setting(
+        Hazards.error,
+        "a hazard of the buffers: error fails the run, report reports it, off: no checks",
+    )
+    power_mode: PowerMode = setting(PowerMode.default, "mode whose clock of `clock_mhz` is used")
+    device_open_ns: int = _cost("opening the device")
+    context_open_ns: int = _cost("opening a hardware context and loading it")
+    cold_start_ns: int = _cost("first execution on a context, beyond its own time")
+    alloc_ns: int = _cost("allocating a bo")
+    write_fixed_ns: int = _cost("a sync to the device, whatever its size")
+    read_fixed_ns: int = _cost("a sync from the device, whatever its size")
+    sync_ns_per_mib: int = setting(0, "a sync, by its size", least=0, most=MOST_NS, unit="ns/MiB")
+    launch_ns: int = _cost("starting a run or a runlist")
+    completion_ns: int = _cost("from the end of an execution until the host can see it")
+    chain_command_ns: int = _cost("each command of a runlist after the first")
+    poll_ns: int = setting(
+        100, "a repeated look at a run's state", least=1, most=MOST_COUNT, unit="ns"
+    )
+    exec_ns: dict[str, int] = setting(
+        dict, "by kernel: one execution at calibrated_mhz", least=0, most=MOST_NS, unit="ns"
+    )
+    unknown_exec_ns: int = _cost("one execution of a kernel that has no spec", 100_000)
+    clock_mhz: dict[str, int] = setting(
+        dict,
+        "by power mode: the clock, which executions scale with",
+        least=1,
+        most=MOST_COUNT,
+        unit="MHz",
+    )
+    calibrated_mhz: int = setting(
+        847, "clock that exec_ns is given at", least=1, most=MOST_COUNT, unit="MHz"
+    )
+    idle_suspend_ns: int = _cost("idle time after which the device sleeps", 5_000_000_000)
+    resume_ns: int = _cost("waking the device")
+    watchdog_ns: int = _cost(
+        "longest execution; one that takes longer is timed out and its context made anew",
+        2_000_000_000,
+    )
+    queue_depth: int = setting(4, "commands in a context's queue", least=1, most=MOST_COUNT)
+    chain_length: int = setting(
+        24, "commands of a runlist that are submitted at once", least=1, most=MOST_COUNT
+    )
+    heap_mib: int = setting(64, "memory for instructions", least=0, most=MOST_NS, unit="MiB")
+    xclbins: dict[str, str] = setting(
+        dict, "by pattern of an xclbin's path: the kernel that it stands for; the first that fits"
+    )
+    noise: Noise = setting(Noise, "random factors on times")
+    faults: Faults = setting(Faults, "what goes wrong")
+    sources: dict[str, str] = setting(dict, "by number: where it comes from")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for item in fields(self):
-            if item.name.endswith(("_ns", "_mib")) and item.name != "exec_ns":
-                check_range(f"device.{item.name}", getattr(self, item.name), 0, MOST_NS)
-        for kernel, exec_ns in self.exec_ns.items():
-            check_range(f"device.exec_ns.{kernel}", exec_ns, 0, MOST_NS)
-        for name in ("queue_depth", "chain_length", "calibrated_mhz", "poll_ns"):
-            check_range(f"device.{name}", getattr(self, name), 1, MOST_COUNT)
-        for mode, mhz in self.clock_mhz.items():
+        for mode in self.clock_mhz:
             if mode not in PowerMode.__members__:
                 raise RequestError(
                     f"device.clock_mhz.{mode}: no power mode; {nearest(mode, PowerMode.__members__)}"
                 )
-            check_range(f"device.clock_mhz.{mode}", mhz, 1, MOST_COUNT)
 
     def scaled(self, exec_ns: int) -> int:
         """An execution at the clock of the power mode, rounded; the calibrated clock where that has none."""

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
+from harness.config.setting import MISSING, Schema, setting
 from harness.config.strategy import Buffers, Strategy
-from harness.config.workload import Workload
+from harness.config.workload import EncoderWorkload, Workload
 from harness.errors import RequestError, as_given, nearest
 
 KNOBS = ("buffers", "depth", "batch", "columns", "fused", "resident", "prefetch")
-"""What can be done beyond the serial baseline: the strategy's knobs, and kernels of a workload fused."""
+"""What differs from the serial baseline: the strategy's knobs, and fused kernels of a workload."""
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A stage of the optimisation programme; a tag of the run, and what it may do beyond the serial baseline.
+class Phase(Schema):
+    """A stage of the optimisation programme: a tag of the run, and the knobs that it allows."""
 
-    guide_target: the speed-up over the phase before that the guide wants; guide_rtf: the least and the most RTF that it
-    expects of the phase. allows: of KNOBS.
-    """
+    group = "phase."
 
-    name: str
-    goal: str = ""
-    guide_target: str = ""
-    guide_rtf: list[float] = field(default_factory=list)
-    allows: list[str] = field(default_factory=lambda: list(KNOBS))
+    name: str = setting(MISSING, "name of the phase")
+    goal: str = setting("", "what the phase changes, in words")
+    guide_target: str = setting("", "speed-up over the phase before that the guide asks for")
+    guide_rtf: list[float] = setting(
+        list, "least and most RTF that the guide expects of the phase; empty: none", unit="RTF"
+    )
+    allows: list[str] = setting(
+        lambda: list(KNOBS), f"knobs that may differ from the baseline: of {', '.join(KNOBS)}"
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for knob in self.allows:
             if knob not in KNOBS:
                 raise RequestError(
-                    f"phase.allows=[{','.join(self.allows)}]: {knob}: unknown; {nearest(knob, KNOBS)}"
+                    f"phase.allows={as_given(self.allows)}: {knob}: unknown; {nearest(knob, KNOBS)}"
                 )
         if len(self.guide_rtf) not in (0, 2):
             given = ",".join(f"{limit:g}" for limit in self.guide_rtf)
@@ -39,14 +43,14 @@ class Phase:
             )
 
     def check(self, strategy: Strategy, workload: Workload) -> None:
-        """RequestError where these do what the phase does not allow."""
+        """Raise RequestError for a knob that the phase does not allow."""
         serial = asdict(Strategy(buffers=Buffers.per_tile))
         used = {
             f"strategy.{key}": value
             for key, value in asdict(strategy).items()
             if value != serial[key]
         }
-        if workload.fused:
+        if isinstance(workload, EncoderWorkload) and workload.fused:
             used["workload.fused"] = True
         for key, value in used.items():
             if key.split(".")[1] not in self.allows:
@@ -54,5 +58,6 @@ class Phase:
                     f"allows {', '.join(self.allows)}" if self.allows else "is the serial baseline"
                 )
                 raise RequestError(
-                    f"{key}={as_given(value)}: phase={self.name} {allowed}; use a later phase, or phase=free"
+                    f"{key}={as_given(value)}: phase={self.name} {allowed}; "
+                    "use a later phase, or phase=free"
                 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from harness.errors import RequestError, check_range
+from harness.config.setting import Schema, setting
+from harness.errors import RequestError
 
 MOST_DEPTH = 1024
 DEPTH_REMEDY = "1 is serial, 2 double buffering, 3 triple buffering"
@@ -19,31 +20,49 @@ class Buffers(Enum):
 
 
 @dataclass(frozen=True)
-class Strategy:
-    """Orthogonal knobs of the executor.
+class Strategy(Schema):
+    """Orthogonal knobs of the executor."""
 
-    depth: submissions launched and not yet collected, per column.
-    batch: tiles per submission (one sync, one runlist, one wait, one sync back).
-    prefetch: submissions staged ahead, not launched, per column.
-    columns: NPU columns the submissions are dealt over, one hardware context each.
-    resident: constants stay in the slots' bos and are sent once; only what varies is written and synced per tile.
-    """
+    group = "strategy."
 
-    buffers: Buffers = Buffers.pooled
-    depth: int = 1
-    batch: int = 1
-    prefetch: int = 0
-    columns: int = 1
-    resident: bool = False
+    buffers: Buffers = setting(
+        Buffers.pooled, "when bos are allocated: for every submission, or once before the pass"
+    )
+    depth: int = setting(
+        1,
+        "submissions launched and not yet collected, per column",
+        least=1,
+        most=MOST_DEPTH,
+        remedy=DEPTH_REMEDY,
+    )
+    batch: int = setting(
+        1,
+        "tiles per submission: one sync, one runlist, one wait, one sync back",
+        least=1,
+        most=4096,
+        remedy="1 submits every tile on its own",
+    )
+    prefetch: int = setting(
+        0,
+        "submissions staged ahead and not launched, per column",
+        least=0,
+        most=1024,
+        remedy="0 stages nothing ahead",
+    )
+    columns: int = setting(
+        1, "NPU columns that submissions are dealt over, a hardware context each", least=1
+    )
+    resident: bool = setting(
+        False,
+        "constants stay in the slots' bos and are sent once; a tile writes and syncs the rest only",
+    )
 
     def __post_init__(self) -> None:
-        check_range("strategy.depth", self.depth, 1, MOST_DEPTH, DEPTH_REMEDY)
-        check_range("strategy.batch", self.batch, 1, 4096, "1 submits every tile on its own")
-        check_range("strategy.prefetch", self.prefetch, 0, 1024, "0 stages nothing ahead")
-        check_range("strategy.columns", self.columns, 1)
+        super().__post_init__()
         if self.resident and self.buffers is Buffers.per_tile:
             raise RequestError(
-                "strategy.resident=true: bos allocated for every tile keep nothing; use strategy.buffers=pooled"
+                "strategy.resident=true: bos allocated for every tile keep nothing; "
+                "use strategy.buffers=pooled"
             )
 
     @property
@@ -58,7 +77,7 @@ class Strategy:
 
     @property
     def label(self) -> str:
-        """The effective knobs, as rows are named: `pooled d3 b1 c1`, with ` p2` where tiles are prefetched."""
+        """The effective knobs, as rows are named: `pooled d3 b1 c1`, and `p2`, `resident` if set."""
         more = (f" p{self.prefetch}" if self.prefetch else "") + (
             " resident" if self.resident else ""
         )

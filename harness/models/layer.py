@@ -1,4 +1,4 @@
-"""One layer of an encoder run through kernel calls: int8 arrays tiling_grid into tiles, and outputs gathered into arrays.
+"""One layer of an encoder run through kernel calls: int8 arrays cut into tiles, and outputs gathered into arrays.
 
 An operation's calls stand in the order of `times` (heads of attention, rows of a norm), then of the pieces of its
 role's sizes, the last one fastest: of a product (m, k, n), of attention (head, q, s, d). Edges are filled with zeros.
@@ -22,7 +22,8 @@ import numpy as np
 
 from harness.errors import check_range
 from harness.kernel import Array, Bytes, Int8
-from harness.models.operations import ROLES, Operation, Tiling, operations
+from harness.models.operations import Operation, operations
+from harness.models.tiling import ROLES, Tiling
 from harness.models.whisper import Encoder
 
 
@@ -63,7 +64,7 @@ def saturate(values: Array) -> Int8:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """How arrays of a role are tiling_grid: sizes and tiles by letter, in the role's order, `times` over."""
+    """How arrays of a role are cut: sizes and tiles by letter, in the role's order, `times` over."""
 
     times: int
     extents: dict[str, int]
@@ -92,12 +93,12 @@ class TileGrid:
         )
         return calls
 
-    def whole(self, grid: Array, letters: str) -> Array:
+    def whole(self, tiles: Array, letters: str) -> Array:
         """The inverse: (times, *pieces of those letters, *tile) as (times, *sizes), without padding."""
         count = len(letters)
         pairs = [axis for each in range(count) for axis in (1 + each, 1 + count + each)]
         sizes = (self.pieces[each] * self.tile[each] for each in letters)
-        padded = grid.transpose(0, *pairs).reshape(self.times, *sizes)
+        padded = tiles.transpose(0, *pairs).reshape(self.times, *sizes)
         return padded[(slice(None), *(slice(self.extents[each]) for each in letters))]
 
 
@@ -122,27 +123,25 @@ class LayerData:
         """What its calls take: (calls, size_bytes) uint8 of every input buffer of its kernel."""
         role = _role(operation)
         arrays = self._inputs(operation.name, role)
-        tiling_grid = self._grid(arrays, role)
-        tiles = (
-            tiling_grid.tiles(*each) for each in zip(arrays, ROLES[role].shapes[:-1], strict=True)
-        )
+        grid = self._grid(arrays, role)
+        tiles = (grid.tiles(*each) for each in zip(arrays, ROLES[role].shapes[:-1], strict=True))
         return tuple(
             buffer.pack(*(next(tiles) for _ in buffer.parts))
             for buffer in self.tiling.spec(role).inputs
         )
 
     def take(self, operation: Operation, outputs: Bytes) -> None:
-        """Keep what its calls gave: (calls, output size_bytes) uint8; ValueError of another number of calls."""
+        """Store what its calls returned: (calls, output size_bytes) uint8; ValueError for another number of calls."""
         role = _role(operation)
-        tiling_grid = self._grid(self._inputs(operation.name, role), role)
+        grid = self._grid(self._inputs(operation.name, role), role)
         (out,) = self.tiling.spec(role).output.unpack(outputs)
-        grid = out.reshape(tiling_grid.times, *tiling_grid.pieces.values(), *out.shape[1:])
+        tiles = out.reshape(grid.times, *grid.pieces.values(), *out.shape[1:])
         if role == "matmul":
-            grid = grid.sum(axis=2, dtype=np.int32)
+            tiles = tiles.sum(axis=2, dtype=np.int32)
         elif role == "attention":
-            grid = _mean(grid, tiling_grid)
+            tiles = _mean(tiles, grid)
         self.arrays[operation.name] = self._join(
-            saturate(tiling_grid.whole(grid, ROLES[role].shapes[-1])), role
+            saturate(grid.whole(tiles, ROLES[role].shapes[-1])), role
         )
 
     def host(self, operation: Operation) -> None:
@@ -194,10 +193,10 @@ def _role(operation: Operation) -> str:
     return role
 
 
-def _mean(grid: Array, tiling_grid: TileGrid) -> Array:
+def _mean(tiles: Array, grid: TileGrid) -> Array:
     """(heads, Q, S, D, q, d) int8 as (heads, Q, D, q, d): averaged over the tiles of keys, by their real keys."""
-    keys, size = tiling_grid.extents["s"], tiling_grid.tile["s"]
-    counts = np.minimum(size, keys - size * np.arange(tiling_grid.pieces["s"])).astype(np.int32)
-    total = np.einsum("hksdij,s->hkdij", grid, counts)
+    keys, size = grid.extents["s"], grid.tile["s"]
+    counts = np.minimum(size, keys - size * np.arange(grid.pieces["s"])).astype(np.int32)
+    total = np.einsum("hksdij,s->hkdij", tiles, counts)
     mean: Array = (2 * total + keys) // (2 * keys)
     return mean

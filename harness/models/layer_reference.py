@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.kernel import Int8
-from harness.models.operations import Tiling
+from harness.models.tiling import Tiling
 from harness.models.whisper import Encoder
 
 Int32 = NDArray[np.int32]

@@ -10,127 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from math import prod
 
-from harness.errors import RequestError, nearest
-from harness.kernel import KernelSpec, kernel_names, load_kernel
+from harness.models.tiling import ROLES, Tiling, Unit
 from harness.models.whisper import Encoder
 
 TAPS = 3
-
-
-class Unit(Enum):
-    """What work is counted in: multiply-accumulates of products, values of what is computed value by value."""
-
-    mac = "MAC"
-    value = "values"
-
-
-@dataclass(frozen=True)
-class Role:
-    """What a kernel computes: its sizes, its parts' and its output's shapes in them, its work by the sizes' product."""
-
-    title: str
-    sizes: str
-    shapes: tuple[str, ...]
-    unit: Unit
-    work: int = 1
-
-
-ROLES = {
-    "matmul": Role("a matrix product", "mkn", ("mk", "kn", "mn"), Unit.mac),
-    "attention": Role(
-        "attention", "qsd", ("qd", "sd", "sd", "qd"), Unit.mac, work=2
-    ),  # Q K^T, and the weighted sum of V
-    "layernorm": Role("layer normalisation", "w", ("w", "w", "w", "w"), Unit.value),
-    "gelu": Role("GELU", "v", ("v", "v"), Unit.value),
-}
-
-
-def tile_of(role: str, spec: KernelSpec) -> dict[str, int] | None:
-    """Sizes of a kernel's tile by the letters of its role, from the shapes of its parts; None of another's.
-
-    Its `ops`, two per multiply-accumulate, tell a product from a sum of arrays of the same shapes.
-    """
-    wanted = ROLES[role]
-    shapes = [part.shape for part in (*spec.parts, *spec.output.parts)]
-    if [len(shape) for shape in shapes] != [len(letters) for letters in wanted.shapes]:
-        return None
-    named = list(
-        zip("".join(wanted.shapes), (size for shape in shapes for size in shape), strict=True)
-    )
-    tile = {letter: dict(named)[letter] for letter in wanted.sizes}
-    if any(tile[letter] != size for letter, size in named):
-        return None
-    least = 2 * wanted.work * prod(tile.values()) if wanted.unit is Unit.mac else 0
-    return tile if spec.ops >= least else None
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """The kernels that an encoder is cut into, one per role; RequestError where one is not what its role takes."""
-
-    matmul: KernelSpec
-    attention: KernelSpec
-    layernorm: KernelSpec
-    gelu: KernelSpec
-
-    def __post_init__(self) -> None:
-        for role in ROLES:
-            if tile_of(role, self.spec(role)) is None:
-                raise RequestError(
-                    f"{role}={self.spec(role).name}: computes no tile of {ROLES[role].title}"
-                )
-
-    def spec(self, role: str) -> KernelSpec:
-        """The kernel of a role."""
-        spec: KernelSpec = getattr(self, role)
-        return spec
-
-    @property
-    def specs(self) -> tuple[KernelSpec, ...]:
-        """All of them."""
-        return tuple(map(self.spec, ROLES))
-
-    def tile(self, role: str) -> dict[str, int]:
-        """Sizes of its tile by letter."""
-        tile = tile_of(role, self.spec(role))
-        assert tile is not None  # looked at when made
-        return tile
-
-
-def load_tiling(
-    matmul: str = "matmul",
-    attention: str = "attention",
-    layernorm: str = "layernorm",
-    gelu: str = "gelu",
-    key: str = "",
-) -> Tiling:
-    """The kernels of those names; RequestError, of `key` and the role, for one not there or of another role."""
-    names = {"matmul": matmul, "attention": attention, "layernorm": layernorm, "gelu": gelu}
-    return Tiling(**{role: _load(role, name, key) for role, name in names.items()})
-
-
-def _load(role: str, name: str, key: str) -> KernelSpec:
-    try:
-        spec = load_kernel(name)
-        if tile_of(role, spec):
-            return spec
-    except RequestError:
-        if name in kernel_names():
-            raise  # it is there, and cannot be loaded
-    fitting = [each for each in kernel_names() if _fits(role, each)]
-    raise RequestError(
-        f"{key}{role}={name}: no kernel that computes {ROLES[role].title}; {nearest(name, fitting)}"
-    )
-
-
-def _fits(role: str, name: str) -> bool:
-    try:
-        return tile_of(role, load_kernel(name)) is not None
-    except RequestError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -157,7 +42,7 @@ class Operation:
         return self.name if self.layer is None else f"layer {self.layer} {self.name}"
 
 
-COUPLED = {
+COUPLING = {
     "k": "each call rounds and saturates its partial sums to int8, and the host adds those",
     "s": "each call has a softmax of its own keys and padding, and returns nothing to merge it by",
     "d": "each call has a softmax of the logits of its own part of the head",
@@ -168,7 +53,7 @@ PADDING_COUNTS = ("s", "w")
 """Zeros that fill these up take part in the result; those of k and d do not."""
 
 
-def _tiled(
+def _tiled_operation(
     name: str, role: str, tiling: Tiling, extents: Mapping[str, int], times: int = 1, bias: int = 0
 ) -> Operation:
     """An operation of those sizes, `times` over: every size in ceil(extent / tile) tiles, the last one padded."""
@@ -176,9 +61,9 @@ def _tiled(
     pieces = {letter: -(-extent // tile[letter]) for letter, extent in extents.items()}
     calls = times * prod(pieces.values())
     notes = tuple(
-        f"{extent} in {pieces[letter]} of {tile[letter]}: {COUPLED[letter]}"
+        f"{extent} in {pieces[letter]} of {tile[letter]}: {COUPLING[letter]}"
         for letter, extent in extents.items()
-        if letter in COUPLED
+        if letter in COUPLING
         and (pieces[letter] > 1 or (letter in PADDING_COUNTS and extent != tile[letter]))
     )
     partial = (pieces["k"] - 1) * extents["m"] * extents["n"] if role == "matmul" else 0
@@ -195,7 +80,8 @@ def _tiled(
     )
 
 
-def _added(name: str, values: int) -> Operation:
+def _addition(name: str, values: int) -> Operation:
+    """Done by the host."""
     return Operation(name, None, 0, Unit.value, values, values, 0, values)
 
 
@@ -205,13 +91,13 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
 
     def linear(name: str, rows: int, inner: int, columns: int, bias: bool = True) -> Operation:
         extents = {"m": rows, "k": inner, "n": columns}
-        return _tiled(name, "matmul", tiling, extents, bias=rows * columns * bias)
+        return _tiled_operation(name, "matmul", tiling, extents, bias=rows * columns * bias)
 
     def norm(name: str) -> Operation:
-        return _tiled(name, "layernorm", tiling, {"w": width}, times=frames)
+        return _tiled_operation(name, "layernorm", tiling, {"w": width}, times=frames)
 
     def gelu(name: str, values: int) -> Operation:
-        return _tiled(name, "gelu", tiling, {"v": values})
+        return _tiled_operation(name, "gelu", tiling, {"v": values})
 
     attended = {"q": frames, "s": frames, "d": encoder.head_width}
     stem = (
@@ -219,21 +105,21 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
         gelu("conv 1 gelu", 2 * frames * width),
         linear("conv 2", frames, TAPS * width, width),
         gelu("conv 2 gelu", frames * width),
-        _added("positions", frames * width),
+        _addition("positions", frames * width),
     )
     layer = (
         norm("attention norm"),
         linear("query", frames, width, width),
         linear("key", frames, width, width, bias=False),
         linear("value", frames, width, width),
-        _tiled("attention", "attention", tiling, attended, times=encoder.heads),
+        _tiled_operation("attention", "attention", tiling, attended, times=encoder.heads),
         linear("output", frames, width, width),
-        _added("attention residual", frames * width),
+        _addition("attention residual", frames * width),
         norm("ffn norm"),
         linear("ffn 1", frames, width, encoder.ffn),
         gelu("ffn gelu", frames * encoder.ffn),
         linear("ffn 2", frames, encoder.ffn, width),
-        _added("ffn residual", frames * width),
+        _addition("ffn residual", frames * width),
     )
     layers = (replace(each, layer=number) for number in range(encoder.layers) for each in layer)
     return (*stem, *layers, norm("last norm"))

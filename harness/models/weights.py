@@ -54,26 +54,26 @@ def load_weights(path: Path, encoder: Encoder) -> dict[str, Int8]:
     """The arrays of `weight_shapes` from an .npz of these names; RequestError of any other file."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise _error(path, "no such file; give an .npz of int8 arrays") from error
     except (
         Exception
     ) as error:  # numpy, zipfile and zlib raise many kinds, of which few are documented
-        what = f"cannot be read as an .npz of int8 arrays ({type(error).__name__}); write one with numpy.savez"
-        raise _error(path, what) from error
-    _check(path, found, weight_shapes(encoder))
-    return found
+        fault = f"cannot be read as an .npz of int8 arrays ({type(error).__name__}); write one with numpy.savez"
+        raise _error(path, fault) from error
+    _check(path, arrays, weight_shapes(encoder))
+    return arrays
 
 
-def _check(path: Path, found: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    for name in found:
+def _check(path: Path, arrays: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name in arrays:
         if name not in shapes:
             raise _error(path, f"unknown array {name}; {nearest(name, shapes)}")
     for name, shape in shapes.items():
-        if name not in found:
+        if name not in arrays:
             raise _error(path, f"array {name} is missing; give int8{list(shape)}")
-        array = found[name]
+        array = arrays[name]
         if not isinstance(
             array, np.ndarray
         ):  # numpy gives what is no .npy inside an archive as bytes
@@ -84,5 +84,5 @@ def _check(path: Path, found: Mapping[str, object], shapes: Mapping[str, tuple[i
             )
 
 
-def _error(path: Path, what: str) -> RequestError:
-    return RequestError(f"workload.weights={path}: {what}")
+def _error(path: Path, fault: str) -> RequestError:
+    return RequestError(f"workload.weights={path}: {fault}")

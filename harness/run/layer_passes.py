@@ -14,7 +14,7 @@ from harness.kernel import Bytes, Int8
 from harness.measure.totals import Totals, totals_of
 from harness.models.layer import LayerData, layer_operations
 from harness.models.layer_reference import layer_reference
-from harness.models.operations import Tiling
+from harness.models.tiling import Tiling
 from harness.models.whisper import Encoder
 from harness.run.encoder_passes import EncoderPass
 from harness.run.session_pool import SessionPool

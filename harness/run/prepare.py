@@ -1,4 +1,4 @@
-"""What a request needs before anything runs: its kernels found to connect and fit, the device open, the inputs made."""
+"""From a request to what can run: kernels looked up, contexts dealt, the device open, the inputs made."""
 
 from __future__ import annotations
 
@@ -8,29 +8,57 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 
-from harness.config.compose import Config, Verify
-from harness.config.workload import Workload, encoder_tiles, host_ns
+from harness.config.device import Device
+from harness.config.schema import Config, Verify
+from harness.config.strategy import Strategy
+from harness.config.workload import FullEncoder, LayerWorkload, Workload
 from harness.device.open import World, host_now_ns, open_world
 from harness.device.xrt.open_kernel import open_kernel
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.chain_tiles import make_chain_tiles
 from harness.inputs.tiles import PERIODS, Tiles, check_source, make_activations, make_tiles
 from harness.kernel import Int8, KernelSpec, load_kernel
+from harness.measure.audio_accounting import encoder_tiles, host_ns
 from harness.measure.rtf import Audio
-from harness.models.operations import Tiling, load_tiling, operations
+from harness.models.operations import operations
+from harness.models.tiling import Tiling, load_tiling
 from harness.models.weights import load_weights, make_weights
-from harness.models.whisper import Encoder, encoder_of
 from harness.run.encoder_passes import EncoderPasses
 from harness.run.layer_passes import LayerPasses
 from harness.run.tile_passes import Passes, TilePasses
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """config: the request, with what it comes to where the device or the workload leaves no choice.
+class Plan:
+    """A request with its kernels looked up and contexts dealt, once for everything that runs it.
 
-    remarks: a line for every key whose value that changes. name: of what runs. audio: what the RTF counts;
-    measured_host_ns: of its preprocessing. passes: opens them.
+    config: the request, with what it comes to where the device or the workload leaves no choice. remarks: a line for
+    every key whose value that changes. kernels: a chain that tiles pass through, or those that an encoder is cut into.
+    columns: of each kernel, a context each.
+    """
+
+    config: Config
+    remarks: tuple[str, ...]
+    kernels: Chain | Tiling
+    columns: tuple[int, ...]
+
+    @property
+    def specs(self) -> tuple[KernelSpec, ...]:
+        """All kernels, in the order of `columns`."""
+        return self.kernels.kernels if isinstance(self.kernels, Chain) else self.kernels.specs
+
+    def open(self) -> World:
+        """The device, with the files of the kernels read; RequestError where they cannot be had."""
+        computes = self.config.verify is Verify.all
+        return open_kernels(self.config.device, self.specs, self.columns, computes)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request whose device is open and whose inputs are made.
+
+    config, remarks: of its `Plan`. name: of what runs. audio: what the RTF counts; measured_host_ns: of its
+    preprocessing. passes: opens them.
     """
 
     config: Config
@@ -47,93 +75,133 @@ def preflight(config: Config) -> Config:
 
     Leaves nothing open but hardware, which is locked for this process from here on.
     """
-    check_source(config.workload.kernels[0], config.workload.source)
-    if config.workload.layer is not None:
-        _weights(config)
-    _opened(config, _kernels(config))
+    workload = config.workload
+    check_source(workload.kernels[0], workload.source)
+    if isinstance(workload, LayerWorkload):
+        _weights(workload, config.seed)
+    make_plan(config).open()
     return config
 
 
 def prepare(config: Config) -> Prepared:
     """Kernels, device and inputs of a request; RequestError where it cannot run at all."""
-    config, remarks = _effective(config)
-    kernels = _kernels(config)
-    world = _opened(config, kernels)
-    if config.workload.by_operation:
-        return _prepare_window(config, remarks, world)
-    chain = _chain(config.workload)
-    cut = config.workload.tiles, *_tile_arguments(config)
-    made = make_tiles(kernels[0].name, *cut)
-    tiles = make_chain_tiles(chain, *cut) if len(kernels) > 1 else made
-    counted = encoder_tiles(config.workload.accounting, chain.name, made.audio_s)
-    audio = _audio(config.workload, made, counted)
-    passes = partial(TilePasses, config, chain, world, tiles)
-    return Prepared(config, remarks, chain.name, world, audio, made.host_ns, passes)
+    plan = make_plan(config)
+    world = plan.open()
+    if isinstance(plan.kernels, Chain):
+        return _prepare_chain(plan, plan.kernels, world)
+    return _prepare_encoder(plan, plan.kernels, world)
 
 
-def _effective(config: Config) -> tuple[Config, tuple[str, ...]]:
-    """The request as it can be had, and a line for every key that this changes."""
-    workload, strategy, remarks = config.workload, config.strategy, list[str]()
-    columns = _columns(config)
+def make_plan(config: Config) -> Plan:
+    """Look up the kernels of a request and deal contexts to them; RequestError where they do not fit."""
+    workload, strategy = config.workload, config.strategy
+    kernels = _look_up(workload, strategy)
+    columns = deal_columns(kernels, strategy, config.device)
+    plan = Plan(config, (), kernels, columns)
+    remarks = list[str]()
     if max(columns) < strategy.columns:
         dealt = ", ".join(
-            f"{spec.name} {each}" for spec, each in zip(_kernels(config), columns, strict=True)
+            f"{spec.name} {each}" for spec, each in zip(plan.specs, columns, strict=True)
         )
         remarks.append(
             f"strategy.columns={strategy.columns}: would take a context for each kernel on each column; of the "
             f"device's {config.device.context_limit}, kernels get by their work: {dealt}"
         )
         strategy = replace(strategy, columns=max(columns))
-    if workload.by_operation and strategy.resident:
+    if isinstance(workload, FullEncoder) and strategy.resident:
         remarks.append(
             "strategy.resident=true has no effect: by full accounting, calls differ in their weights; what is written "
             "and synced is whole"
         )
         strategy = replace(strategy, resident=False)
-    if workload.by_operation and workload.fused:
+    if isinstance(workload, FullEncoder) and workload.fused:
         remarks.append(
             "workload.fused=true has no effect: by full accounting, what follows a product takes the sum of many calls"
         )
         workload = replace(workload, fused=False)
-    return replace(config, workload=workload, strategy=strategy), tuple(remarks)
+    effective = replace(config, workload=workload, strategy=strategy)
+    return replace(plan, config=effective, remarks=tuple(remarks))
 
 
-def _prepare_window(config: Config, remarks: tuple[str, ...], world: World) -> Prepared:
-    """Tiles of each kernel that the operations call."""
-    workload = config.workload
-    encoder, tiling = _encoder(workload)
-    found = operations(encoder, tiling)
-    cut = _tile_arguments(config)
+def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) -> tuple[int, ...]:
+    """Columns of each kernel, a context each; RequestError where the device has too few contexts.
+
+    Kernels of a chain hold their contexts side by side. Those of an encoder take turns where they must, so only one
+    kernel's contexts have to be open at once.
+    """
+    wanted, limit = strategy.columns, device.context_limit
+    if isinstance(kernels, Chain):
+        return kernels.columns(wanted, limit)
+    return tuple(Chain((spec,)).columns(wanted, limit)[0] for spec in kernels.specs)
+
+
+def open_kernels(
+    device: Device, specs: Sequence[KernelSpec], columns: Sequence[int], computes: bool = True
+) -> World:
+    """The device, with the files of `specs` read; computes: as of `open_world`. RequestError where they cannot be had."""
+    world = open_world(device, *specs, computes=computes)
+    for spec, width in zip(specs, columns, strict=True):
+        open_kernel(world, spec, width)
+    return world
+
+
+def _look_up(workload: Workload, strategy: Strategy) -> Chain | Tiling:
+    """The kernels of a workload; RequestError where one is missing, or they do not connect."""
+    if isinstance(workload, FullEncoder):
+        return load_tiling(workload.matmul, workload.attention, key="workload.")
+    chain = make_chain([load_kernel(name) for name in workload.kernels], workload.chain_links)
+    if strategy.resident:
+        for buffer in (buffer for spec in chain.kernels for buffer in spec.inputs):
+            buffer.varying_bytes  # noqa: B018 - it raises where constants cannot be told from the rest
+    return chain
+
+
+def _prepare_chain(plan: Plan, chain: Chain, world: World) -> Prepared:
+    """Tiles of the first kernel, and constants of the others."""
+    config = plan.config
+    first, *others = chain.kernels
+    arguments = config.workload.tiles, *_tile_arguments(config)
+    made = make_tiles(first.name, *arguments)
+    tiles = make_chain_tiles(chain, *arguments) if others else made
+    audio = _audio(config.workload, made, encoder_tiles(chain.name, made.audio_s))
+    passes = partial(TilePasses, config, chain, plan.columns, world, tiles)
+    return Prepared(config, plan.remarks, chain.name, world, audio, made.host_ns, passes)
+
+
+def _prepare_encoder(plan: Plan, tiling: Tiling, world: World) -> Prepared:
+    """Tiles of each kernel that the operations call; of one layer, its activations and weights."""
+    config, workload = plan.config, plan.config.workload
+    assert isinstance(workload, FullEncoder)  # only its kernels are a Tiling
+    encoder = workload.encoder
+    source, seed, now_ns, period = _tile_arguments(config)
     tiles = {
-        spec.name: make_tiles(spec.name, cut[-1], *cut) for spec in tiling.specs
-    }  # all: more calls than tiles run
+        spec.name: make_tiles(spec.name, period, source, seed, now_ns, period)
+        for spec in tiling.specs
+    }  # as many as differ: more calls than these run
     first = tiles[tiling.matmul.name]
-    if workload.layer is not None:
-        x = make_activations(encoder.frames, encoder.d_model, workload.source, config.seed)
-        layer = partial(
-            LayerPasses, config, world, encoder, tiling, workload.layer, x, _weights(config)
-        )
-        name = f"{encoder.name} layer {workload.layer}"
-        return Prepared(
-            config, remarks, name, world, _audio(workload, first, None), first.host_ns, layer
-        )
-    calls = sum(each.calls for each in found)
-    audio = _audio(workload, first, calls * max(1, ceil(first.audio_s / encoder.audio_s)))
-    passes = partial(EncoderPasses, config, world, found, tiles)
-    return Prepared(config, remarks, encoder.name, world, audio, first.host_ns, passes)
+    if isinstance(workload, LayerWorkload):
+        x = make_activations(encoder.frames, encoder.d_model, source, seed)
+        weights = _weights(workload, seed)
+        number = workload.number
+        layer = partial(LayerPasses, config, world, encoder, tiling, number, x, weights)
+        audio, name = _audio(workload, first, None), f"{encoder.name} layer {number}"
+        return Prepared(config, plan.remarks, name, world, audio, first.host_ns, layer)
+    calls = operations(encoder, tiling)
+    windows = max(1, ceil(first.audio_s / encoder.audio_s))
+    audio = _audio(workload, first, windows * sum(each.calls for each in calls))
+    passes = partial(EncoderPasses, config, world, calls, tiles)
+    return Prepared(config, plan.remarks, encoder.name, world, audio, first.host_ns, passes)
 
 
-def _weights(config: Config) -> dict[str, Int8]:
+def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:
     """Of the layer that runs."""
-    workload = config.workload
-    encoder = encoder_of(workload.model)
     if workload.weights == "random":
-        return make_weights(encoder, config.seed)
-    return load_weights(Path(workload.weights), encoder)
+        return make_weights(workload.encoder, seed)
+    return load_weights(Path(workload.weights), workload.encoder)
 
 
 def _tile_arguments(config: Config) -> tuple[str, int, Callable[[], int], int]:
-    """How tiles are cut: what `make_tiles` takes beside the kernel and their number; the last is how many differ."""
+    """What `make_tiles` takes beside the kernel and the number of tiles; the last is how many differ."""
     workload, strategy = config.workload, config.strategy
     # A slot must not meet the inputs again that it had before: a stale output would be right.
     period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
@@ -141,41 +209,6 @@ def _tile_arguments(config: Config) -> tuple[str, int, Callable[[], int], int]:
 
 
 def _audio(workload: Workload, tiles: Tiles, counted: float | None) -> Audio:
-    return Audio(tiles.audio_s, host_ns(workload, tiles), counted, workload.overlap_host)
-
-
-def _kernels(config: Config) -> tuple[KernelSpec, ...]:
-    """The kernels of the request; RequestError if they don't connect, or take more contexts than there are."""
-    if config.workload.by_operation:
-        return _encoder(config.workload)[1].specs
-    chain = _chain(config.workload)
-    if config.strategy.resident:
-        for buffer in (buffer for spec in chain.kernels for buffer in spec.inputs):
-            buffer.varying_bytes  # noqa: B018 - it raises where constants can't be told from the rest
-    return chain.kernels
-
-
-def _columns(config: Config) -> tuple[int, ...]:
-    """Columns of each kernel."""
-    wanted, limit = config.strategy.columns, config.device.context_limit
-    if config.workload.by_operation:  # in turns: one kernel's contexts at the least must be open
-        return tuple(Chain((spec,)).columns(wanted, limit)[0] for spec in _kernels(config))
-    return _chain(config.workload).columns(wanted, limit)
-
-
-def _chain(workload: Workload) -> Chain:
-    return make_chain([load_kernel(name) for name in workload.kernels], workload.linked)
-
-
-def _encoder(workload: Workload) -> tuple[Encoder, Tiling]:
-    """What full accounting cuts into calls, and the kernels that those are of."""
-    tiling = load_tiling(workload.matmul, workload.attention, key="workload.")
-    return encoder_of(workload.model), tiling
-
-
-def _opened(config: Config, kernels: Sequence[KernelSpec]) -> World:
-    """The device, its kernels' files looked at."""
-    world = open_world(config.device, *kernels, computes=config.verify is Verify.all)
-    for spec, columns in zip(kernels, _columns(config), strict=True):
-        open_kernel(world, spec, columns)
-    return world
+    """What the RTF counts, with `counted` tiles or calls for all of the audio."""
+    host = host_ns(workload.host_ms, tiles.audio_s, tiles.host_ns)
+    return Audio(tiles.audio_s, host, counted, workload.overlap_host)

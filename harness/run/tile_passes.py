@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -116,16 +116,20 @@ class TilePasses:
     """Passes over the tiles of a kernel or a chain: a session per kernel, and one executor."""
 
     def __init__(
-        self, config: Config, chain: Chain, world: World, tiles: Tiles | ChainTiles
+        self,
+        config: Config,
+        chain: Chain,
+        columns: Sequence[int],
+        world: World,
+        tiles: Tiles | ChainTiles,
     ) -> None:
-        """DeviceError, or pyxrt's own errors, where contexts or bos cannot be had."""
+        """columns: of each kernel of the chain. DeviceError, or pyxrt's own errors, where contexts or bos cannot be had."""
         self._tiles = tiles
         self._count = count = config.workload.tiles
         strategy, sessions = config.strategy, list[Session]()
-        widths = chain.columns(strategy.columns, config.device.context_limit)
         self._executor: Executor | ChainExecutor
         try:
-            for spec, width in zip(chain.kernels, widths, strict=True):
+            for spec, width in zip(chain.kernels, columns, strict=True):
                 sessions.append(Session(world, spec, width, config.device.timeout_ms))
             if isinstance(tiles, ChainTiles):
                 self._executor = ChainExecutor(sessions, chain, strategy, count, tiles.constants)

@@ -1,0 +1,134 @@
+"""The whole request as one dataclass, and the groups that it has beside devices, strategies and workloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from harness.config.device import Device, Hardware, Simulator
+from harness.config.phase import Phase
+from harness.config.setting import MISSING, Schema, setting
+from harness.config.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
+from harness.config.workload import WORKLOAD_KEYS, LayerWorkload, Workload
+from harness.errors import RequestError, check_range
+
+
+class Verify(Enum):
+    """Which tiles are compared with the reference."""
+
+    all = "all"
+    off = "off"
+
+
+class TrackingKind(Enum):
+    """Where runs are indexed."""
+
+    local = "local"
+    server = "server"
+    off = "off"
+
+
+@dataclass(frozen=True)
+class Measure(Schema):
+    """How many passes are made."""
+
+    group = "measure."
+
+    warmup: int = setting(
+        1,
+        "passes before the timed ones; 0 makes every timed pass start cold",
+        least=0,
+        most=10_000,
+        unit="passes",
+        remedy="0 times cold passes",
+    )
+    repeats: int = setting(
+        5,
+        "timed passes",
+        least=1,
+        most=10_000,
+        unit="passes",
+        remedy="the guide to noise says at least 5",
+    )
+
+
+@dataclass(frozen=True)
+class Tracking(Schema):
+    """The MLflow store that runs are indexed in."""
+
+    group = "tracking."
+
+    kind: TrackingKind = setting(
+        TrackingKind.off, "local: a sqlite file; server: an MLflow server; off: no MLflow"
+    )
+    uri: str = setting("", "of the store: sqlite:///<file>, or http://<host>:<port>")
+    artifacts: str = setting("", "folder of the artifacts of a local store")
+    experiment: str = setting("harness", "name of the MLflow experiment")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind is TrackingKind.local and not self.uri.startswith("sqlite:///"):
+            raise RequestError(
+                f"tracking.uri={self.uri}: not a local store; "
+                "give sqlite:///<file> or use tracking=server"
+            )
+        if self.kind is TrackingKind.local and not self.artifacts:
+            raise RequestError(
+                "tracking.artifacts=: empty; give the folder that artifacts are kept in"
+            )
+        if self.kind is TrackingKind.server and not self.uri.startswith(("http://", "https://")):
+            raise RequestError(
+                f"tracking.uri={self.uri}: not a server; "
+                "give http://<host>:<port> or use tracking=local"
+            )
+        if self.kind is not TrackingKind.off and not self.experiment:
+            raise RequestError("tracking.experiment=: empty; give the name of an MLflow experiment")
+
+
+@dataclass(frozen=True)
+class Config(Schema):
+    """The whole request."""
+
+    device: Device = setting(MISSING, "what runs the kernels")
+    strategy: Strategy = setting(MISSING, "how the executor overlaps the stages of tiles")
+    workload: Workload = setting(MISSING, "what runs, on which inputs")
+    phase: Phase = setting(MISSING, "stage of the optimisation programme")
+    measure: Measure = setting(MISSING, "how many passes are made")
+    tracking: Tracking = setting(MISSING, "MLflow store that runs are indexed in")
+    depth: int = setting(
+        2,
+        "submissions in flight per column, for the strategies that take it over",
+        least=1,
+        most=MOST_DEPTH,
+        remedy=DEPTH_REMEDY,
+    )
+    seed: int = setting(
+        0, "seed of the projection of speech, of random tiles, weights and noise", least=0
+    )
+    verify: Verify = setting(
+        Verify.all, "all: every tile is compared with the reference; off: timing only"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        columns = self.device.columns
+        remedy = f"the device has {columns} usable columns"
+        check_range("strategy.columns", self.strategy.columns, 1, columns, remedy)
+        if isinstance(self.workload, LayerWorkload) and self.verify is not Verify.all:
+            raise RequestError(
+                f"workload.layer={self.workload.layer} verify={self.verify.value}: a layer runs with its data to be "
+                "verified; use verify=all, or leave workload.layer out to time the whole window"
+            )
+        self.phase.check(self.strategy, self.workload)
+
+
+DEVICES: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware}
+"""By `device.kind`."""
+GROUPS: dict[str, type] = {
+    "strategy": Strategy,
+    "workload": WORKLOAD_KEYS,
+    "phase": Phase,
+    "measure": Measure,
+    "tracking": Tracking,
+}
+"""The keys of the other groups."""

@@ -1,0 +1,143 @@
+"""What every schema has: a meaning for each key, limits that hold, one variant for each workload."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from harness.api import open_device
+from harness.config.compose import deciding_part, load
+from harness.config.device import Faults, Noise
+from harness.config.schema import DEVICES, GROUPS, Config
+from harness.config.setting import setting_of
+from harness.config.workload import (
+    VARIANTS,
+    WORKLOAD_KEYS,
+    ChainWorkload,
+    FullEncoder,
+    GuideEncoder,
+    KernelWorkload,
+    LayerWorkload,
+    Workload,
+)
+from harness.errors import RequestError
+from harness.inputs.chain import Link
+
+SCHEMAS = (Config, *GROUPS.values(), *DEVICES.values(), *VARIANTS, Noise, Faults)
+WHISPER = "workload=whisper_base"
+
+
+def refusal(*overrides: str) -> str:
+    with pytest.raises(RequestError) as raised:
+        load(*overrides)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
+def test_every_key_has_a_meaning(schema: Any) -> None:
+    for item in dataclasses.fields(schema):
+        assert setting_of(item).meaning, item.name
+
+
+def test_workloads_have_the_keys_of_their_variants() -> None:
+    keys = {item.name for item in dataclasses.fields(WORKLOAD_KEYS)}
+    own = {item.name for variant in VARIANTS for item in dataclasses.fields(variant)}
+    assert keys == own | {"accounting"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "workload"),
+    [
+        ([], KernelWorkload(kernel="attention")),
+        (
+            ["workload=encoder_block", "workload.tiles=3"],
+            ChainWorkload(
+                chain=["attention", "layernorm", "matmul", "gelu"],
+                links={"layernorm": Link.first, "gelu": Link.pad},
+                tiles=3,
+            ),
+        ),
+        (
+            ["workload.kernel=", "workload.chain=[matmul,matmul]"],
+            ChainWorkload(chain=["matmul", "matmul"]),
+        ),
+        (
+            [WHISPER, "workload.accounting=guide"],
+            GuideEncoder(model="whisper_base", tiles=100),
+        ),
+        (
+            [WHISPER, "workload.matmul=matmul_64"],
+            FullEncoder(model="whisper_base", matmul="matmul_64", tiles=100),
+        ),
+        (
+            [WHISPER, "workload.layer=5", "workload.weights=w.npz"],
+            LayerWorkload(model="whisper_base", layer=5, weights="w.npz", tiles=100),
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Workload) else "",
+)
+def test_a_request_is_one_variant(overrides: list[str], workload: Workload) -> None:
+    assert load(*overrides).workload == workload
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["workload.chain=[matmul,gelu]"],
+            "workload.kernel=attention workload.chain=[matmul,gelu]: give one of them; type workload=attention "
+            "workload.kernel=attention for the kernel, or workload=attention workload.kernel= "
+            "workload.chain=[matmul,gelu] for the chain",
+        ),
+        (["workload.kernel="], "workload: nothing to run; give workload.kernel=<kernel>, "),
+        (["+workload.links.gelu=pad"], "workload.links={gelu:pad}: connects kernels of a chain"),
+        (
+            ["workload=whisper_base", "+workload.links.gelu=pad"],
+            "workload.links={gelu:pad}: connects kernels of a chain",
+        ),
+        (["workload.layer=0"], "workload.layer=0: is of an encoder; use workload=whisper_base"),
+        (
+            ["workload.tiles=0"],
+            "workload.tiles=0: out of range; allowed: 1 to 10000000; --cfg job shows a request without running it",
+        ),
+        (["seed=-1"], "seed=-1: out of range; allowed: 0 or more"),
+        (["device.noise.seed=-1"], "device.noise.seed=-1: out of range"),
+        (["device.faults.slow=[3,-2]"], "device.faults.slow=-2: out of range; allowed: 0 or more"),
+    ],
+)
+def test_what_to_do_about_a_wrong_request(overrides: list[str], said: str) -> None:
+    assert refusal(*overrides).startswith(said)
+
+
+def test_the_chain_that_an_error_names_can_be_typed() -> None:
+    remedy = refusal("workload.chain=[matmul,matmul]").partition(", or ")[2].partition(" for")[0]
+    assert load(*remedy.split()).workload == ChainWorkload(chain=["matmul", "matmul"])
+
+
+@pytest.mark.parametrize("typo", ["devise=hardware", "device.indx=1", "device=hardwre"])
+def test_typos_from_python_are_explained(typo: str) -> None:
+    with pytest.raises(RequestError, match=f"^{typo}: "):
+        open_device(typo)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "equal"), [("batch", True), ("pooled", True), ("pipelined", False)]
+)
+def test_what_decides_a_result(strategy: str, equal: bool) -> None:
+    shallow, deep = (load(f"strategy={strategy}", f"depth={depth}") for depth in (1, 3))
+    assert (deciding_part(shallow) == deciding_part(deep)) is equal
+    assert deciding_part(load("tracking=off")) == deciding_part(load())
+    assert deciding_part(load("seed=1")) != deciding_part(load())
+
+
+def test_schemas_of_devices_need_the_standard_library_only() -> None:
+    """Python of a machine with an NPU may have nothing else; the contract tests' has only numpy."""
+    code = (
+        "import sys, harness.config.device; print(*sorted({'numpy', 'hydra'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,32 @@
+"""Sweeps run a job once, however often it is asked for under a depth that its strategy ignores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_cli import Shell, in_process
+
+
+@pytest.fixture
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
+    with in_process(monkeypatch, capfd) as run:
+        yield run
+
+
+def test_jobs_that_differ_in_an_ignored_depth_only_run_once(shell: Shell) -> None:
+    done = shell(
+        *("-m", "tracking=off", "measure.repeats=1", "workload.tiles=2,3"),
+        *("strategy=pipelined,batch", "depth=1,2"),
+    )
+    assert done.code == 0
+    labels = [record["label"] for record in done.records]
+    assert (
+        sorted(labels)
+        == ["pooled d1 b1 c1"] * 2 + ["pooled d1 b4 c1"] * 2 + ["pooled d2 b1 c1"] * 2
+    )
+    assert done.err.count("2 of 8 jobs are not run: each differs from another only in a depth") == 1
+    assert done.err.count("depth=1 has no effect: this strategy has a depth of its own (1)") == 1

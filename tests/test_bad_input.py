@@ -11,9 +11,10 @@ import pytest
 import soundfile
 from test_cli import Shell, in_process, process
 
-from harness.config.compose import Config, Measure, Tracking, conf_dir
+from harness.config.compose import conf_dir
 from harness.config.device import Hardware, Simulator
 from harness.config.phase import Phase
+from harness.config.schema import Config, Measure, Tracking
 from harness.config.strategy import Strategy
 from harness.config.workload import WORKLOAD_KEYS
 

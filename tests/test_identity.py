@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from record_samples import CONFIG, a_record
 
-from harness.config.compose import Config
+from harness.config.schema import Config
 from harness.config.strategy import Strategy
 from harness.measure.stats import Ratio
 from harness.results.identity import KEYS, config_hash, phase_setting, speedup_setting

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from test_cli import Shell, in_process
 
-from harness.config.compose import Config, load
+from harness.config.compose import load
 from harness.config.device import Faults, Simulator
+from harness.config.schema import Config
 from harness.device.open import World, open_world
 from harness.inputs.tiles import make_tiles
 from harness.measure.metrics import METRIC_NAMES

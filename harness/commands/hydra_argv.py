@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from itertools import zip_longest
 
-from harness.config.compose import Config
+from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.study.roadmap import PHASES
 

@@ -9,7 +9,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from harness.config.compose import Config, explain, load
+from harness.config.compose import load
+from harness.config.explain import explain
+from harness.config.schema import Config
 from harness.errors import RequestError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.commands.parser import Parser, composed
 from harness.commands.terminal import output, say, show
-from harness.config.compose import Tracking, TrackingKind
+from harness.config.schema import Tracking, TrackingKind
 from harness.errors import RequestError
 from harness.report.roadmap import parts, save_picture
 from harness.report.tables import text

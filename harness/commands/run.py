@@ -32,7 +32,7 @@ from harness.commands.hydra_argv import (
 from harness.commands.hydra_private import Arguments, parse, run_application
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
-from harness.config.compose import Config, TrackingKind
+from harness.config.schema import Config, TrackingKind
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.report.progress import PassBar

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from harness.commands.parser import Parser, composed
 from harness.commands.terminal import say, show
-from harness.config.compose import Config
 from harness.config.device import ClockKind, Faults, Simulator
+from harness.config.schema import Config
 from harness.config.workload import Accounting
 from harness.errors import RequestError
 from harness.report.progress import PassBar

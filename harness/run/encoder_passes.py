@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.config.compose import Config
+from harness.config.schema import Config
 from harness.device.open import World
 from harness.inputs.tiles import Tiles
 from harness.measure.timeline import Spans, Timeline

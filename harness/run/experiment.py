@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from harness.config.compose import Config, Verify
 from harness.config.device import Hardware, Hazards, Simulator
+from harness.config.schema import Config, Verify
 from harness.device.host.state import MachineState, changes
 from harness.device.xrt.session import explained
 from harness.errors import DeviceError, RequestError

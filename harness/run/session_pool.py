@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.config.compose import Config
+from harness.config.schema import Config
 from harness.device.open import World
 from harness.device.xrt.session import Session
 from harness.kernel import KernelSpec

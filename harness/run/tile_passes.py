@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from harness.config.compose import Config
+from harness.config.schema import Config
 from harness.device.open import World
 from harness.device.xrt.session import Session
 from harness.inputs.chain import Chain

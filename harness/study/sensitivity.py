@@ -13,8 +13,8 @@ from itertools import combinations, groupby
 from math import ceil, inf
 from typing import Any
 
-from harness.config.compose import Config, Verify
 from harness.config.device import Simulator
+from harness.config.schema import Config, Verify
 from harness.config.strategy import Buffers, Strategy
 from harness.errors import HarnessError, RequestError
 from harness.measure.bounds import bounds

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from harness.commands.doctor.probe import Probe
-from harness.config.compose import Config
 from harness.config.device import Hardware
+from harness.config.schema import Config
 from harness.device.host.state import MachineState
 
 

@@ -10,8 +10,8 @@ from harness.commands.doctor import machine, probe, project, software
 from harness.commands.doctor.check import Check, Status, Subject, checked
 from harness.commands.parser import Parser, composed
 from harness.commands.terminal import output
-from harness.config.compose import Config
 from harness.config.device import Hardware
+from harness.config.schema import Config
 from harness.device.host import sysfs
 from harness.device.host.locks import holder
 from harness.device.host.state import read_state

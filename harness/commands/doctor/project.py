@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from harness.commands.doctor.check import Check, Subject, fail, ok, warn
-from harness.config.compose import TrackingKind
+from harness.config.schema import TrackingKind
 from harness.device.xrt.files import kernel_files
 from harness.device.xrt.open_kernel import FIRST_DATA_ARGUMENT, kernel_of
 from harness.errors import RequestError

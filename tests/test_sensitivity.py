@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.process import LIMIT_S, ROOT
 
 from harness.commands import sensitivity
 from harness.config import compose as config
@@ -20,7 +21,6 @@ from harness.config.device import Simulator
 from harness.run.experiment import Experiment
 from harness.study.sensitivity import Number, Point, numbers_of, study
 
-ROOT = Path(__file__).parent.parent
 SOURCES: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())[
     "sources"
 ]
@@ -364,7 +364,7 @@ def test_from_the_shell(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("attention, 5 tiles; ")

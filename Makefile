@@ -5,19 +5,27 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 ARGS   ?= strategy=pipelined depth=3
 
-.PHONY: run test test-xrt check bench ui clean
+# Processes that run tests side by side; `--dist worksteal` evens out tests of very different lengths.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: run test test-xrt lint check bench ui clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/python -m harness $(ARGS)
 
-test: check
-	$(BIN)/python -m pytest
+test: lint
+	$(PYTEST)
 
 # Against the real pyxrt; needs root, a Debian mirror and 300 MB.
 test-xrt:
 	@tests/contract/run
 
-check: $(VENV)/test.stamp
+# Lint, types and the quick tests.
+check: lint
+	$(PYTEST) -m "not slow and not needs_xrt"
+
+lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -124,7 +124,7 @@ def run_pass(world: World, inputs: Tiles, tiles: int = TILES) -> PassMarks:
 
 def main() -> None:
     sys.path.append(str(TESTS))
-    from simpy_model import simulate
+    from support.simpy_model import simulate
 
     profile, spec = phoenix(), load_kernel("attention")
     inputs = Tiles(

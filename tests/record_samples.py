@@ -12,7 +12,8 @@ from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.rtf import Audio
 from harness.measure.totals import Totals
-from harness.models.operations import Operation, Unit
+from harness.models.operations import Operation
+from harness.models.tiling import Unit
 from harness.results.record import Record, record_of
 from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.tile_passes import Step

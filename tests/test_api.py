@@ -67,6 +67,7 @@ def test_any_tiles_through_one_kernel(resident: bool) -> None:
             assert (pipeline.run([x], [[GAMMA + shift, BETA]]) == right).all()
 
 
+@pytest.mark.slow
 def test_contexts_are_given_back() -> None:
     for _ in range(8):  # of six contexts
         with EncoderBlock() as block:
@@ -129,6 +130,7 @@ def test_what_cannot_be_opened_or_is_closed() -> None:
         pipeline.run([np.zeros((1, 512), np.int8)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_examples_run(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     exec("\n".join(EXAMPLES[: number + 1]), {})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_cli import Shell, in_process, process
+from support.process import Shell, in_process, process
 
 from harness.config.compose import conf_dir
 from harness.config.device import Hardware, Simulator

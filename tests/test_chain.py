@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ADD, COSTS, make_tiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import NEG
-from test_cli import Shell, in_process
+from support.process import Shell, in_process
+from support.rig import NEG
+from support.small_device import ADD, COSTS, make_tiles
 
 from harness.config.device import Faults, Simulator
 from harness.config.strategy import Buffers, Strategy
@@ -151,7 +151,8 @@ def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
     assert len(ends) == 6
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=150)
 @given(
     tiles=st.integers(0, 13),
     knobs=st.fixed_dictionaries(
@@ -328,6 +329,7 @@ def shell(
         yield run_it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

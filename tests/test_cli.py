@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,78 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from support.process import Shell, in_process, process, rows, run_folders, spans
 
-from harness.commands.main import dispatch
 from harness.config.device import Simulator
 from harness.inputs.tiles import make_tiles
 from harness.kernel import Array, KernelSpec, load_kernel
 from harness.measure.metrics import METRIC_NAMES
 from harness.results.record import SCHEMA_VERSION
 from harness.run import prepare as preparation
-
-ROOT = Path(__file__).parent.parent
-TIMEOUT_S = 60
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended, and the folders of its runs in the order of their names."""
-
-    code: int
-    out: str
-    err: str
-    folders: Sequence[Path] = ()
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads((folder / "record.json").read_text()) for folder in self.folders]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        (only,) = self.records
-        return only
-
-    @property
-    def trace(self) -> dict[str, Any]:
-        (folder,) = self.folders
-        return json.loads((folder / "trace.json").read_text())
-
-    @property
-    def verdicts(self) -> list[str]:
-        return [record["verdict"] for record in self.records]
-
-
-Shell = Callable[..., Done]
-
-
-def run_folders() -> set[Path]:
-    """Folders of all runs below this folder that have a record."""
-    found = Path("outputs").rglob("record.json")
-    return {path.parent for path in found if path.parts[1] != "artifacts"}
-
-
-@contextmanager
-def in_process(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str] | None = None
-) -> Iterator[Shell]:
-    """The command in this process; call it with its arguments."""
-    monkeypatch.setattr(
-        logging, "raiseExceptions", True
-    )  # these are set by the command: restore them afterwards
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-
-    def run(*arguments: str) -> Done:
-        before = run_folders()
-        if capfd:
-            capfd.readouterr()
-        code = dispatch(arguments)
-        out, err = capfd.readouterr() if capfd else ("", "")
-        return Done(code, out, err, sorted(run_folders() - before))
-
-    yield run
-    for handler in [each for each in logging.root.handlers if type(each).__module__ == "logging"]:
-        logging.root.removeHandler(handler)
-        handler.close()
 
 
 @pytest.fixture
@@ -99,38 +29,6 @@ def shell(
     """The command in this process and in an empty folder."""
     with in_process(monkeypatch, capfd) as run:
         yield run
-
-
-def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """The command as a process of its own in this folder, just begun."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(Path.cwd())}
-    command = [sys.executable, "-m", "harness", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, env=environment, **options
-    )
-
-
-def end(process: subprocess.Popen[str]) -> Done:
-    """Wait for a process."""
-    out, err = process.communicate(timeout=TIMEOUT_S)
-    return Done(process.returncode, out, err, sorted(run_folders()))
-
-
-def process(*arguments: str) -> Done:
-    """The command as a process of its own."""
-    return end(start(*arguments))
-
-
-def spans(trace: dict[str, Any], *stages: str) -> list[dict[str, Any]]:
-    return [
-        event for event in trace["traceEvents"] if event["ph"] == "X" and event["cat"] in stages
-    ]
-
-
-def rows(out: str) -> list[str]:
-    """Lines of the table that are of runs."""
-    return [line for line in out.splitlines() if line.startswith(("pooled ", "per_tile "))]
 
 
 # The commands that must work
@@ -176,6 +74,7 @@ def test_strategies_side_by_side(shell: Shell) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_two_keys(shell: Shell) -> None:
     done = shell(
         "-m", "tracking=off", "strategy=pipelined", "depth=1,2,3,4", "workload.tiles=10,100"

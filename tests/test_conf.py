@@ -6,9 +6,9 @@ import re
 from fnmatch import fnmatch
 from pathlib import Path
 
-import native
 import pytest
 import yaml
+from support import native
 
 from harness.config import compose as configuration
 from harness.config.compose import conf_dir, load

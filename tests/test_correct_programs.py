@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-from rig import COMPLETED, FROM_DEVICE, OPCODE, SPECS, TO_DEVICE, Rig
+from support.rig import COMPLETED, FROM_DEVICE, OPCODE, SPECS, TO_DEVICE, Rig
 
 from harness.kernel import KernelSpec
 from harness.sim import pyxrt
 from harness.sim.hazard import Hazard, Kind
+
+pytestmark = pytest.mark.slow
+
 
 LINE = 64
 Call = tuple[Any, ...]
@@ -929,7 +932,7 @@ def check_correct(calls: list[Call], profile: dict[str, Any]) -> tuple[int, int]
     return launches, reads
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(programs(), PROFILES)
 def test_a_correct_program_has_no_hazard(calls: list[Call], profile: dict[str, Any]) -> None:
     launches, reads = check_correct(calls, profile)
@@ -1062,7 +1065,7 @@ GONE: list[Player] = []
 """Players whose process is gone: nothing of theirs is freed any more."""
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(st.data(), PROFILES)
 def test_a_broken_program_has_its_hazard(data: Any, profile: dict[str, Any]) -> None:
     correct = data.draw(programs())

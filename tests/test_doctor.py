@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from npu_machine import BDF, Smi, context, files, report
+from support.npu_machine import BDF, Smi, context, expire_when, files, report
 
 from harness.commands.doctor import command as doctor
 from harness.commands.doctor import machine, probe, project, software
@@ -338,6 +338,9 @@ def test_versions_of_xrt() -> None:
 
 # The probe
 
+HUNG = "import pathlib; pathlib.Path(__file__).with_name('hung').touch()"
+"""Statement of the stand-in that says that it hangs from here on."""
+
 
 def test_the_probe(stand_in: Callable[..., None]) -> None:
     stand_in()
@@ -357,7 +360,7 @@ def test_the_probe(stand_in: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("opening", "error"),
     [
-        ("time.sleep(60)", "no answer within 2 s"),
+        (f"{HUNG}; time.sleep(600)", "no answer within 2 s"),
         ("os.abort()", "its process ended with code -6"),
         ("os._exit(0)", "its process ended with code 0"),
         ("print('noise', flush=True); raise ValueError('many\\nlines')", "many\nlines"),
@@ -365,9 +368,14 @@ def test_the_probe(stand_in: Callable[..., None]) -> None:
     ],
 )
 def test_a_device_that_hangs_or_crashes(
-    stand_in: Callable[..., None], opening: str, error: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stand_in: Callable[..., None],
+    opening: str,
+    error: str,
 ) -> None:
     stand_in(opening=opening)
+    expire_when(monkeypatch, (tmp_path / "python" / "hung").exists)
     found = probe.ask(0, timeout_s=2)
     assert (found.opened, found.error, found.open_error) == (False, "", error)
     status, text = told(machine.check_opens(subject(probe=found)))
@@ -382,13 +390,18 @@ def test_a_device_that_hangs_or_crashes(
             "OSError: libxrt_coreutil.so.2: cannot open",
         ),
         ("import os; os.abort()", "its process ended with code -6"),
-        ("import time; time.sleep(60)", "no answer within 2 s"),
+        (f"import time; {HUNG}; time.sleep(600)", "no answer within 2 s"),
     ],
 )
 def test_a_pyxrt_that_cannot_be_imported(
-    stand_in: Callable[..., None], text: str, error: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stand_in: Callable[..., None],
+    text: str,
+    error: str,
 ) -> None:
     stand_in(text)
+    expire_when(monkeypatch, (tmp_path / "python" / "hung").exists)
     assert probe.ask(0, timeout_s=2) == Probe(error=error)
 
 

@@ -6,7 +6,7 @@ Costs in ns: alloc 1 a bo, write 10, launch 20, exec 100, completion 7, read 5, 
 from __future__ import annotations
 
 import pytest
-from conftest import ADD, make_tiles, make_world, run_pass
+from support.small_device import ADD, make_tiles, make_world, run_pass
 
 from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import Session

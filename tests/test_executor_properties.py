@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ADD, COSTS, make_tiles, make_world, run_pass
 from hypothesis import given
 from hypothesis import strategies as st
+from support.small_device import ADD, COSTS, make_tiles, make_world, run_pass
 
 from harness.config.device import Hazards, Simulator
 from harness.config.strategy import Buffers, Strategy

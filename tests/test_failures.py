@@ -8,29 +8,31 @@ import signal
 import socketserver
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from test_cli import Done, end, process, rows, run_folders, start
-from test_tracking import filed, parent_id
+from support.process import (
+    Done,
+    end,
+    error_lines,
+    marking,
+    process,
+    rows,
+    run_folders,
+    send,
+    start,
+    wait_for,
+)
+from support.store import filed, parent_id
 
-pytestmark = pytest.mark.usefixtures("in_folder")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_folder")]
 
-LONG = "workload.tiles=20000"
-"""Twenty seconds of verified passes."""
+LONG = ("workload.tiles=20000", "measure.repeats=10000")
+"""Hours of work: whatever the load of the machine, a signal comes before its end."""
+PASS = "harness.run.executor:Executor.run"
+"""Called once a pass."""
 NOWHERE = "http://127.0.0.1:9"
-
-
-def wait_for(what: Callable[[], Any]) -> None:
-    """Wait until a process has come as far as that."""
-    for _ in range(3000):
-        if what():
-            return
-        time.sleep(0.01)
-    pytest.fail("it never came that far")
 
 
 def job_begun(name: str = "") -> Callable[[], bool]:
@@ -46,13 +48,6 @@ def whole(folder: Path) -> list[str]:
     return sorted(path.name for path in paths)
 
 
-def said(done: Done) -> list[str]:
-    """Lines on stderr, every one of them the harness's own."""
-    lines = done.err.splitlines()
-    assert all(line.startswith("harness: ") for line in lines), done.err
-    return lines
-
-
 # Outputs that cannot be written
 
 
@@ -62,7 +57,7 @@ def test_outputs_is_a_file(flags: list[str]) -> None:
     done = process(*flags, "tracking=off")
     assert done.code == 1
     assert [row.split()[-1] for row in rows(done.out)] == ["OK"] * max(1, len(flags))
-    (line,) = said(done)
+    (line,) = error_lines(done)
     (kept,) = [folder for folder in Path.cwd().iterdir() if folder.is_dir()]
     assert str(kept) in line, "where the results went"
     assert whole(kept) == ["record.json"] * max(1, len(flags)) + ["trace.json"] * max(1, len(flags))
@@ -73,7 +68,7 @@ def test_a_wrong_request_is_wrong_wherever_outputs_go() -> None:
     Path("outputs").write_text("mine")
     done = process("depth=0")
     assert (done.code, done.out) == (2, "")
-    assert "depth=0" in said(done)[-1]
+    assert "depth=0" in error_lines(done)[-1]
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "sweep"])
@@ -88,7 +83,7 @@ def test_a_full_disk(limit_bytes: int, flags: list[str]) -> None:
         start(*flags, "tracking=off", "strategy=pooled", "workload.tiles=100", preexec_fn=fill)
     )
     assert done.code == 1
-    assert "File too large" in said(done)[-1]
+    assert "File too large" in error_lines(done)[-1]
     if (
         flags and limit_bytes < 16 << 10
     ):  # not even the folder of the sweep can be made: nothing is run, nothing lost
@@ -114,13 +109,17 @@ class Hangup(socketserver.BaseRequestHandler):
 
 @pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
 def test_a_dead_server(flags: list[str]) -> None:
-    begin_s = time.monotonic()
-    done = process(*flags, "tracking=server", f"tracking.uri={NOWHERE}")
-    assert time.monotonic() - begin_s < 30
+    setup = (
+        "from support.marks import count_calls; count_calls('socket:socket.connect', 'connections')"
+    )
+    done = process(*flags, "tracking=server", f"tracking.uri={NOWHERE}", setup=setup)
+    assert len(Path("connections").read_text().splitlines()) == 1, (
+        "asked once, without a second attempt"
+    )
     assert done.code == 1
     assert done.verdicts == ["OK"] * max(1, len(flags))
     assert len(rows(done.out)) == len(done.folders)
-    (line,) = said(done)
+    (line,) = error_lines(done)
     assert NOWHERE in line
     assert "the record is kept" in line
 
@@ -138,40 +137,50 @@ def test_a_sweep_asks_a_dead_server_once() -> None:
 def test_a_store_that_cannot_be_made() -> None:
     done = process("tracking.uri=sqlite:////proc/nowhere/mlflow.db")
     assert (done.code, done.verdicts) == (1, ["OK"])
-    (line,) = said(done)
+    (line,) = error_lines(done)
     assert "/proc/nowhere" in line
 
 
 # Ctrl-C
 
 
-@pytest.mark.parametrize("later_s", [0, 0.3, 2])
-def test_ctrl_c_in_a_run(later_s: float) -> None:
-    running = start("tracking=off", LONG)
-    wait_for(job_begun())
-    time.sleep(later_s)
+@pytest.mark.parametrize(
+    ("function", "recorded"),
+    [
+        ("harness.commands.run:Command.job", False),
+        ("harness.run.prepare:prepare", False),
+        (PASS, True),
+    ],
+    ids=["configuration", "preparation", "a pass"],
+)
+def test_ctrl_c_in_a_run(function: str, recorded: bool) -> None:
+    running = start("tracking=off", *LONG, setup=marking(function, "reached"))
+    wait_for(Path("reached").exists, running)
     running.send_signal(signal.SIGINT)
-    begin_s = time.monotonic()
     done = end(running)
-    assert time.monotonic() - begin_s < 3
     assert done.code == 130
-    assert said(done) == ["harness: interrupted"]
+    assert error_lines(done) == ["harness: interrupted"]
     assert set(whole(Path.cwd())) <= {"record.json"}
     for record in done.records:
         assert (record["verdict"], record["reason"]) == ("FAILED", "interrupted")
         assert record["metrics"]["time/total_ms"] is None
-    assert later_s < 1 or len(done.records) == 1
+        assert not record["samples"]["total_ns"], "cut short before the first timed pass"
+    assert len(done.records) >= recorded
 
 
 def interrupted_sweep(*arguments: str) -> Done:
-    """A sweep of two short runs and two long ones, ended by Ctrl-C in the third."""
-    running = start("-m", "workload.tiles=10,11,20000,20001", *arguments)
-    wait_for(job_begun("2"))
-    time.sleep(2)
+    """A sweep of two short runs and two long ones, ended by Ctrl-C in the verification of the third."""
+    short, repeats = ("workload.tiles=10,11,20000,20001", 3)
+    passes_before = 2 * (1 + 1 + repeats)
+    setup = marking(PASS, "third", passes_before + 1)
+    running = start("-m", short, f"measure.repeats={repeats}", *arguments, setup=setup)
+    wait_for(Path("third").exists, running)
+    assert job_begun("2")()
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert done.code == 130
-    assert said(done) == ["harness: interrupted"]
+    assert error_lines(done) == ["harness: interrupted"]
+    assert not job_begun("3")()
     return done
 
 
@@ -184,11 +193,10 @@ def test_ctrl_c_in_a_sweep() -> None:
 
 def test_ctrl_c_twice() -> None:
     running = start("-m", "tracking=off", "workload.tiles=10,20000")
-    wait_for(job_begun("1"))
-    time.sleep(0.3)
+    wait_for(job_begun("0"), running)
+    wait_for(lambda: len(run_folders()) == 1, running)
     for _ in range(2):
-        running.send_signal(signal.SIGINT)
-        time.sleep(0.02)
+        send(running, signal.SIGINT)
     done = end(running)
     assert done.code in (130, -signal.SIGINT)
     assert done.verdicts[0] == "OK"
@@ -206,18 +214,18 @@ def kill(running: subprocess.Popen[str]) -> Done:
 
 
 def test_killed_in_a_sweep() -> None:
-    running = start("-m", "tracking=off", "workload.tiles=range(300,312)", "measure.repeats=1")
-    wait_for(lambda: len(run_folders()) >= 2)
+    running = start("-m", "tracking=off", "workload.tiles=300,301,20000")
+    wait_for(lambda: len(run_folders()) >= 2, running)
     done = kill(running)
     assert set(done.verdicts) == {"OK"}
-    assert len(done.verdicts) >= 2
+    assert len(done.verdicts) == 2
     for path in Path("outputs").rglob("trace.json"):
         json.loads(path.read_text())
 
 
 def test_the_store_after_a_killed_and_an_interrupted_sweep() -> None:
-    running = start("-m", "workload.tiles=10,20000")
-    wait_for(job_begun("1"))
+    running = start("-m", "workload.tiles=10,20000,20001")
+    wait_for(job_begun("1"), running)
     assert kill(running).verdicts == ["OK"]
     assert [run.info.status for run in filed() if not parent_id(run)] == ["RUNNING"]
     interrupted_sweep()

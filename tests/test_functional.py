@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import Shell, in_process
-from test_window import COSTS
+from support.process import Shell, in_process
+from support.window import COSTS
 
 import harness.run.layer_passes
 from harness.config.compose import load
@@ -94,6 +94,7 @@ def shell(
         yield run
 
 
+@pytest.mark.slow
 def test_the_command_runs_a_layer(shell: Shell) -> None:
     encoder = load("workload=whisper_tiny").workload
     shapes = weight_shapes(

@@ -9,15 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from npu_machine import Smi
-from test_axlf import (
+from support.axlf_file import (
     ARGUMENTS,
     IP_LAYOUT,
     METADATA,
@@ -29,15 +27,32 @@ from test_axlf import (
     partition,
     xml,
 )
-from test_cli import ROOT, Done, end, rows
-from test_failures import said, wait_for
+from support.npu_machine import Smi
+from support.process import (
+    LIMIT_S,
+    ROOT,
+    TESTS,
+    Done,
+    end,
+    error_lines,
+    marking,
+    program,
+    rows,
+    wait_for,
+)
+from support.window import REGISTER_SMALL
 
 from harness.device.host import locks
 
+pytestmark = pytest.mark.slow
+
+
 TILES = 12
 KERNELS = ("attention", "layernorm", "matmul", "gelu")
-ALWAYS_IDLE = "import harness.device.xrt.session as s, runpy; s.WAKE_AFTER_NS = 0; runpy.run_module('harness', run_name='__main__')"
-"""The command, whose device is to be woken before every pass."""
+ALWAYS_IDLE = "import harness.device.xrt.session; harness.device.xrt.session.WAKE_AFTER_NS = 0"
+"""Has the device woken before every pass."""
+ENDLESS = "measure.repeats=10000"
+"""More passes than any test waits for."""
 STRATEGIES = {
     "baseline": ("per_tile d1 b1 c1", []),
     "pooled": ("pooled d1 b1 c1", []),
@@ -45,7 +60,7 @@ STRATEGIES = {
     "batch": ("pooled d1 b4 c1", []),
     "stacked": ("pooled d2 b4 c2 p1", ["strategy.columns=2", "strategy.prefetch=1"]),
 }
-REGULAR = {"refuse": -1, "exhausted": -1, "interrupt": False}
+REGULAR = {"refuse": -1, "exhausted": -1, "interrupt": False, "interrupt_at": "", "marks": []}
 START = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -61,12 +76,12 @@ def kernels(in_folder: Path) -> Path:
 
 @pytest.fixture
 def start(kernels: Path) -> START:
-    """Begin the command on the stand-in: its arguments, and keywords for the stand-in."""
+    """Start the command on the stand-in: its arguments, and keywords for the stand-in."""
 
-    def begin(*arguments: str, module: str = "harness", **wanted: Any) -> subprocess.Popen[str]:
+    def begin(*arguments: str, setup: str = "", **wanted: Any) -> subprocess.Popen[str]:
         settings = {"machine": {}, "faults": {}, "without": [], "answers": {}, **REGULAR, **wanted}
         settings |= {"locks": str(kernels.parent), "report": str(kernels.parent / "report.json")}
-        paths = os.pathsep.join([str(ROOT / "tests" / "standin"), str(ROOT)])
+        paths = os.pathsep.join([str(TESTS / "standin"), str(ROOT), str(TESTS)])
         path = os.pathsep.join([str(kernels.parent / "bin"), os.environ["PATH"]])
         environment = {
             **os.environ,
@@ -80,8 +95,12 @@ def start(kernels: Path) -> START:
             "tracking=off",
             f"workload.tiles={TILES}",
         ]
-        program = ["-c", module] if "import" in module else ["-m", module]
-        command = [sys.executable, *program, *given, *arguments]
+        command = [
+            sys.executable,
+            *(program(setup) if setup else ["-m", "harness"]),
+            *given,
+            *arguments,
+        ]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
@@ -259,11 +278,8 @@ def test_a_start_that_is_refused(
 
 
 def test_what_a_kept_run_holds_is_told(harness: Callable[..., Done]) -> None:
-    late = {
-        "slow": [2],
-        "slow_factor": 1000,
-    }  # that it ends all the same, here, shall come too late
-    done = harness("-m", "strategy=pooled", *WIDE, "seed=1,2", refuse=2, faults=late)
+    never = {"faults": {"hang": [2]}, "machine": {"watchdog_ns": 0}}
+    done = harness("-m", "strategy=pooled", *WIDE, "seed=1,2", refuse=2, **never)
     assert done.verdicts == ["FAILED", "FAILED"]
     assert (
         "runs of this process that never ended hold contexts: attention"
@@ -282,7 +298,7 @@ def test_more_columns_than_there_are(harness: Callable[..., Done], kernels: Path
     assert harness("strategy=pooled", "strategy.columns=2").code == 0
     done = harness("strategy=pooled", "strategy.columns=3")
     assert (done.code, done.out) == (2, "")
-    (line,) = said(done)
+    (line,) = error_lines(done)
     assert (
         "strategy.columns=3: the xclbin of attention is 2 columns wide and the device has 4" in line
     )
@@ -291,12 +307,12 @@ def test_more_columns_than_there_are(harness: Callable[..., Done], kernels: Path
 
 def test_passes_far_apart(harness: Callable[..., Done]) -> None:
     """A device that has been idle is woken; nothing of that is kept from later runs or counted as the pass's."""
-    done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, module=ALWAYS_IDLE)
+    done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, setup=ALWAYS_IDLE)
     assert (done.code, done.verdicts) == (0, ["OK"] * 3), [
         record["reason"] for record in done.records
     ]
     assert [record["metrics"]["alloc/steady_state"] for record in done.records] == [0] * 3
-    done = harness("measure.warmup=0", "strategy=pooled", *WIDE, module=ALWAYS_IDLE)
+    done = harness("measure.warmup=0", "strategy=pooled", *WIDE, setup=ALWAYS_IDLE)
     assert (done.code, done.err) == (0, "")
 
 
@@ -328,40 +344,41 @@ def test_no_context_left(harness: Callable[..., Done]) -> None:
     assert "aie-partitions" in done.record["reason"], "who has them"
 
 
+def starts(in_folder: Path) -> int:
+    """Submissions of a process that has ended."""
+    return json.loads((in_folder / "report.json").read_text())["starts"]
+
+
 @pytest.mark.parametrize("strategy", ["pooled", "stacked"])
 def test_ctrl_c_in_a_pass(start: START, strategy: str) -> None:
-    running = start(f"strategy={strategy}", "workload.tiles=3000")
-    wait_for(locked)
-    time.sleep(2)
+    running = start(f"strategy={strategy}", "workload.tiles=3000", ENDLESS, marks=["start 900"])
+    wait_for(Path("start 900").exists, running)
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert done.code == 130
-    assert said(done) == ["harness: interrupted"]
+    assert error_lines(done) == ["harness: interrupted"]
     assert done.record["reason"] == "interrupted"
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> None:
     """Once: its end is waited for, here by the watchdog. Twice: it is left in flight, and still not dropped."""
-    watchdog_ns = 0 if times == 2 else 3_000_000_000
     running = start(
-        "strategy=pipelined",
-        "device.timeout_ms=60000",
+        *("strategy=pipelined", "device.timeout_ms=600000"),
+        setup=marking("harness.run.executor:drain", "drain"),
         faults={"hang": [7]},
-        machine={"watchdog_ns": watchdog_ns},
+        machine={"watchdog_ns": 0 if times == 2 else 300_000_000},
+        interrupt_at="start 7",
     )
-    wait_for(locked)
-    time.sleep(1.5)
-    begin_s = time.monotonic()
-    for _ in range(times):
+    if times == 2:
+        wait_for(Path("drain").exists, running)
         running.send_signal(signal.SIGINT)
-        time.sleep(0.3)
     done = end(running)
-    assert time.monotonic() - begin_s < 10
     assert done.code == 130
     assert done.record["reason"] == "interrupted"
     left = json.loads((in_folder / "report.json").read_text())["in_flight"]
     assert left == 0 if times == 1 else left > 0
+    assert starts(in_folder) <= 9, "nothing is started after Ctrl-C but what was under way"
 
 
 def test_ctrl_c_that_only_the_end_of_a_failed_runlist_lets_through(
@@ -379,14 +396,14 @@ def test_ctrl_c_that_only_the_end_of_a_failed_runlist_lets_through(
 
 def test_ctrl_c_that_is_ignored(start: START) -> None:
     """By a shell that starts jobs in the background, or nohup."""
+    marks = [f"start {number}" for number in range(500, 5500, 500)]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        running = start("strategy=pooled", "workload.tiles=1000")
+        running = start("strategy=pooled", "workload.tiles=1000", marks=["opening", *marks])
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    wait_for(locked)
-    for _ in range(10):
-        time.sleep(0.1)
+    for state in ("opening", *marks):
+        wait_for(Path(state).exists, running)
         running.send_signal(signal.SIGINT)
     done = end(running)
     assert (done.code, done.verdicts) == (0, ["OK"])
@@ -427,9 +444,10 @@ def test_a_terminated_run_leaves_its_record_and_no_power_mode(
     start: START, in_folder: Path, number: signal.Signals
 ) -> None:
     smi = Smi(in_folder / "bin")
-    running = start("strategy=pooled", "workload.tiles=3000", "device.power_mode=turbo")
-    wait_for(lambda: smi.mode == "turbo")
-    time.sleep(1)
+    arguments = ("strategy=pooled", "workload.tiles=3000", ENDLESS, "device.power_mode=turbo")
+    running = start(*arguments, marks=["start 900"])
+    wait_for(Path("start 900").exists, running)
+    assert smi.mode == "turbo"
     running.send_signal(number)
     done = end(running)
     assert (done.code, smi.mode) == (128 + number, "default")
@@ -439,6 +457,7 @@ def test_a_terminated_run_leaves_its_record_and_no_power_mode(
 # An encoder's window, whose kernels' contexts are opened as they are needed
 
 WINDOW = ["workload=whisper_tiny", "workload.tiles=3", "measure=quick"]
+SMALL_WINDOW = [*WINDOW, "workload.model=small"]
 TWO = "strategy.columns=2"
 """Of four kernels: eight contexts, two more than there are."""
 
@@ -452,7 +471,7 @@ def test_a_window(
     harness: Callable[..., Done], kernels: Path, arguments: list[str], without: list[str]
 ) -> None:
     build_others(kernels)
-    done = harness(*WINDOW, *arguments, without=without)
+    done = harness(*SMALL_WINDOW, *arguments, setup=REGISTER_SMALL, without=without)
     assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
     assert done.record["metrics"]["verify/mismatches"] == 0
     assert (done.record["totals"]["open_ns"] > 0) == bool(arguments), (
@@ -467,13 +486,9 @@ def test_a_window_that_fails(
 ) -> None:
     """In the first run on a context or later: what the failed run has not given back, the next one misses."""
     build_others(kernels)
+    arguments = ("-m", "seed=1,2", *SMALL_WINDOW, "strategy.columns=4")
     done = harness(
-        "-m",
-        "seed=1,2",
-        *WINDOW,
-        "strategy.columns=4",
-        faults=fault,
-        machine={"watchdog_ns": 300_000_000},
+        *arguments, setup=REGISTER_SMALL, faults=fault, machine={"watchdog_ns": 300_000_000}
     )
     assert done.verdicts == ["FAILED", "OK"], [record["reason"] for record in done.records]
     assert left_behind(in_folder) == (0, [])
@@ -485,9 +500,8 @@ def test_a_window_with_a_hang_that_nothing_ends(
 ) -> None:
     """Nothing that the run needs goes before it: its instructions and its context are kept as its buffers are."""
     build_others(kernels)
-    done = harness(
-        *WINDOW, TWO, "device.timeout_ms=100", faults={"hang": [hang]}, machine={"watchdog_ns": 0}
-    )
+    hanging = {"faults": {"hang": [hang]}, "machine": {"watchdog_ns": 0}}
+    done = harness(*SMALL_WINDOW, TWO, "device.timeout_ms=100", setup=REGISTER_SMALL, **hanging)
     assert (done.code, done.record["verdict"]) == (1, "FAILED")
     left, freed = left_behind(in_folder)
     assert left >= 1
@@ -498,32 +512,32 @@ def test_a_device_that_hangs_when_it_is_woken(
     harness: Callable[..., Done], in_folder: Path
 ) -> None:
     hang = {"faults": {"hang": [0]}, "machine": {"watchdog_ns": 0}}
-    done = harness("strategy=pooled", "device.timeout_ms=100", module=ALWAYS_IDLE, **hang)
+    done = harness("strategy=pooled", "device.timeout_ms=100", setup=ALWAYS_IDLE, **hang)
     assert (done.code, done.record["verdict"]) == (1, "FAILED")
     assert left_behind(in_folder) == (1, [])
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kept"),
+    ("wanted", "state", "kept"),
     [
-        ({"machine": {"context_open_ns": 1_000_000_000}}, 0),
-        ({"faults": {"hang": [1]}, "machine": {"watchdog_ns": 0}}, 1),
-        ({"machine": {"exec_ns": dict.fromkeys(KERNELS, 50_000_000)}}, 0),
+        ({"machine": {"context_open_ns": 1_000_000_000}}, "opening", 0),
+        ({"faults": {"hang": [1]}, "machine": {"watchdog_ns": 0}}, "start 1", 1),
+        ({"machine": {"exec_ns": dict.fromkeys(KERNELS, 50_000_000)}}, "start 20", 0),
     ],
     ids=["opening", "a first run", "a pass"],
 )
 def test_ctrl_c_in_a_window(
-    start: START, kernels: Path, in_folder: Path, wanted: dict[str, Any], kept: int
+    start: START, kernels: Path, in_folder: Path, wanted: dict[str, Any], state: str, kept: int
 ) -> None:
     """Its first pass is of 200 calls a column: nothing of it is a context's first run for ten seconds."""
     build_others(kernels)
-    running = start(*WINDOW, "workload.tiles=400", TWO, "device.timeout_ms=60000", **wanted)
-    wait_for(locked)
-    time.sleep(1.5)
+    arguments = (*WINDOW, "workload.tiles=400", TWO, "device.timeout_ms=600000")
+    running = start(*arguments, marks=[state], **wanted)
+    wait_for(Path(state).exists, running)
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert (done.code, done.record["reason"]) == (130, "interrupted")
-    assert said(done) == ["harness: interrupted"]
+    assert error_lines(done) == ["harness: interrupted"]
     assert left_behind(in_folder) == (kept, [])
 
 
@@ -531,11 +545,11 @@ def test_ctrl_c_in_a_window(
 
 
 def test_two_processes_at_once(start: START, harness: Callable[..., Done]) -> None:
-    first = start("strategy=pooled", "workload.tiles=2000")
-    wait_for(locked)
+    first = start("strategy=pooled", "workload.tiles=2000", ENDLESS)
+    wait_for(locked, first)
     done = harness("strategy=pooled")
     assert (done.code, done.out) == (2, "")
-    (line,) = said(done)
+    (line,) = error_lines(done)
     assert f"pid {first.pid} (" in line
     assert "workload.tiles=2000" in line, "the command of the holder"
     first.send_signal(signal.SIGINT)
@@ -545,8 +559,8 @@ def test_two_processes_at_once(start: START, harness: Callable[..., Done]) -> No
 def test_a_killed_holder_leaves_no_lock(
     start: START, harness: Callable[..., Done], in_folder: Path
 ) -> None:
-    first = start("strategy=pooled", "workload.tiles=2000")
-    wait_for(locked)
+    first = start("strategy=pooled", "workload.tiles=2000", ENDLESS)
+    wait_for(locked, first)
     first.kill()
     end(first)
     assert (in_folder / "npu-harness-0.lock").exists()
@@ -573,9 +587,14 @@ def test_contexts_are_opened_one_process_at_a_time(
 ) -> None:
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
     code = (
-        "import sys; from pathlib import Path; from harness.device.host import locks\n"
+        "from pathlib import Path; from harness.device.host import locks\n"
         f"locks.FOLDER = Path({str(tmp_path)!r})\n"
-        "print('begun', flush=True)\n"
+        "taken = locks._taken\n"
+        "def tell(lock):\n"
+        "    found = taken(lock)\n"
+        "    print('free' if found else 'busy', flush=True)\n"
+        "    return found\n"
+        "locks._taken = tell\n"
         "with locks.opening(0): print('in', flush=True)"
     )
     with locks.opening(0):
@@ -587,10 +606,9 @@ def test_contexts_are_opened_one_process_at_a_time(
             env={**os.environ},
         )
         assert other.stdout
-        assert other.stdout.readline() == "begun\n"
-        with pytest.raises(subprocess.TimeoutExpired):
-            other.wait(timeout=0.3)
-    assert other.communicate(timeout=10)[0] == "in\n"
+        assert [other.stdout.readline() for _ in range(3)] == ["busy\n"] * 3
+    *before, free, inside = other.communicate(timeout=LIMIT_S)[0].split()
+    assert (set(before) <= {"busy"}, free, inside) == (True, "free", "in")
 
 
 def test_a_lock_outlives_no_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -737,7 +755,7 @@ def test_files_that_will_not_do(
     spoil(kernels)
     done = harness(*flags, *arguments)
     assert (done.code, done.out, done.folders) == (2, "", [])
-    (line,) = said(done)
+    (line,) = error_lines(done)
     assert said_of_it in line
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rig import (
+from support.rig import (
     COMPLETED,
     FROM_DEVICE,
     OPCODE,

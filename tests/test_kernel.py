@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ADD, make_tiles
+from support.small_device import ADD, make_tiles
 
 from harness.errors import RequestError
 from harness.kernel import load_kernel
@@ -22,7 +22,7 @@ from harness.kernel import load_kernel
         ("import no_such_module", "cannot be loaded (ModuleNotFoundError"),
         ("", "defines no SPEC"),
         ("SPEC = 3", "defines no SPEC"),
-        ("from conftest import ADD as SPEC", "is named add; name it as its folder"),
+        ("from support.small_device import ADD as SPEC", "is named add; name it as its folder"),
     ],
 )
 def test_a_wrong_spec(tmp_path: Path, text: str, said: str) -> None:
@@ -102,7 +102,7 @@ def test_bytes_that_do_not_fit(packed: np.ndarray) -> None:
 
 VARIANTS = """
 from dataclasses import replace
-from conftest import ADD
+from support.small_device import ADD
 SPEC = replace(ADD, name="mine")
 VARIANTS = (replace(ADD, name="mine_8"), replace(ADD, name="mine_8_wide"))
 """

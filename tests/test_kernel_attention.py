@@ -2,59 +2,16 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, getcontext
-from operator import mul
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.references.attention import FRAC, OCTAVES, exact, plain, weight
 
 from harness.inputs.audio import CLIP, load_audio, log_mel, project
 from harness.kernel import kernels_root, load_kernel
 
 SPEC = load_kernel("attention")
-
-getcontext().prec = 40
-OCTAVES = round(Decimal(2**18 * 256) / Decimal(2).ln() / 8192)
-FRAC = [round(2**15 * Decimal(2) ** (Decimal(-f) / 256)) for f in range(256)]
-
-
-def int32(value: int) -> int:
-    assert -(2**31) <= value < 2**31
-    return value
-
-
-def weight(distance: int) -> int:
-    octaves, fraction = divmod(int32(min(distance, 131072) * OCTAVES + 2**17) // 2**18, 256)
-    half = 2**octaves // 2
-    return int32(FRAC[fraction] + half) // 2**octaves
-
-
-def divide(num: int, den: int) -> int:
-    whole, rest = divmod(abs(num), den)
-    rounded = whole + (2 * rest >= den)
-    return -rounded if num < 0 else rounded
-
-
-def plain(q, k, v):
-    """One tile as lists of lists of int."""
-    out = []
-    for query in q:
-        logits = [int32(sum(map(mul, query, key))) for key in k]
-        top = max(logits)
-        weights = [weight(top - logit) for logit in logits]
-        sums = (int32(sum(map(mul, weights, column))) for column in zip(*v, strict=True))
-        out.append([divide(num, sum(weights)) for num in sums])
-    return out
-
-
-def exact(q, k, v):
-    """Attention in float64, in units of 1/32."""
-    q, k, v = (array.astype(np.float64) / 32 for array in (q, k, v))
-    logits = q @ k.transpose(0, 2, 1) / 8
-    e = np.exp(logits - logits.max(axis=2, keepdims=True))
-    return 32 * (e @ v / e.sum(axis=2, keepdims=True))
 
 
 def random_tiles(seed, tiles):
@@ -141,7 +98,7 @@ def test_halves_round_away_from_zero(name, expected):
     assert np.unique(out).tolist() == [expected]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), spreads=st.tuples(*[st.integers(0, 128)] * 3))
 def test_random_tile_matches_plain_integers(seed, spreads):
     rng = np.random.default_rng(seed)
@@ -168,7 +125,7 @@ def test_speech_tile_matches_plain_integers():
     assert out[8].tolist() == plain(q[8].tolist(), k[8].tolist(), v[8].tolist())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_the_order_of_the_keys_does_not_matter(seed):
     q, k, v = random_tiles(seed, 2)
@@ -178,7 +135,7 @@ def test_the_order_of_the_keys_does_not_matter(seed):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_negated_values_give_the_negated_output(seed):
     q, k, v = random_tiles(seed, 2)

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import native
 import pytest
+from support import native
 
 from harness.kernel import kernels_root, load_kernel
 
@@ -148,6 +148,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         assert not (tmp_path / "kernels" / "build").exists()
 
 
+@pytest.mark.slow
 def test_every_kernel_gets_what_the_hardware_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-import test_kernel_attention as attention
-import test_kernel_gelu as gelu
-import test_kernel_layernorm as layernorm
-import test_kernel_matmul as matmul
+from support.references import attention, gelu, layernorm, matmul
 
 from harness.inputs.tiles import make_tiles
 from harness.kernel import load_kernel
@@ -83,6 +80,7 @@ def test_matmul_gelu_matches_plain_integers():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "most", "mean"), [("speech", 8.6, 0.69), ("uniform", 2.2, 0.30)]
 )

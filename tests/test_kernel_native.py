@@ -6,14 +6,16 @@ import shutil
 from itertools import product
 from pathlib import Path
 
-import native
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import native
 
 from harness.inputs.tiles import make_tiles
 from harness.kernel import Bytes, KernelSpec, load_kernel
+
+pytestmark = pytest.mark.slow
 
 
 def filled(spec: KernelSpec) -> Bytes:
@@ -75,7 +77,7 @@ def test_uniform_tiles(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", native.NAMES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_tiles_of_any_spread(name: str, data: st.DataObject) -> None:
     spec = load_kernel(name)

@@ -66,6 +66,7 @@ def test_calls_give_what_loops_over_blocks_give(encoder, matmul):
     assert np.array_equal(found, layer_reference(encoder, tiling, x, weights))
 
 
+@pytest.mark.slow
 def test_a_layer_of_whisper_tiny():
     tiling, weights, x = load_tiling("matmul_64"), make_weights(TINY, seed=1), frames_of(TINY)
     data = run(TINY, tiling, x, weights)
@@ -118,7 +119,7 @@ encoders = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(encoders, st.tuples(*[sizes] * 8), st.integers(0, 9))
 def test_tiles_of_any_sizes(encoder, tile, seed):
     tiling, weights, x = tiling_of(*tile), make_weights(encoder, seed), frames_of(encoder, seed)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import run_pass
 from hypothesis import given
 from hypothesis import strategies as st
+from support.small_device import run_pass
 
 from harness.measure.audio_accounting import GUIDE_TILES_PER_WINDOW, encoder_tiles
 from harness.measure.bounds import bounds

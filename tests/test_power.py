@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from npu_machine import BDF, REFUSED, Smi, files
+from support.npu_machine import BDF, REFUSED, Smi, expire_when, files
+from support.process import LIMIT_S, ROOT, TESTS, marking, wait_for
 
 from harness.config.device import PowerMode
 from harness.device.host import smi, sysfs
@@ -117,10 +117,14 @@ def test_a_driver_that_says_yes_and_does_nothing(plug: Callable[..., Smi]) -> No
 def test_an_answer_that_comes_too_late(
     plug: Callable[..., Smi], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = '[ "$last" = performance ] && { echo performance > $(dirname $0)/mode; sleep 30; }'
+    late = (
+        '[ "$last" = performance ] && '
+        "{ echo performance > $(dirname $0)/mode; touch $(dirname $0)/late; read never < $(dirname $0)/never; }"
+    )
     made = plug(configure=late)
-    monkeypatch.setattr(smi, "SET_TIMEOUT_S", 0.5)
-    with pytest.raises(RequestError, match=r"no answer within 0\.5 s"), power_mode(PERFORMANCE, 0):
+    fifo(made.folder / "never")
+    expire_when(monkeypatch, (made.folder / "late").exists)
+    with pytest.raises(RequestError, match=r"no answer within 30 s"), power_mode(PERFORMANCE, 0):
         pytest.fail("the body is not run")
     assert made.mode == "default", "it had changed, so it is restored"
 
@@ -168,13 +172,14 @@ from harness.hardware import smi, sysfs
 from harness.hardware.power import power_mode
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sysfs.ROOT, smi.USUAL = Path({root!r}), Path({smi!r})
+{marks}
 manager = power_mode(PowerMode.performance, 0)
 {body}
 """
 HELD = """
 with manager:
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 LEFT = """
 import builtins
@@ -184,31 +189,48 @@ builtins.kept = manager
 """Nobody ever leaves it, as after a Ctrl-C just before that."""
 
 
+HEARD = "harness.device.interrupt:Interrupt._hear"
+"""Called when a Ctrl-C comes that is held back."""
+
+
 def started(made: Smi, body: str) -> subprocess.Popen[str]:
-    program = PROGRAM.format(root=str(sysfs.ROOT), smi=str(made.path), body=body)
+    marks = "\n".join(
+        marking(HEARD, made.folder / f"heard {number}", number) for number in (1, 2, 3)
+    )
+    code = PROGRAM.format(root=str(sysfs.ROOT), smi=str(made.path), marks=marks, body=body)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
+    pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True, env=environment
     )
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+def hold(made: Smi, process: subprocess.Popen[str], number: int) -> None:
+    """Send Ctrl-C for the `number`-th time while it is held back, and wait until it is."""
+    process.send_signal(signal.SIGINT)
+    wait_for((made.folder / f"heard {number}").exists, process)
+
+
+def fifo(path: Path) -> Path:
+    """A named pipe: who reads a line of it waits until somebody writes one."""
+    os.mkfifo(path)
+    return path
 
 
 def test_ctrl_c_while_it_is_being_restored(plug: Callable[..., Smi]) -> None:
-    made = plug(configure='[ "$last" = default ] && { touch $(dirname $0)/restoring; sleep 1; }')
+    made = plug(
+        configure='[ "$last" = default ] && { touch $(dirname $0)/restoring; read go < $(dirname $0)/go; }'
+    )
+    go = fifo(made.folder / "go")
     with started(made, HELD) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         process.send_signal(signal.SIGINT)
-        wait_for((made.folder / "restoring").exists)
-        for _ in range(3):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.1)
-        _, err = process.communicate(timeout=20)
+        wait_for((made.folder / "restoring").exists, process)
+        for number in (1, 2, 3):
+            hold(made, process, number)
+        go.write_text("\n")
+        _, err = process.communicate(timeout=LIMIT_S)
     assert made.mode == "default"
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in err
@@ -216,12 +238,15 @@ def test_ctrl_c_while_it_is_being_restored(plug: Callable[..., Smi]) -> None:
 
 def test_ctrl_c_while_it_is_being_set(plug: Callable[..., Smi]) -> None:
     made = plug(
-        configure='[ "$last" = performance ] && { touch $(dirname $0)/setting; sleep 1; touch $(dirname $0)/set; }'
+        configure='[ "$last" = performance ] && '
+        "{ touch $(dirname $0)/setting; read go < $(dirname $0)/go; touch $(dirname $0)/set; }"
     )
+    go = fifo(made.folder / "go")
     with started(made, HELD) as process:
-        wait_for((made.folder / "setting").exists)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+        wait_for((made.folder / "setting").exists, process)
+        hold(made, process, 1)
+        go.write_text("\n")
+        out, _ = process.communicate(timeout=LIMIT_S)
     assert out == "", "the body is not begun"
     assert (made.folder / "set").exists(), "xrt-smi is not killed while the driver works"
     assert made.mode == "default"
@@ -230,7 +255,7 @@ def test_ctrl_c_while_it_is_being_set(plug: Callable[..., Smi]) -> None:
 def test_the_end_of_the_process_restores_what_was_missed(plug: Callable[..., Smi]) -> None:
     made = plug()
     with started(made, LEFT) as process:
-        process.communicate(timeout=20)
+        process.communicate(timeout=LIMIT_S)
     assert made.mode == "default"
     assert len(requests(made)) == 2
 

@@ -8,11 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.process import program
 
-def stderr_of(tiles: int, folder: Path, *, terminal: bool) -> str:
-    """What a run of `tiles` tiles draws on stderr, which is a terminal or a pipe."""
+
+def stderr_of(patience_s: float, folder: Path, *, terminal: bool) -> str:
+    """What a run draws on stderr, a terminal or a pipe, where work of more than `patience_s` counts as long."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
-    arguments = ["-m", "harness", "tracking=off", "measure=quick", f"workload.tiles={tiles}"]
+    patience = program(
+        f"import harness.report.progress; harness.report.progress.PATIENCE_S = {patience_s}"
+    )
+    arguments = [*patience, "tracking=off", "measure=quick", "workload.tiles=5"]
     with subprocess.Popen(
         [sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=theirs
     ) as running:
@@ -34,14 +39,14 @@ def _read(descriptor: int) -> bytes:
 
 
 def test_a_long_run_shows_how_far_it_is(tmp_path: Path) -> None:
-    drawn = stderr_of(12_000, tmp_path, terminal=True)
+    drawn = stderr_of(0, tmp_path, terminal=True)
     assert "pooled d2 b1 c1: verify" in drawn
     assert "%" in drawn
 
 
 def test_a_short_run_shows_nothing(tmp_path: Path) -> None:
-    assert "verify" not in stderr_of(5, tmp_path, terminal=True)
+    assert "verify" not in stderr_of(3600, tmp_path, terminal=True)
 
 
 def test_a_pipe_is_left_alone(tmp_path: Path) -> None:
-    assert stderr_of(12_000, tmp_path, terminal=False) == ""
+    assert stderr_of(0, tmp_path, terminal=False) == ""

@@ -7,19 +7,18 @@ What needs a device follows XRT 2.25's binary (its texts) and sources, and the a
 from __future__ import annotations
 
 import copy
-import json
 import operator
 import pickle
 import re
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from test_sim import FROM_DEVICE, STATE, TO_DEVICE, Rig, fill
+from support.one_kernel import FROM_DEVICE, STATE, TO_DEVICE, Rig, fill
+from support.surface import DATA, SURFACE, XCLBIN, observe
 
 from harness.config.device import Faults, Hazards, PowerMode, Simulator
 from harness.sim import pyxrt
@@ -30,9 +29,6 @@ from harness.sim.machine import Machine
 from harness.sim.pybind import public
 from harness.sim.xclbin import machines
 
-DATA = Path(__file__).parent / "data"
-SURFACE = json.loads((DATA / "pyxrt_2_25.json").read_text())
-XCLBIN = "mlir_aie.xclbin"
 NULLS = {"BO": "pyxrt.bo.__new__(pyxrt.bo)", "KERNEL": "pyxrt.kernel.__new__(pyxrt.kernel)"}
 ARITY = re.compile(
     r"missing \d+ required|takes (no|\d+|from \d+)|unexpected keyword|positional-only arg"
@@ -50,35 +46,6 @@ DELIBERATE = {
     "pyxrt.bo.write(5, b'x', 0)": OTHER_SELF,
     "pyxrt.xclbin.get_kernels(5)": OTHER_SELF,
 }
-
-
-def normal(text: str) -> str:
-    return re.sub(r" at 0x[0-9a-f]+", "", text).rstrip()
-
-
-def observe(code: str, names: dict[str, Any]) -> dict[str, Any]:
-    """What a probe does, in the terms of the JSON file."""
-    *before, last = (part.strip() for part in code.split(";;"))
-    found: dict[str, Any] = {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            for part in before:
-                exec(part, names)
-            try:
-                expression = compile(last, "probe", "eval")
-            except SyntaxError:
-                exec(last, names)
-                found["ok"] = ""
-            else:
-                found["ok"] = normal(repr(eval(expression, names)))
-        except ProcessAborted:
-            return {"ends": "SIGSEGV"}
-        except BaseException as error:
-            found = {"raises": type(error).__name__, "text": normal(str(error))}
-    if caught:
-        found["warns"] = [f"{each.category.__name__}: {each.message}" for each in caught]
-    return found
 
 
 def agrees(code: str, got: dict[str, Any], real: dict[str, Any]) -> bool:

@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import ADD
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simpy_programs import (
+from support.simpy_programs import (
     INSTRUCTION_BYTES,
     NS_PER_MS,
     RAISED,
@@ -21,12 +20,16 @@ from simpy_programs import (
     legal,
     simulate,
 )
+from support.small_device import ADD
 
 from harness.config.device import Faults, Hazards, PowerMode, Simulator
 from harness.sim import pyxrt
 from harness.sim.device import plug
 from harness.sim.kernel_model import model_of
 from harness.sim.machine import Machine
+
+pytestmark = pytest.mark.slow
+
 
 MOST_BYTES = 1 << 22
 RUNS, LISTS = 5, 2
@@ -234,7 +237,7 @@ programs = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(program=programs, profile=profiles)
 def test_any_program_goes_as_the_model_says(program: list[Step], profile: Simulator) -> None:
     check(program, profile)

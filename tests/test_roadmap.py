@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import Done, Shell, in_process
-from test_tracking import filed, import_mlflow
+from support.process import Done, Shell, in_process
+from support.store import filed, import_mlflow
 
 from harness.commands.hydra_argv import both_accountings
 from harness.commands.main import dispatch
@@ -23,6 +23,9 @@ from harness.measure.totals import Totals
 from harness.results.record import Record
 from harness.results.rtf_gap import RtfGap, rtf_gap
 from harness.study.roadmap import ACCOUNTINGS, PHASES, read
+
+pytestmark = pytest.mark.slow
+
 
 QUICK = ("workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.process import LIMIT_S, ROOT
 
 from harness.commands.main import dispatch
 from harness.config import compose as config
@@ -21,7 +22,6 @@ from harness.run.experiment import Experiment
 from harness.run.outcome import Verdict
 from harness.study.sensitivity import Number, Point, numbers_of, study
 
-ROOT = Path(__file__).parent.parent
 SOURCES: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())[
     "sources"
 ]
@@ -366,7 +366,7 @@ def test_from_the_shell(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("attention, 5 tiles; ")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ADD, make_tiles, make_world
+from support.small_device import ADD, make_tiles, make_world
 
 from harness.config.strategy import Strategy
 from harness.device.interrupt import Interrupt

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simpy_model import Execution, ModelResult, simulate
+from support.simpy_model import Execution, ModelResult, simulate
 
 from harness.config.compose import load
 from harness.config.device import Simulator
@@ -20,6 +20,9 @@ from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.measure.bounds import makespan_ns
 from harness.measure.timeline import Stage, Timeline
 from harness.run.executor import Executor
+
+pytestmark = pytest.mark.slow
+
 
 SPEC = KernelSpec(
     name="sample",
@@ -90,7 +93,7 @@ def executions(timeline: Timeline) -> list[Execution]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(profile=profiles, strategy=strategies, tiles=st.integers(0, 60))
 def test_any_pass_takes_the_models_time(profile, strategy, tiles):
     for timeline, cold in zip(

@@ -166,7 +166,7 @@ def test_the_clip_equals_librosa(clip, mel):
     np.testing.assert_allclose(mel, librosa_log_mel(clip), rtol=0, atol=TOLERANCE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(samples=st.integers(401, 5_000), seed=st.integers(0, 2**32))
 def test_noise_of_any_length_equals_librosa(samples, seed):
     sound = noise(samples, seed)
@@ -187,7 +187,7 @@ def test_the_clip_equals_whisper(clip, mel):
     np.testing.assert_allclose(mel[:1_099], whisper[:1_099], rtol=0, atol=TOLERANCE)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     samples=st.integers(1, 2_000),
     seed=st.integers(0, 2**32),
@@ -210,7 +210,7 @@ def test_no_samples_are_refused():
         log_mel(np.zeros(0, np.float32))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(gain=st.floats(0.05, 20))
 def test_a_gain_adds_a_constant_above_the_floor(gain):
     sound = noise(3_200, spread=1)
@@ -247,7 +247,7 @@ def test_speech_is_quantised_to_the_nearest_step(mel):
     assert_nearest(mel, seed=0, head=0, width=64)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32),
     head=st.integers(0, 1000),

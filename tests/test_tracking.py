@@ -6,43 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from test_cli import ROOT, Done, Shell, end, in_process, process, rows, start
+from support.process import ROOT, Done, Shell, end, in_process, process, rows, start, wait_for
+from support.store import Run, filed, import_mlflow, open_client, parent_id
 
-Run = Any
-"""mlflow.entities.Run"""
+pytestmark = pytest.mark.slow
+
+
 SERIAL = ("strategy.batch=1", "strategy.columns=1")
 """Against what the phase sets."""
 TOO_SLOW = ("device.exec_ns.attention=5_000_000", "device.timeout_ms=1")
-
-
-def filed(store: Path = Path("outputs/mlflow.db")) -> list[Run]:
-    """All runs in a store, the oldest first."""
-    client = open_client(store)
-    found = client.search_experiments()
-    return client.search_runs(
-        [each.experiment_id for each in found], order_by=["attributes.start_time ASC"]
-    )
-
-
-def import_mlflow() -> None:
-    """Before anything of MLflow is used in this process: at import it uses what SQLAlchemy has deprecated."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    with warnings.catch_warnings(action="ignore"):
-        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
-
-def open_client(store: Path) -> Any:
-    import_mlflow()
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(f"sqlite:///{store.absolute()}")
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +54,6 @@ def filed_as(done: Done) -> list[Run]:
     """The MLflow runs of a command's runs, in their order."""
     by_folder = {run.data.tags.get("record"): run for run in filed()}
     return [by_folder[str(folder.absolute())] for folder in done.folders]
-
-
-def parent_id(run: Run) -> str | None:
-    return run.data.tags.get("mlflow.parentRunId")
 
 
 def parent_of(run: Run) -> Run:
@@ -200,10 +172,9 @@ def test_a_sweep_leaves_another_that_runs_alone(sweep: Done, shell: Shell) -> No
     def still_running() -> list[str]:
         return [run.info.run_id for run in filed() if run.info.status == "RUNNING"]
 
-    other = start("-m", "workload.tiles=20000,20001")
-    while not (begun := still_running()):
-        assert other.poll() is None
-        time.sleep(0.1)
+    other = start("-m", "workload.tiles=20000,20001", "measure.repeats=10000")
+    wait_for(still_running, other)
+    begun = still_running()
     done = shell("-m", "depth=1,2", "workload.tiles=3")
     assert still_running() == begun
     assert {parent_id(run) for run in filed_as(done)}.isdisjoint(begun)

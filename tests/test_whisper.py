@@ -103,7 +103,7 @@ encoders = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(encoders, st.tuples(*[st.integers(1, 7)] * 8))
 def test_calls_and_work_are_those_of_enumerated_tiles(encoder, sizes):
     found = operations(encoder, tiling_of(*sizes))
@@ -112,7 +112,7 @@ def test_calls_and_work_are_those_of_enumerated_tiles(encoder, sizes):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(encoders, st.tuples(*[st.integers(1, 7)] * 8))
 def test_tiles_hold_all_work_and_bytes_are_those_of_whole_tiles(encoder, sizes):
     m, k, n, q, s, d, w, v = sizes

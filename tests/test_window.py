@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import conftest
 import numpy as np
 import pytest
-from test_cli import Shell, in_process
+from support.process import Shell, in_process
+from support.window import COSTS, EXEC_NS, SMALL
 
 from harness.config.compose import load
 from harness.config.device import Faults, Simulator
@@ -21,22 +21,12 @@ from harness.measure.metrics import METRIC_NAMES
 from harness.measure.totals import Totals
 from harness.models.operations import Operation, operations
 from harness.models.tiling import load_tiling
-from harness.models.whisper import Encoder, encoder_of
+from harness.models.whisper import encoder_of
 from harness.run.encoder_passes import EncoderPasses
 from harness.run.prepare import prepare
 from harness.run.tile_passes import Pass
 
-SMALL = Encoder("small", layers=1, heads=2, d_model=32, ffn=64, frames=70)
-"""1,003 calls: 20 tiles of attention (2 heads, 2 x 2 and padding), a product's 16s, the rest."""
 TILING = load_tiling()
-EXEC_NS = {"matmul": 50, "attention": 900, "layernorm": 11, "gelu": 13}
-COSTS: dict[str, Any] = {
-    **conftest.COSTS,
-    "sync_ns_per_mib": 0,
-    "cold_start_ns": 100_000,
-    "context_open_ns": 1_000_000,
-    "exec_ns": EXEC_NS,
-}
 
 
 def calls(found: Sequence[Operation]) -> int:
@@ -195,6 +185,7 @@ def shell(
         yield run_it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["whisper_tiny", "whisper_base", "whisper_small"])
 def test_every_encoder_runs(shell: Shell, model: str) -> None:
     done = shell("tracking=off", f"workload={model}", "workload.tiles=4", "measure=quick")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-import native
 import numpy as np
 import pytest
+from support import native
 
 from harness.config.compose import load
 from harness.errors import RequestError

@@ -11,7 +11,7 @@ from harness.sim import pyxrt as simulated
 from harness.sim.xclbin import machines
 
 
-@pytest.fixture(params=["sim", "xrt"])
+@pytest.fixture(params=["sim", pytest.param("xrt", marks=pytest.mark.needs_xrt)])
 def pyxrt(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     """The namespace under test: the simulator's with nothing plugged in, or XRT's own."""
     if request.param == "xrt":

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from test_pyxrt_surface import DATA, SURFACE, XCLBIN, normal, observe
+from support.surface import DATA, SURFACE, XCLBIN, normal, observe
 
 Found = dict[str, Any]
 _LISTED = re.compile(r"(?s)(?P<name>\w+)\(\): incompatible .*?supported:\n.*?(?=\n\n)")

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from test_sim import Rig
+from support.one_kernel import Rig
 
 from harness.sim import pyxrt as simulated
 

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import ADD
+from support.small_device import ADD
+from support.xclbinutil import COMMITTED, made
 
-from contract.test_xclbin import COMMITTED, made
 from harness.config.device import Hardware
 from harness.device.open import open_world
 from harness.device.xrt.files import kernel_files

@@ -3,8 +3,9 @@
 STAND_IN in the environment is a JSON object: `machine`, fields of `harness.config.device.Simulator`; `faults`, of its faults;
 `without`, names this pyxrt lacks; `locks`, the folder of the locks; `answers`, texts of device.get_info by kind, the
 last for good; `refuse`, the number of the start that is refused; `exhausted`, of the bo that finds no memory;
-`interrupt`, whether Ctrl-C comes while a runlist is waited for; `report`, the file that hazards found and runs left in
-flight are written to at the end.
+`interrupt`, whether Ctrl-C comes while a runlist is waited for; `interrupt_at`, the state in which it comes; `marks`,
+states each of which creates a file of its name beside the report; `report`, the file that hazards, runs left in flight
+and the number of starts are written to at the end. States: `start N`, from 0, and `opening`, of a context.
 """
 
 import atexit
@@ -45,6 +46,29 @@ platform.plug(machine)
 starts = itertools.count()
 
 
+def reach(state):
+    if state in wanted["marks"]:
+        Path(wanted["report"]).with_name(state).touch()
+    if state == wanted["interrupt_at"]:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def started():
+    """Count a start; raises where the test wants it refused."""
+    number = next(starts)
+    reach(f"start {number}")
+    if number == wanted["refuse"]:
+        raise RuntimeError("DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error")
+
+
+class hw_context(simulated.hw_context):
+    """Reports that it is being opened."""
+
+    def __init__(self, *given, **named):
+        reach("opening")
+        super().__init__(*given, **named)
+
+
 class run(simulated.run):
     """Ends the process when it is destroyed in flight, as XRT does, at the interpreter's end too.
 
@@ -53,10 +77,7 @@ class run(simulated.run):
 
     def start(self):
         super().start()
-        if next(starts) == wanted["refuse"]:
-            raise RuntimeError(
-                "DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error"
-            )
+        started()
 
     def __del__(self, abort=os.abort):
         if "_launch" in self.__dict__ and self._launch.unseen:
@@ -68,10 +89,7 @@ class runlist(simulated.runlist):
 
     def execute(self):
         super().execute()
-        if next(starts) == wanted["refuse"]:
-            raise RuntimeError(
-                "DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-5): Input/output error"
-            )
+        started()
 
     def wait(self):
         if wanted["interrupt"]:
@@ -111,6 +129,5 @@ for name in wanted["without"]:
 def report():
     found = [str(hazard) for hazard in machine.sanitizer.take()]
     left = sum(isinstance(each, run) and each._launch.unseen for each in gc.get_objects())
-    Path(wanted["report"]).write_text(
-        json.dumps({"hazards": found, "aborted": machine.aborted, "in_flight": left})
-    )
+    told = {"hazards": found, "aborted": machine.aborted, "in_flight": left, "starts": next(starts)}
+    Path(wanted["report"]).write_text(json.dumps(told))

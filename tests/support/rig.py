@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from conftest import ADD, COSTS
 
 from harness.config.device import Simulator
 from harness.kernel import Buffer, KernelSpec, Part
@@ -15,6 +14,7 @@ from harness.sim.device import plug
 from harness.sim.hazard import Hazard
 from harness.sim.kernel_model import model_of
 from harness.sim.machine import Machine
+from support.small_device import ADD, COSTS
 
 TO_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE
 FROM_DEVICE = pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE

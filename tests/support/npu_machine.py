@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from support.process import wait_for
 
 BDF = "0000:c5:00.1"
 SCRIPT = """#!/bin/sh
@@ -165,3 +171,20 @@ def files(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n")
     return root
+
+
+def expire_when(monkeypatch: pytest.MonkeyPatch, state: Callable[[], Any]) -> None:
+    """Have a program that the harness runs exceed its limit once `state()` is true; none before or after that."""
+    wait, expired = subprocess.Popen.wait, False
+
+    def expire(self: Any, timeout: float | None = None) -> int:
+        nonlocal expired
+        if timeout is None or expired:
+            return wait(self)
+        wait_for(lambda: state() or self.poll() is not None)
+        if self.returncode is not None:
+            return self.returncode
+        expired = True
+        raise subprocess.TimeoutExpired(self.args, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", expire)

@@ -1,0 +1,170 @@
+"""The harness command for tests: in this process, or as a process of its own that is waited for by its state."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.commands.main import dispatch
+
+TESTS = Path(__file__).parent.parent
+ROOT = TESTS.parent
+LIMIT_S = 300
+"""Only a process that hangs reaches it; no test depends on how long anything takes."""
+POLL_S = 0.01
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended, and the folders of its runs in the order of their names."""
+
+    code: int
+    out: str
+    err: str
+    folders: Sequence[Path] = ()
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads((folder / "record.json").read_text()) for folder in self.folders]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        (only,) = self.records
+        return only
+
+    @property
+    def trace(self) -> dict[str, Any]:
+        (folder,) = self.folders
+        return json.loads((folder / "trace.json").read_text())
+
+    @property
+    def verdicts(self) -> list[str]:
+        return [record["verdict"] for record in self.records]
+
+
+Shell = Callable[..., Done]
+
+
+def run_folders() -> set[Path]:
+    """Folders of all runs below this folder that have a record."""
+    found = Path("outputs").rglob("record.json")
+    return {path.parent for path in found if path.parts[1] != "artifacts"}
+
+
+@contextmanager
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str] | None = None
+) -> Iterator[Shell]:
+    """The command in this process; call it with its arguments."""
+    # The command sets these; monkeypatch restores them afterwards.
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def run(*arguments: str) -> Done:
+        before = run_folders()
+        if capfd:
+            capfd.readouterr()
+        code = dispatch(arguments)
+        out, err = capfd.readouterr() if capfd else ("", "")
+        return Done(code, out, err, sorted(run_folders() - before))
+
+    yield run
+    for handler in [each for each in logging.root.handlers if type(each).__module__ == "logging"]:
+        logging.root.removeHandler(handler)
+        handler.close()
+
+
+def program(setup: str) -> list[str]:
+    """Arguments of Python that run the command after the statements `setup`, with tests/ on the path."""
+    return ["-c", f"{setup}\nimport runpy; runpy.run_module('harness', run_name='__main__')"]
+
+
+def start(*arguments: str, setup: str = "", **options: Any) -> subprocess.Popen[str]:
+    """Start the command as a process of its own in this folder; `setup`: statements to run in it first."""
+    paths = os.pathsep.join([str(ROOT), str(TESTS)])
+    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(Path.cwd())}
+    command = [sys.executable, *(program(setup) if setup else ["-m", "harness"]), *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=environment, **options
+    )
+
+
+def end(process: subprocess.Popen[str]) -> Done:
+    """Wait for the end of a process."""
+    try:
+        out, err = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return Done(process.returncode, out, err, sorted(run_folders()))
+
+
+def process(*arguments: str, **options: Any) -> Done:
+    """Run the command as a process of its own to its end."""
+    return end(start(*arguments, **options))
+
+
+def wait_for(state: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until `state()` is true; fail when `process` ends before, or at the limit."""
+    until_s = time.monotonic() + LIMIT_S
+    while not state():
+        if process and process.poll() is not None and not state():
+            pytest.fail(
+                f"the process ended with code {process.returncode} before that: {process.communicate()}"
+            )
+        if time.monotonic() > until_s:
+            pytest.fail(f"not reached in {LIMIT_S} s")
+        time.sleep(POLL_S)
+
+
+def marking(function: str, path: Path | str, number: int = 1) -> str:
+    """Statements for `setup`: create the file `path` when call `number` of `function` (module:attribute) begins."""
+    return f"from support.marks import mark; mark({function!r}, {str(path)!r}, {number})"
+
+
+def signal_pending(process: subprocess.Popen[str], number: int) -> bool:
+    """Whether a signal was sent to a process and has not been delivered to it yet."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    pending = [
+        int(line.split()[1], 16)
+        for line in status.splitlines()
+        if line.startswith(("SigPnd", "ShdPnd"))
+    ]
+    return any(mask >> (number - 1) & 1 for mask in pending)
+
+
+def send(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal and wait until the process has received it."""
+    process.send_signal(number)
+    wait_for(lambda: process.poll() is not None or not signal_pending(process, number))
+
+
+def spans(trace: dict[str, Any], *stages: str) -> list[dict[str, Any]]:
+    return [
+        event for event in trace["traceEvents"] if event["ph"] == "X" and event["cat"] in stages
+    ]
+
+
+def rows(out: str) -> list[str]:
+    """Lines of the table that are of runs."""
+    return [line for line in out.splitlines() if line.startswith(("pooled ", "per_tile "))]
+
+
+def error_lines(done: Done) -> list[str]:
+    """Lines on stderr, every one of them the harness's own."""
+    lines = done.err.splitlines()
+    assert all(line.startswith("harness: ") for line in lines), done.err
+    return lines

@@ -136,7 +136,7 @@ def test_a_device_without_a_watchdog_hangs_no_longer_than_the_timeout(
         slept_s.append(duration_s)
         sleep(duration_s)
 
-    monkeypatch.setattr(time, "sleep", recorded)
+    monkeypatch.setattr(time, "sleep", log_calls)
     hang = f"device.faults.hang=[{BROKEN}]"
     done = shell(
         "device.clock=wall",

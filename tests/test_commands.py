@@ -190,15 +190,16 @@ def test_a_run_leaves_the_process_as_it_was(
         f"-m depth=1,2 {' '.join(QUICK)}",
     ],
 )
-@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
-def test_a_reader_that_wants_no_more(arguments: str, buffered: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_reader_that_wants_no_more(arguments: str, unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = process(*arguments.split(), stdout=writer, PYTHONUNBUFFERED=buffered)
+    done = process(*arguments.split(), stdout=writer, PYTHONUNBUFFERED=unbuffered)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
@@ -206,13 +207,13 @@ def test_a_reader_that_wants_no_more(arguments: str, buffered: str) -> None:
         ("--cfg all", "output"),
         ("accounting", "report"),
         ("accounting --json", "report"),
-        ("accounting --help", "output"),
+        ("accounting --help", "help"),
         (f"run {' '.join(QUICK)}", "table"),
     ],
 )
-def test_a_full_stdout(arguments: str, what: str) -> None:
+def test_a_full_stdout(arguments: str, what: str, unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
-        done = process(*arguments.split(), stdout=full)
+        done = process(*arguments.split(), stdout=full, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 1
     assert done.stderr.startswith(f"harness: the {what} cannot be printed ([Errno 28] ")
     assert len(done.stderr.splitlines()) == 1

@@ -1,6 +1,6 @@
-"""The private names of Hydra and argparse that `harness.commands.hydra_private` and the sweeper use.
+"""The private names of Hydra and argparse that `commands.hydra_private` uses.
 
-A failure here names the version that lacks one: adapt hydra_private.py, and pyproject.toml's limits.
+A failure names the version that lacks one: adapt hydra_private.py and pyproject.toml's limits.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ NOTHING = "-"
 def _parser() -> Parser:
     parser = Parser(
         "accounting",
-        description="Calls of kernels, work, padding and bytes of a Whisper encoder per window of audio.",
+        description="Kernel calls, work, padding and bytes of a Whisper encoder per window.",
     )
     parser.add_argument(
         "model", nargs="?", default=GUIDE_ENCODER, help=f"{', '.join(ENCODERS)} (%(default)s)"
@@ -45,7 +45,10 @@ def _parser() -> Parser:
 
 
 def accountings(encoder: Encoder, tiling: Tiling) -> dict[str, dict[str, float | None]]:
-    """Calls per window of each kernel by `guide` and by `full` accounting; None of what one does not count."""
+    """Calls per window of each kernel by `guide` and by `full` accounting.
+
+    None where an accounting does not count a kernel.
+    """
     guide: dict[str, float | None] = dict.fromkeys(tiling.spec(role).name for role in ROLES)
     if encoder == ENCODERS[GUIDE_ENCODER]:
         name = tiling.attention.name
@@ -56,7 +59,7 @@ def accountings(encoder: Encoder, tiling: Tiling) -> dict[str, dict[str, float |
 
 
 def _total(name: str, found: Iterable[Operation]) -> dict[str, Any]:
-    """Sums over operations; work and padding are those of multiply-accumulates, where there are any."""
+    """Sums over operations; work and padding of multiply-accumulates, if there are any."""
     found = list(found)
     unit = Unit.mac if any(each.unit is Unit.mac for each in found) else Unit.value
     counted = [each for each in found if each.unit is unit]
@@ -84,8 +87,9 @@ def report(encoder: Encoder, tiling: Tiling) -> list[Table | str]:
     """What is printed, from top to bottom."""
     found = operations(encoder, tiling)
     parts: list[Table | str] = [
-        f"{encoder.name}, full accounting of a window of {encoder.audio_s:g} s: {encoder.layers} layers, "
-        f"{encoder.heads} heads of {encoder.head_width}, ffn {encoder.ffn}, {encoder.frames} frames",
+        f"{encoder.name}, full accounting of a window of {encoder.audio_s:g} s: "
+        f"{encoder.layers} layers, {encoder.heads} heads of {encoder.head_width}, "
+        f"ffn {encoder.ffn}, {encoder.frames} frames",
         by_operation(found),
         by_kernel(found, tiling),
         by_accounting(encoder, tiling),
@@ -115,7 +119,7 @@ def by_operation(found: Sequence[Operation]) -> Table:
 
 
 def by_kernel(found: Sequence[Operation], tiling: Tiling) -> Table:
-    """A row per kernel, and the sum of all; the padding of `all` is that of multiply-accumulates."""
+    """A row per kernel, and their sum, whose padding is that of multiply-accumulates."""
     table = plain_table("kernel")
     table.add_column("tile", no_wrap=True)
     _columns(table, "calls/window")
@@ -136,7 +140,10 @@ def by_accounting(encoder: Encoder, tiling: Tiling) -> Table:
     for kernel in counted["full"]:
         table.add_column(kernel, justify="right", no_wrap=True)
     table.add_column("what it counts per window", no_wrap=True)
-    guide = f"{encoder.layers} blocks x {encoder.frames} frames / {TILE_FRAMES} frames a tile, nothing else"
+    guide = (
+        f"{encoder.layers} blocks x {encoder.frames} frames / {TILE_FRAMES} frames a tile, "
+        "nothing else"
+    )
     if not any(counted["guide"].values()):
         guide = f"nothing of this: it is of {GUIDE_ENCODER}, and of tiles of {GUIDE_KERNEL}"
     said = {"guide": guide, "full": "every call above"}

@@ -40,7 +40,7 @@ ABORTED = 134
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a script; returns 1 for hazards, 2 for a wrong request, else the script's own exit code."""
+    """Run a script; returns 1 for hazards, else the script's own exit code."""
     options = _parser().parse_args(arguments)
     profile = _profile(options)
     machine = Machine(profile, {}, simulated_clock(profile))
@@ -165,9 +165,9 @@ def _show(error: BaseException) -> None:
 
 @contextmanager
 def _script_time(machine: Machine) -> Iterator[None]:
-    """In virtual time, let the script's clocks run on by what the device takes, and its sleeps take no time.
+    """Advance the script's clocks in virtual time by what the device takes, and by its sleeps.
 
-    What they show is the time that Python took, and on top of it what the simulated calls cost.
+    The clocks show the time that Python took, plus what the simulated calls cost.
     """
     if machine.profile.clock is not ClockKind.virtual:
         yield

@@ -1,4 +1,4 @@
-"""Every use of a private name of Hydra or argparse, so that a new version of them breaks one module.
+"""Every use of a private name of Hydra or argparse, so that a new version breaks one module.
 
 tests/test_hydra_private.py checks that each name still exists and says which version lacks it.
 """
@@ -28,7 +28,7 @@ _plugins = Plugins.instance()
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper  # noqa: E402
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Environment variable that has Hydra raise to its caller instead of printing and exiting with 1."""
+"""Environment variable that has Hydra raise to its caller, not print and exit with 1."""
 REALLY_NEAR = 0.75
 """Similarity from which on a flag is suggested for an unknown one."""
 
@@ -42,7 +42,7 @@ class Arguments:
 
 
 def parse(arguments: Sequence[str]) -> Arguments:
-    """What Hydra's parser makes of `arguments`; RequestError where it would print its usage and exit."""
+    """What Hydra's parser reads from `arguments`; RequestError where it would exit."""
 
     def refuse(message: str) -> NoReturn:
         raise RequestError(f"{message}; --hydra-help explains the flags")
@@ -85,8 +85,8 @@ def run_application(
 def plugin(cls: type[Plugin], target: str) -> Iterator[None]:
     """Make a plugin class available to Hydra as `target`, a dotted path, in this context.
 
-    Hydra instantiates only what it can import from the package hydra_plugins, so that package gets a
-    module that holds the class.
+    Hydra instantiates only what it can import from the package hydra_plugins, so that package gets
+    a module that holds the class.
     """
     name, _, cls.__qualname__ = target.rpartition(".")
     cls.__module__, cls.__name__ = name, cls.__qualname__

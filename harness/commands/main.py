@@ -1,8 +1,8 @@
 """Find the command that was named, run it, and turn what it raises into a line and an exit code.
 
-Exit codes: 0 done and right, 1 failed, 2 wrong request, 130 interrupted (143 after SIGTERM, 129 after
-SIGHUP). Imports nothing but the standard library before a command is chosen: imports take long enough
-for a Ctrl-C to land in them, and a Python without the harness's packages gets a message.
+Exit codes: 0 done and right, 1 failed, 2 wrong request, 130 interrupted (143 after SIGTERM, 129
+after SIGHUP). Imports nothing but the standard library before a command is chosen: imports take
+long enough for a Ctrl-C to land in them, and a Python that lacks packages gets a message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REALLY_NEAR = 0.6
 class Command(Protocol):
     """A module of this package that is a command; its name is the module's.
 
-    HELP: what the command does, in one line. main: does it; HarnessError for what the user can mend.
+    HELP: what the command does, in one line. main: does it; HarnessError for what users can mend.
     """
 
     HELP: str
@@ -138,7 +138,7 @@ def version() -> str:
 
 
 def missing(error: ModuleNotFoundError) -> str:
-    """Which package this Python lacks and how to install it: one that has pyxrt may lack the rest."""
+    """Report a missing package and how to install it: a Python with pyxrt may lack the rest."""
     return (
         f"{sys.executable} has no {error.name}; install the harness for it (pip install, in the "
         "folder of the source) or use the Python that it is installed for"

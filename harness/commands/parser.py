@@ -1,14 +1,15 @@
-"""The arguments of commands that Hydra does not run, and the overrides that it composes for them."""
+"""Arguments of commands that Hydra does not run, and overrides that it composes for them."""
 
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from harness.commands.terminal import output
 from harness.config.compose import load
 from harness.config.explain import explain
 from harness.config.schema import Config
@@ -28,6 +29,11 @@ class Parser(argparse.ArgumentParser):
             epilog=epilog,
             allow_abbrev=False,
         )
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help to stdout; OutputError where that cannot be written (argparse ignores it)."""
+        with output("help"):
+            print(self.format_help(), end="")
 
     def error(self, message: str) -> NoReturn:
         """Raise RequestError."""

@@ -24,8 +24,8 @@ RUN_NAME = "roadmap"
 def _parser() -> Parser:
     parser = Parser(
         "roadmap",
-        description="Table and picture of the phases: measured RTF, the guide's, the ceiling, what binds. Written "
-        "beside the records as roadmap.txt, roadmap.png and roadmap.json, and filed in MLflow.",
+        description="Table and picture of the phases: measured RTF, the guide's, the ceiling, what "
+        "binds. Written beside the records as roadmap.txt, .png and .json, and filed in MLflow.",
     )
     folder = Path("outputs")
     parser.add_argument(

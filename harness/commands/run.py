@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +29,7 @@ from harness.commands.hydra_argv import (
     refuse_words,
 )
 from harness.commands.hydra_private import Arguments, parse, run_application
+from harness.commands.run_folder import discard, temporary_folder
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.schema import Config, TrackingKind
@@ -45,8 +45,10 @@ from harness.run.experiment import Experiment
 from harness.run.outcome import Outcome
 from harness.tracking import mlflow as tracking
 
-HELP = "run tiles or an encoder with a strategy; the default, its name may be left out"
+HELP = "run tiles or an encoder with a strategy (its name may be left out)"
 OUTPUTS = Path("outputs")
+OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
+"""What Hydra raises for a wrong request."""
 log = logging.getLogger("harness")
 
 
@@ -96,14 +98,7 @@ class Invocation:
                     self._apply(arguments)
             else:
                 self._run_jobs(arguments)
-        except (
-            HarnessError,
-            HydraException,
-            OmegaConfBaseException,
-            YAMLError,
-            ValueError,
-            TypeError,
-        ) as error:
+        except (HarnessError, *OF_COMPOSING) as error:
             if self.started or isinstance(error, terminal.OutputError):
                 raise
             self._refuse(error)
@@ -133,9 +128,8 @@ class Invocation:
                 self.say(f"the sweep ends here: {error}")
                 self.exit_codes.add(1)
                 return
-            # The run's folder cannot be made. The experiment runs all the same, and its record is
-            # stored elsewhere.
-            folder = _elsewhere()
+            # The run's folder cannot be made: run all the same, and store the record elsewhere.
+            folder = temporary_folder()
             self.say(f"outputs cannot be written ({error}); the results go to {folder}")
             moved = [
                 f"hydra.run.dir={folder}",
@@ -183,12 +177,13 @@ class Invocation:
         try:
             self._job(cfg, folder)
         except RequestError as error:
-            _discard(folder)
+            discard(folder)
             self._refuse(error)
         except Exception as error:
             log.debug("internal error", exc_info=True)
             self.say(
-                f"internal error: {type(error).__name__}: {error}; the traceback is in {folder / 'harness.log'}"
+                f"internal error: {type(error).__name__}: {error}; "
+                f"the traceback is in {folder / 'harness.log'}"
             )
             self.exit_codes.add(1)
 
@@ -250,13 +245,14 @@ class Invocation:
         except OSError as error:
             log.debug("cannot write", exc_info=True)
             self.say(
-                f"{folder}: the {what} cannot be written ({error}); free space or choose hydra.run.dir"
+                f"{folder}: the {what} cannot be written ({error}); "
+                "free space or choose hydra.run.dir"
             )
             self.exit_codes.add(1)
 
     @contextmanager
     def _tracked(self) -> Iterator[None]:
-        """MLflow failing costs the exit code, not the run: the record is on disk. It is not asked again."""
+        """MLflow failing costs the exit code, not the run, and it is not asked again."""
         try:
             yield
         except tracking.TrackingError as error:
@@ -301,30 +297,3 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and is_word(arguments[0]) and not is_key(arguments[0]):
         raise command_line.no_command(arguments[0])
     return Invocation(arguments).execute()
-
-
-def _elsewhere() -> str:
-    """A temporary folder, or this one where there is none: then only the table remains."""
-    try:
-        return tempfile.mkdtemp(prefix="harness-")
-    except OSError:
-        return "."
-
-
-def _discard(folder: Path) -> None:
-    """Take away what Hydra wrote for a run that never was, and the folders that leaves empty."""
-    for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
-        with suppress(OSError):
-            (folder / ".hydra" / name).unlink()
-    here = Path.cwd()
-    parents = [
-        parent for parent in folder.parents if parent.is_relative_to(here) and parent != here
-    ]
-    for handler in logging.getLogger().handlers[:]:
-        if isinstance(
-            handler, logging.FileHandler
-        ):  # it would open its file in the folder that goes
-            logging.getLogger().removeHandler(handler)
-    with suppress(OSError):
-        for empty in (folder / ".hydra", folder, *parents):
-            empty.rmdir()

@@ -26,7 +26,8 @@ STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
 def _parser() -> Parser:
     parser = Parser(
         "sensitivity",
-        description="Which conclusions about strategies survive if an assumed number of the simulated device is wrong.",
+        description="Which conclusions about strategies survive if an assumed number of the "
+        "simulated device is wrong.",
     )
     parser.add_argument(
         "--all",
@@ -68,8 +69,8 @@ def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
         )
     if config.workload.accounting is Accounting.full:
         raise RequestError(
-            "workload.accounting=full: strategies are compared by the spans of a pass, which are not kept of a whole "
-            "window; use workload.accounting=guide or a kernel's own workload"
+            "workload.accounting=full: strategies are compared by the spans of a pass, which are "
+            "not kept of a whole window; use workload.accounting=guide or a kernel's own workload"
         )
     if "depth" in keys and all(each.strategy.depth != each.depth for each in configs.values()):
         say(f"{keys['depth']} has no effect: none of {strategies} takes it")
@@ -82,8 +83,9 @@ def report(found: Study, config: Config, everything: bool) -> list[Table | str]:
     moving = [number for number in varied if not found.inert(number)]
     tiles, kind = config.workload.tiles, "" if everything else "assumed "
     parts: list[Table | str] = [
-        f"{'+'.join(config.workload.kernels)}, {tiles} tiles; {len(varied)} {kind}numbers of the profile, "
-        f"each alone at {' and '.join(SHARES)} (two wrong at once may change more)",
+        f"{'+'.join(config.workload.kernels)}, {tiles} tiles; "
+        f"{len(varied)} {kind}numbers of the profile, each alone at {' and '.join(SHARES)} "
+        "(two wrong at once may change more)",
         overview(found, tiles),
     ]
     parts.append(_verdict(found) if varied else f"there is no {kind}number in the profile to vary")
@@ -154,8 +156,8 @@ def _verdict(found: Study) -> str:
     )
     same = f"within {SAME_PCT} % is the same"
     return (
-        f"survive all {len(found.runnable())} variations: {ranking}, {compared} comparisons ({same}), {bound} bounds, "
-        f"{depth} gains of one deeper"
+        f"survive all {len(found.runnable())} variations: {ranking}, "
+        f"{compared} comparisons ({same}), {bound} bounds, {depth} gains of one deeper"
     )
 
 

@@ -36,7 +36,7 @@ class OnceLoader:
         return getattr(self._loader, name)
 
     def check(self, master: DictConfig, job: Sequence[str]) -> Config:
-        """Compose a job's configuration, keep it, and return it built; raises if the job cannot begin."""
+        """Compose a job's configuration, keep it, return it built; raises if it cannot begin."""
         composed = self._loader.load_sweep_config(master, list(job))
         self._composed[tuple(job)] = composed
         return preflight(build(composed))
@@ -66,7 +66,7 @@ def repeated_jobs(jobs: Sequence[list[str]], configs: Sequence[Config]) -> list[
 
 
 class CheckedSweeper(BasicSweeper):
-    """The basic sweeper composes its jobs ahead, but only after writing; this one builds them too."""
+    """Composes and builds every job before it writes; the basic sweeper writes first."""
 
     on_begin: OnBegin
 
@@ -77,7 +77,7 @@ class CheckedSweeper(BasicSweeper):
         super().setup(hydra_context=context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep; RequestError or Hydra's own error, and nothing written, if any job is wrong."""
+        """Run the sweep; RequestError or Hydra's error, and nothing written, if a job is wrong."""
         master = cast(DictConfig, self.config)
         # Read before composing: the jobs take over the time in its name.
         folder = Path(master.hydra.sweep.dir)

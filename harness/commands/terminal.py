@@ -49,7 +49,7 @@ def show(parts: Sequence[Table | str], what: str, remedy: str = "free space") ->
 
 
 def _discard_stdout() -> None:
-    """Send what is still buffered, and all that follows, nowhere: Python flushes once more at exit."""
+    """Discard what is buffered and all that follows: Python flushes again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

@@ -17,7 +17,7 @@ from harness.units import ns_to_ms
 
 @dataclass(frozen=True)
 class Emulation:
-    """A script that has ended. trace: int64 (n, 5) of is_load, context, column, start_ns, end_ns."""
+    """An ended script. trace: int64 (n, 5) of is_load, context, column, start_ns, end_ns."""
 
     script: str
     machine: Machine

@@ -15,7 +15,8 @@ from harness.config.device import ClockKind, Faults, Simulator
 from harness.errors import HarnessError, RequestError
 from harness.report.progress import PassBar
 from harness.report.tables import plain_table, show
-from harness.study.sensitivity import SAME_PCT, SHARES, Number, Point, Study, numbers_of, study
+from harness.study.profile_numbers import SHARES, Number, numbers_of
+from harness.study.sensitivity import SAME_PCT, Point, Study, study
 from harness.units import ns_to_ms
 
 STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
@@ -143,7 +144,8 @@ def overview(found: Study, tiles: int) -> Table:
 def _verdict(found: Study) -> str:
     """How many conclusions of each kind survive."""
     every, kept = (
-        Counter(key[0] for key in said) for said in (found.said(found.base), found.surviving())
+        Counter(key[0] for key in texts)
+        for texts in (found.conclusions(found.base), found.surviving())
     )
     ranking = (
         "the ranking (order of the rows)"

@@ -20,7 +20,8 @@ from harness.config import compose as config
 from harness.config.device import Simulator
 from harness.run.experiment import Experiment
 from harness.run.outcome import Verdict
-from harness.study.sensitivity import Number, Point, numbers_of, study
+from harness.study.profile_numbers import Number, numbers_of
+from harness.study.sensitivity import Point, study
 
 SOURCES: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())[
     "sources"

@@ -16,7 +16,8 @@ from harness.config.workload import Accounting
 from harness.errors import RequestError
 from harness.report.progress import PassBar
 from harness.report.tables import plain_table
-from harness.study.sensitivity import SAME_PCT, SHARES, Number, Point, Study, numbers_of, study
+from harness.study.profile_numbers import SHARES, Number, numbers_of
+from harness.study.sensitivity import SAME_PCT, Point, Study, study
 from harness.units import ns_to_ms
 
 HELP = "vary each assumed number of the simulator to see which conclusions depend on it"
@@ -144,7 +145,8 @@ def overview(found: Study, tiles: int) -> Table:
 def _verdict(found: Study) -> str:
     """How many conclusions of each kind survive."""
     every, kept = (
-        Counter(key[0] for key in said) for said in (found.said(found.base), found.surviving())
+        Counter(key[0] for key in texts)
+        for texts in (found.conclusions(found.base), found.surviving())
     )
     ranking = (
         "the ranking (order of the rows)"

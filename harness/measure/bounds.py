@@ -1,4 +1,4 @@
-"""The least makespan that the stage times of a pass allow, and how much of the possible overlap it had."""
+"""The shortest makespan that the stage times of a pass allow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ TRANSFER = (Stage.ALLOC, Stage.WRITE, Stage.READ)
 class Bounds:
     """Nanoseconds.
 
-    bound_ns = max(host, fill + device / columns + completion + drain): the host's work is serial; and the first
-    execution comes after the first submission is staged and launched (fill), the last one before its completion
-    is seen and its output read (drain). Of a chain, device and columns are those of the kernel that has most work per
-    column: each has contexts of its own, which may work side by side. No pass with these stage times can be shorter.
-    A launch counts until its own first execution begins, and as the shortest one of the pass: what others took beyond
-    it was back-pressure of a full queue, not work. Completion counts as the shortest one of the pass.
+    bound_ns = max(host, fill + device / columns + completion + drain), because the host's work is
+    serial, the first execution follows staging and launching the first submission (fill), and the
+    last one precedes seeing its completion and reading its output (drain). No pass with these stage
+    times can be shorter. For a chain, device and columns are those of the kernel with most work per
+    column: each kernel has its own contexts, which may work side by side.
+
+    A launch counts until its own first execution begins, and as the shortest one of the pass: the
+    rest was back-pressure of a full queue, not work. Completion counts as the shortest of the pass.
     serial_ns: the same work with nothing overlapped.
     """
 
@@ -35,12 +37,12 @@ class Bounds:
 
     @property
     def device_bound_ns(self) -> int:
-        """The least makespan if the host's work took no time but where the device needs it, rounded down."""
+        """The shortest makespan if only fill and drain took host time, rounded down."""
         return self.fill_ns + self.device_ns // self.columns + self.completion_ns + self.drain_ns
 
     @property
     def bound_ns(self) -> int:
-        """The least makespan."""
+        """The shortest makespan."""
         return max(self.host_ns, self.device_bound_ns)
 
 

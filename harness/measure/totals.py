@@ -1,4 +1,4 @@
-"""What a pass adds up to: sums over its timeline, which can be added to those of other passes."""
+"""Additive totals of a pass: sums over its timeline, which add to those of other passes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
 
 @dataclass(frozen=True)
 class Totals:
-    """Nanoseconds, but for the counts `tiles` and `stalls`; None is what the device gives no timestamps for.
+    """Nanoseconds, except the counts `tiles` and `stalls`; None without device timestamps.
 
-    columns: of the device that were held. open_ns: contexts opened between the passes of a sum, in makespan_ns but in
-    no bound. bound_ns, serial_ns, and the bound's two sides, host_bound_ns and device_bound_ns: as `bounds.Bounds`.
+    columns: held on the device. open_ns: time to open contexts between the passes of a sum, part of
+    makespan_ns but of no bound. bound_ns, serial_ns, and the bound's two sides, host_bound_ns and
+    device_bound_ns: as in `bounds.Bounds`.
     """
 
     clock: str
@@ -40,14 +41,15 @@ class Totals:
 
     @property
     def host_ns(self) -> int:
-        """The host at work: all its stages but waiting."""
+        """All stages of the host except waiting."""
         return self.alloc_ns + self.write_ns + self.launch_ns + self.read_ns
 
     def extrapolated(self, shorter: Totals, tiles: int) -> Totals:
-        """What `tiles` would add up to, by this pass and one of fewer tiles: others go on at the rate of those between.
+        """Totals of `tiles`, at the rate between a shorter pass and this one.
 
-        So filling and draining the pipeline count once, as in a pass of all of them. Where the shorter pass took as
-        long, by some hitch, all is in proportion to this one. Rounded; no less than this pass.
+        So filling and draining the pipeline count once, as in a pass of all of them. Where the
+        shorter pass took as long because of a hitch, all is in proportion to this pass. Rounded;
+        no less than this pass.
         """
         hitch = shorter.makespan_ns >= self.makespan_ns
         more = (
@@ -64,17 +66,19 @@ class Totals:
         return replace(self, **grown)
 
 
-_KEPT = ("clock", "columns")
+_NO_SUMS = ("clock", "columns")
 
 
 def _sums(totals: Totals) -> dict[str, Any]:
     return {
-        item.name: getattr(totals, item.name) for item in fields(totals) if item.name not in _KEPT
+        item.name: getattr(totals, item.name)
+        for item in fields(totals)
+        if item.name not in _NO_SUMS
     }
 
 
 def added(parts: Sequence[Totals]) -> Totals:
-    """The sum of passes one after the other, at least one; what one of them cannot see, the sum cannot."""
+    """The sum of passes one after the other, at least one; None in any part gives None."""
     columns = {name: [_sums(part)[name] for part in parts] for name in _sums(parts[0])}
     sums: dict[str, Any] = {
         name: None if None in values else sum(filter(None, values))
@@ -86,9 +90,10 @@ def added(parts: Sequence[Totals]) -> Totals:
 def stalls_ns(timeline: Timeline) -> Spans | None:
     """Lengths of the stalls, or None where the device gave no timestamps.
 
-    A stall is a gap between two pieces of a column's work: the column had finished all it was given, and the host
-    had not launched more. Before a column's first launch (fill) and after its last completion (drain) is none. Of a
-    chain, the contexts of all its kernels are one: some kernel is always idle.
+    A stall is a gap between two pieces of a column's work: the column had finished all launched
+    work, and the host had not launched more. Time before a column's first launch (fill) and after
+    its last completion (drain) is none. The contexts of all kernels of a chain count as one, because
+    some kernel is always idle.
     """
     if not timeline.has_device:
         return None

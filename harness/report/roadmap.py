@@ -16,7 +16,7 @@ COLOURS = {"guide": "tab:blue", "full": "tab:orange"}
 
 
 def parts(roadmap: Roadmap) -> list[Table | str]:
-    """What is printed, from top to bottom."""
+    """The parts to print, from top to bottom."""
     table = plain_table("phase")
     table.add_column("what it does", no_wrap=True)
     table.add_column("guide's target", justify="right", no_wrap=True)
@@ -77,13 +77,12 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
             measured: Measured | None = getattr(row, kind)
             if measured is None:
                 continue
-            said = f"measured, {kind} accounting"
-            named = None if said in axes.get_legend_handles_labels()[1] else said
-            axes.bar(place + offset, measured.rtf, 0.36, color=COLOURS[kind], label=named)
-            said = f"{factor(measured.rtf)}  {measured.bottleneck}"
+            series = f"measured, {kind} accounting"
+            label = None if series in axes.get_legend_handles_labels()[1] else series
+            axes.bar(place + offset, measured.rtf, 0.36, color=COLOURS[kind], label=label)
             at = place + offset, measured.rtf
             axes.annotate(
-                said,
+                f"{factor(measured.rtf)}  {measured.bottleneck}",
                 at,
                 (0, -6),
                 textcoords="offset points",

@@ -16,7 +16,7 @@ from harness.units import NS_PER_US
 FILE_NAME = "trace.json"
 HOST_PID, DEVICE_PID = 1, 2
 MOST_TILES = 10_000
-"""Tiles traced at the most: 60,000 events, 9 MB."""
+"""Most tiles in a trace: 60,000 events, 9 MB."""
 
 
 def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
@@ -25,7 +25,10 @@ def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
 
 
 def trace(timeline: Timeline, title: str) -> dict[str, Any]:
-    """Trace events: a track for the host, one per column and kernel; `ts`, `dur` in microseconds, exact to the ns."""
+    """Trace events: a track for the host, one per column and kernel.
+
+    `ts` and `dur` are in microseconds, exact to the ns.
+    """
     rows, stations = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist(), len(timeline.kernels)
     events = [
         _name("process_name", HOST_PID, 0, "host"),
@@ -88,7 +91,7 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
 def program_trace(
     title: str, calls: Sequence[tuple[str, int, int, Call]], spans: Spans, hazards: Sequence[Hazard]
 ) -> dict[str, Any]:
-    """The same of a program that makes calls of the API.
+    """Trace events of a program that calls the pyxrt API.
 
     calls: name, begin, end (ns) and place of each. spans: int64 (n, 5) of is_load, context, column, start_ns, end_ns.
     Hazards are instants on the host's track.
@@ -123,10 +126,10 @@ def program_trace(
 
 
 def _span(
-    pid: int, tid: int, name: str, start_ns: int, end_ns: int, told: dict[str, Any]
+    pid: int, tid: int, name: str, start_ns: int, end_ns: int, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     times = {"ts": start_ns / NS_PER_US, "dur": (end_ns - start_ns) / NS_PER_US}
-    return {"ph": "X", "name": name, "pid": pid, "tid": tid, **times, "args": told}
+    return {"ph": "X", "name": name, "pid": pid, "tid": tid, **times, "args": arguments}
 
 
 def _name(kind: str, pid: int, tid: int, name: str) -> dict[str, Any]:

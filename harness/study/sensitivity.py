@@ -1,17 +1,16 @@
-"""What can be said of strategies on a simulated device, and which numbers of its profile that rests on.
+"""Vary each number of a simulated device's profile to see which conclusions depend on it.
 
-A number is halved and raised by half, one at a time, and the strategies run again each time, in virtual time. What can
-be said of them then is held against what the profile says as it is.
+Each number is halved and raised by half, one at a time, and the strategies run again in virtual
+time. The conclusions of each variation are compared with those of the profile as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, groupby
-from math import ceil, inf
-from typing import Any
+from math import inf
 
 from harness.config.device import Simulator
 from harness.config.schema import Config, Verify
@@ -19,47 +18,16 @@ from harness.config.strategy import Buffers, Strategy
 from harness.errors import HarnessError, RequestError
 from harness.measure.bounds import bounds
 from harness.run.experiment import Experiment
+from harness.study.profile_numbers import Number, numbers_of, with_number
 
 SAME_PCT = 1
-"""Times that differ by no more count as the same."""
+"""Times that differ by no more than this count as the same."""
 SERIAL = Strategy(buffers=Buffers.per_tile)
-COSTS = ("ns", "mib", "mhz", "pct")
-"""How the names of costs end; other numbers are limits."""
-SHARES = ("-50 %", "+50 %")
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number of the profile, by its key in YAML below `device`; `source` is empty where none is given."""
-
-    key: str
-    value: float
-    source: str
-
-    @property
-    def is_limit(self) -> bool:
-        """Whether it is a count of something, not what something costs."""
-        return not any(part.endswith(COSTS) for part in self.key.split("."))
-
-    @property
-    def is_assumed(self) -> bool:
-        """Whether its source says so, or it is a cost without one."""
-        return "assumed" in self.source if self.source else "_ns" in self.key
-
-    @property
-    def variants(self) -> dict[str, float]:
-        """Half of it and one and a half times it: whole numbers of whole ones, limits and clocks at least 1."""
-        low, high = self.value / 2, self.value * 3 / 2
-        if isinstance(self.value, int):
-            low, high = max(int(self.is_limit or "_mhz" in self.key), int(low)), ceil(high)
-        return {
-            share: new for share, new in zip(SHARES, (low, high), strict=True) if new != self.value
-        }
 
 
 @dataclass(frozen=True)
 class Point:
-    """One strategy on one profile: how long a pass took, and whose work its bound is made of."""
+    """One strategy on one profile: the time of a pass, and which side binds it."""
 
     total_ns: int
     binding: str
@@ -77,7 +45,7 @@ Measured = Point | Failure
 
 @dataclass(frozen=True)
 class Case:
-    """All strategies on one profile, by name: as they are and one deeper; `serial`: what speed-ups are over."""
+    """All strategies on one profile, by name: as they are and one deeper; serial: the baseline."""
 
     points: dict[str, Measured]
     deeper: dict[str, Measured]
@@ -86,20 +54,20 @@ class Case:
 
 @dataclass(frozen=True)
 class Study:
-    """The strategies by name, fastest first; the profile as it is, and with each of `numbers` at each of its shares."""
+    """The strategies, fastest first; the profile as it is, and each number at each of its shares."""
 
     strategies: dict[str, Strategy]
     numbers: list[Number]
     base: Case
     varied: dict[tuple[Number, str], Case]
 
-    def said(self, case: Case) -> dict[tuple[str, ...], str]:
+    def conclusions(self, case: Case) -> dict[tuple[str, ...], str]:
         """Every conclusion from one case, in words; the first part of its key is its kind."""
         points = {
             name: point for name in self.strategies if isinstance(point := case.points[name], Point)
         }
         whole = len(points) == len(self.strategies)
-        found: dict[tuple[str, ...], str] = (
+        texts: dict[tuple[str, ...], str] = (
             {("ranking",): f"ranking {_ranking(points)}"} if whole else {}
         )
         for (first, one), (second, other) in combinations(points.items(), 2):
@@ -109,13 +77,13 @@ class Study:
                 text = f"{first} faster than {second}"
             else:
                 text = f"{second} faster than {first}"
-            found["comparison", first, second] = text
+            texts["comparison", first, second] = text
         for name, point in points.items():
-            found["bound", name] = f"{name} bound by the {point.binding}"
-            found["depth", name] = (
+            texts["bound", name] = f"{name} bound by the {point.binding}"
+            texts["depth", name] = (
                 f"{name}: d{self.strategies[name].depth + 1} {_gain(point, case.deeper[name])}"
             )
-        return found
+        return texts
 
     def runnable(self) -> list[Case]:
         """The variations that any strategy runs in."""
@@ -127,16 +95,16 @@ class Study:
 
     def surviving(self) -> dict[tuple[str, ...], str]:
         """The conclusions that no variation contradicts."""
-        others = [self.said(case) for case in self.runnable()]
+        others = [self.conclusions(case) for case in self.runnable()]
         return {
             key: text
-            for key, text in self.said(self.base).items()
+            for key, text in self.conclusions(self.base).items()
             if all(o.get(key, text) == text for o in others)
         }
 
     def changes(self, number: Number) -> dict[str, list[str]]:
-        """What is said otherwise, or does not run, once `number` is another -> at which shares."""
-        base, found = self.said(self.base), dict[str, list[str]]()
+        """Conclusions that differ, or failures, where `number` is another -> at which shares."""
+        base, shares = self.conclusions(self.base), dict[str, list[str]]()
         for (varied, share), case in self.varied.items():
             if varied != number:
                 continue
@@ -145,17 +113,17 @@ class Study:
             }
             if failed:
                 who = ", ".join(failed) if len(failed) < len(case.points) else "every strategy"
-                found.setdefault(f"{who} fails ({next(iter(failed.values()))})", []).append(share)
-            for key, text in self.said(case).items():
+                shares.setdefault(f"{who} fails ({next(iter(failed.values()))})", []).append(share)
+            for key, text in self.conclusions(case).items():
                 if text != base[key]:
-                    found.setdefault(
-                        _turned(base[key], text) if key[0] == "comparison" else text, []
+                    shares.setdefault(
+                        _reversal(base[key], text) if key[0] == "comparison" else text, []
                     ).append(share)
-        return found
+        return shares
 
     def moves(self, number: Number) -> dict[str, float]:
         """By the share of `number`: the largest change of the time per tile, over the strategies; percent."""
-        found: dict[str, float] = {}
+        largest: dict[str, float] = {}
         for (varied, share), case in self.varied.items():
             if varied == number:
                 pairs = [(case.points[name], self.base.points[name]) for name in self.strategies]
@@ -164,8 +132,8 @@ class Study:
                     for new, old in pairs
                     if isinstance(new, Point) and isinstance(old, Point)
                 ]
-                found |= {share: max(moved, key=abs)} if moved else {}
-        return found
+                largest |= {share: max(moved, key=abs)} if moved else {}
+        return largest
 
     def inert(self, number: Number) -> bool:
         """Whether nothing at all depends on `number`."""
@@ -174,25 +142,13 @@ class Study:
         )
 
 
-def numbers_of(device: Simulator, kernels: Sequence[str], everything: bool = False) -> list[Number]:
-    """The assumed costs of a profile, less what other kernels take; everything: all numbers that have a source too."""
-    others = {f"exec_ns.{name}" for name in device.exec_ns if name not in kernels}
-    found = [
-        Number(key, value, _source(device, key))
-        for key, value in _entries(device)
-        if key not in others
-    ]
-    return [
-        each
-        for each in found
-        if (each.is_assumed and not each.is_limit) or (everything and each.source)
-    ]
-
-
 def study(
     configs: dict[str, Config], everything: bool, progress: Callable[[str], None] = lambda key: None
 ) -> Study:
-    """Run the strategies on the profile and on each variation of it; HarnessError where one fails on the former."""
+    """Run the strategies on the profile and on each variation of it.
+
+    HarnessError where one fails on the profile as it is.
+    """
     config = next(iter(configs.values()))
     device = config.device
     assert isinstance(device, Simulator)
@@ -205,7 +161,7 @@ def study(
         progress(number.key)
         for share, value in number.variants.items():
             try:
-                case = _case(configs, _changed(device, number.key, value))
+                case = _case(configs, with_number(device, number.key, value))
             except RequestError as error:  # no profile, or none for these strategies
                 case = Case(
                     dict.fromkeys(configs, str(error)),
@@ -224,44 +180,8 @@ def study(
     )
 
 
-def _entries(device: Simulator) -> Iterator[tuple[str, float]]:
-    """Key and value of every number of the profile, those in mappings and of the noise among them."""
-    for item in fields(device):
-        value = getattr(device, item.name)
-        if is_dataclass(value):
-            value = {inner.name: getattr(value, inner.name) for inner in fields(value)}
-        flat = (
-            {f"{item.name}.{key}": each for key, each in value.items()}
-            if isinstance(value, dict)
-            else {}
-        )
-        for key, each in (flat or {item.name: value}).items():
-            if (
-                isinstance(each, int | float)
-                and not isinstance(each, bool)
-                and not key.endswith(".seed")
-            ):
-                yield key, each
-
-
-def _source(device: Simulator, key: str) -> str:
-    return device.sources.get(key) or device.sources.get(key.partition(".")[0], "")
-
-
-def _changed(device: Simulator, key: str, value: float) -> Simulator:
-    """The profile with one number changed; RequestError where that is out of range."""
-    name, _, inner = key.partition(".")
-    changed: Any = value
-    if inner:
-        held = getattr(device, name)
-        changed = (
-            {**held, inner: value} if isinstance(held, dict) else replace(held, **{inner: value})
-        )
-    return replace(device, **{name: changed})
-
-
 def _case(configs: dict[str, Config], device: Simulator) -> Case:
-    """Every strategy on one profile; what two names stand for runs once."""
+    """Every strategy on one profile; a strategy that has two names runs once."""
 
     @cache
     def measured(strategy: Strategy) -> Measured:
@@ -282,7 +202,7 @@ def _case(configs: dict[str, Config], device: Simulator) -> Case:
 
 
 def _measured(config: Config) -> Measured:
-    """One timed pass of the harness's own experiment; without noise, more of them would be alike."""
+    """One timed pass of an experiment; without noise, all passes take the same time."""
     measure = replace(config.measure, repeats=1)
     outcome = Experiment(replace(config, measure=measure, verify=Verify.off)).run()
     if outcome.interrupted:
@@ -302,8 +222,8 @@ def _ranking(points: dict[str, Point]) -> str:
     return ", ".join(" = ".join(names) for _, names in ordered)
 
 
-def _turned(was: str, now: str) -> str:
-    """How a comparison comes out, told by how it came out before."""
+def _reversal(was: str, now: str) -> str:
+    """A comparison's new result, in words that relate it to the old one."""
     if "faster" not in now:
         return was.replace("faster", "no longer faster")
     return f"{now}, reversed" if "faster" in was else now

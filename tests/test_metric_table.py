@@ -1,0 +1,107 @@
+"""The table of metrics: every row is complete, and everything else is made from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from record_samples import AUDIO, SERIAL, TOTALS, a_record
+
+from harness.config.strategy import Strategy
+from harness.measure.metric import Better, Measurement, Unit
+from harness.measure.metrics import METRICS, SPEEDUP, TABLE, metrics_of
+from harness.measure.stats import Ratio
+from harness.report.runs import COLUMNS, FORMATS, STALLS, table
+
+DIRECTIONS = {
+    Better.lower: {
+        *("time/total_ms", "time/tile_ms", "time/alloc_ms", "time/write_ms", "time/launch_ms"),
+        *("time/wait_ms", "time/read_ms", "time/exec_ms", "dma/overhead_pct", "stall/count"),
+        *("time/interval_p50_ms", "time/interval_p95_ms", "time/interval_p99_ms"),
+        *("stall/total_ms", "bound/ratio", "verify/mismatches", "hazard/count"),
+        *("alloc/steady_state", "harness/self_us"),
+    },
+    Better.higher: {
+        *("device/utilisation", "overlap/efficiency", "throughput/tiles_per_s"),
+        *("rtf/end_to_end", "rtf/encoder", "speedup/vs_baseline"),
+    },
+    Better.neither: {"bound/total_ms", "rtf/ceiling", "verify/tiles"},
+}
+
+
+def test_names_are_unique() -> None:
+    assert len(METRICS) == len(TABLE)
+
+
+@pytest.mark.parametrize("metric", TABLE, ids=lambda metric: metric.name)
+def test_a_row_is_complete(metric: object) -> None:
+    assert metric.description.endswith(".")
+    assert metric.name in DIRECTIONS[metric.better]
+    ends = {"_ms": Unit.ms, "_us": Unit.us, "_pct": Unit.percent, "_per_s": Unit.rate}
+    for end, unit in ends.items():
+        assert (metric.unit is unit) is metric.name.endswith(end)
+    assert (metric.compute is None) is (metric.name == SPEEDUP)
+
+
+def test_columns_of_the_table_have_headings_and_formats() -> None:
+    for name in COLUMNS:
+        assert METRICS[name].heading
+        assert name == STALLS or METRICS[name].unit in FORMATS
+    headings = [metric.heading for metric in TABLE if metric.heading]
+    assert len(set(headings)) == len(headings)
+
+
+def test_the_terminal_table_is_made_of_the_rows() -> None:
+    first, second = a_record(), a_record((50, 51, 52, 50, 51), Strategy(depth=3))
+    speedups = [Ratio(1, 1, 1), Ratio(1.9, 2, 2.1)]
+    columns = table([first, second], speedups).columns
+    cells = {str(column.header): list(column.cells)[1] for column in columns}
+    assert cells == {
+        "run": "pooled d3 b1 c1",
+        "ms/tile": "0.000",
+        "write": "0.000",
+        "launch": "0.000",
+        "wait": "0.000",
+        "read": "0.000",
+        "stalls": "-",
+        "busy": "55.0%",
+        "/bound": "1.111",
+        "RTF": "36.1",
+        "speed-up": "2.00x [1.90, 2.10]",
+        "verdict": "OK",
+    }
+
+
+@pytest.mark.parametrize(
+    ("speedup", "text"),
+    [(Ratio(2, 2, 2), "2.00x"), (Ratio(None, 2, None), "2.00x"), (None, "-")],
+)
+def test_a_speed_up_without_a_wide_interval(speedup: Ratio | None, text: str) -> None:
+    columns = table([a_record(), a_record()], [Ratio(1, 1, 1), speedup]).columns
+    assert list(columns[-2].cells)[1] == text
+
+
+def test_allocations_have_a_column_where_there_are_any() -> None:
+    record = a_record()
+    allocating = replace(record, metrics={**record.metrics, "time/alloc_ms": 0.5})
+    for records, shown in (([record], False), ([record, allocating], True)):
+        headings = [column.header for column in table(records, [None] * len(records)).columns]
+        assert ("alloc" in headings) is shown
+
+
+def test_what_was_not_timed_has_no_figures_but_counts() -> None:
+    found = metrics_of(Measurement(audio=AUDIO, verified=7, mismatches=2, hazards=3))
+    assert {name: value for name, value in found.items() if value is not None} == {
+        "verify/tiles": 7,
+        "verify/mismatches": 2,
+        "hazard/count": 3,
+    }
+
+
+def test_metrics_without_a_device_clock_or_audio() -> None:
+    blind = replace(TOTALS, exec_ns=None, bound_ns=None, stall_ns=None, stalls=None)
+    found = metrics_of(Measurement(blind, allocations=4))
+    for name in ("time/exec_ms", "device/utilisation", "bound/ratio", "rtf/encoder", "stall/count"):
+        assert found[name] is None
+    assert found["alloc/steady_state"] == 4
+    assert SERIAL.is_baseline

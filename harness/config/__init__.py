@@ -1,5 +1,6 @@
-"""What can be requested: schemas of devices, strategies, workloads and the rest, each key with meaning and limits.
+"""What can be requested: schemas of devices, strategies, workloads and the rest, each key with
+meaning and limits.
 
-In: YAML presets of `conf/` and overrides, as the command line takes them. Out: a `Config`, frozen and checked, or a
-RequestError that says what was given, what is allowed and what to do.
+In: YAML presets of `conf/` and overrides, as the command line takes them. Out: a `Config`, frozen
+and checked, or a RequestError that says what was given, what is allowed and what to do.
 """

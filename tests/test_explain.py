@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors in one line. Their wording is matched, so another version of either may break this."""
+"""Errors of Hydra and OmegaConf in one line: another version of either may change their wording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every schema has: a meaning for each key, limits that hold, one variant for each workload."""
+"""What every schema has: a meaning for each key, limits, one variant for each workload."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def test_a_request_is_one_variant(overrides: list[str], workload: Workload) -> N
     [
         (
             ["workload.chain=[matmul,gelu]"],
-            "workload.kernel=attention workload.chain=[matmul,gelu]: give one of them; type workload=attention "
+            "workload.kernel=attention workload.chain=[matmul,gelu]: give one of them; type "
+            "workload=attention "
             "workload.kernel=attention for the kernel, or workload=attention workload.kernel= "
             "workload.chain=[matmul,gelu] for the chain",
         ),
@@ -102,7 +103,8 @@ def test_a_request_is_one_variant(overrides: list[str], workload: Workload) -> N
         (["workload.layer=0"], "workload.layer=0: is of an encoder; use workload=whisper_base"),
         (
             ["workload.tiles=0"],
-            "workload.tiles=0: out of range; allowed: 1 to 10000000; --cfg job shows a request without running it",
+            "workload.tiles=0: out of range; allowed: 1 to 10000000; --cfg job shows a request "
+            "without running it",
         ),
         (["seed=-1"], "seed=-1: out of range; allowed: 0 or more"),
         (["device.noise.seed=-1"], "device.noise.seed=-1: out of range"),

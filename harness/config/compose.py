@@ -1,7 +1,7 @@
 """From YAML presets and overrides to a `Config`.
 
-Presets are merged onto mutable twins of the schemas, so that a misspelt key or a wrong type fails in YAML and on the
-command line alike; the schemas check ranges when `build` makes them.
+Presets are merged onto mutable twins of the schemas, so that a misspelt key or a wrong type fails
+in YAML and on the command line alike; the schemas check ranges when `build` makes them.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ __all__ = [
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
 """Where Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
 _OPEN_KEYS = {"xclbin", "insts"}
-"""Of a device: named by kernels, which are not known here, so that they take new keys without a +."""
+"""Mappings of a device by kernel: kernels are not known here, so new keys need no `+`."""
 _TAKEN_OVER = ("depth", "seed")
-"""Keys of the top that groups take over: checked before those, so that an error names the key that was given."""
+"""Top keys that groups take over: checked first, so that an error names the key that was given."""
 
 
 def conf_dir() -> Path:
@@ -67,7 +67,7 @@ def conf_dir() -> Path:
 
 
 def register() -> None:
-    """Give Hydra what the YAML refers to: `schema`, `/schema/<kind of device>`, `hydra/sweeper=checked`."""
+    """Register what the YAML refers to: `schema`, `schema/<kind of device>`, the sweeper."""
     store = ConfigStore.instance()
     store.store(name="schema", node=_twin(Config))
     for kind, cls in DEVICES.items():
@@ -80,7 +80,10 @@ def register() -> None:
 
 
 def load(*overrides: str) -> Config:
-    """The configuration that the command line would compose from `overrides`; RequestError where it cannot be had."""
+    """The configuration that the command line would compose from `overrides`.
+
+    RequestError for anything wrong with them, as the command line explains it.
+    """
     register()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -91,9 +94,11 @@ def load(*overrides: str) -> Config:
 
 
 def _twin(cls: type) -> type:
-    """A mutable twin of a frozen dataclass: OmegaConf makes frozen ones read-only, so no preset could set a value.
+    """A mutable twin of a frozen dataclass: OmegaConf makes frozen ones read-only, so no preset
+    could set a value.
 
-    The device is typed Any in it, as each of its presets brings the schema of its kind; the workload is flat.
+    The device is typed Any in it, as each of its presets brings the schema of its kind; the
+    workload is flat.
     """
     hints = typing.get_type_hints(cls)
     hints |= {name: Any for name, hint in hints.items() if hint is Device}
@@ -112,7 +117,8 @@ def _twin(cls: type) -> type:
 
 
 def build(cfg: DictConfig) -> Config:
-    """The composed configuration as plain data; RequestError for unknown keys, missing or impossible values.
+    """The composed configuration as plain data; RequestError for unknown keys, missing or
+    impossible values.
 
     Hydra's own part of it, if it is still there, is left aside.
     """
@@ -137,7 +143,8 @@ def _device_kind(values: dict[str, Any]) -> type[Device]:
     others = set().union(*map(_names, DEVICES.values())) - set(_names(DEVICES[kind]))
     if others & set(values):
         raise RequestError(
-            f"device.kind={kind}: does not go with the other keys; choose the kind with device={kind}"
+            f"device.kind={kind}: does not go with the other keys; choose the kind with "
+            f"device={kind}"
         )
     return DEVICES[kind]
 
@@ -174,7 +181,7 @@ def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
 
 
 def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
-    """What to say when `depth=` was given but the strategy has a depth of its own; else an empty text."""
+    """A message for a `depth=` that the strategy ignores; empty where there is none."""
     given = [text for text in overrides if re.match(r"\+*depth=", text)]
     strategy = OmegaConf.to_container(cfg.strategy, resolve=False)
     if not given or cast(dict[str, Any], strategy)["depth"] == "${depth}":
@@ -186,7 +193,8 @@ def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
 
 
 def deciding_part(config: Config) -> Config:
-    """The request without what changes no result: `depth`, which `strategy.depth` has taken over, and `tracking`.
+    """The request without what changes no result: `depth`, which `strategy.depth` has taken over,
+    and `tracking`.
 
     Requests that are equal in it give equal results.
     """

@@ -29,13 +29,15 @@ class Device(Schema):
     )
     timeout_ms: int = setting(
         5_000,
-        "time that a submission may take; a single run is given up then, a runlist judged when it has ended",
+        "time that a submission may take; a single run is given up then, a runlist judged when it "
+        "has ended",
         least=1,
         unit="ms",
     )
     columns: int = setting(
         4,
-        "usable columns; a Phoenix NPU has five, of which column 0 has no shim DMA (mlir-aie #2371)",
+        "usable columns; a Phoenix NPU has five, of which column 0 has no shim DMA (mlir-aie "
+        "#2371)",
         least=1,
         most=MOST_COUNT,
     )
@@ -104,8 +106,8 @@ class Hardware(Device):
 class Noise(Schema):
     """Random factors on the time of executions and completions.
 
-    Shares and sizes after published samples of Phoenix (Unicorn-Amanuensis, performance_benchmarks.json): see
-    harness/sim/noise.py.
+    Shares and sizes after published samples of Phoenix (Unicorn-Amanuensis,
+    performance_benchmarks.json): see harness/sim/noise.py.
     """
 
     group = "device.noise."
@@ -129,7 +131,9 @@ class Noise(Schema):
 
 @dataclass(frozen=True)
 class Faults(Schema):
-    """What goes wrong, by the number of the execution it happens to, from 0 since the device was opened."""
+    """What goes wrong, by the number of the execution it happens to, from 0 since the device was
+    opened.
+    """
 
     group = "device.faults."
 
@@ -156,8 +160,8 @@ class Faults(Schema):
 class Simulator(Device):
     """Costs, limits, noise and faults of a simulated NPU.
 
-    Costs are charged on the host's clock (open, alloc, write, read, launch), on the column's (cold start, resume,
-    exec, chain command), or between them (completion).
+    Costs are charged on the host's clock (open, alloc, write, read, launch), on the column's (cold
+    start, resume, exec, chain command), or between them (completion).
     """
 
     kind: str = setting("simulator", "simulator")
@@ -219,16 +223,23 @@ class Simulator(Device):
         for mode in self.clock_mhz:
             if mode not in PowerMode.__members__:
                 raise RequestError(
-                    f"device.clock_mhz.{mode}: no power mode; {nearest(mode, PowerMode.__members__)}"
+                    f"device.clock_mhz.{mode}: no power mode; "
+                    f"{nearest(mode, PowerMode.__members__)}"
                 )
 
     def scaled(self, exec_ns: int) -> int:
-        """An execution at the clock of the power mode, rounded; the calibrated clock where that has none."""
+        """An execution at the clock of the power mode, rounded.
+
+        The calibrated clock where that has none.
+        """
         mhz = self.clock_mhz.get(self.power_mode.value, self.calibrated_mhz)
         return (exec_ns * self.calibrated_mhz + mhz // 2) // mhz
 
     def exec_of(self, kernel: str) -> int:
-        """Nanoseconds of one execution of `kernel`; RequestError where the profile has no figure for it."""
+        """Nanoseconds of one execution of `kernel`.
+
+        RequestError where the profile has no figure for it.
+        """
         if kernel not in self.exec_ns:
             raise RequestError(
                 f"device.exec_ns: no figure for kernel {kernel}; {nearest(kernel, self.exec_ns)}; "

@@ -1,6 +1,7 @@
 """Errors of Hydra and OmegaConf as one line: what was given, what is allowed, what to do.
 
-Neither has an interface for that, so their wording is matched: tests/test_explain.py says which version changed it.
+Neither has an interface for that, so their wording is matched: tests/test_explain.py says which
+version changed it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def _unknown_key(match: re.Match[str], key: str, text: str) -> str:
 
 
 def _of_another_device(name: str, cls: type | None) -> str:
-    """The kind of device that has such a key, where this one has none like it; else an empty text."""
+    """The other kind of device that has such a key; empty where this one has a similar key."""
     if cls not in DEVICES.values() or _close(name, cast(type, cls)):
         return ""
     return "".join(
@@ -116,4 +117,4 @@ EXPLANATIONS: dict[str, Callable[[re.Match[str], str, str], str]] = {
         lambda match, *_: f"{match[1]}: no value; give {match[1]}=<value>"
     ),
 }
-"""By a pattern of the messages of an error and its causes: a function of the match, the full key and all messages."""
+"""Pattern of an error's messages -> explanation, from the match, the full key and all messages."""

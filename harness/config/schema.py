@@ -1,4 +1,4 @@
-"""The whole request as one dataclass, and the groups that it has beside devices, strategies and workloads."""
+"""The whole request as one dataclass, and its small groups: measure and tracking."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ class Config(Schema):
         check_range("strategy.columns", self.strategy.columns, 1, columns, remedy)
         if isinstance(self.workload, LayerWorkload) and self.verify is not Verify.all:
             raise RequestError(
-                f"workload.layer={self.workload.layer} verify={self.verify.value}: a layer runs with its data to be "
+                f"workload.layer={self.workload.layer} verify={self.verify.value}: a layer runs "
+                "with its data to be "
                 "verified; use verify=all, or leave workload.layer out to time the whole window"
             )
         self.phase.check(self.strategy, self.workload)

@@ -1,4 +1,4 @@
-"""One field of a schema: its default, meaning, unit and limits, stated once, where the field is declared.
+"""One field of a schema: its default, meaning, unit and limits, stated once in its declaration.
 
 Range checks and the configuration reference read them from there.
 """
@@ -17,7 +17,10 @@ _KEY = "setting"
 
 @dataclass(frozen=True)
 class Setting:
-    """meaning: one sentence. least, most: inclusive limits, None for no limit. remedy: added to a range error."""
+    """meaning: a phrase for the reference. least, most: inclusive limits, None for no limit.
+
+    remedy: what to do about a value out of range.
+    """
 
     meaning: str
     least: float | None = None
@@ -26,7 +29,7 @@ class Setting:
     remedy: str = ""
 
     def check(self, key: str, value: Any) -> None:
-        """Raise RequestError of `key` for a value out of range; of a list or a mapping, for any value in it."""
+        """Raise RequestError for a value out of range, or one inside a list or a mapping."""
         if self.least is None:
             return
         pairs = [(key, value)]
@@ -47,7 +50,10 @@ def setting(
     unit: str = "",
     remedy: str = "",
 ) -> Any:
-    """A dataclass field with a `Setting`; default: MISSING for a required one, a callable for a factory."""
+    """A dataclass field with a `Setting`.
+
+    default: MISSING for a required one, a callable for a factory.
+    """
     metadata = {_KEY: Setting(meaning, least, most, unit, remedy)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -60,14 +66,20 @@ def setting_of(item: Field[Any]) -> Setting:
 
 
 def copied(item: Field[Any], **changes: Any) -> Any:
-    """A field of the same default and metadata, for another dataclass; changes: of what `field` takes."""
+    """A field of the same default and metadata, for another dataclass.
+
+    changes: of what `field` takes.
+    """
     names = ("default", "default_factory")
     given = {name: getattr(item, name) for name in names if getattr(item, name) is not MISSING}
     return field(**{**(changes or given), "metadata": item.metadata})
 
 
 class Schema:
-    """Base of the schemas: checks the limits of its fields. `group` leads their keys: `strategy.`, `device.noise.`."""
+    """Base of the schemas: checks the limits of its fields.
+
+    `group` leads their keys: `strategy.`, `device.noise.`.
+    """
 
     group: ClassVar[str] = ""
 
@@ -79,7 +91,10 @@ class Schema:
 
 @cache
 def _limits(cls: Any) -> tuple[tuple[str, Setting], ...]:
-    """Name and setting of every field that has limits; looked up once, as every job of a sweep is checked."""
+    """Name and setting of every field that has limits.
+
+    Looked up once, as every job of a sweep is checked.
+    """
     return tuple(_ranged(cls))
 
 

@@ -77,7 +77,7 @@ class Strategy(Schema):
 
     @property
     def label(self) -> str:
-        """The effective knobs, as rows are named: `pooled d3 b1 c1`, and `p2`, `resident` if set."""
+        """The effective knobs, which name a row: `pooled d3 b1 c1`; `p2`, `resident` if set."""
         more = (f" p{self.prefetch}" if self.prefetch else "") + (
             " resident" if self.resident else ""
         )

@@ -1,7 +1,7 @@
 """What a run works on: tiles of a kernel, of a chain, of an encoder, or the calls of one layer.
 
-A request has flat keys (`WORKLOAD_KEYS`), which presets and the command line set. `choose_workload` turns them into
-one of the variants below, which have only the keys that belong to them.
+A request has flat keys (`WORKLOAD_KEYS`), which presets and the command line set. `choose_workload`
+turns them into one of the variants below, which have only the keys that belong to them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from harness.models.whisper import Encoder, encoder_of
 BLOCK = ("attention", "layernorm", "matmul", "gelu")
 BLOCK_LINKS = {"layernorm": Link.first, "gelu": Link.pad}
 FUSED_BLOCK = ("attention_layernorm", "matmul_gelu")
-"""The guide's encoder block: the first 4 rows of attention's output to layernorm, that as 16x16 to a product with
-weights, that padded to 512 to GELU; and two kernels with the same outputs."""
+"""The guide's encoder block: the first 4 rows of attention's output to layernorm, that as 16x16 to
+a product with weights, that padded to 512 to GELU; and two kernels with the same outputs."""
 KERNELS_OF_ROWS = ("layernorm", "gelu")
-"""Kernels that every encoder calls, beside those of `matmul` and `attention`, which can be chosen."""
+"""Kernels that every encoder calls; those of `matmul` and `attention` can be chosen."""
 
 
 class Accounting(Enum):
@@ -42,7 +42,8 @@ class Workload(Schema):
 
     tiles: int = setting(
         10,
-        "tiles of a pass; by full accounting, calls of each operation that run and stand for the others",
+        "tiles of a pass; by full accounting, calls of each operation that run and stand for the "
+        "others",
         least=1,
         most=10_000_000,
         unit="tiles",
@@ -53,13 +54,15 @@ class Workload(Schema):
     )
     host_ms: str = setting(
         "guide",
-        "preprocessing that the RTF counts: guide (its figure, by the length of the audio), measured (its time here), "
+        "preprocessing that the RTF counts: guide (its figure, by the length of the audio), "
+        "measured (its time here), "
         "or 0 to 3600000",
         unit="ms",
     )
     overlap_host: bool = setting(
         False,
-        "RTF of a stream: the next window is preprocessed while the host waits for this one's encoder",
+        "RTF of a stream: the next window is preprocessed while the host waits for this one's "
+        "encoder",
     )
 
     def __post_init__(self) -> None:
@@ -74,13 +77,17 @@ class Workload(Schema):
                 check_range("workload.host_ms", float(self.host_ms), 0, 3_600_000)
             except ValueError:
                 raise RequestError(
-                    f"workload.host_ms={self.host_ms}: not allowed; give guide, measured, or milliseconds "
+                    f"workload.host_ms={self.host_ms}: not allowed; give guide, measured, or "
+                    "milliseconds "
                     f"(the guide's are {GUIDE_HOST_MS} for {GUIDE_AUDIO_S:g} s)"
                 ) from None
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels that a tile passes through, in order; of an encoder by full accounting, all it calls."""
+        """Names of the kernels that a tile passes through, in order.
+
+        Of an encoder by full accounting, all it calls.
+        """
         raise NotImplementedError
 
     @property
@@ -144,7 +151,8 @@ class GuideEncoder(EncoderWorkload):
         super().__post_init__()
         if self.encoder.name != GUIDE_ENCODER:
             raise RequestError(
-                f"workload.accounting=guide: the guide counts tiles of {GUIDE_ENCODER}, not of {self.model}; use "
+                f"workload.accounting=guide: the guide counts tiles of {GUIDE_ENCODER}, not of "
+                f"{self.model}; use "
                 "workload.accounting=full"
             )
 
@@ -161,7 +169,7 @@ class GuideEncoder(EncoderWorkload):
 
 @dataclass(frozen=True)
 class FullEncoder(EncoderWorkload):
-    """Every operation of an encoder's window, in up to `tiles` calls each, which stand for the others."""
+    """Every operation of an encoder's window: up to `tiles` calls each stand for the others."""
 
     accounting = Accounting.full
 
@@ -218,7 +226,10 @@ WORKLOAD_KEYS = _flat_keys()
 
 
 def choose_workload(given: Mapping[str, Any]) -> Workload:
-    """The variant that the flat keys `given` ask for; RequestError where keys do not go with each other."""
+    """The variant that the flat keys `given` ask for.
+
+    RequestError where keys do not go with each other.
+    """
     defaults = vars(WORKLOAD_KEYS())
     values = {**defaults, **given}
     variant = _variant(values)
@@ -234,7 +245,8 @@ def _variant(values: Mapping[str, Any]) -> type[Workload]:
     subjects = [key for key in _SUBJECTS if values[key]]
     if not subjects:
         raise RequestError(
-            "workload: nothing to run; give workload.kernel=<kernel>, workload.chain=[<kernel>,<kernel>] or "
+            "workload: nothing to run; give workload.kernel=<kernel>, "
+            "workload.chain=[<kernel>,<kernel>] or "
             "workload=whisper_base"
         )
     if len(subjects) > 1:
@@ -253,7 +265,8 @@ def _variant(values: Mapping[str, Any]) -> type[Workload]:
         return FullEncoder if values["layer"] is None else LayerWorkload
     if full:
         raise RequestError(
-            "workload.accounting=full: counts the operations of an encoder; use workload=whisper_tiny, "
+            "workload.accounting=full: counts the operations of an encoder; use "
+            "workload=whisper_tiny, "
             "whisper_base or whisper_small"
         )
     return KernelWorkload if subjects == ["kernel"] else ChainWorkload

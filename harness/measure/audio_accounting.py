@@ -21,7 +21,8 @@ WINDOW_S = 30
 def encoder_tiles(name: str, audio_s: float) -> float | None:
     """Tiles that encode `audio_s` seconds: whole windows of 30 s, as Whisper pads them.
 
-    name: of the kernel or the chain, `attention+layernorm`; None if the guide counts no tiles of it.
+    name: of the kernel or the chain, `attention+layernorm`; None if the guide counts no tiles of
+    it.
     """
     if name != GUIDE_KERNEL and not ("+" in name and name.startswith(GUIDE_KERNEL)):
         return None
@@ -29,7 +30,7 @@ def encoder_tiles(name: str, audio_s: float) -> float | None:
 
 
 def host_ns(host_ms: str, audio_s: float, measured_ns: int) -> int:
-    """Preprocessing that the RTF counts, by `workload.host_ms`: guide, measured, or milliseconds."""
+    """Preprocessing that the RTF counts; host_ms: guide, measured, or milliseconds."""
     if host_ms == "measured":
         return measured_ns
     if host_ms == "guide":

@@ -1,9 +1,11 @@
-"""Whisper's encoders as calls of kernels: the operations of one window, their work, and what padding adds.
+"""Whisper's encoders as calls of kernels: the operations of one window, their work, and what
+padding adds.
 
-The architecture is `AudioEncoder` of openai/whisper (whisper/model.py): two convolutions of three taps over 2 * frames
-frames of log-mel, the second of stride 2, a GELU after each; positional embeddings; layers that normalise before their
-attention and before their two linear layers, and add what went in; a last layer norm. Gathering tiles from arrays and
-back is no arithmetic, and left out.
+The architecture is `AudioEncoder` of openai/whisper (whisper/model.py): two convolutions of three
+taps over 2 * frames frames of log-mel, the second of stride 2, a GELU after each; positional
+embeddings; layers that normalise before their attention and before their two linear layers, and add
+what went in; a last layer norm. Gathering tiles from arrays and back is no arithmetic, and left
+out.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ TAPS = 3
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of a window. layer: from 0, None outside the layers. kernel: None where the host does it, in 0 calls.
+    """One step of a window. layer: from 0, None outside the layers. kernel: None where the host
+    does it, in 0 calls.
 
-    work: of the model, in `unit`; tile_work: of the calls, padding included. bytes_moved: in and out of all calls,
-    constants with each. additions: left to the host: partial sums of products, biases, residuals. notes: why the
-    calls do the operation's work without giving its result; none where they give it, rounded.
+    work: of the model, in `unit`; tile_work: of the calls, padding included. bytes_moved: in and
+    out of all calls, constants with each. additions: left to the host: partial sums of products,
+    biases, residuals. notes: why the calls do the operation's work without giving its result; none
+    where they give it, rounded.
     """
 
     name: str
@@ -48,7 +52,10 @@ COUPLING = {
     "d": "each call has a softmax of the logits of its own part of the head",
     "w": "each call has the mean and the variance of its own values and padding, not of the row",
 }
-"""Why a size that tiles do not have couples what they compute, by its letter; the others (m, n, q, v) never do."""
+"""Why a size that tiles do not have couples what they compute, by its letter.
+
+The others (m, n, q, v) never do.
+"""
 PADDING_COUNTS = ("s", "w")
 """Zeros that fill these up take part in the result; those of k and d do not."""
 
@@ -56,7 +63,9 @@ PADDING_COUNTS = ("s", "w")
 def _tiled_operation(
     name: str, role: str, tiling: Tiling, extents: Mapping[str, int], times: int = 1, bias: int = 0
 ) -> Operation:
-    """An operation of those sizes, `times` over: every size in ceil(extent / tile) tiles, the last one padded."""
+    """An operation of those sizes, `times` over: every size in ceil(extent / tile) tiles, the
+    last one padded.
+    """
     spec, tile, kind = tiling.spec(role), tiling.tile(role), ROLES[role]
     pieces = {letter: -(-extent // tile[letter]) for letter, extent in extents.items()}
     calls = times * prod(pieces.values())
@@ -86,7 +95,10 @@ def _addition(name: str, values: int) -> Operation:
 
 
 def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
-    """Every operation of one window, in order; rows of a convolution at the window's edges count in full."""
+    """Every operation of one window, in order.
+
+    Rows of a convolution at the window's edges count in full.
+    """
     frames, width = encoder.frames, encoder.d_model
 
     def linear(name: str, rows: int, inner: int, columns: int, bias: bool = True) -> Operation:

@@ -11,7 +11,9 @@ from harness.kernel import KernelSpec, kernel_names, load_kernel
 
 
 class Unit(Enum):
-    """What work is counted in: multiply-accumulates of products, values of what is computed value by value."""
+    """What work is counted in: multiply-accumulates of products, values of what is computed
+    value by value.
+    """
 
     mac = "MAC"
     value = "values"
@@ -19,7 +21,9 @@ class Unit(Enum):
 
 @dataclass(frozen=True)
 class Role:
-    """What a kernel computes: its sizes, its parts' and its output's shapes in them, its work by the sizes' product."""
+    """What a kernel computes: its sizes, its parts' and its output's shapes in them, its work by
+    the sizes' product.
+    """
 
     title: str
     sizes: str
@@ -39,7 +43,8 @@ ROLES = {
 
 
 def tile_of(role: str, spec: KernelSpec) -> dict[str, int] | None:
-    """Sizes of a kernel's tile by the letters of its role, from the shapes of its parts; None of another's.
+    """Sizes of a kernel's tile by the letters of its role, from the shapes of its parts; None of
+    another's.
 
     Its `ops`, two per multiply-accumulate, tell a product from a sum of arrays of the same shapes.
     """
@@ -59,7 +64,10 @@ def tile_of(role: str, spec: KernelSpec) -> dict[str, int] | None:
 
 @dataclass(frozen=True)
 class Tiling:
-    """The kernels that an encoder is cut into, one per role; RequestError where one is not what its role takes."""
+    """The kernels that an encoder is cut into, one per role.
+
+    RequestError where one is not what its role takes.
+    """
 
     matmul: KernelSpec
     attention: KernelSpec
@@ -97,7 +105,10 @@ def load_tiling(
     gelu: str = "gelu",
     key: str = "",
 ) -> Tiling:
-    """The kernels of those names; RequestError, of `key` and the role, for one not there or of another role."""
+    """The kernels of those names.
+
+    RequestError, of `key` and the role, for one not there or of another role.
+    """
     names = {"matmul": matmul, "attention": attention, "layernorm": layernorm, "gelu": gelu}
     return Tiling(**{role: _load(role, name, key) for role, name in names.items()})
 

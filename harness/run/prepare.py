@@ -1,4 +1,4 @@
-"""From a request to what can run: kernels looked up, contexts dealt, the device open, the inputs made."""
+"""From a request to what can run: look up kernels, deal contexts, open the device, make inputs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from harness.run.tile_passes import Passes, TilePasses
 class Plan:
     """A request with its kernels looked up and contexts dealt, once for everything that runs it.
 
-    config: the request, with what it comes to where the device or the workload leaves no choice. remarks: a line for
-    every key whose value that changes. kernels: a chain that tiles pass through, or those that an encoder is cut into.
-    columns: of each kernel, a context each.
+    config: the request, with what it comes to where the device or the workload leaves no choice.
+    remarks: a line for every key whose value that changes. kernels: a chain that tiles pass
+    through, or those that an encoder is cut into. columns: of each kernel, a context each.
     """
 
     config: Config
@@ -57,8 +57,8 @@ class Plan:
 class Prepared:
     """A request whose device is open and whose inputs are made.
 
-    config, remarks: of its `Plan`. name: of what runs. audio: what the RTF counts; measured_host_ns: of its
-    preprocessing. passes: opens them.
+    config, remarks: of its `Plan`. name: of what runs. audio: what the RTF counts;
+    measured_host_ns: of its preprocessing. passes: opens them.
     """
 
     config: Config
@@ -93,7 +93,10 @@ def prepare(config: Config) -> Prepared:
 
 
 def make_plan(config: Config) -> Plan:
-    """Look up the kernels of a request and deal contexts to them; RequestError where they do not fit."""
+    """Look up the kernels of a request and deal contexts to them.
+
+    RequestError where they do not fit.
+    """
     workload, strategy = config.workload, config.strategy
     kernels = _look_up(workload, strategy)
     columns = deal_columns(kernels, strategy, config.device)
@@ -104,19 +107,22 @@ def make_plan(config: Config) -> Plan:
             f"{spec.name} {each}" for spec, each in zip(plan.specs, columns, strict=True)
         )
         remarks.append(
-            f"strategy.columns={strategy.columns}: would take a context for each kernel on each column; of the "
+            f"strategy.columns={strategy.columns}: would take a context for each kernel on each "
+            "column; of the "
             f"device's {config.device.context_limit}, kernels get by their work: {dealt}"
         )
         strategy = replace(strategy, columns=max(columns))
     if isinstance(workload, FullEncoder) and strategy.resident:
         remarks.append(
-            "strategy.resident=true has no effect: by full accounting, calls differ in their weights; what is written "
+            "strategy.resident=true has no effect: by full accounting, calls differ in their "
+            "weights; what is written "
             "and synced is whole"
         )
         strategy = replace(strategy, resident=False)
     if isinstance(workload, FullEncoder) and workload.fused:
         remarks.append(
-            "workload.fused=true has no effect: by full accounting, what follows a product takes the sum of many calls"
+            "workload.fused=true has no effect: by full accounting, what follows a product takes "
+            "the sum of many calls"
         )
         workload = replace(workload, fused=False)
     effective = replace(config, workload=workload, strategy=strategy)
@@ -126,8 +132,8 @@ def make_plan(config: Config) -> Plan:
 def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) -> tuple[int, ...]:
     """Columns of each kernel, a context each; RequestError where the device has too few contexts.
 
-    Kernels of a chain hold their contexts side by side. Those of an encoder take turns where they must, so only one
-    kernel's contexts have to be open at once.
+    Kernels of a chain hold their contexts side by side. Those of an encoder take turns where they
+    must, so only one kernel's contexts have to be open at once.
     """
     wanted, limit = strategy.columns, device.context_limit
     if isinstance(kernels, Chain):
@@ -138,7 +144,10 @@ def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) ->
 def open_kernels(
     device: Device, specs: Sequence[KernelSpec], columns: Sequence[int], computes: bool = True
 ) -> World:
-    """The device, with the files of `specs` read; computes: as of `open_world`. RequestError where they cannot be had."""
+    """The device, with the files of `specs` read.
+
+    computes: as of `open_world`. RequestError where they cannot be had.
+    """
     world = open_world(device, *specs, computes=computes)
     for spec, width in zip(specs, columns, strict=True):
         open_kernel(world, spec, width)
@@ -152,7 +161,7 @@ def _look_up(workload: Workload, strategy: Strategy) -> Chain | Tiling:
     chain = make_chain([load_kernel(name) for name in workload.kernels], workload.chain_links)
     if strategy.resident:
         for buffer in (buffer for spec in chain.kernels for buffer in spec.inputs):
-            buffer.varying_bytes  # noqa: B018 - it raises where constants cannot be told from the rest
+            buffer.varying_bytes  # noqa: B018 - raises where constants are mixed with the rest
     return chain
 
 
@@ -201,7 +210,10 @@ def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:
 
 
 def _tile_arguments(config: Config) -> tuple[str, int, Callable[[], int], int]:
-    """What `make_tiles` takes beside the kernel and the number of tiles; the last is how many differ."""
+    """What `make_tiles` takes beside the kernel and the number of tiles.
+
+    The last is how many differ.
+    """
     workload, strategy = config.workload, config.strategy
     # A slot must not meet the inputs again that it had before: a stale output would be right.
     period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)

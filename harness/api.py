@@ -13,9 +13,8 @@ import numpy as np
 from harness.config import compose as config
 from harness.config.device import Device, Hardware
 from harness.config.strategy import Strategy
-from harness.device.open import open_world
-from harness.device.xrt.open_kernel import open_kernel
-from harness.device.xrt.session import Session
+from harness.device.backend import Session
+from harness.device.open import open_backend
 from harness.errors import RequestError
 from harness.inputs.chain import Link, make_chain
 from harness.inputs.chain_tiles import ChainTiles
@@ -59,15 +58,15 @@ class Pipeline:
         self.chain = make_chain([load_kernel(name) for name in kernels], links or {})
         self.timeline: Timeline | None = None
         self._kept = False
-        self._world = open_world(device, *self.chain.kernels)
+        self._world = open_backend(device, *self.chain.kernels)
         columns = self.chain.columns(self.strategy.columns, device.context_limit)
         self.strategy = replace(self.strategy, columns=max(columns))
         for spec, width in zip(self.chain.kernels, columns, strict=True):
-            open_kernel(self._world, spec, width)
+            self._world.prepare(spec, width)
         self._sessions: list[Session] = []
         try:
             for spec, width in zip(self.chain.kernels, columns, strict=True):
-                self._sessions.append(Session(self._world, spec, width, device.timeout_ms))
+                self._sessions.append(self._world.open_session(spec, width, device.timeout_ms))
         except BaseException:
             self.close()
             raise

@@ -14,8 +14,9 @@ import pytest
 from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
 from harness.device.host import locks
-from harness.device.open import World, open_world
-from harness.device.xrt.session import Session
+from harness.device.open import open_backend
+from harness.device.xrt.backend import XrtBackend
+from harness.device.xrt.session import XrtSession
 from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Buffer, KernelSpec, Part
 from harness.measure.timeline import Timeline
@@ -89,9 +90,9 @@ def make_tiles(spec: KernelSpec, period: int, seed: int = 0) -> Tiles:
     return Tiles(spec, packed, audio_s=11.0, host_ns=0)
 
 
-def make_world(spec: KernelSpec = ADD, computes: bool = True, **costs: Any) -> World:
+def make_world(spec: KernelSpec = ADD, computes: bool = True, **costs: Any) -> XrtBackend:
     """A simulated device with round costs, changed by `costs`."""
-    return open_world(Simulator(**{**COSTS, **costs}), spec, computes=computes)
+    return open_backend(Simulator(**{**COSTS, **costs}), spec, computes=computes)
 
 
 def run_pass(
@@ -99,7 +100,7 @@ def run_pass(
 ) -> Timeline:
     """One verified pass on a fresh simulated device; fails the test on a wrong output."""
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
-    session = Session(make_world(spec, **(costs or {})), spec, strategy.columns, timeout_ms=1000)
+    session = XrtSession(make_world(spec, **(costs or {})), spec, strategy.columns, timeout_ms=1000)
     executor = Executor(session, strategy, tiles)
     inputs = make_tiles(spec, max(1, tiles))
     checker = Checker(inputs)

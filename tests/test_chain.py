@@ -18,8 +18,9 @@ from test_cli import Shell, in_process
 
 from harness.config.device import Faults, Simulator
 from harness.config.strategy import Buffers, Strategy
-from harness.device.open import World, open_world
-from harness.device.xrt.session import Session
+from harness.device.open import open_backend
+from harness.device.xrt.backend import XrtBackend
+from harness.device.xrt.session import XrtSession
 from harness.errors import DeviceError, RequestError
 from harness.inputs.chain import Chain, Link, make_chain
 from harness.inputs.chain_tiles import ChainTiles
@@ -57,12 +58,13 @@ def made(chain: Chain, period: int) -> ChainTiles:
 
 def opened(
     chain: Chain, tiles: int, inputs: ChainTiles, costs: dict[str, Any], **knobs: Any
-) -> tuple[World, ChainExecutor]:
+) -> tuple[XrtBackend, ChainExecutor]:
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
-    world = open_world(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
+    world = open_backend(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
     widths = chain.columns(strategy.columns, world.device._machine.profile.context_limit)
     sessions = [
-        Session(world, spec, width, 1000) for spec, width in zip(chain.kernels, widths, strict=True)
+        XrtSession(world, spec, width, 1000)
+        for spec, width in zip(chain.kernels, widths, strict=True)
     ]
     return world, ChainExecutor(sessions, chain, strategy, tiles, inputs.constants)
 
@@ -232,9 +234,9 @@ def test_resident_constants_are_sent_once(batch: int) -> None:
     writes = {}
     for resident in (False, True):
         costs = {**COSTS, "exec_ns": EXEC_NS, "sync_ns_per_mib": 1 << 20}
-        world = open_world(Simulator(**costs), spec)
+        world = open_backend(Simulator(**costs), spec)
         strategy = Strategy(batch=batch, resident=resident)
-        executor = Executor(Session(world, spec, 1, 1000), strategy, 6, inputs.constants)
+        executor = Executor(XrtSession(world, spec, 1, 1000), strategy, 6, inputs.constants)
         for _ in range(2):
             checker = Checker(inputs)
             recording = executor.run(inputs, checker, checker.poison)

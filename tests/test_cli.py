@@ -513,8 +513,8 @@ def built_wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Arra
         def wrong_world(device: Any, spec: KernelSpec, **options: Any) -> Any:
             return open_right(device, replace(spec, reference=arithmetic), **options)
 
-        open_right = preparation.open_world
-        monkeypatch.setattr(preparation, "open_world", wrong_world)
+        open_right = preparation.open_backend
+        monkeypatch.setattr(preparation, "open_backend", wrong_world)
 
     return build
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from conftest import ADD, make_tiles, make_world
 
 from harness.config.strategy import Strategy
 from harness.device.interrupt import Interrupt
-from harness.device.open import poll
-from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, Session, explained
+from harness.device.xrt.failures import explained
+from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, XrtSession
+from harness.device.xrt.wait import HostClock, pause_host, wait_loop
 from harness.errors import DeviceError, DeviceTimeoutError
 from harness.run.executor import Executor
 from harness.sim import pyxrt
@@ -96,6 +96,13 @@ class Polled:
         return state.ERT_CMD_STATE_NEW if self.looks > 0 else state.ERT_CMD_STATE_COMPLETED
 
 
+def poll(interrupt: Interrupt, run: Any, timeout_ns: int) -> Any:
+    """State in which a run has ended; None after the timeout."""
+    in_flight = (pyxrt.ert_cmd_state.ERT_CMD_STATE_NEW,)
+    ended = wait_loop(HostClock(), pause_host, interrupt, in_flight)((run.state,), timeout_ns)
+    return ended and ended[1]
+
+
 def test_polling() -> None:
     run = Polled(1000)
     assert poll(Interrupt(), run, 10**10) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED
@@ -104,7 +111,7 @@ def test_polling() -> None:
 
 def test_polling_ends_in_time() -> None:
     run = Polled(10**9)
-    assert poll(Interrupt(), run, 20_000_000) == pyxrt.ert_cmd_state.ERT_CMD_STATE_NEW
+    assert poll(Interrupt(), run, 20_000_000) is None
     assert poll(Interrupt(), Polled(1), 0) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, (
         "looked at before given up"
     )
@@ -134,8 +141,8 @@ def test_what_xrt_says_is_explained(sign: str) -> None:
         assert explained(RuntimeError(other)) == other
 
 
-def used(world: Any, strategy: Strategy) -> tuple[Session, Executor]:
-    session = Session(world, ADD, strategy.columns, 1000)
+def used(world: Any, strategy: Strategy) -> tuple[XrtSession, Executor]:
+    session = XrtSession(world, ADD, strategy.columns, 1000)
     return session, Executor(session, strategy, 4)
 
 
@@ -168,7 +175,7 @@ def test_without_being_woken_it_would_be_timed(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_bos_are_whole_cache_lines() -> None:
-    session = Session(make_world(), ADD, 1, 1000)
+    session = XrtSession(make_world(), ADD, 1, 1000)
     assert session.allocate(0, 65, 0).size() == 128
     assert np.frombuffer(session.allocate(1, 64, 0).map(), np.uint8).size == 64
 
@@ -183,6 +190,7 @@ def test_contexts_are_made_while_others_are_kept_from_it() -> None:
         yield
         seen.append(len(contexts))
 
-    session = Session(replace(world, opening=opening), ADD, 3, 1000)
+    world.opening = opening
+    session = XrtSession(world, ADD, 3, 1000)
     assert seen == [0, 3]
     assert session.spec is ADD

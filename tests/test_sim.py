@@ -88,7 +88,7 @@ def test_a_sync_moves_whole_lines(rig: Rig) -> None:
     bo.sync(TO_DEVICE, 10, 60)
     assert [
         line.tolist()
-        for line in np.frombuffer(bo._window.memory.device, np.uint8)[::64].reshape(-1, 1)
+        for line in np.frombuffer(bo._range.memory.device, np.uint8)[::64].reshape(-1, 1)
     ] == [
         [1],
         [1],
@@ -120,7 +120,7 @@ def test_sub_buffers_alias_their_parent(rig: Rig) -> None:
     assert child.size() == 64
     assert np.frombuffer(parent.map(), np.uint8)[128:192].tolist() == [9] * 64
     child.sync(TO_DEVICE)
-    assert bytes(parent._window.memory.device[128:192]) == bytes([9] * 64)
+    assert bytes(parent._range.memory.device[128:192]) == bytes([9] * 64)
     with pytest.raises(RuntimeError, match="sub buffer size and offset"):
         pyxrt.bo(parent, 200, 128)
 

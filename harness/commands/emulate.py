@@ -26,7 +26,7 @@ from rich.table import Table
 
 from harness.config import compose as config
 from harness.config.device import ClockKind, Hazards, Simulator
-from harness.device.open import simulated_clock
+from harness.device.xrt.simulated import simulated_clock
 from harness.errors import RequestError
 from harness.kernel import load_kernel
 from harness.measure.timeline import Spans

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.config.strategy import Buffers, Strategy
-from harness.device.xrt.session import Session
-from harness.device.xrt.slot import Group, Slot
+from harness.device.backend import Session, Submission
 from harness.inputs.chain import Chain
 from harness.kernel import Bytes
 from harness.measure.timeline import (
@@ -70,8 +69,7 @@ class ChainExecutor:
         needed = min(strategy.slots, self._submissions)
         self._slots = [
             [
-                Slot(
-                    session,
+                session.slot(
                     number % session.columns,
                     batch,
                     counts,
@@ -107,9 +105,9 @@ class ChainExecutor:
         """Let go of the slots, but for what must be kept; returns whether it was all of them."""
         return not any([slot.close() for slots in self._slots for slot in slots])  # noqa: C419 - all of them
 
-    def _group(self, submission: int, station: int) -> Group:
+    def _group(self, submission: int, station: int) -> Submission:
         slot = self._slots[submission % len(self._slots)][station]
-        return slot.groups[self._batch if submission < self._full else self._tail]
+        return slot.submissions[self._batch if submission < self._full else self._tail]
 
     def poison(self, poison: StationPoison) -> None:
         """Fill the output bos of every pooled slot as before the first tiles it will carry."""
@@ -129,7 +127,7 @@ class ChainExecutor:
 
         look: given what every kernel gave, before it is taken on.
         """
-        world, strategy, stations = self._sessions[0].world, self._strategy, len(self._sessions)
+        world, strategy, stations = self._sessions[0].backend, self._strategy, len(self._sessions)
         clock, slots, submissions = world.clock, len(self._slots), self._submissions
         whole, rest = (
             inputs.batches(count, strategy.resident) for count in (self._batch, self._tail)
@@ -149,16 +147,13 @@ class ChainExecutor:
             if poison:
                 group.poison(poison(station, submission * self._batch, len(group.outputs)))
             marks[at + WRITE] = clock.now_ns
-            for (target, sync), content in zip(group.stage, data, strict=True):
-                target[:] = content
-                sync()
+            group.stage(data)
             marks[at + WRITTEN] = clock.now_ns
 
         with interrupt.held():
             try:
                 self.wake()
-                if world.take_trace:
-                    world.take_trace()
+                world.take_trace()
                 origin_ns = clock.now_ns
                 while ended < submissions:
                     interrupt.check()
@@ -223,7 +218,7 @@ class ChainExecutor:
                     gc.enable()
         for session in self._sessions:
             session.used_ns = clock.now_ns
-        trace = world.take_trace() if world.take_trace else None
+        trace = world.take_trace()
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
         names = tuple(kernel.name for kernel in self._chain.kernels)
         columns = tuple(session.columns for session in self._sessions)
@@ -235,7 +230,7 @@ class ChainExecutor:
             columns,
             slots,
             origin_ns,
-            world.clock_name,
+            world.capabilities.clock,
             names,
         )
 
@@ -244,11 +239,10 @@ class ChainExecutor:
 
         A runlist can't be looked at: if there is one, it is the one launched first.
         """
-        runs = [self._group(*each).run for each in flying]
-        if len(runs) == 1 or None in runs:
-            return 0
         session = self._sessions[0]
-        return session.world.wait_any(runs, session.timeout_ns) or 0
+        return session.backend.next_ended(
+            [self._group(*each) for each in flying], session.timeout_ns
+        )
 
     def _glued(self, station: int, outputs: Bytes) -> object:
         """The next kernel's input as its slots stage it: what varies, or whole flat buffers with the constants."""

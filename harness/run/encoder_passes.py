@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.config.compose import Config
-from harness.device.open import World
+from harness.device.backend import Backend
 from harness.inputs.tiles import Tiles
 from harness.measure.timeline import Spans, Timeline
 from harness.measure.totals import Totals, added, totals_of
@@ -60,7 +60,7 @@ class EncoderPasses:
     def __init__(
         self,
         config: Config,
-        world: World,
+        world: Backend,
         operations: Sequence[Operation],
         tiles: Mapping[str, Tiles],
     ) -> None:

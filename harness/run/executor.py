@@ -12,8 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from harness.config.strategy import Buffers, Strategy
-from harness.device.xrt.session import Session
-from harness.device.xrt.slot import Group, Slot
+from harness.device.backend import Session, Submission
 from harness.kernel import Bytes
 from harness.measure.timeline import (
     ALLOC,
@@ -72,9 +71,9 @@ class Executor:
         needed = min(strategy.slots, self._submissions)
         kept = constants if strategy.resident else None
         self._slots = [
-            Slot(session, i % strategy.columns, batch, counts, kept) for i in range(needed)
+            session.slot(i % strategy.columns, batch, counts, kept) for i in range(needed)
         ]
-        self._ready: dict[int, Group] = {}  # by slot: the group it was staged for
+        self._ready: dict[int, Submission] = {}  # by slot: the group it was staged for
         self._pooled = strategy.buffers is Buffers.pooled
         if self._pooled:
             for slot in self._slots:
@@ -83,7 +82,7 @@ class Executor:
     def poison(self, poison: Poison) -> None:
         """Fill the output bo of every pooled slot as before the first tiles it will carry."""
         for submission, slot in enumerate(self._slots if self._pooled else []):
-            group = slot.groups[self._batch if submission < self._full else self._tail]
+            group = slot.submissions[self._batch if submission < self._full else self._tail]
             group.poison(poison(submission * self._batch, len(group.outputs)))
 
     def run(self, inputs: Inputs, sink: Sink, poison: Poison | None = None) -> PassMarks:
@@ -95,7 +94,7 @@ class Executor:
         """
         strategy, world, submissions, batch = (
             self._strategy,
-            self._session.world,
+            self._session.backend,
             self._submissions,
             self._batch,
         )
@@ -115,8 +114,7 @@ class Executor:
         with interrupt.held():
             try:
                 self._session.wake()
-                if world.take_trace:
-                    world.take_trace()
+                world.take_trace()
                 origin_ns = clock.now_ns
                 while collected < submissions:
                     if interrupt.heard:
@@ -137,16 +135,14 @@ class Executor:
                             own[staged % slots].allocate()
                             marks[at + ALLOCATED] = clock.now_ns
                         if not pooled or staged < slots or staged == full:
-                            ready[staged % slots] = own[staged % slots].groups[
+                            ready[staged % slots] = own[staged % slots].submissions[
                                 batch if staged < full else tail
                             ]
                         group = ready[staged % slots]
                         if poison:
                             group.poison(poison(first, len(group.outputs)))
                         marks[at + WRITE] = clock.now_ns
-                        for (target, sync), content in zip(group.stage, data, strict=True):
-                            target[:] = content
-                            sync()
+                        group.stage(data)
                         marks[at + WRITTEN] = clock.now_ns
                         staged += 1
                     else:
@@ -171,7 +167,7 @@ class Executor:
                 if collecting:
                     gc.enable()
         self._session.used_ns = clock.now_ns
-        trace = world.take_trace() if world.take_trace else None
+        trace = world.take_trace()
         times = np.frombuffer(marks, np.int64).reshape(-1, MARKS)
         return PassMarks(
             times,
@@ -181,7 +177,7 @@ class Executor:
             (strategy.columns,),
             slots,
             origin_ns,
-            world.clock_name,
+            world.capabilities.clock,
         )
 
     @property

@@ -13,7 +13,6 @@ import numpy as np
 from harness.config.compose import Config, Verify
 from harness.config.device import Hardware, Hazards, Simulator
 from harness.device.host.state import MachineState, changes
-from harness.device.xrt.session import explained
 from harness.errors import DeviceError, RequestError
 from harness.measure.metrics import METRIC_NAMES, Metrics, metrics_of, rtf_metrics
 from harness.measure.stats import median_index
@@ -88,18 +87,12 @@ class Experiment:
         try:
             with self._world.power():
                 self._begun(findings, progress)
-        except (
-            DeviceError,
-            RuntimeError,
-            MemoryError,
-        ) as error:  # what pyxrt raises once its arguments are right
+        except DeviceError as error:
             log.debug("device failed", exc_info=True)
-            findings.fail(explained(error))
+            findings.fail(str(error))
         except KeyboardInterrupt as error:
             interrupted = True
-            findings.fail(
-                f"interrupted; {explained(error.__cause__)}" if error.__cause__ else "interrupted"
-            )
+            findings.fail(f"interrupted; {error.__cause__}" if error.__cause__ else "interrupted")
         if findings.before and not findings.after:
             findings.after = self._world.read_state()
         self._take_hazards(findings)
@@ -184,8 +177,7 @@ class Experiment:
         return made if right else None
 
     def _take_hazards(self, findings: Findings) -> None:
-        if self._world.take_hazards:
-            findings.hazards += self._world.take_hazards()
+        findings.hazards += self._world.take_hazards()
 
     def _without_hazards(self, findings: Findings, where: str) -> bool:
         """Whether the passes so far used their buffers rightly, or nobody minds."""
@@ -226,7 +218,7 @@ class Experiment:
                 "alloc/steady_state": findings.allocations[chosen]
             }
         metrics |= {"verify/tiles": findings.compared, "verify/mismatches": findings.mismatches}
-        if self._world.take_hazards:
+        if self._world.capabilities.hazards:
             metrics["hazard/count"] = sum(hazard.count for hazard in findings.hazards)
         name, device, before, after = (
             self._prepared.name,
@@ -234,7 +226,7 @@ class Experiment:
             findings.before,
             findings.after,
         )
-        plain = config.strategy.batch > 1 and not self._world.has_runlists
+        plain = config.strategy.batch > 1 and not self._world.capabilities.batches
         label = f"{config.strategy.label} {NO_RUNLIST}" if plain else config.strategy.label
         swept = [
             f"{key}={value}" for key, value in given(self._overrides).items() if key != "device"

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from harness.device.xrt.slot import Group, Slot
-from harness.errors import DeviceError, DeviceTimeoutError
+from harness.device.backend import Slot, Submission
+from harness.errors import MAYBE_IN_FLIGHT, DeviceError, DeviceTimeoutError
 
 PATIENCE = 10
 """Timeouts that a run in flight is given when its pass has failed: dropping it would be worse than waiting."""
@@ -18,7 +18,7 @@ class InFlight(NamedTuple):
     """A submission in flight; those on one `queue` end in order."""
 
     slot: Slot
-    group: Group
+    group: Submission
     queue: int
 
 
@@ -33,27 +33,27 @@ def drain(flying: Sequence[InFlight], refused: InFlight | Literal[False]) -> Non
             _await(each.group, 0 if each.queue in stuck else PATIENCE, len(flying))
         except DeviceError as error:
             log.debug("a run in flight failed too", exc_info=True)
-            if isinstance(error, DeviceTimeoutError):  # what follows it in its queue is behind it
+            if isinstance(error, MAYBE_IN_FLIGHT):
                 each.slot.keep()
+            if isinstance(error, DeviceTimeoutError):  # what follows it in its queue is behind it
                 stuck.add(each.queue)
-        except BaseException as error:
+        except BaseException:
             log.debug("a run was not seen to end", exc_info=True)
             each.slot.keep()
-            if not isinstance(error, RuntimeError):  # somebody has no patience any more
-                stuck.update(other.queue for other in flying)
+            stuck.update(other.queue for other in flying)  # second Ctrl-C: stop waiting
     if refused:
         try:
             refused.group.wait(0)
         except DeviceError as error:
             log.debug("a submission failed at its launch", exc_info=True)
-            if isinstance(error, DeviceTimeoutError):
+            if isinstance(error, MAYBE_IN_FLIGHT):
                 refused.slot.keep()
         except BaseException:
             log.debug("a submission was not seen to end", exc_info=True)
             refused.slot.keep()
 
 
-def _await(group: Group, patience: int, runs: int) -> None:
+def _await(group: Submission, patience: int, runs: int) -> None:
     try:
         group.wait(min(patience, 1))
     except DeviceTimeoutError:

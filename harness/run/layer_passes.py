@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from harness.config.compose import Config
-from harness.device.open import World
+from harness.device.backend import Backend
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, Int8
 from harness.measure.totals import Totals, totals_of
@@ -51,7 +51,7 @@ class LayerPasses:
     def __init__(
         self,
         config: Config,
-        world: World,
+        world: Backend,
         encoder: Encoder,
         tiling: Tiling,
         number: int,

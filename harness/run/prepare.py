@@ -10,8 +10,9 @@ from pathlib import Path
 
 from harness.config.compose import Config, Verify
 from harness.config.workload import Workload, encoder_tiles, host_ns
-from harness.device.open import World, host_now_ns, open_world
-from harness.device.xrt.open_kernel import open_kernel
+from harness.device.backend import Backend
+from harness.device.open import open_backend
+from harness.device.xrt.wait import host_now_ns
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.chain_tiles import make_chain_tiles
 from harness.inputs.tiles import PERIODS, Tiles, check_source, make_activations, make_tiles
@@ -36,7 +37,7 @@ class Prepared:
     config: Config
     remarks: tuple[str, ...]
     name: str
-    world: World
+    world: Backend
     audio: Audio
     measured_host_ns: int
     passes: Callable[[], Passes]
@@ -98,7 +99,7 @@ def _effective(config: Config) -> tuple[Config, tuple[str, ...]]:
     return replace(config, workload=workload, strategy=strategy), tuple(remarks)
 
 
-def _prepare_window(config: Config, remarks: tuple[str, ...], world: World) -> Prepared:
+def _prepare_window(config: Config, remarks: tuple[str, ...], world: Backend) -> Prepared:
     """Tiles of each kernel that the operations call."""
     workload = config.workload
     encoder, tiling = _encoder(workload)
@@ -173,9 +174,9 @@ def _encoder(workload: Workload) -> tuple[Encoder, Tiling]:
     return encoder_of(workload.model), tiling
 
 
-def _opened(config: Config, kernels: Sequence[KernelSpec]) -> World:
+def _opened(config: Config, kernels: Sequence[KernelSpec]) -> Backend:
     """The device, its kernels' files looked at."""
-    world = open_world(config.device, *kernels, computes=config.verify is Verify.all)
+    world = open_backend(config.device, *kernels, computes=config.verify is Verify.all)
     for spec, columns in zip(kernels, _columns(config), strict=True):
-        open_kernel(world, spec, columns)
+        world.prepare(spec, columns)
     return world

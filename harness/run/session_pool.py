@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.config.compose import Config
-from harness.device.open import World
-from harness.device.xrt.session import Session
+from harness.device.backend import Backend, Session
 from harness.kernel import KernelSpec
 from harness.run.executor import Executor
 
@@ -19,7 +18,7 @@ class SessionPool:
     context included, which takes longer than others.
     """
 
-    def __init__(self, config: Config, world: World, kernels: Sequence[KernelSpec]) -> None:
+    def __init__(self, config: Config, world: Backend, kernels: Sequence[KernelSpec]) -> None:
         strategy, device = config.strategy, config.device
         self._strategy = strategy
         self._timeout_ms = device.timeout_ms
@@ -39,8 +38,8 @@ class SessionPool:
         if spec.name not in self._sessions:
             if not self._all:
                 self.close()
-            session = self._sessions[spec.name] = Session(
-                self._world, spec, self._strategy.columns, self._timeout_ms
+            session = self._sessions[spec.name] = self._world.open_session(
+                spec, self._strategy.columns, self._timeout_ms
             )
             session.warm()
         made = self._executors[spec.name, tiles] = Executor(

@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import Protocol
 
 from harness.config.compose import Config
-from harness.device.open import World
-from harness.device.xrt.session import Session
+from harness.device.backend import Backend, Session
 from harness.inputs.chain import Chain
 from harness.inputs.chain_tiles import ChainTiles
 from harness.inputs.tiles import Tiles
@@ -116,7 +115,7 @@ class TilePasses:
     """Passes over the tiles of a kernel or a chain: a session per kernel, and one executor."""
 
     def __init__(
-        self, config: Config, chain: Chain, world: World, tiles: Tiles | ChainTiles
+        self, config: Config, chain: Chain, world: Backend, tiles: Tiles | ChainTiles
     ) -> None:
         """DeviceError, or pyxrt's own errors, where contexts or bos cannot be had."""
         self._tiles = tiles
@@ -126,7 +125,7 @@ class TilePasses:
         self._executor: Executor | ChainExecutor
         try:
             for spec, width in zip(chain.kernels, widths, strict=True):
-                sessions.append(Session(world, spec, width, config.device.timeout_ms))
+                sessions.append(world.open_session(spec, width, config.device.timeout_ms))
             if isinstance(tiles, ChainTiles):
                 self._executor = ChainExecutor(sessions, chain, strategy, count, tiles.constants)
             else:

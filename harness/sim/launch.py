@@ -31,7 +31,7 @@ class Access:
     result: what a launch leaves in the memory's `fresh`.
     """
 
-    __slots__ = ("argument", "launch", "key", "memory", "result", "writes")
+    __slots__ = ("argument", "key", "launch", "memory", "result", "writes")
 
     def __init__(
         self,

@@ -39,9 +39,6 @@ class State(IntEnum):
     """COMPLETED is the one state that a run is ever in."""
 
     ERT_CMD_STATE_NEW = 1
-    ERT_CMD_STATE_QUEUED = 2
-    ERT_CMD_STATE_RUNNING = 3
-    ERT_CMD_STATE_SUBMITTED = 7
     ERT_CMD_STATE_COMPLETED = 4
 
 

@@ -98,8 +98,8 @@ class Polled:
 
 def poll(interrupt: Interrupt, run: Any, timeout_ns: int) -> Any:
     """State in which a run has ended; None after the timeout."""
-    in_flight = (pyxrt.ert_cmd_state.ERT_CMD_STATE_NEW,)
-    ended = wait_loop(HostClock(), pause_host, interrupt, in_flight)((run.state,), timeout_ns)
+    first_ended = wait_loop(HostClock(), pause_host, interrupt, pyxrt.ert_cmd_state)
+    ended = first_ended((run.state,), timeout_ns)
     return ended and ended[1]
 
 

@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from harness.device.host.state import MachineState
     from harness.sim.hazard import Hazard
 
-IN_FLIGHT = (1, 2, 3, 7)
-"""NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes.
-
-By number, as pyxrt has no name for RUNNING.
-"""
-
 
 @dataclass(eq=False)
 class XrtBackend:
@@ -59,8 +53,7 @@ class XrtBackend:
     def __post_init__(self) -> None:
         states = self.pyxrt.ert_cmd_state
         self.completed = (states.ERT_CMD_STATE_COMPLETED,)
-        in_flight = tuple(states(number) for number in IN_FLIGHT)
-        self.first_ended = wait_loop(self.clock, self.pause, self.interrupt, in_flight)
+        self.first_ended = wait_loop(self.clock, self.pause, self.interrupt, states)
 
     def prepare(self, spec: KernelSpec, columns: int) -> None:
         """Open the files of `spec`; RequestError where they don't fit it or so many columns."""

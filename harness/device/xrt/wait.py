@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.device.backend import Clock
 from harness.device.interrupt import Interrupt
 from harness.device.xrt.pyxrt_api import State
 from harness.units import NS_PER_MS, NS_PER_S
 
+IN_FLIGHT = frozenset({1, 2, 3, 7})
+"""NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes."""
 SPIN_NS = 5 * NS_PER_MS
 """Longer than one execution of any kernel here (attention, 1.9 ms)."""
 PAUSE_SHARE, LONGEST_PAUSE_NS = 200, 10 * NS_PER_MS
 Look = Callable[[], State]
 """The state of a run: its bound method `state`."""
-InFlight = tuple[State, ...]
 WaitLoop = Callable[[Sequence[Look], int], tuple[Look, State] | None]
 """Given looks at started runs and a timeout in ns: the first that sees its run ended, and the state; None if none does.
 
@@ -56,8 +57,10 @@ def pause_host(begin_ns: int, looked_ns: int, limit_ns: int) -> None:
     time.sleep(pause_ns / NS_PER_S)  # 0: lets other threads run
 
 
-def wait_loop(clock: Clock, pause: Pause, interrupt: Interrupt, in_flight: InFlight) -> WaitLoop:
-    """The loop on a backend's clock; in_flight: its states of a run that has not ended."""
+def wait_loop(clock: Clock, pause: Pause, interrupt: Interrupt, states: Any) -> WaitLoop:
+    """The loop on a backend's clock; states: its pyxrt's ert_cmd_state."""
+    # The simulator's states are single objects: comparing those costs less than int() of one.
+    new, completed = states.ERT_CMD_STATE_NEW, states.ERT_CMD_STATE_COMPLETED
 
     def first_ended(looks: Sequence[Look], timeout_ns: int) -> tuple[Look, State] | None:
         begin_ns = looked_ns = clock.now_ns
@@ -65,7 +68,9 @@ def wait_loop(clock: Clock, pause: Pause, interrupt: Interrupt, in_flight: InFli
         while True:
             for look in looks:
                 state = look()
-                if state not in in_flight:
+                if state is new:
+                    continue
+                if state is completed or int(state) not in IN_FLIGHT:
                     return look, state
             if looked_ns >= limit_ns:
                 return None

@@ -22,6 +22,7 @@ from harness.device.backend import MONOTONIC, Backend, Capabilities
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.wait import HostClock, pause_host
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import KernelSpec, load_kernel
 from harness.measure.timeline import PassMarks
@@ -117,7 +118,7 @@ def phoenix() -> Simulator:
 def run_pass(backend: Backend, inputs: Tiles, tiles: int = TILES) -> PassMarks:
     """Open a session on `backend` and run one pass, its outputs thrown away."""
     session = backend.open_session(inputs.spec, STRATEGY.columns, TIMEOUT_MS)
-    return Executor(session, STRATEGY, tiles).run(inputs, lambda first, outputs: None)
+    return Executor([session], STRATEGY, tiles).run(inputs, lambda first, outputs: None)
 
 
 def main() -> None:
@@ -126,7 +127,7 @@ def main() -> None:
 
     profile, spec = phoenix(), load_kernel("attention")
     inputs = Tiles(
-        spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
+        Chain((spec,)), tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
     )
     (sent,) = spec.inputs
     exec_ns = profile.exec_of(spec.name)

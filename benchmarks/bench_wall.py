@@ -17,6 +17,7 @@ from harness.config.device import ClockKind, Hazards, Simulator
 from harness.config.strategy import Strategy
 from harness.device.open import open_backend
 from harness.device.xrt.session import XrtSession
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
 from harness.run.executor import Executor
@@ -50,7 +51,7 @@ def main() -> None:
     (sent,) = spec.inputs
     generator = np.random.default_rng(0)
     parts = [generator.integers(-64, 64, (100, *part.shape), np.int8) for part in sent.parts]
-    inputs = Tiles(spec, (sent.pack(*parts),), 1.0, 0)
+    inputs = Tiles(Chain((spec,)), (sent.pack(*parts),), 1.0, 0)
     outputs = np.empty((TILES, spec.output.size_bytes), np.uint8)
 
     def keep(first: int, got: np.ndarray) -> None:
@@ -58,7 +59,7 @@ def main() -> None:
 
     def own_us() -> float:
         executor = Executor(
-            XrtSession(open_backend(profile, spec, computes=False), spec, 1, 5_000),
+            [XrtSession(open_backend(profile, spec, computes=False), spec, 1, 5_000)],
             Strategy(),
             TILES,
         )

@@ -17,6 +17,7 @@ from harness.device.host import locks
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.session import XrtSession
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Buffer, KernelSpec, Part
 from harness.measure.timeline import Timeline
@@ -87,7 +88,7 @@ def make_tiles(spec: KernelSpec, period: int, seed: int = 0) -> Tiles:
     packed = tuple(
         generator.integers(0, 256, (period, buffer.size_bytes), np.uint8) for buffer in spec.inputs
     )
-    return Tiles(spec, packed, audio_s=11.0, host_ns=0)
+    return Tiles(Chain((spec,)), packed, audio_s=11.0, host_ns=0)
 
 
 def make_world(spec: KernelSpec = ADD, computes: bool = True, **costs: Any) -> XrtBackend:
@@ -101,7 +102,7 @@ def run_pass(
     """One verified pass on a fresh simulated device; fails the test on a wrong output."""
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
     session = XrtSession(make_world(spec, **(costs or {})), spec, strategy.columns, timeout_ms=1000)
-    executor = Executor(session, strategy, tiles)
+    executor = Executor([session], strategy, tiles)
     inputs = make_tiles(spec, max(1, tiles))
     checker = Checker(inputs)
     executor.run(inputs, checker, checker.poison)

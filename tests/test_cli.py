@@ -21,7 +21,7 @@ import soundfile
 
 from harness.commands.run import Command
 from harness.config.device import Simulator
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import Array, KernelSpec, load_kernel
 from harness.measure.metrics import METRIC_NAMES
 from harness.results.record import SCHEMA_VERSION

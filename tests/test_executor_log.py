@@ -169,7 +169,7 @@ def test_a_full_queue_blocks_the_launch() -> None:
 def test_a_cold_context_loads_before_its_first_execution() -> None:
     world = make_world(cold_start_ns=1000)
     strategy, tiles = Strategy(), make_tiles(ADD, 2)
-    executor = Executor(XrtSession(world, tiles.spec, 1, 1000), strategy, 2)
+    executor = Executor([XrtSession(world, tiles.spec, 1, 1000)], strategy, 2)
     cold = executor.run(tiles, OutputCopies(tiles, 2)).timeline().log()
     assert device(cold) == [("load", 0, 30, 1030), ("exec", 0, 1030, 1130), ("exec", 1, 1172, 1272)]
     assert device(executor.run(tiles, OutputCopies(tiles, 2)).timeline().log())[0] == (

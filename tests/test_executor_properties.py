@@ -58,7 +58,7 @@ ODD = replace(
 def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) -> None:
     tiles = make_tiles(spec, max(1, count))
     session = XrtSession(make_world(spec, **cost), spec, strategy.columns, timeout_ms=1000)
-    executor = Executor(session, strategy, count)
+    executor = Executor([session], strategy, count)
     checker, order = Checker(tiles), []
 
     def sink(first: int, outputs: np.ndarray) -> None:
@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_identical_timeline(
     def rows() -> np.ndarray:
         session = XrtSession(make_world(), ADD, strategy.columns, 1000)
         return (
-            Executor(session, strategy, count)
+            Executor([session], strategy, count)
             .run(make_tiles(ADD, 50, seed), lambda first, outputs: None)
             .timeline()
             .rows
@@ -158,7 +158,9 @@ def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
         shared.clear()
         tiles, strategy = make_tiles(ADD, 10), Strategy(depth=depth)
         checker, world = Checker(tiles), make_world(hazards=hazards)
-        Executor(XrtSession(world, ADD, 1, 1000), strategy, 10).run(tiles, checker, checker.poison)
+        Executor([XrtSession(world, ADD, 1, 1000)], strategy, 10).run(
+            tiles, checker, checker.poison
+        )
         return checker.mismatches, {
             hazard.kind for hazard in world.take_hazards()
         } if world.take_hazards else set()
@@ -188,7 +190,7 @@ def test_a_missing_sync_is_found_out(
     monkeypatch.setattr(pyxrt.bo, "sync", sync)
     tiles = make_tiles(ADD, 5)
     checker = Checker(tiles)
-    Executor(XrtSession(make_world(), ADD, 1, 1000), Strategy(), 5).run(
+    Executor([XrtSession(make_world(), ADD, 1, 1000)], Strategy(), 5).run(
         tiles, checker, checker.poison
     )
     assert checker.mismatches == 5, what
@@ -205,7 +207,7 @@ def test_a_mismatch_names_tile_index_and_values() -> None:
 
     world = make_world(replace(ADD, reference=broken))
     checker = Checker(tiles)
-    Executor(XrtSession(world, ADD, 1, 1000), Strategy(depth=2), 3).run(
+    Executor([XrtSession(world, ADD, 1, 1000)], Strategy(depth=2), 3).run(
         tiles, checker, checker.poison
     )
     right = tiles.spec.output.unpack(tiles.expected)[0][1, 2, 5]
@@ -216,7 +218,7 @@ def test_a_mismatch_names_tile_index_and_values() -> None:
 
 def test_more_tiles_than_distinct_inputs_wrap_around() -> None:
     tiles = make_tiles(ADD, 7)
-    executor = Executor(XrtSession(make_world(), ADD, 1, 1000), Strategy(depth=2, batch=3), 20)
+    executor = Executor([XrtSession(make_world(), ADD, 1, 1000)], Strategy(depth=2, batch=3), 20)
     checker, kept, again = Checker(tiles), OutputCopies(tiles, 20), Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     executor.run(tiles, kept)
@@ -230,7 +232,7 @@ def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(
     monkeypatch.setattr(verify, "MOST_KEPT_BYTES", 9 * ADD.output.size_bytes)
     tiles = make_tiles(ADD, 7)
     kept, checker = OutputCopies(tiles, 20), Checker(tiles)
-    Executor(XrtSession(make_world(), ADD, 1, 1000), Strategy(depth=2, batch=4), 20).run(
+    Executor([XrtSession(make_world(), ADD, 1, 1000)], Strategy(depth=2, batch=4), 20).run(
         tiles, kept
     )
     kept.feed(checker)
@@ -246,7 +248,7 @@ def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(
     """Even where each slot still holds the right output of the pass before."""
     tiles, strategy = make_tiles(ADD, 10), Strategy(**knobs)
     world = make_world()
-    executor = Executor(XrtSession(world, ADD, strategy.columns, 1000), strategy, 10)
+    executor = Executor([XrtSession(world, ADD, strategy.columns, 1000)], strategy, 10)
     checker, kept, again = Checker(tiles), OutputCopies(tiles, 10), Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     executor.poison(checker.poison)
@@ -272,7 +274,9 @@ def test_a_device_error_of_pyxrt_leaves_nothing_in_flight(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pyxrt.run, "start", start)
     with pytest.raises(RuntimeError, match="EXEC_CMD"):
-        Executor(session, Strategy(depth=3), 9).run(make_tiles(ADD, 9), lambda first, outputs: None)
+        Executor([session], Strategy(depth=3), 9).run(
+            make_tiles(ADD, 9), lambda first, outputs: None
+        )
     machine = session.backend.device._machine
     assert all(context.retired == context.submitted for context in machine.contexts)
 
@@ -289,7 +293,9 @@ def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(
 
     monkeypatch.setattr(pyxrt.run, "start", start)
     with pytest.raises(KeyboardInterrupt):
-        Executor(session, Strategy(depth=6), 9).run(make_tiles(ADD, 9), lambda first, outputs: None)
+        Executor([session], Strategy(depth=6), 9).run(
+            make_tiles(ADD, 9), lambda first, outputs: None
+        )
     machine = session.backend.device._machine
     assert all(context.retired == context.submitted for context in machine.contexts)
     with pytest.raises(KeyboardInterrupt):
@@ -298,14 +304,14 @@ def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(
 
 def test_a_runlist_that_takes_too_long_fails_too() -> None:
     session = XrtSession(make_world(exec_ns={"add": 3_000_000}), ADD, 1, timeout_ms=2)
-    executor = Executor(session, Strategy(batch=3), 5)
+    executor = Executor([session], Strategy(batch=3), 5)
     with pytest.raises(DeviceError, match=r"add: completion took longer than device.timeout_ms=2"):
         executor.run(make_tiles(ADD, 5), lambda first, outputs: None)
 
 
 def test_a_run_that_takes_too_long_fails_and_none_is_left_in_flight() -> None:
     session = XrtSession(make_world(exec_ns={"add": 3_000_000}), ADD, 1, timeout_ms=2)
-    executor = Executor(session, Strategy(depth=3), 5)
+    executor = Executor([session], Strategy(depth=3), 5)
     with pytest.raises(DeviceError, match=r"add: no completion within device.timeout_ms=2"):
         executor.run(make_tiles(ADD, 5), lambda first, outputs: None)
     machine = session.backend.device._machine
@@ -314,7 +320,7 @@ def test_a_run_that_takes_too_long_fails_and_none_is_left_in_flight() -> None:
 
 def test_an_interrupt_leaves_nothing_in_flight() -> None:
     session = XrtSession(make_world(), ADD, 2, 1000)
-    executor = Executor(session, Strategy(depth=2, columns=2), 20)
+    executor = Executor([session], Strategy(depth=2, columns=2), 20)
 
     def interrupted(first: int, outputs: np.ndarray) -> None:
         if first == 3:
@@ -334,7 +340,7 @@ def test_dropping_a_session_closes_its_contexts() -> None:
     world = open_backend(Simulator(**COSTS), ADD)
     for _ in range(10):
         session = XrtSession(world, ADD, 4, 1000)
-        executor = Executor(session, Strategy(columns=4, batch=2), 9)
+        executor = Executor([session], Strategy(columns=4, batch=2), 9)
         executor.run(make_tiles(ADD, 9), lambda first, outputs: None)
         assert len(world.device._machine.contexts) == 4
         del session, executor
@@ -346,7 +352,7 @@ def test_a_pass_keeps_no_bos_of_tiles_that_are_done() -> None:
     """No collection runs during a pass: what holds itself in a circle would stay."""
     world = make_world()
     executor = Executor(
-        XrtSession(world, ADD, 1, 1000), Strategy(buffers=Buffers.per_tile, depth=2), 50
+        [XrtSession(world, ADD, 1, 1000)], Strategy(buffers=Buffers.per_tile, depth=2), 50
     )
 
     def flights() -> int:

@@ -11,7 +11,7 @@ import test_kernel_gelu as gelu
 import test_kernel_layernorm as layernorm
 import test_kernel_matmul as matmul
 
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import load_kernel
 
 SOURCES = {

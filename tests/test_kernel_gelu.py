@@ -7,7 +7,7 @@ from math import erfc, sqrt
 import numpy as np
 import pytest
 
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import load_kernel
 
 SPEC = load_kernel("gelu")

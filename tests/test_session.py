@@ -143,7 +143,7 @@ def test_what_xrt_says_is_explained(sign: str) -> None:
 
 def used(world: Any, strategy: Strategy) -> tuple[XrtSession, Executor]:
     session = XrtSession(world, ADD, strategy.columns, 1000)
-    return session, Executor(session, strategy, 4)
+    return session, Executor([session], strategy, 4)
 
 
 @pytest.mark.parametrize("columns", [1, 3])

@@ -16,7 +16,7 @@ from harness.config.compose import Config, load
 from harness.config.device import Faults, Simulator
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.measure.metrics import METRIC_NAMES
 from harness.measure.totals import Totals
 from harness.models.operations import Operation, load_tiling, operations

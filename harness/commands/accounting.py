@@ -13,7 +13,7 @@ from rich.table import Table
 from harness.commands.parser import Parser
 from harness.config.workload import GUIDE_ENCODER, GUIDE_KERNEL, Accounting, encoder_tiles
 from harness.errors import HarnessError
-from harness.inputs.tiles import TILE_FRAMES
+from harness.inputs.generate import TILE_FRAMES
 from harness.models.operations import ROLES, Operation, Tiling, Unit, load_tiling, operations
 from harness.models.whisper import ENCODERS, Encoder, encoder_of
 from harness.report.tables import plain_table, show

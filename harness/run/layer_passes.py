@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.config.compose import Config
 from harness.device.backend import Backend
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, Int8
 from harness.measure.totals import Totals, totals_of
@@ -119,7 +120,7 @@ class LayerPasses:
             if not operation.kernel:
                 data.host(operation)
                 continue
-            tiles = Tiles(self._specs[operation.kernel], data.stage(operation), 0.0, 0)
+            tiles = Tiles(Chain((self._specs[operation.kernel],)), data.stage(operation), 0.0, 0)
             compared.append(checker := Checker(tiles, of=str(operation)))
             totals, outputs = run(tiles, operation.calls, checker)
             steps.append(Step(operation, operation.calls, totals))

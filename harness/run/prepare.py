@@ -14,8 +14,14 @@ from harness.device.backend import Backend
 from harness.device.open import open_backend
 from harness.device.xrt.wait import host_now_ns
 from harness.inputs.chain import Chain, make_chain
-from harness.inputs.chain_tiles import make_chain_tiles
-from harness.inputs.tiles import PERIODS, Tiles, check_source, make_activations, make_tiles
+from harness.inputs.generate import (
+    check_source,
+    distinct_tiles,
+    make_activations,
+    make_chain_tiles,
+    make_tiles,
+)
+from harness.inputs.tiles import Tiles
 from harness.kernel import Int8, KernelSpec, load_kernel
 from harness.measure.metrics import Audio
 from harness.models.operations import Tiling, load_tiling, operations
@@ -63,13 +69,12 @@ def prepare(config: Config) -> Prepared:
     if config.workload.by_operation:
         return _prepare_window(config, remarks, world)
     chain = _chain(config.workload)
-    cut = config.workload.tiles, *_tile_arguments(config)
-    made = make_tiles(kernels[0].name, *cut)
-    tiles = make_chain_tiles(chain, *cut) if len(kernels) > 1 else made
-    counted = encoder_tiles(config.workload.accounting, chain.name, made.audio_s)
-    audio = _audio(config.workload, made, counted)
+    tile_bytes = sum(spec.size_bytes for spec in kernels)
+    tiles = make_chain_tiles(chain, config.workload.tiles, *_tile_arguments(config, tile_bytes))
+    counted = encoder_tiles(config.workload.accounting, chain.name, tiles.audio_s)
+    audio = _audio(config.workload, tiles, counted)
     passes = partial(TilePasses, config, chain, world, tiles)
-    return Prepared(config, remarks, chain.name, world, audio, made.host_ns, passes)
+    return Prepared(config, remarks, chain.name, world, audio, tiles.host_ns, passes)
 
 
 def _effective(config: Config) -> tuple[Config, tuple[str, ...]]:
@@ -104,7 +109,7 @@ def _prepare_window(config: Config, remarks: tuple[str, ...], world: Backend) ->
     workload = config.workload
     encoder, tiling = _encoder(workload)
     found = operations(encoder, tiling)
-    cut = _tile_arguments(config)
+    cut = _tile_arguments(config, max(spec.size_bytes for spec in tiling.specs))
     tiles = {
         spec.name: make_tiles(spec.name, cut[-1], *cut) for spec in tiling.specs
     }  # all: more calls than tiles run
@@ -133,11 +138,10 @@ def _weights(config: Config) -> dict[str, Int8]:
     return load_weights(Path(workload.weights), encoder)
 
 
-def _tile_arguments(config: Config) -> tuple[str, int, Callable[[], int], int]:
-    """How tiles are cut: what `make_tiles` takes beside the kernel and their number; the last is how many differ."""
+def _tile_arguments(config: Config, tile_bytes: int) -> tuple[str, int, Callable[[], int], int]:
+    """What `make_tiles` takes beside the kernel and the number of tiles; the last is how many differ."""
     workload, strategy = config.workload, config.strategy
-    # A slot must not meet the inputs again that it had before: a stale output would be right.
-    period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
+    period = distinct_tiles(tile_bytes, strategy.slots * strategy.batch)
     return workload.source, config.seed, host_now_ns, period
 
 

@@ -30,7 +30,7 @@ class SessionPool:
         self.open_ns = 0
 
     def executor(self, spec: KernelSpec, tiles: int) -> Executor:
-        """One for passes over so many tiles; DeviceError, or pyxrt's own errors, where it cannot be had."""
+        """One for passes over so many tiles; DeviceError where it cannot be had."""
         found = self._executors.get((spec.name, tiles))
         if found:
             return found
@@ -43,7 +43,7 @@ class SessionPool:
             )
             session.warm()
         made = self._executors[spec.name, tiles] = Executor(
-            self._sessions[spec.name], self._strategy, tiles
+            [self._sessions[spec.name]], self._strategy, tiles
         )
         self.open_ns += self._world.clock.now_ns - begin_ns
         return made

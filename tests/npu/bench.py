@@ -12,6 +12,7 @@ from harness.config.device import Device, Hardware, Simulator
 from harness.device.open import open_backend
 from harness.device.xrt.open_kernel import FIRST_DATA_ARGUMENT, kernel_of
 from harness.device.xrt.session import OPCODE_TXN
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, load_kernel
 from harness.units import NS_PER_S
@@ -43,7 +44,7 @@ def make_tiles(count: int, seed: int = 0) -> Tiles:
     """Random tiles and, on demand, what they must give."""
     generator = np.random.default_rng(seed)
     return Tiles(
-        SPEC,
+        Chain((SPEC,)),
         (generator.integers(0, 256, (count, INPUT.size_bytes), np.uint8),),
         audio_s=1.0,
         host_ns=0,

@@ -145,6 +145,7 @@ class Executor:
         kernels, slots, submissions = len(self._sessions), len(self._slots), self._submissions
         full, depth, pooled = self._full, strategy.in_flight, self._pooled
         clock, interrupt, last = backend.clock, backend.interrupt, kernels - 1
+        in_order = kernels == 1  # then counters say which steps are in flight, at less cost
         whole, rest = (inputs.batches(count, strategy.resident) for count in (batch, self._tail))
         marks = blank_marks(submissions * kernels)
         ready, ring = self._ready, self._ring
@@ -167,15 +168,17 @@ class Executor:
                         else:
                             step = launched * kernels
                             launched += 1
-                        at = step * MARKS
+                        launching, at = step, step * MARKS
                         marks[at + LAUNCH] = clock.now_ns
-                        launching = step
                         ready[step % ring].launch()
                         launching = NO_STEP
-                        flying.append(step)
+                        if not in_order:
+                            flying.append(step)
                         marks[at + LAUNCHED] = clock.now_ns
                         continue
-                    if staged < submissions and (staged < slots or finished[staged - slots]):
+                    if (staged < submissions and staged - collected < slots) and (
+                        in_order or staged < slots or finished[staged - slots]
+                    ):
                         step, first = staged * kernels, staged * batch
                         at = step * MARKS
                         data = whole(first) if staged < full else rest(first)
@@ -190,15 +193,17 @@ class Executor:
                         staged += 1
                     else:
                         wait_ns = clock.now_ns
-                        place = self._next_ended(flying) if last else 0
-                        step = flying[place]
+                        step = collected if in_order else flying[self._next_ended(flying)]
                         at, submission = step * MARKS, ready[step % ring]
                         marks[at + WAIT] = wait_ns
                         submission.wait(1)
-                        del flying[place]
                         marks[at + WAITED] = clock.now_ns
                         submission.collect()
-                        number, kernel_index = step // kernels, step % kernels
+                        if in_order:
+                            number, kernel_index = step, 0
+                        else:
+                            flying.remove(step)
+                            number, kernel_index = divmod(step, kernels)
                         first = number * batch
                         if inspect:
                             inspect(kernel_index, first, submission.outputs)
@@ -222,7 +227,8 @@ class Executor:
             except BaseException as error:
                 heard, interrupt.heard = interrupt.heard, False
                 refused = [launching] if launching != NO_STEP else []
-                finish_in_flight(map(self._in_flight, flying), map(self._in_flight, refused))
+                steps = range(collected, launched - len(refused)) if in_order else flying
+                finish_in_flight(map(self._in_flight, steps), map(self._in_flight, refused))
                 if (heard or interrupt.heard) and not isinstance(error, KeyboardInterrupt):
                     raise KeyboardInterrupt from error
                 raise

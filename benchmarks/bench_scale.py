@@ -13,7 +13,8 @@ import time
 import numpy as np
 from bench_simulator import phoenix, run_pass
 
-from harness.device.open import open_world
+from harness.device.open import open_backend
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
 
@@ -26,9 +27,9 @@ def measure(tiles: int) -> tuple[float, int]:
     """CPU time, seconds a tile, of as many passes as make LONG tiles; and peak memory of this process, bytes."""
     profile, spec = phoenix(), load_kernel("attention")
     inputs = Tiles(
-        spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
+        Chain((spec,)), tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
     )
-    worlds = [open_world(profile, spec, computes=False) for _ in range(LONG // tiles)]
+    worlds = [open_backend(profile, spec, computes=False) for _ in range(LONG // tiles)]
     run_pass(worlds[0], inputs, SHORT)  # warms up
     begin_s = time.process_time()
     for world in worlds:

@@ -21,8 +21,11 @@ import numpy as np
 from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.config.strategy import Strategy
-from harness.device.open import HostClock, World, open_world
-from harness.device.xrt.session import Session
+from harness.device.backend import MONOTONIC, Backend, Capabilities
+from harness.device.open import open_backend
+from harness.device.xrt.backend import XrtBackend
+from harness.device.xrt.wait import HostClock, pause_host
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import KernelSpec, load_kernel
 from harness.measure.timeline import PassMarks
@@ -37,8 +40,9 @@ TIMEOUT_MS = 5_000
 
 
 class State(IntEnum):
-    """The one state that a run is ever in."""
+    """COMPLETED is the one state that a run is ever in."""
 
+    ERT_CMD_STATE_NEW = 1
     ERT_CMD_STATE_COMPLETED = 4
 
 
@@ -79,7 +83,7 @@ class NoRun:
         return State.ERT_CMD_STATE_COMPLETED
 
 
-def no_world(spec: KernelSpec) -> World:
+def no_backend(spec: KernelSpec) -> XrtBackend:
     """A pyxrt that does nothing, and the clock of real hardware."""
     kernel = SimpleNamespace(
         get_name=lambda: spec.name,
@@ -97,15 +101,13 @@ def no_world(spec: KernelSpec) -> World:
         bo=NoBo,
         run=NoRun,
     )
-    return World(
+    return XrtBackend(
         pyxrt=pyxrt,
         device=SimpleNamespace(register_xclbin=lambda xclbin: 0),
         clock=HostClock(),
-        clock_name="monotonic",
-        wait=lambda run, until_ns: run.state(),
-        wait_any=lambda runs, until_ns: 0,
-        image=lambda _: ("none.xclbin", np.zeros(4, np.uint8)),
-        take_trace=None,
+        pause=pause_host,
+        capabilities=Capabilities(MONOTONIC, batches=False),
+        find_files=lambda _: ("none.xclbin", np.zeros(4, np.uint8)),
     )
 
 
@@ -116,10 +118,10 @@ def phoenix() -> Simulator:
     return device
 
 
-def run_pass(world: World, inputs: Tiles, tiles: int = TILES) -> PassMarks:
-    """Open a session on `world` and run one pass, its outputs thrown away."""
-    session = Session(world, inputs.spec, STRATEGY.columns, TIMEOUT_MS)
-    return Executor(session, STRATEGY, tiles).run(inputs, lambda first, outputs: None)
+def run_pass(backend: Backend, inputs: Tiles, tiles: int = TILES) -> PassMarks:
+    """Open a session on `backend` and run one pass, its outputs thrown away."""
+    session = backend.open_session(inputs.spec, STRATEGY.columns, TIMEOUT_MS)
+    return Executor([session], STRATEGY, tiles).run(inputs, lambda first, outputs: None)
 
 
 def main() -> None:
@@ -128,13 +130,13 @@ def main() -> None:
 
     profile, spec = phoenix(), load_kernel("attention")
     inputs = Tiles(
-        spec, tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
+        Chain((spec,)), tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
     )
     (sent,) = spec.inputs
     exec_ns = profile.exec_of(spec.name)
 
     def harness_ns() -> int:
-        return run_pass(open_world(profile, spec, computes=False), inputs).makespan_ns
+        return run_pass(open_backend(profile, spec, computes=False), inputs).makespan_ns
 
     def simpy_ns() -> int:
         model = simulate(
@@ -145,7 +147,7 @@ def main() -> None:
     contenders: dict[str, Callable[[], object]] = {
         "harness": harness_ns,
         "simpy": simpy_ns,
-        "nothing": lambda: run_pass(no_world(spec), inputs),
+        "nothing": lambda: run_pass(no_backend(spec), inputs),
     }
     if harness_ns() != simpy_ns():  # warms both up, too
         sys.exit(

@@ -16,10 +16,11 @@ from dataclasses import fields, replace
 import numpy as np
 from bench_simulator import phoenix
 
-from harness.config.device import Clock, Hazards, Simulator
+from harness.config.device import ClockKind, Hazards, Simulator
 from harness.config.strategy import Strategy
-from harness.device.open import open_world
-from harness.device.xrt.session import Session
+from harness.device.open import open_backend
+from harness.device.xrt.session import XrtSession
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
 from harness.run.executor import Executor
@@ -44,7 +45,7 @@ def free() -> Simulator:
     }
     costs["heap_mib"] = profile.heap_mib
     return replace(
-        profile, clock=Clock.wall, hazards=Hazards.off, exec_ns={"attention": 0}, **costs
+        profile, clock=ClockKind.wall, hazards=Hazards.off, exec_ns={"attention": 0}, **costs
     )
 
 
@@ -53,7 +54,7 @@ def main() -> None:
     (sent,) = spec.inputs
     generator = np.random.default_rng(0)
     parts = [generator.integers(-64, 64, (100, *part.shape), np.int8) for part in sent.parts]
-    inputs = Tiles(spec, (sent.pack(*parts),), 1.0, 0)
+    inputs = Tiles(Chain((spec,)), (sent.pack(*parts),), 1.0, 0)
     outputs = np.empty((TILES, spec.output.size_bytes), np.uint8)
 
     def keep(first: int, got: np.ndarray) -> None:
@@ -61,14 +62,16 @@ def main() -> None:
 
     def own_us() -> float:
         executor = Executor(
-            Session(open_world(profile, spec, computes=False), spec, 1, 5_000), Strategy(), TILES
+            [XrtSession(open_backend(profile, spec, computes=False), spec, 1, 5_000)],
+            Strategy(),
+            TILES,
         )
         begin_ns = time.perf_counter_ns()
         executor.run(inputs, keep)
         return (time.perf_counter_ns() - begin_ns) / TILES / 1000
 
     def plain_us() -> float:
-        path, _ = open_world(profile, spec, computes=False).image(spec)
+        path, _ = open_backend(profile, spec, computes=False).find_files(spec)
         begin_ns = time.perf_counter_ns()
         plain_loop.attend(path, TILES, 1, parts)
         return (time.perf_counter_ns() - begin_ns) / TILES / 1000

@@ -14,14 +14,12 @@ from harness.config import compose as config
 from harness.config.device import Device, Hardware
 from harness.config.strategy import Strategy
 from harness.config.workload import BLOCK, BLOCK_LINKS, FUSED_BLOCK
-from harness.device.xrt.session import Session
+from harness.device.backend import Session
 from harness.errors import RequestError
 from harness.inputs.chain import Link, make_chain
-from harness.inputs.chain_tiles import ChainTiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Bytes, load_kernel
 from harness.measure.timeline import Timeline
-from harness.run.chain_executor import ChainExecutor
 from harness.run.executor import Executor
 from harness.run.prepare import deal_columns, open_kernels
 
@@ -58,14 +56,14 @@ class Pipeline:
         self.strategy = strategy or Strategy(depth=2)
         self.chain = make_chain([load_kernel(name) for name in kernels], links or {})
         self.timeline: Timeline | None = None
-        self._kept = False
+        self._stuck = False
         columns = deal_columns(self.chain, self.strategy, device)
         self.strategy = replace(self.strategy, columns=max(columns))
-        self._world = open_kernels(device, self.chain.kernels, columns)
+        self._backend = open_kernels(device, self.chain.kernels, columns)
         self._sessions: list[Session] = []
         try:
             for spec, width in zip(self.chain.kernels, columns, strict=True):
-                self._sessions.append(Session(self._world, spec, width, device.timeout_ms))
+                self._sessions.append(self._backend.open_session(spec, width, device.timeout_ms))
         except BaseException:
             self.close()
             raise
@@ -78,7 +76,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Give the contexts back, but for those of a run that has not been seen to end."""
-        for session in [] if self._kept else self._sessions:
+        for session in [] if self._stuck else self._sessions:
             session.close()
         self._sessions = []
 
@@ -98,24 +96,23 @@ class Pipeline:
                 f"constants: given for {len(given)} kernels; the chain has {len(kernels)}"
             )
         packed = [
-            self._packed(station, inputs if station == 0 else None, each)
-            for station, each in enumerate(given)
+            self._packed(kernel_index, inputs if kernel_index == 0 else None, each)
+            for kernel_index, each in enumerate(given)
         ]
         if not len(packed[0]):
             return self._unpacked(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
-        first = Tiles(kernels[0], (packed[0],), 0.0, 0)
-        after = [
+        later = tuple(
             (row[0, spec.inputs[0].varying_bytes :],)
             for row, spec in zip(packed[1:], kernels[1:], strict=True)
-        ]
-        tiles = ChainTiles(self.chain, first, (first.constants, *after))
+        )
+        tiles = Tiles(self.chain, (packed[0],), 0.0, 0, later)
         return self._pass(tiles, len(packed[0]))
 
     def _packed(
-        self, station: int, varying: Sequence[Array] | None, constants: Sequence[Array]
+        self, kernel_index: int, varying: Sequence[Array] | None, constants: Sequence[Array]
     ) -> Bytes:
         """The input buffer of a kernel, (tiles, size_bytes) uint8; one tile of zeros where nothing varying is given."""
-        spec = self.chain.kernels[station]
+        spec = self.chain.kernels[kernel_index]
         if len(spec.inputs) != 1:
             raise RequestError(
                 f"{spec.name}: takes {len(spec.inputs)} input buffers; kernels of one are run from here"
@@ -142,24 +139,17 @@ class Pipeline:
         ]
         return buffer.pack(*arrays, *repeated)
 
-    def _pass(self, tiles: ChainTiles, count: int) -> Array:
+    def _pass(self, tiles: Tiles, count: int) -> Array:
         outputs = np.empty((count, tiles.spec.output.size_bytes), np.uint8)
 
         def sink(first: int, given: Bytes) -> None:
             outputs[first : first + len(given)] = given
 
-        executor: Executor | ChainExecutor
-        if len(self._sessions) == 1:
-            kept = tiles.constants[0] if self.strategy.resident else None
-            executor = Executor(self._sessions[0], self.strategy, count, kept)
-        else:
-            executor = ChainExecutor(
-                self._sessions, self.chain, self.strategy, count, tiles.constants
-            )
+        executor = Executor(self._sessions, self.strategy, count, tiles.constants, self.chain.links)
         try:
             self.timeline = executor.run(tiles, sink).timeline()
         finally:
-            self._kept |= not executor.release()
+            self._stuck |= not executor.release()
         return self._unpacked(outputs)
 
     def _unpacked(self, outputs: Bytes) -> Array:

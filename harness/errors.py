@@ -27,6 +27,14 @@ class DeviceTimeoutError(DeviceError):
     """A run has not ended in time; it is still in flight."""
 
 
+class DeviceCallError(DeviceError):
+    """A call of the device's own library failed; whether a run in flight has ended is unknown."""
+
+
+MAYBE_IN_FLIGHT = DeviceTimeoutError, DeviceCallError
+"""Errors after which a run must not be dropped."""
+
+
 def nearest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
     """The allowed names as text, led by the one nearest to `given` if it is similar enough.
 

@@ -72,7 +72,7 @@ def test_contexts_are_given_back() -> None:
     for _ in range(8):  # of six contexts
         with EncoderBlock() as block:
             block.forward(*(each[0] for each in tiles(1)), GAMMA, BETA)
-        machine = block._world.device._machine
+        machine = block._backend.device._machine
         assert machine.contexts == []
         assert machine.sanitizer.take() == []
 
@@ -90,7 +90,7 @@ def test_a_device_that_fails() -> None:
         pytest.raises(DeviceError),
     ):
         block.forward(*(each[0] for each in tiles(1)), GAMMA, BETA)
-    assert block._world.device._machine.aborted == ""
+    assert block._backend.device._machine.aborted == ""
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,15 @@ from support.small_device import ADD, COSTS, make_tiles
 
 from harness.config.device import Faults, Simulator
 from harness.config.strategy import Buffers, Strategy
-from harness.device.open import World, open_world
-from harness.device.xrt.session import Session
+from harness.device.open import open_backend
+from harness.device.xrt.backend import XrtBackend
+from harness.device.xrt.session import XrtSession
 from harness.errors import DeviceError, RequestError
 from harness.inputs.chain import Chain, Link, make_chain
-from harness.inputs.chain_tiles import ChainTiles
+from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.measure.bounds import bounds
 from harness.measure.timeline import PassMarks
-from harness.run.chain_executor import ChainExecutor
 from harness.run.executor import Executor
 from harness.run.verify import Checker
 
@@ -42,7 +42,7 @@ SCALE = KernelSpec(
 EXEC_NS = {"add": 100, "neg": 50, "scale": 30}
 
 
-def made(chain: Chain, period: int) -> ChainTiles:
+def made(chain: Chain, period: int) -> Tiles:
     generator = np.random.default_rng(7)
     first = make_tiles(chain.kernels[0], period)
     constants = [
@@ -52,19 +52,20 @@ def made(chain: Chain, period: int) -> ChainTiles:
         )
         for spec in chain.kernels[1:]
     ]
-    return ChainTiles(chain, first, (first.constants, *constants))
+    return replace(first, chain=chain, later_constants=tuple(constants))
 
 
 def opened(
-    chain: Chain, tiles: int, inputs: ChainTiles, costs: dict[str, Any], **knobs: Any
-) -> tuple[World, ChainExecutor]:
+    chain: Chain, tiles: int, inputs: Tiles, costs: dict[str, Any], **knobs: Any
+) -> tuple[XrtBackend, Executor]:
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
-    world = open_world(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
+    world = open_backend(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
     widths = chain.columns(strategy.columns, world.device._machine.profile.context_limit)
     sessions = [
-        Session(world, spec, width, 1000) for spec, width in zip(chain.kernels, widths, strict=True)
+        XrtSession(world, spec, width, 1000)
+        for spec, width in zip(chain.kernels, widths, strict=True)
     ]
-    return world, ChainExecutor(sessions, chain, strategy, tiles, inputs.constants)
+    return world, Executor(sessions, strategy, tiles, inputs.constants, chain.links)
 
 
 def run(chain: Chain, tiles: int, costs: dict[str, Any] | None = None, **knobs: Any) -> PassMarks:
@@ -72,10 +73,10 @@ def run(chain: Chain, tiles: int, costs: dict[str, Any] | None = None, **knobs: 
     inputs = made(chain, max(1, tiles))
     world, executor = opened(chain, tiles, inputs, costs or {}, **knobs)
     checker = Checker(inputs)
-    executor.run(inputs, checker, inputs.poison)
+    executor.run(inputs, checker, checker.poison)
     assert (checker.compared, checker.first_mismatch) == (tiles, "")
     checker = Checker(inputs)
-    executor.poison(inputs.poison)
+    executor.poison(checker.poison)
     recording = executor.run(inputs, checker)
     assert (checker.compared, checker.first_mismatch) == (tiles, "")
     executor.close()
@@ -146,7 +147,9 @@ def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
     """Tile 0 is slow on its column; tiles 1, 3 and 5 overtake it on the other, and tile 2 has no slot until it ends."""
     recording = run(TWO, 6, {"faults": Faults(slow=[0, 12], slow_factor=40)}, columns=2)
     ends = [
-        end for stage, tile, station, _, end in log(recording) if (stage, station) == ("wait", 1)
+        end
+        for stage, tile, kernel_index, _, end in log(recording)
+        if (stage, kernel_index) == ("wait", 1)
     ]
     assert len(ends) == 6
 
@@ -202,12 +205,12 @@ def test_whatever_the_knobs_the_outputs_are_right(
         per_column = max(work / width for work, width in zip(work_ns, timeline.widths, strict=True))
         assert int(per_column) <= limits.device_bound_ns <= limits.bound_ns <= limits.makespan_ns
     seen = {(row[0], row[1], row[6]): row for row in timeline.rows.tolist()}
-    for _, tile, _, column, start_ns, end_ns, station in timeline.of(6).tolist():
+    for _, tile, _, column, start_ns, end_ns, kernel_index in timeline.of(6).tolist():
         first = tile - tile % knobs["batch"]
-        launch, wait = seen[2, first, station], seen[3, first, station]
+        launch, wait = seen[2, first, kernel_index], seen[3, first, kernel_index]
         assert launch[4] <= start_ns, "executed after its own launch"
         assert end_ns <= wait[5], "and before its end was seen"
-        assert launch[3] == column < timeline.widths[station]
+        assert launch[3] == column < timeline.widths[kernel_index]
     flying = np.zeros(1)
     launches = [(row[4], 1) for row in timeline.of(2).tolist() if row[6] == 0]
     ends = [(row[5], -1) for row in timeline.of(4).tolist() if row[6] == len(chain.kernels) - 1]
@@ -233,9 +236,9 @@ def test_resident_constants_are_sent_once(batch: int) -> None:
     writes = {}
     for resident in (False, True):
         costs = {**COSTS, "exec_ns": EXEC_NS, "sync_ns_per_mib": 1 << 20}
-        world = open_world(Simulator(**costs), spec)
+        world = open_backend(Simulator(**costs), spec)
         strategy = Strategy(batch=batch, resident=resident)
-        executor = Executor(Session(world, spec, 1, 1000), strategy, 6, inputs.constants)
+        executor = Executor([XrtSession(world, spec, 1, 1000)], strategy, 6, inputs.constants)
         for _ in range(2):
             checker = Checker(inputs)
             recording = executor.run(inputs, checker, checker.poison)
@@ -253,15 +256,15 @@ def test_what_a_link_drops_is_verified_too(shell: Shell, monkeypatch: pytest.Mon
     """Of attention's 4,096 bytes the block takes 256; a device that gets the others wrong is wrong."""
     done = shell("tracking=off", "workload=encoder_block", "device.faults.corrupt=[4]")
     assert (done.code, done.record["verdict"]) == (1, "WRONG")
-    right = ChainTiles.expect
+    right = Tiles.expect
 
-    def wrong(self: ChainTiles, first: int, count: int, station: int = -1) -> np.ndarray:
-        outputs = right(self, first, count, station).copy()
-        if station == 0:
+    def wrong(self: Tiles, first: int, count: int, kernel_index: int = -1) -> np.ndarray:
+        outputs = right(self, first, count, kernel_index).copy()
+        if kernel_index == 0:
             outputs[:, 4000] ^= 1
         return outputs
 
-    monkeypatch.setattr(ChainTiles, "expect", wrong)
+    monkeypatch.setattr(Tiles, "expect", wrong)
     done = shell("tracking=off", "workload=encoder_block")
     assert (done.code, done.record["verdict"]) == (1, "WRONG")
     assert done.record["reason"].startswith("attention: tile 0: out[62, 32] is ")
@@ -407,10 +410,12 @@ def test_fused_and_unfused_give_the_same_bytes() -> None:
     qkv = generator.integers(0, 256, (5, 12_288), np.uint8)
     gamma_beta, weights = (generator.integers(0, 256, (1, size), np.uint8) for size in (512, 256))
     outputs = [block[0].compute(qkv)]
-    for station, constants in ((1, gamma_beta), (2, weights), (3, np.zeros((1, 0), np.uint8))):
-        varying = unfused_chain.glue(station, outputs[-1])
+    for kernel_index, constants in ((1, gamma_beta), (2, weights), (3, np.zeros((1, 0), np.uint8))):
+        varying = unfused_chain.glue(kernel_index, outputs[-1])
         outputs.append(
-            block[station].compute(np.concatenate([varying, constants.repeat(5, axis=0)], axis=1))
+            block[kernel_index].compute(
+                np.concatenate([varying, constants.repeat(5, axis=0)], axis=1)
+            )
         )
     first = fused[0].compute(np.concatenate([qkv, gamma_beta.repeat(5, axis=0)], axis=1))
     assert (

@@ -15,7 +15,7 @@ import soundfile
 from support.process import Shell, in_process, process, rows, run_folders, spans
 
 from harness.config.device import Simulator
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import Array, KernelSpec, load_kernel
 from harness.measure.metrics import METRIC_NAMES
 from harness.results.record import SCHEMA_VERSION
@@ -411,8 +411,8 @@ def built_wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Arra
         def wrong_world(device: Any, spec: KernelSpec, **options: Any) -> Any:
             return open_right(device, replace(spec, reference=arithmetic), **options)
 
-        open_right = preparation.open_world
-        monkeypatch.setattr(preparation, "open_world", wrong_world)
+        open_right = preparation.open_backend
+        monkeypatch.setattr(preparation, "open_backend", wrong_world)
 
     return build
 

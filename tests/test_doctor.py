@@ -471,7 +471,7 @@ def test_a_device_in_use_is_not_opened(
     try:
         code, found, out = run(capsys)
     finally:
-        locks.unlock(lock)
+        lock.release()
     assert (code, found["device"], found["harness's lock"]) == (0, "warn", "warn")
     assert f"held by pid {os.getpid()}" in out
     assert not Path("opened").exists()

@@ -6,10 +6,10 @@ Costs in ns: alloc 1 a bo, write 10, launch 20, exec 100, completion 7, read 5, 
 from __future__ import annotations
 
 import pytest
-from support.small_device import ADD, make_tiles, make_world, run_pass
+from support.small_device import ADD, make_backend, make_tiles, run_pass
 
 from harness.config.strategy import Buffers, Strategy
-from harness.device.xrt.session import Session
+from harness.device.xrt.session import XrtSession
 from harness.run.executor import Executor
 from harness.run.verify import OutputCopies
 
@@ -167,9 +167,9 @@ def test_a_full_queue_blocks_the_launch() -> None:
 
 
 def test_a_cold_context_loads_before_its_first_execution() -> None:
-    world = make_world(cold_start_ns=1000)
+    backend = make_backend(cold_start_ns=1000)
     strategy, tiles = Strategy(), make_tiles(ADD, 2)
-    executor = Executor(Session(world, tiles.spec, 1, 1000), strategy, 2)
+    executor = Executor([XrtSession(backend, tiles.spec, 1, 1000)], strategy, 2)
     cold = executor.run(tiles, OutputCopies(tiles, 2)).timeline().log()
     assert device(cold) == [("load", 0, 30, 1030), ("exec", 0, 1030, 1130), ("exec", 1, 1172, 1272)]
     assert device(executor.run(tiles, OutputCopies(tiles, 2)).timeline().log())[0] == (

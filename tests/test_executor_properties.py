@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.small_device import ADD, COSTS, make_tiles, make_world, run_pass
+from support.small_device import ADD, COSTS, make_backend, make_tiles, run_pass
 
 from harness.config.device import Hazards, Simulator
 from harness.config.strategy import Buffers, Strategy
-from harness.device.open import open_world
-from harness.device.xrt.session import Session
-from harness.device.xrt.slot import Slot
+from harness.device.open import open_backend
+from harness.device.xrt.session import XrtSession
+from harness.device.xrt.slot import XrtSlot
 from harness.errors import DeviceError
 from harness.kernel import Buffer, Part
 from harness.measure.bounds import bounds, makespan_ns
@@ -57,20 +57,20 @@ ODD = replace(
 @given(strategies, st.integers(0, 140), costs, st.sampled_from([ADD, ODD]))
 def test_every_pass(strategy: Strategy, count: int, cost: dict[str, int], spec) -> None:
     tiles = make_tiles(spec, max(1, count))
-    session = Session(make_world(spec, **cost), spec, strategy.columns, timeout_ms=1000)
-    executor = Executor(session, strategy, count)
+    session = XrtSession(make_backend(spec, **cost), spec, strategy.columns, timeout_ms=1000)
+    executor = Executor([session], strategy, count)
     checker, order = Checker(tiles), []
 
     def sink(first: int, outputs: np.ndarray) -> None:
         order.extend(range(first, first + len(outputs)))
         checker(first, outputs)
 
-    allocated = session.allocations, session.world.device._machine.allocations
+    allocated = session.allocations, session.backend.device._machine.allocations
     recording = executor.run(tiles, sink, checker.poison)
     timeline = recording.timeline()
     new = (
         session.allocations - allocated[0],
-        session.world.device._machine.allocations - allocated[1],
+        session.backend.device._machine.allocations - allocated[1],
     )
     assert order == list(range(count)), "outputs come back in tile order, each once"
     assert not checker.mismatches
@@ -112,9 +112,9 @@ def test_the_same_seed_gives_the_identical_timeline(
     strategy: Strategy, count: int, seed: int
 ) -> None:
     def rows() -> np.ndarray:
-        session = Session(make_world(), ADD, strategy.columns, 1000)
+        session = XrtSession(make_backend(), ADD, strategy.columns, 1000)
         return (
-            Executor(session, strategy, count)
+            Executor([session], strategy, count)
             .run(make_tiles(ADD, 50, seed), lambda first, outputs: None)
             .timeline()
             .rows
@@ -142,14 +142,14 @@ def test_stalls_are_gaps_that_the_host_left() -> None:
 
 def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The classic fault: all tiles in flight share one pair of bos. Timing is the same, outputs are wrong."""
-    shared: list[Slot] = []
+    shared: list[XrtSlot] = []
 
-    def allocate_shared(self: Slot, original=Slot.allocate) -> None:
+    def allocate_shared(self: XrtSlot, original=XrtSlot.allocate) -> None:
         original(self)
         if shared:
             first = shared[0]
-            own, theirs = self.groups[1], first.groups[1]
-            self.groups[1] = replace(theirs, launch=own.launch, wait=own.wait)
+            own, theirs = self.submissions[1], first.submissions[1]
+            self.submissions[1] = replace(theirs, launch=own.launch, wait=own.wait)
             for argument, bo in enumerate(first._bos):
                 self._runs[1][0].set_arg(3 + argument, bo)
         shared.append(self)
@@ -157,13 +157,15 @@ def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(depth: int, hazards: Hazards) -> tuple[int, set[Kind]]:
         shared.clear()
         tiles, strategy = make_tiles(ADD, 10), Strategy(depth=depth)
-        checker, world = Checker(tiles), make_world(hazards=hazards)
-        Executor(Session(world, ADD, 1, 1000), strategy, 10).run(tiles, checker, checker.poison)
+        checker, backend = Checker(tiles), make_backend(hazards=hazards)
+        Executor([XrtSession(backend, ADD, 1, 1000)], strategy, 10).run(
+            tiles, checker, checker.poison
+        )
         return checker.mismatches, {
-            hazard.kind for hazard in world.take_hazards()
-        } if world.take_hazards else set()
+            hazard.kind for hazard in backend.take_hazards()
+        } if backend.take_hazards else set()
 
-    monkeypatch.setattr(Slot, "allocate", allocate_shared)
+    monkeypatch.setattr(XrtSlot, "allocate", allocate_shared)
     assert found(1, Hazards.error) == (0, set())
     assert found(2, Hazards.off) == (9, set()), (
         "all but the last: each one's input is overwritten while it executes"
@@ -188,7 +190,9 @@ def test_a_missing_sync_is_found_out(
     monkeypatch.setattr(pyxrt.bo, "sync", sync)
     tiles = make_tiles(ADD, 5)
     checker = Checker(tiles)
-    Executor(Session(make_world(), ADD, 1, 1000), Strategy(), 5).run(tiles, checker, checker.poison)
+    Executor([XrtSession(make_backend(), ADD, 1, 1000)], Strategy(), 5).run(
+        tiles, checker, checker.poison
+    )
     assert checker.mismatches == 5, what
 
 
@@ -201,9 +205,11 @@ def test_a_mismatch_names_tile_index_and_values() -> None:
             total[0, 2, 5] += 1
         return total
 
-    world = make_world(replace(ADD, reference=broken))
+    backend = make_backend(replace(ADD, reference=broken))
     checker = Checker(tiles)
-    Executor(Session(world, ADD, 1, 1000), Strategy(depth=2), 3).run(tiles, checker, checker.poison)
+    Executor([XrtSession(backend, ADD, 1, 1000)], Strategy(depth=2), 3).run(
+        tiles, checker, checker.poison
+    )
     right = tiles.spec.output.unpack(tiles.expected)[0][1, 2, 5]
     wrong = np.int8(right + np.int8(1)) if right < 127 else np.int8(-128)
     assert checker.mismatches == 1
@@ -212,7 +218,7 @@ def test_a_mismatch_names_tile_index_and_values() -> None:
 
 def test_more_tiles_than_distinct_inputs_wrap_around() -> None:
     tiles = make_tiles(ADD, 7)
-    executor = Executor(Session(make_world(), ADD, 1, 1000), Strategy(depth=2, batch=3), 20)
+    executor = Executor([XrtSession(make_backend(), ADD, 1, 1000)], Strategy(depth=2, batch=3), 20)
     checker, kept, again = Checker(tiles), OutputCopies(tiles, 20), Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     executor.run(tiles, kept)
@@ -226,7 +232,9 @@ def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(
     monkeypatch.setattr(verify, "MOST_KEPT_BYTES", 9 * ADD.output.size_bytes)
     tiles = make_tiles(ADD, 7)
     kept, checker = OutputCopies(tiles, 20), Checker(tiles)
-    Executor(Session(make_world(), ADD, 1, 1000), Strategy(depth=2, batch=4), 20).run(tiles, kept)
+    Executor([XrtSession(make_backend(), ADD, 1, 1000)], Strategy(depth=2, batch=4), 20).run(
+        tiles, kept
+    )
     kept.feed(checker)
     assert (checker.compared, checker.mismatches) == (9, 0)
 
@@ -239,8 +247,8 @@ def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(
 ) -> None:
     """Even where each slot still holds the right output of the pass before."""
     tiles, strategy = make_tiles(ADD, 10), Strategy(**knobs)
-    world = make_world()
-    executor = Executor(Session(world, ADD, strategy.columns, 1000), strategy, 10)
+    backend = make_backend()
+    executor = Executor([XrtSession(backend, ADD, strategy.columns, 1000)], strategy, 10)
     checker, kept, again = Checker(tiles), OutputCopies(tiles, 10), Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     executor.poison(checker.poison)
@@ -253,7 +261,7 @@ def test_a_device_that_stops_writing_is_found_out_in_a_timed_pass(
 
 
 def test_a_device_error_of_pyxrt_leaves_nothing_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session(make_world(), ADD, 1, 1000)
+    session = XrtSession(make_backend(), ADD, 1, 1000)
     starts, original = [], pyxrt.run.start
 
     def start(self: pyxrt.run) -> None:
@@ -266,15 +274,17 @@ def test_a_device_error_of_pyxrt_leaves_nothing_in_flight(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pyxrt.run, "start", start)
     with pytest.raises(RuntimeError, match="EXEC_CMD"):
-        Executor(session, Strategy(depth=3), 9).run(make_tiles(ADD, 9), lambda first, outputs: None)
-    machine = session.world.device._machine
+        Executor([session], Strategy(depth=3), 9).run(
+            make_tiles(ADD, 9), lambda first, outputs: None
+        )
+    machine = session.backend.device._machine
     assert all(context.retired == context.submitted for context in machine.contexts)
 
 
 def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = Session(make_world(), ADD, 1, 1000)
+    session = XrtSession(make_backend(), ADD, 1, 1000)
     original = pyxrt.run.start
 
     def start(self: pyxrt.run) -> None:
@@ -283,32 +293,34 @@ def test_ctrl_c_while_a_launch_blocks_is_heard_when_it_has_been_counted(
 
     monkeypatch.setattr(pyxrt.run, "start", start)
     with pytest.raises(KeyboardInterrupt):
-        Executor(session, Strategy(depth=6), 9).run(make_tiles(ADD, 9), lambda first, outputs: None)
-    machine = session.world.device._machine
+        Executor([session], Strategy(depth=6), 9).run(
+            make_tiles(ADD, 9), lambda first, outputs: None
+        )
+    machine = session.backend.device._machine
     assert all(context.retired == context.submitted for context in machine.contexts)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
 def test_a_runlist_that_takes_too_long_fails_too() -> None:
-    session = Session(make_world(exec_ns={"add": 3_000_000}), ADD, 1, timeout_ms=2)
-    executor = Executor(session, Strategy(batch=3), 5)
+    session = XrtSession(make_backend(exec_ns={"add": 3_000_000}), ADD, 1, timeout_ms=2)
+    executor = Executor([session], Strategy(batch=3), 5)
     with pytest.raises(DeviceError, match=r"add: completion took longer than device.timeout_ms=2"):
         executor.run(make_tiles(ADD, 5), lambda first, outputs: None)
 
 
 def test_a_run_that_takes_too_long_fails_and_none_is_left_in_flight() -> None:
-    session = Session(make_world(exec_ns={"add": 3_000_000}), ADD, 1, timeout_ms=2)
-    executor = Executor(session, Strategy(depth=3), 5)
+    session = XrtSession(make_backend(exec_ns={"add": 3_000_000}), ADD, 1, timeout_ms=2)
+    executor = Executor([session], Strategy(depth=3), 5)
     with pytest.raises(DeviceError, match=r"add: no completion within device.timeout_ms=2"):
         executor.run(make_tiles(ADD, 5), lambda first, outputs: None)
-    machine = session.world.device._machine
+    machine = session.backend.device._machine
     assert all(context.retired == context.submitted for context in machine.contexts)
 
 
 def test_an_interrupt_leaves_nothing_in_flight() -> None:
-    session = Session(make_world(), ADD, 2, 1000)
-    executor = Executor(session, Strategy(depth=2, columns=2), 20)
+    session = XrtSession(make_backend(), ADD, 2, 1000)
+    executor = Executor([session], Strategy(depth=2, columns=2), 20)
 
     def interrupted(first: int, outputs: np.ndarray) -> None:
         if first == 3:
@@ -316,7 +328,7 @@ def test_an_interrupt_leaves_nothing_in_flight() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         executor.run(make_tiles(ADD, 20), interrupted)
-    machine = session.world.device._machine
+    machine = session.backend.device._machine
     assert all(context.retired == context.submitted for context in machine.contexts)
 
 
@@ -325,22 +337,22 @@ def test_makespan_counts_from_the_first_stage_in() -> None:
 
 
 def test_dropping_a_session_closes_its_contexts() -> None:
-    world = open_world(Simulator(**COSTS), ADD)
+    backend = open_backend(Simulator(**COSTS), ADD)
     for _ in range(10):
-        session = Session(world, ADD, 4, 1000)
-        executor = Executor(session, Strategy(columns=4, batch=2), 9)
+        session = XrtSession(backend, ADD, 4, 1000)
+        executor = Executor([session], Strategy(columns=4, batch=2), 9)
         executor.run(make_tiles(ADD, 9), lambda first, outputs: None)
-        assert len(world.device._machine.contexts) == 4
+        assert len(backend.device._machine.contexts) == 4
         del session, executor
-        assert not world.device._machine.contexts
-    assert world.pyxrt is pyxrt
+        assert not backend.device._machine.contexts
+    assert backend.pyxrt is pyxrt
 
 
 def test_a_pass_keeps_no_bos_of_tiles_that_are_done() -> None:
     """No collection runs during a pass: what holds itself in a circle would stay."""
-    world = make_world()
+    backend = make_backend()
     executor = Executor(
-        Session(world, ADD, 1, 1000), Strategy(buffers=Buffers.per_tile, depth=2), 50
+        [XrtSession(backend, ADD, 1, 1000)], Strategy(buffers=Buffers.per_tile, depth=2), 50
     )
 
     def flights() -> int:

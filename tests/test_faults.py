@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.process import Done, Shell, in_process, rows
 
-from harness.device.xrt.slot import Slot
+from harness.device.xrt.slot import XrtSlot
 from harness.measure.metrics import METRIC_NAMES
 from harness.sim.hazard import Kind
 from harness.sim.machine import Machine
@@ -162,17 +162,17 @@ def test_a_sweep_goes_on(shell: Shell) -> None:
 @pytest.fixture
 def sharing(monkeypatch: pytest.MonkeyPatch) -> None:
     """All slots bind the bos of the first: the classic fault."""
-    first: list[Slot] = []
-    original = Slot.allocate
+    first: list[XrtSlot] = []
+    original = XrtSlot.allocate
 
-    def allocate(self: Slot) -> None:
+    def allocate(self: XrtSlot) -> None:
         original(self)
         for other in [slot for slot in first if slot._session is self._session][:1]:
             for argument, bo in enumerate(other._bos):
                 self._runs[1][0].set_arg(3 + argument, bo)
         first.append(self)
 
-    monkeypatch.setattr(Slot, "allocate", allocate)
+    monkeypatch.setattr(XrtSlot, "allocate", allocate)
 
 
 def test_a_hazard_fails_the_run(shell: Shell, sharing: None) -> None:

@@ -15,8 +15,9 @@ from support.window import COSTS
 import harness.run.layer_passes
 from harness.config.compose import load
 from harness.config.device import Faults, Simulator
-from harness.device.open import World, open_world
-from harness.inputs.tiles import make_activations
+from harness.device.open import open_backend
+from harness.device.xrt.backend import XrtBackend
+from harness.inputs.generate import make_activations
 from harness.models.tiling import load_tiling
 from harness.models.weights import make_weights, weight_shapes
 from harness.models.whisper import Encoder
@@ -26,10 +27,10 @@ SMALL = Encoder("small", layers=2, heads=2, d_model=48, ffn=64, frames=70)
 TILING = load_tiling()
 
 
-def opened(*overrides: str, **costs: Any) -> tuple[World, LayerPasses]:
+def opened(*overrides: str, **costs: Any) -> tuple[XrtBackend, LayerPasses]:
     config = load("workload=whisper_tiny", "workload.layer=1", *overrides)
     config = replace(config, device=Simulator(**{**COSTS, **costs}))
-    world = open_world(config.device, *TILING.specs)
+    world = open_backend(config.device, *TILING.specs)
     x = make_activations(SMALL.frames, SMALL.d_model, "speech", 0)
     return world, LayerPasses(config, world, SMALL, TILING, 1, x, make_weights(SMALL, 0))
 

@@ -579,7 +579,7 @@ def test_the_holder_is_told_without_a_lock(tmp_path: Path, monkeypatch: pytest.M
         json.dumps({**recorded, "command": "another that had this pid"})
     )
     assert locks.holder(0) is None
-    locks.unlock(lock)
+    lock.release()
 
 
 def test_contexts_are_opened_one_process_at_a_time(
@@ -623,8 +623,8 @@ def test_a_lock_outlives_no_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         os._exit(0)
     os.read(begun[0], 1)
     try:
-        locks.unlock(lock)
-        locks.unlock(locks.lock_device(0))
+        lock.release()
+        locks.lock_device(0).release()
     finally:
         for end_of_pipe in (*begun, *go):
             os.close(end_of_pipe)
@@ -640,7 +640,7 @@ def test_a_lock_is_taken_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monk
     lock = locks.lock_device(0)
     with pytest.raises(locks.RequestError, match="another process runs an experiment"):
         locks.lock_device(0)
-    locks.unlock(lock)
+    lock.release()
 
 
 def test_contexts_that_another_opens_for_ever(

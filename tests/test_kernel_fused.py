@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.references import attention, gelu, layernorm, matmul
 
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import load_kernel
 
 SOURCES = {

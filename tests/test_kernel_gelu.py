@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.references.gelu import exact
 
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import load_kernel
 
 SPEC = load_kernel("gelu")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.references.matmul import exact, plain
 
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import load_kernel
 
 SIDES = {"matmul": 16, "matmul_64": 64}

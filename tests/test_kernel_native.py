@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import native
 
-from harness.inputs.tiles import make_tiles
+from harness.inputs.generate import make_tiles
 from harness.kernel import Bytes, KernelSpec, load_kernel
 
 pytestmark = pytest.mark.slow

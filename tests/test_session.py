@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from support.small_device import ADD, make_tiles, make_world
+from support.small_device import ADD, make_backend, make_tiles
 
 from harness.config.strategy import Strategy
 from harness.device.interrupt import Interrupt
-from harness.device.open import poll
-from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, Session, explained
+from harness.device.xrt.failures import explained
+from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, XrtSession
+from harness.device.xrt.wait import HostClock, pause_host, wait_loop
 from harness.errors import DeviceError, DeviceTimeoutError
 from harness.run.executor import Executor
 from harness.sim import pyxrt
@@ -96,6 +96,13 @@ class Polled:
         return state.ERT_CMD_STATE_NEW if self.looks > 0 else state.ERT_CMD_STATE_COMPLETED
 
 
+def poll(interrupt: Interrupt, run: Any, timeout_ns: int) -> Any:
+    """State in which a run has ended; None after the timeout."""
+    first_ended = wait_loop(HostClock(), pause_host, interrupt, pyxrt.ert_cmd_state)
+    ended = first_ended((run.state,), timeout_ns)
+    return ended and ended[1]
+
+
 def test_polling() -> None:
     run = Polled(1000)
     assert poll(Interrupt(), run, 10**10) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED
@@ -104,7 +111,7 @@ def test_polling() -> None:
 
 def test_polling_ends_in_time() -> None:
     run = Polled(10**9)
-    assert poll(Interrupt(), run, 20_000_000) == pyxrt.ert_cmd_state.ERT_CMD_STATE_NEW
+    assert poll(Interrupt(), run, 20_000_000) is None
     assert poll(Interrupt(), Polled(1), 0) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, (
         "looked at before given up"
     )
@@ -134,55 +141,56 @@ def test_what_xrt_says_is_explained(sign: str) -> None:
         assert explained(RuntimeError(other)) == other
 
 
-def used(world: Any, strategy: Strategy) -> tuple[Session, Executor]:
-    session = Session(world, ADD, strategy.columns, 1000)
-    return session, Executor(session, strategy, 4)
+def used(backend: Any, strategy: Strategy) -> tuple[XrtSession, Executor]:
+    session = XrtSession(backend, ADD, strategy.columns, 1000)
+    return session, Executor([session], strategy, 4)
 
 
 @pytest.mark.parametrize("columns", [1, 3])
 def test_a_sleeping_device_is_woken_before_a_pass(columns: int) -> None:
-    world = make_world(idle_suspend_ns=5 * WAKE_AFTER_NS, resume_ns=120_000_000)
-    session, executor = used(world, Strategy(columns=columns))
+    backend = make_backend(idle_suspend_ns=5 * WAKE_AFTER_NS, resume_ns=120_000_000)
+    session, executor = used(backend, Strategy(columns=columns))
     tiles, sink = make_tiles(ADD, 4), lambda first, outputs: None
     usual_ns = executor.run(tiles, sink).makespan_ns
-    world.clock.now_ns += 6 * WAKE_AFTER_NS
+    backend.clock.now_ns += 6 * WAKE_AFTER_NS
     assert executor.run(tiles, sink).makespan_ns == usual_ns
     assert session.allocations == columns * 2, "bos of slots, and none of what wakes"
-    begin_ns = world.clock.now_ns
+    begin_ns = backend.clock.now_ns
     assert executor.run(tiles, sink).makespan_ns == usual_ns
-    assert world.clock.now_ns == begin_ns + usual_ns, "not woken, being awake"
+    assert backend.clock.now_ns == begin_ns + usual_ns, "not woken, being awake"
     executor.close()
-    assert world.device._machine.contexts == []
-    assert world.take_hazards
-    assert world.take_hazards() == []
+    assert backend.device._machine.contexts == []
+    assert backend.take_hazards
+    assert backend.take_hazards() == []
 
 
 def test_without_being_woken_it_would_be_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = make_world(idle_suspend_ns=5 * WAKE_AFTER_NS, resume_ns=120_000_000)
-    session, executor = used(world, Strategy())
+    backend = make_backend(idle_suspend_ns=5 * WAKE_AFTER_NS, resume_ns=120_000_000)
+    session, executor = used(backend, Strategy())
     tiles, sink = make_tiles(ADD, 4), lambda first, outputs: None
     usual_ns = executor.run(tiles, sink).makespan_ns
     monkeypatch.setattr(session, "wake", lambda: None)
-    world.clock.now_ns += 6 * WAKE_AFTER_NS
+    backend.clock.now_ns += 6 * WAKE_AFTER_NS
     assert executor.run(tiles, sink).makespan_ns == usual_ns + 120_000_000
 
 
 def test_bos_are_whole_cache_lines() -> None:
-    session = Session(make_world(), ADD, 1, 1000)
+    session = XrtSession(make_backend(), ADD, 1, 1000)
     assert session.allocate(0, 65, 0).size() == 128
     assert np.frombuffer(session.allocate(1, 64, 0).map(), np.uint8).size == 64
 
 
 def test_contexts_are_made_while_others_are_kept_from_it() -> None:
-    world, seen = make_world(), []
+    backend, seen = make_backend(), []
 
     @contextmanager
     def opening() -> Iterator[None]:
-        contexts = world.device._machine.contexts
+        contexts = backend.device._machine.contexts
         seen.append(len(contexts))
         yield
         seen.append(len(contexts))
 
-    session = Session(replace(world, opening=opening), ADD, 3, 1000)
+    backend.opening = opening
+    session = XrtSession(backend, ADD, 3, 1000)
     assert seen == [0, 3]
     assert session.spec is ADD

@@ -13,8 +13,9 @@ from support.simpy_model import Execution, ModelResult, simulate
 from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
-from harness.device.open import open_world
-from harness.device.xrt.session import Session
+from harness.device.open import open_backend
+from harness.device.xrt.session import XrtSession
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.measure.bounds import makespan_ns
@@ -71,10 +72,10 @@ def run_passes(
 ) -> list[Timeline]:
     """Passes one after another over the same contexts: only the first one begins cold."""
     packed = tuple(np.zeros((1, buffer.size_bytes), np.uint8) for buffer in spec.inputs)
-    world = open_world(profile, spec, computes=False)
-    session = Session(world, spec, strategy.columns, TIMEOUT_MS)
-    executor = Executor(session, strategy, tiles)
-    inputs = Tiles(spec, packed, audio_s=1.0, host_ns=0)
+    world = open_backend(profile, spec, computes=False)
+    session = XrtSession(world, spec, strategy.columns, TIMEOUT_MS)
+    executor = Executor([session], strategy, tiles)
+    inputs = Tiles(Chain((spec,)), packed, audio_s=1.0, host_ns=0)
     return [executor.run(inputs, lambda first, outputs: None).timeline() for _ in range(passes)]
 
 

@@ -15,8 +15,9 @@ from support.window import COSTS, EXEC_NS, SMALL
 from harness.config.compose import load
 from harness.config.device import Faults, Simulator
 from harness.config.schema import Config
-from harness.device.open import World, open_world
-from harness.inputs.tiles import make_tiles
+from harness.device.open import open_backend
+from harness.device.xrt.backend import XrtBackend
+from harness.inputs.generate import make_tiles
 from harness.measure.metrics import METRIC_NAMES
 from harness.measure.totals import Totals
 from harness.models.operations import Operation, operations
@@ -33,10 +34,10 @@ def calls(found: Sequence[Operation]) -> int:
     return sum(each.calls for each in found)
 
 
-def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[World, EncoderPasses]:
+def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[XrtBackend, EncoderPasses]:
     config: Config = load("workload=whisper_tiny", f"workload.tiles={tiles}", *overrides)
     config = replace(config, device=Simulator(**{**COSTS, **costs}))
-    world = open_world(config.device, *TILING.specs)
+    world = open_backend(config.device, *TILING.specs)
     made = {
         spec.name: make_tiles(spec.name, 40, "random", 0, lambda: 0, 37) for spec in TILING.specs
     }
@@ -147,8 +148,9 @@ def test_what_is_left_of_the_pass_before_is_no_output() -> None:
     passes.make(check=True)
     for executor in passes._contexts._executors.values():
         for slot in executor._slots:
-            slot.groups = {
-                count: replace(group, collect=lambda: None) for count, group in slot.groups.items()
+            slot.submissions = {
+                count: replace(group, collect=lambda: None)
+                for count, group in slot.submissions.items()
             }
     _, compare = passes.make(check=True)
     first = compare()[0]

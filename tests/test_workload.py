@@ -11,7 +11,8 @@ from support import native
 
 from harness.config.compose import load
 from harness.errors import RequestError
-from harness.inputs.tiles import Tiles, make_tiles
+from harness.inputs.generate import make_tiles
+from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
 from harness.report.runs import footnotes
 from harness.results.record import record_of

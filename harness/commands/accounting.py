@@ -11,7 +11,7 @@ from rich.table import Table
 
 from harness.commands.parser import Parser
 from harness.commands.terminal import output, show
-from harness.inputs.tiles import TILE_FRAMES
+from harness.inputs.generate import TILE_FRAMES
 from harness.measure.audio_accounting import GUIDE_ENCODER, GUIDE_KERNEL, encoder_tiles
 from harness.models.operations import Operation, operations
 from harness.models.tiling import ROLES, Tiling, Unit, load_tiling

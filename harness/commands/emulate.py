@@ -19,7 +19,7 @@ from harness.commands.parser import Parser, composed
 from harness.commands.terminal import output, say, show
 from harness.config.device import ClockKind, Hazards, Simulator
 from harness.device.interrupt import exit_code
-from harness.device.open import simulated_clock
+from harness.device.xrt.simulated import simulated_clock
 from harness.errors import RequestError
 from harness.kernel import load_kernel
 from harness.report.emulation import Emulation, parts

@@ -75,16 +75,15 @@ class Chain:
             )
         dealt = [1] * len(self.kernels)
         for _ in range(contexts - len(self.kernels)):
-            open_to = [station for station, columns in enumerate(dealt) if columns < wanted]
+            open_to = [index for index, columns in enumerate(dealt) if columns < wanted]
             if open_to:
-                dealt[
-                    max(open_to, key=lambda station: self.kernels[station].ops / dealt[station])
-                ] += 1
+                busiest = max(open_to, key=lambda index: self.kernels[index].ops / dealt[index])
+                dealt[busiest] += 1
         return tuple(dealt)
 
-    def glue(self, station: int, outputs: Bytes) -> Bytes:
-        """What kernel `station` takes of the outputs (tiles, size_bytes) before it: (tiles, varying_bytes) uint8."""
-        taken = self.kernels[station].inputs[0].varying_bytes
+    def glue(self, kernel_index: int, outputs: Bytes) -> Bytes:
+        """What kernel `kernel_index` takes of the outputs (tiles, size_bytes) before it: (tiles, varying_bytes) uint8."""
+        taken = self.kernels[kernel_index].inputs[0].varying_bytes
         if outputs.shape[1] >= taken:
             return outputs[:, :taken]
         padded = np.zeros((len(outputs), taken), np.uint8)

@@ -57,19 +57,19 @@ def bounds(timeline: Timeline) -> Bounds | None:
     if not timeline.has_device or not timeline.tiles:
         return None
     waits, execs, reads = timeline.of(Stage.WAIT), timeline.of(Stage.EXEC), timeline.of(Stage.READ)
-    stations = len(timeline.kernels)
+    kernels = len(timeline.kernels)
     last_of_group = waits[:, 1] + waits[:, 2] - 1
-    ends_ns = execs[last_of_group * stations + waits[:, 6], 5]
+    ends_ns = execs[last_of_group * kernels + waits[:, 6], 5]
     completion_ns = int((waits[:, 5] - ends_ns).min())  # a late look makes it longer, never shorter
     launches = timeline.of(Stage.LAUNCH)
     device = timeline.of(*DEVICE_WORK)
-    begun_ns = np.full((timeline.tiles, stations), launches[:, 5].max())
+    begun_ns = np.full((timeline.tiles, kernels), launches[:, 5].max())
     np.minimum.at(begun_ns, (device[:, 1], device[:, 6]), device[:, 4])
     launched_ns = np.minimum(launches[:, 5], begun_ns[launches[:, 1], launches[:, 6]])
     host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
     device_ns = timeline.sum_ns(*DEVICE_WORK)
-    work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(stations)]
-    longest = max(range(stations), key=lambda each: work_ns[each] / timeline.widths[each])
+    work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(kernels)]
+    longest = max(range(kernels), key=lambda each: work_ns[each] / timeline.widths[each])
     return Bounds(
         makespan_ns=makespan_ns(timeline),
         host_ns=host_ns,

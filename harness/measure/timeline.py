@@ -38,16 +38,16 @@ _HOST_SPANS = (
     (Stage.READ, WAITED, READ),
 )
 Marks: TypeAlias = "array[int]"
-FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns", "station")
+FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns", "kernel")
 
 
 @dataclass(frozen=True)
 class Timeline:
     """`rows`: int64 (spans, 7) with columns FIELDS, in the order recorded; times count from the pass's begin.
 
-    A span covers tiles `tile` to `tile + tiles - 1` at one `station`, the kernel of a chain that they are at. `widths`:
-    columns that the tiles of each station are dealt over. `clock`: "virtual" or "monotonic". `has_device` is False
-    where the device gave no timestamps: then what it did is unknown, not zero. `kernels`: names of the stations.
+    A span covers tiles `tile` to `tile + tiles - 1` at one `kernel` of the chain, by index. `widths`:
+    columns that the tiles of each kernel are dealt over. `clock`: "virtual" or "monotonic". `has_device` is False
+    where the device gave no timestamps: then what it did is unknown, not zero. `kernels`: their names.
     `held`: columns of the device that the contexts take.
     """
 
@@ -61,7 +61,7 @@ class Timeline:
 
     @property
     def columns(self) -> int:
-        """Columns of the station that has most."""
+        """Columns of the kernel that has most."""
         return max(self.widths)
 
     def of(self, *stages: Stage) -> Spans:
@@ -92,10 +92,10 @@ def blank_marks(submissions: int) -> Marks:
 class PassMarks:
     """A pass as it was recorded: what a `Timeline` is made of, at a third of its size.
 
-    marks: int64 (submissions * stations, MARKS); times of the clock, which stood at `origin_ns` when the pass began.
+    marks: int64 (submissions * kernels, MARKS); times of the clock, which stood at `origin_ns` when the pass began.
     trace: int64 (n, 5) of is_load, context, column, start_ns, end_ns, of each context as submitted; None where there is
-    none. kernels: names of the stations, and widths, columns of each; contexts were opened station by station, column
-    by column. Submission s was in slot s % slots, and that on column slot % width of each station.
+    none. kernels: names of the kernels, and widths, columns of each; contexts were opened kernel by kernel, column
+    by column. Submission s was in slot s % slots, and that on column slot % width of each kernel.
     """
 
     marks: Spans
@@ -125,16 +125,16 @@ class PassMarks:
 
     def timeline(self) -> Timeline:
         """The spans between the marks, and those of the device, counted from the begin of the pass."""
-        times, batch, stations = self.marks, self.batch, len(self.kernels)
-        submission, station = np.divmod(np.arange(len(times)), stations)
+        times, batch, kernels = self.marks, self.batch, len(self.kernels)
+        submission, kernel = np.divmod(np.arange(len(times)), kernels)
         first = submission * batch
         count = np.minimum(batch, self.tiles - first)
-        column = self._columns(submission, station)
+        column = self._columns(submission, kernel)
         spans = []
         for stage, begin, end in _HOST_SPANS:
             code = np.full_like(first, stage)
             span = np.column_stack(
-                [code, first, count, column, times[:, begin], times[:, end], station]
+                [code, first, count, column, times[:, begin], times[:, end], kernel]
             )
             spans.append(span[times[:, ALLOCATED] > 0] if stage is Stage.ALLOC else span)
         rows = np.concatenate(spans)
@@ -147,28 +147,28 @@ class PassMarks:
             rows, self.tiles, self.widths, self.clock, self.trace is not None, self.kernels, held
         )
 
-    def _columns(self, submission: Spans, station: Spans) -> Spans:
-        """The column that a submission has at a station."""
-        columns: Spans = submission % max(1, self.slots) % np.array(self.widths)[station]
+    def _columns(self, submission: Spans, kernel: Spans) -> Spans:
+        """The column that a submission has at a kernel."""
+        columns: Spans = submission % max(1, self.slots) % np.array(self.widths)[kernel]
         return columns
 
     def _device_rows(self, trace: NDArray[np.int64]) -> Spans:
         """What the device did, as spans.
 
-        A context is one column's of one station, and executes what is dealt to it in the order of launches; a load
+        A context is one column's of one kernel, and executes what is dealt to it in the order of launches; a load
         belongs to the tile that follows it.
         """
-        stations, submissions = len(self.kernels), len(self.marks) // len(self.kernels)
+        kernels, submissions = len(self.kernels), len(self.marks) // len(self.kernels)
         rows = [np.zeros((0, len(FIELDS)), np.int64)]
         every = np.arange(submissions)
         used = [
-            (station, column)
-            for station in range(stations)
-            for column in np.unique(self._columns(every, np.full_like(every, station)))
+            (kernel, column)
+            for kernel in range(kernels)
+            for column in np.unique(self._columns(every, np.full_like(every, kernel)))
         ]
-        for (station, column), context in zip(used, np.unique(trace[:, 1]), strict=True):
-            dealt = np.flatnonzero(self._columns(every, np.full_like(every, station)) == column)
-            dealt = dealt[np.argsort(self.marks[dealt * stations + station, LAUNCH], kind="stable")]
+        for (kernel, column), context in zip(used, np.unique(trace[:, 1]), strict=True):
+            dealt = np.flatnonzero(self._columns(every, np.full_like(every, kernel)) == column)
+            dealt = dealt[np.argsort(self.marks[dealt * kernels + kernel, LAUNCH], kind="stable")]
             tiles = (dealt[:, None] * self.batch + np.arange(self.batch)).ravel()
             tiles = tiles[tiles < self.tiles]
             of_column = trace[trace[:, 1] == context]
@@ -177,7 +177,7 @@ class PassMarks:
             stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
             one = np.ones_like(tile)
             rows.append(
-                np.column_stack([stage, tile, one, one * column, of_column[:, 3:], one * station])
+                np.column_stack([stage, tile, one, one * column, of_column[:, 3:], one * kernel])
             )
         together = np.concatenate(rows)
         return together[np.lexsort((together[:, 6], together[:, 1]))]

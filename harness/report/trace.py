@@ -29,7 +29,7 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
 
     `ts` and `dur` are in microseconds, exact to the ns.
     """
-    rows, stations = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist(), len(timeline.kernels)
+    rows, kernels = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist(), len(timeline.kernels)
     events = [
         _name("process_name", HOST_PID, 0, "host"),
         _name("thread_name", HOST_PID, 0, "host thread"),
@@ -40,13 +40,13 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
             _name(
                 "thread_name",
                 DEVICE_PID,
-                column * stations + station,
-                f"column {column} {kernel}".rstrip(),
+                column * kernels + kernel_index,
+                f"column {column} {kernel}" if kernels > 1 else f"column {column}",
             )
             for column in range(timeline.columns)
-            for station, kernel in enumerate(timeline.kernels)
+            for kernel_index, kernel in enumerate(timeline.kernels)
         ]
-    for code, tile, tiles, column, start_ns, end_ns, station in rows:
+    for code, tile, tiles, column, start_ns, end_ns, kernel_index in rows:
         stage = Stage(code)
         on_device = stage in DEVICE_WORK
         events.append(
@@ -57,14 +57,14 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
                 else f"{stage.name.lower()} {tile}-{tile + tiles - 1}",
                 "cat": stage.name.lower(),
                 "pid": DEVICE_PID if on_device else HOST_PID,
-                "tid": column * stations + station if on_device else 0,
+                "tid": column * kernels + kernel_index if on_device else 0,
                 "ts": start_ns / NS_PER_US,
                 "dur": (end_ns - start_ns) / NS_PER_US,
                 "args": {
                     "tile": tile,
                     "tiles": tiles,
                     "column": column,
-                    **({"kernel": timeline.kernels[station]} if stations > 1 else {}),
+                    **({"kernel": timeline.kernels[kernel_index]} if kernels > 1 else {}),
                     "start_ns": start_ns,
                     "end_ns": end_ns,
                 },

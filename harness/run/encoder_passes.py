@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.config.schema import Config
-from harness.device.open import World
+from harness.device.backend import Backend
 from harness.inputs.tiles import Tiles
 from harness.measure.timeline import Spans, Timeline
 from harness.measure.totals import Totals, added, totals_of
@@ -60,7 +60,7 @@ class EncoderPasses:
     def __init__(
         self,
         config: Config,
-        world: World,
+        backend: Backend,
         operations: Sequence[Operation],
         tiles: Mapping[str, Tiles],
     ) -> None:
@@ -71,12 +71,12 @@ class EncoderPasses:
         wanted, filled = config.workload.tiles, config.strategy.slots * config.strategy.batch
         self._half = -(-max(dealt, filled, (wanted + 1) // 2) // dealt) * dealt
         self._most = 2 * self._half if wanted else 0
-        self._contexts = SessionPool(config, world, [each.spec for each in tiles.values()])
+        self._pool = SessionPool(config, backend, [each.spec for each in tiles.values()])
 
     @property
     def allocations(self) -> int:
         """Bos made so far for tiles."""
-        return self._contexts.allocations
+        return self._pool.allocations
 
     def verify(self, progress: Share) -> list[Comparison]:
         """One poisoned pass, a checker per operation."""
@@ -84,13 +84,13 @@ class EncoderPasses:
         for number, (operation, tiles, calls) in enumerate(self._runs()):
             progress(number / len(self._operations))
             checker = Checker(tiles, of=str(operation))
-            self._contexts.executor(tiles.spec, calls).run(tiles, checker, checker.poison)
+            self._pool.executor(tiles.spec, calls).run(tiles, checker, checker.poison)
             checkers.append(checker)
         return checkers
 
     def make(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         """One pass at full speed; outputs of an operation are compared before the next begins, between their times."""
-        contexts, steps, checkers = self._contexts, list[Step](), list[Comparison]()
+        contexts, steps, checkers = self._pool, list[Step](), list[Comparison]()
         open_ns = contexts.open_ns
 
         def run(operation: Operation, tiles: Tiles, calls: int) -> Totals:
@@ -124,8 +124,8 @@ class EncoderPasses:
 
     def wake(self) -> None:
         """Wake the device, if it may have gone to sleep."""
-        self._contexts.wake()
+        self._pool.wake()
 
     def close(self) -> None:
         """Give back what can be."""
-        self._contexts.close()
+        self._pool.close()

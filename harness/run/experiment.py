@@ -12,7 +12,6 @@ import numpy as np
 from harness.config.device import Hardware, Hazards, Simulator
 from harness.config.schema import Config, Verify
 from harness.device.host.state import MachineState, changes
-from harness.device.xrt.session import explained
 from harness.errors import DeviceError, RequestError
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
@@ -56,7 +55,7 @@ class Experiment:
     def __init__(self, config: Config) -> None:
         self._prepared = prepare(config)
         self._config = self._prepared.config
-        self._world = self._prepared.world
+        self._backend = self._prepared.backend
         self._computes = config.verify is Verify.all
 
     @property
@@ -71,22 +70,16 @@ class Experiment:
         """
         findings, interrupted = Findings(), False
         try:
-            with self._world.power():
+            with self._backend.power():
                 self._measure_started(findings, progress)
-        except (
-            DeviceError,
-            RuntimeError,
-            MemoryError,
-        ) as error:  # what pyxrt raises once its arguments are right
+        except DeviceError as error:
             log.debug("device failed", exc_info=True)
-            findings.fail(explained(error))
+            findings.fail(str(error))
         except KeyboardInterrupt as error:
             interrupted = True
-            findings.fail(
-                f"interrupted; {explained(error.__cause__)}" if error.__cause__ else "interrupted"
-            )
+            findings.fail(f"interrupted; {error.__cause__}" if error.__cause__ else "interrupted")
         if findings.before and not findings.after:
-            findings.after = self._world.read_state()
+            findings.after = self._backend.read_state()
         self._take_hazards(findings)
         return self._outcome(findings, interrupted)
 
@@ -107,7 +100,7 @@ class Experiment:
     def _measure(self, findings: Findings, progress: Progress) -> None:
         measure = self._config.measure
         with self._passes() as opened:
-            findings.before = self._world.read_state()
+            findings.before = self._backend.read_state()
             if self._computes and not self._verified(opened, findings, progress):
                 return
             for _ in range(measure.warmup):
@@ -134,7 +127,7 @@ class Experiment:
             progress(f"pass {number + 1} of {repeats}", 0)
             if number == 0:
                 passes.wake()
-                findings.before = self._world.read_state()
+                findings.before = self._backend.read_state()
             allocated = passes.allocations
             timed = self._pass(passes, findings, f"timed pass {number + 1}")
             if not timed:
@@ -143,7 +136,7 @@ class Experiment:
             findings.allocations.append(passes.allocations - allocated)
             if number == repeats - 1:
                 passes.wake()
-                findings.after = self._world.read_state()
+                findings.after = self._backend.read_state()
         if (
             findings.before
             and findings.after
@@ -173,8 +166,7 @@ class Experiment:
         return result if right else None
 
     def _take_hazards(self, findings: Findings) -> None:
-        if self._world.take_hazards:
-            findings.hazards += self._world.take_hazards()
+        findings.hazards += self._backend.take_hazards()
 
     def _without_hazards(self, findings: Findings, where: str) -> bool:
         """Whether the passes so far had no hazards, or hazards are no errors here."""
@@ -207,12 +199,12 @@ class Experiment:
         chosen = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
         timed = None if chosen is None else passes[chosen]
         totals = timed.totals if timed else None
+        capabilities = self._backend.capabilities
+        hazards = sum(hazard.count for hazard in findings.hazards)
         data = Measurement(
             verified=findings.compared,
             mismatches=findings.mismatches,
-            hazards=sum(hazard.count for hazard in findings.hazards)
-            if self._world.take_hazards
-            else None,
+            hazards=hazards if capabilities.hazards else None,
         )
         if chosen is not None:
             data = replace(
@@ -222,7 +214,7 @@ class Experiment:
                 audio=prepared.audio,
                 allocations=findings.allocations[chosen],
             )
-        without_runlists = config.strategy.batch > 1 and not self._world.has_runlists
+        without_runlists = config.strategy.batch > 1 and not capabilities.batches
         return Outcome(
             kernel=prepared.name,
             device=config.device.kind,

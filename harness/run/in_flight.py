@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from harness.device.xrt.slot import Group, Slot
-from harness.errors import DeviceError, DeviceTimeoutError
+from harness.device.backend import Slot, Submission
+from harness.errors import MAYBE_IN_FLIGHT, DeviceError, DeviceTimeoutError
 
 PATIENCE = 10
 """Timeouts that a run in flight is given when its pass has failed: dropping it would be worse than waiting."""
@@ -15,51 +15,51 @@ log = logging.getLogger(__name__)
 
 
 class InFlight(NamedTuple):
-    """A submission in flight; those on one `queue` end in order."""
+    """A submission in flight; those on one `queue`, of a kernel on a column, end in order."""
 
     slot: Slot
-    group: Group
-    queue: int
+    submission: Submission
+    queue: tuple[int, int]
 
 
-def drain(flying: Sequence[InFlight], refused: InFlight | Literal[False]) -> None:
-    """Wait for the submissions in flight; what is not seen to end is kept for ever.
+def finish_in_flight(launched: Iterable[InFlight], refused: Iterable[InFlight]) -> None:
+    """Wait for the submissions in flight; what is not seen to end is never freed.
 
-    refused: a submission whose launch raised. XRT counts it as in flight, but it may never have begun.
+    refused: whose launch raised. XRT counts them as in flight, but they may never have begun.
     """
-    stuck: set[int] = set()
+    flying, stuck = list(launched), set[tuple[int, int]]()
     for each in flying:
         try:
-            _await(each.group, 0 if each.queue in stuck else PATIENCE, len(flying))
+            _await(each.submission, 0 if each.queue in stuck else PATIENCE, len(flying))
         except DeviceError as error:
             log.debug("a run in flight failed too", exc_info=True)
-            if isinstance(error, DeviceTimeoutError):  # what follows it in its queue is behind it
+            if isinstance(error, MAYBE_IN_FLIGHT):
                 each.slot.keep()
+            if isinstance(error, DeviceTimeoutError):  # what follows it in its queue is behind it
                 stuck.add(each.queue)
-        except BaseException as error:
+        except BaseException:
             log.debug("a run was not seen to end", exc_info=True)
             each.slot.keep()
-            if not isinstance(error, RuntimeError):  # somebody has no patience any more
-                stuck.update(other.queue for other in flying)
-    if refused:
+            stuck.update(other.queue for other in flying)  # second Ctrl-C: stop waiting
+    for each in refused:
         try:
-            refused.group.wait(0)
+            each.submission.wait(0)
         except DeviceError as error:
             log.debug("a submission failed at its launch", exc_info=True)
-            if isinstance(error, DeviceTimeoutError):
-                refused.slot.keep()
+            if isinstance(error, MAYBE_IN_FLIGHT):
+                each.slot.keep()
         except BaseException:
             log.debug("a submission was not seen to end", exc_info=True)
-            refused.slot.keep()
+            each.slot.keep()
 
 
-def _await(group: Group, patience: int, runs: int) -> None:
+def _await(submission: Submission, patience: int, runs: int) -> None:
     try:
-        group.wait(min(patience, 1))
+        submission.wait(min(patience, 1))
     except DeviceTimeoutError:
         if patience <= 1:
             raise
         log.warning(
             "%d submissions are in flight and waited for; Ctrl-C leaves them to the driver", runs
         )
-        group.wait(patience - 1)
+        submission.wait(patience - 1)

@@ -8,7 +8,8 @@ from functools import cached_property, partial
 import numpy as np
 
 from harness.config.schema import Config
-from harness.device.open import World
+from harness.device.backend import Backend
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, Int8
 from harness.measure.totals import Totals, totals_of
@@ -51,7 +52,7 @@ class LayerPasses:
     def __init__(
         self,
         config: Config,
-        world: World,
+        backend: Backend,
         encoder: Encoder,
         tiling: Tiling,
         number: int,
@@ -62,7 +63,7 @@ class LayerPasses:
         self._specs = {spec.name: spec for spec in tiling.specs}
         self._begin = partial(LayerData, encoder, tiling, x, weights)
         self._refer = partial(layer_reference, encoder, tiling, x, weights)
-        self._contexts = SessionPool(config, world, tiling.specs)
+        self._pool = SessionPool(config, backend, tiling.specs)
 
     @cached_property
     def _expected(self) -> Int8:
@@ -71,7 +72,7 @@ class LayerPasses:
     @property
     def allocations(self) -> int:
         """Bos made so far for tiles."""
-        return self._contexts.allocations
+        return self._pool.allocations
 
     def verify(self, progress: Share) -> list[Comparison]:
         """One pass with poisoned outputs."""
@@ -86,7 +87,7 @@ class LayerPasses:
                 checker(first, outputs)
                 kept(first, outputs)
 
-            recording = self._contexts.executor(tiles.spec, count).run(tiles, sink, checker.poison)
+            recording = self._pool.executor(tiles.spec, count).run(tiles, sink, checker.poison)
             done += count
             progress(done / calls)
             return totals_of(recording.timeline()), kept.outputs
@@ -98,7 +99,7 @@ class LayerPasses:
         assert check  # nothing to pass on otherwise
 
         def run(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
-            executor, kept = self._contexts.executor(tiles.spec, count), OutputCopies(tiles, count)
+            executor, kept = self._pool.executor(tiles.spec, count), OutputCopies(tiles, count)
             executor.poison(checker.poison)
             totals = totals_of(executor.run(tiles, kept).timeline())
             kept.feed(checker)
@@ -109,7 +110,7 @@ class LayerPasses:
 
     def _each(self, run: RunTiles) -> tuple[EncoderPass, list[Comparison]]:
         contexts, data, steps, compared = (
-            self._contexts,
+            self._pool,
             self._begin(),
             list[Step](),
             list[Comparison](),
@@ -119,7 +120,7 @@ class LayerPasses:
             if not operation.kernel:
                 data.host(operation)
                 continue
-            tiles = Tiles(self._specs[operation.kernel], data.stage(operation), 0.0, 0)
+            tiles = Tiles(Chain((self._specs[operation.kernel],)), data.stage(operation), 0.0, 0)
             compared.append(checker := Checker(tiles, of=str(operation)))
             totals, outputs = run(tiles, operation.calls, checker)
             steps.append(Step(operation, operation.calls, totals))
@@ -129,8 +130,8 @@ class LayerPasses:
 
     def wake(self) -> None:
         """Wake the device, if it may have gone to sleep."""
-        self._contexts.wake()
+        self._pool.wake()
 
     def close(self) -> None:
         """Give back what can be."""
-        self._contexts.close()
+        self._pool.close()

@@ -12,11 +12,18 @@ from harness.config.device import Device
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Strategy
 from harness.config.workload import FullEncoder, LayerWorkload, Workload
-from harness.device.open import World, host_now_ns, open_world
-from harness.device.xrt.open_kernel import open_kernel
+from harness.device.backend import Backend
+from harness.device.open import open_backend
+from harness.device.xrt.wait import host_now_ns
 from harness.inputs.chain import Chain, make_chain
-from harness.inputs.chain_tiles import make_chain_tiles
-from harness.inputs.tiles import PERIODS, Tiles, check_source, make_activations, make_tiles
+from harness.inputs.generate import (
+    check_source,
+    distinct_tiles,
+    make_activations,
+    make_chain_tiles,
+    make_tiles,
+)
+from harness.inputs.tiles import Tiles
 from harness.kernel import Int8, KernelSpec, load_kernel
 from harness.measure.audio_accounting import encoder_tiles, host_ns
 from harness.measure.rtf import Audio
@@ -47,7 +54,7 @@ class Plan:
         """All kernels, in the order of `columns`."""
         return self.kernels.kernels if isinstance(self.kernels, Chain) else self.kernels.specs
 
-    def open(self) -> World:
+    def open(self) -> Backend:
         """The device, with the files of the kernels read; RequestError where they cannot be had."""
         computes = self.config.verify is Verify.all
         return open_kernels(self.config.device, self.specs, self.columns, computes)
@@ -64,7 +71,7 @@ class Prepared:
     config: Config
     remarks: tuple[str, ...]
     name: str
-    world: World
+    backend: Backend
     audio: Audio
     measured_host_ns: int
     passes: Callable[[], Passes]
@@ -86,10 +93,10 @@ def preflight(config: Config) -> Config:
 def prepare(config: Config) -> Prepared:
     """Kernels, device and inputs of a request; RequestError where it cannot run at all."""
     plan = make_plan(config)
-    world = plan.open()
+    backend = plan.open()
     if isinstance(plan.kernels, Chain):
-        return _prepare_chain(plan, plan.kernels, world)
-    return _prepare_encoder(plan, plan.kernels, world)
+        return _prepare_chain(plan, plan.kernels, backend)
+    return _prepare_encoder(plan, plan.kernels, backend)
 
 
 def make_plan(config: Config) -> Plan:
@@ -143,15 +150,15 @@ def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) ->
 
 def open_kernels(
     device: Device, specs: Sequence[KernelSpec], columns: Sequence[int], computes: bool = True
-) -> World:
+) -> Backend:
     """The device, with the files of `specs` read.
 
-    computes: as of `open_world`. RequestError where they cannot be had.
+    computes: as of `open_backend`. RequestError where they cannot be had.
     """
-    world = open_world(device, *specs, computes=computes)
+    backend = open_backend(device, *specs, computes=computes)
     for spec, width in zip(specs, columns, strict=True):
-        open_kernel(world, spec, width)
-    return world
+        backend.prepare(spec, width)
+    return backend
 
 
 def _look_up(workload: Workload, strategy: Strategy) -> Chain | Tiling:
@@ -165,24 +172,24 @@ def _look_up(workload: Workload, strategy: Strategy) -> Chain | Tiling:
     return chain
 
 
-def _prepare_chain(plan: Plan, chain: Chain, world: World) -> Prepared:
+def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> Prepared:
     """Tiles of the first kernel, and constants of the others."""
     config = plan.config
-    first, *others = chain.kernels
-    arguments = config.workload.tiles, *_tile_arguments(config)
-    made = make_tiles(first.name, *arguments)
-    tiles = make_chain_tiles(chain, *arguments) if others else made
-    audio = _audio(config.workload, made, encoder_tiles(chain.name, made.audio_s))
-    passes = partial(TilePasses, config, chain, plan.columns, world, tiles)
-    return Prepared(config, plan.remarks, chain.name, world, audio, made.host_ns, passes)
+    tile_bytes = sum(spec.size_bytes for spec in chain.kernels)
+    arguments = _tile_arguments(config, tile_bytes)
+    tiles = make_chain_tiles(chain, config.workload.tiles, *arguments)
+    audio = _audio(config.workload, tiles, encoder_tiles(chain.name, tiles.audio_s))
+    passes = partial(TilePasses, config, chain, plan.columns, backend, tiles)
+    return Prepared(config, plan.remarks, chain.name, backend, audio, tiles.host_ns, passes)
 
 
-def _prepare_encoder(plan: Plan, tiling: Tiling, world: World) -> Prepared:
+def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> Prepared:
     """Tiles of each kernel that the operations call; of one layer, its activations and weights."""
     config, workload = plan.config, plan.config.workload
     assert isinstance(workload, FullEncoder)  # only its kernels are a Tiling
     encoder = workload.encoder
-    source, seed, now_ns, period = _tile_arguments(config)
+    tile_bytes = max(spec.size_bytes for spec in tiling.specs)
+    source, seed, now_ns, period = _tile_arguments(config, tile_bytes)
     tiles = {
         spec.name: make_tiles(spec.name, period, source, seed, now_ns, period)
         for spec in tiling.specs
@@ -192,14 +199,14 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, world: World) -> Prepared:
         x = make_activations(encoder.frames, encoder.d_model, source, seed)
         weights = _weights(workload, seed)
         number = workload.number
-        layer = partial(LayerPasses, config, world, encoder, tiling, number, x, weights)
+        layer = partial(LayerPasses, config, backend, encoder, tiling, number, x, weights)
         audio, name = _audio(workload, first, None), f"{encoder.name} layer {number}"
-        return Prepared(config, plan.remarks, name, world, audio, first.host_ns, layer)
+        return Prepared(config, plan.remarks, name, backend, audio, first.host_ns, layer)
     calls = operations(encoder, tiling)
     windows = max(1, ceil(first.audio_s / encoder.audio_s))
     audio = _audio(workload, first, windows * sum(each.calls for each in calls))
-    passes = partial(EncoderPasses, config, world, calls, tiles)
-    return Prepared(config, plan.remarks, encoder.name, world, audio, first.host_ns, passes)
+    passes = partial(EncoderPasses, config, backend, calls, tiles)
+    return Prepared(config, plan.remarks, encoder.name, backend, audio, first.host_ns, passes)
 
 
 def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:
@@ -209,14 +216,13 @@ def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:
     return load_weights(Path(workload.weights), workload.encoder)
 
 
-def _tile_arguments(config: Config) -> tuple[str, int, Callable[[], int], int]:
+def _tile_arguments(config: Config, tile_bytes: int) -> tuple[str, int, Callable[[], int], int]:
     """What `make_tiles` takes beside the kernel and the number of tiles.
 
     The last is how many differ.
     """
     workload, strategy = config.workload, config.strategy
-    # A slot must not meet the inputs again that it had before: a stale output would be right.
-    period = next(period for period in PERIODS if strategy.slots * strategy.batch % period)
+    period = distinct_tiles(tile_bytes, strategy.slots * strategy.batch)
     return workload.source, config.seed, host_now_ns, period
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.config.schema import Config
-from harness.device.open import World
-from harness.device.xrt.session import Session
+from harness.device.backend import Backend, Session
 from harness.kernel import KernelSpec
 from harness.run.executor import Executor
 
@@ -19,11 +18,11 @@ class SessionPool:
     context included, which takes longer than others.
     """
 
-    def __init__(self, config: Config, world: World, kernels: Sequence[KernelSpec]) -> None:
+    def __init__(self, config: Config, backend: Backend, kernels: Sequence[KernelSpec]) -> None:
         strategy, device = config.strategy, config.device
         self._strategy = strategy
         self._timeout_ms = device.timeout_ms
-        self._world = world
+        self._backend = backend
         self._all = len(kernels) * strategy.columns <= device.context_limit
         self._sessions: dict[str, Session] = {}
         self._executors: dict[tuple[str, int], Executor] = {}
@@ -31,22 +30,22 @@ class SessionPool:
         self.open_ns = 0
 
     def executor(self, spec: KernelSpec, tiles: int) -> Executor:
-        """One for passes over so many tiles; DeviceError, or pyxrt's own errors, where it cannot be had."""
+        """One for passes over so many tiles; DeviceError where it cannot be had."""
         found = self._executors.get((spec.name, tiles))
         if found:
             return found
-        begin_ns = self._world.clock.now_ns
+        begin_ns = self._backend.clock.now_ns
         if spec.name not in self._sessions:
             if not self._all:
                 self.close()
-            session = self._sessions[spec.name] = Session(
-                self._world, spec, self._strategy.columns, self._timeout_ms
+            session = self._sessions[spec.name] = self._backend.open_session(
+                spec, self._strategy.columns, self._timeout_ms
             )
             session.warm()
         made = self._executors[spec.name, tiles] = Executor(
-            self._sessions[spec.name], self._strategy, tiles
+            [self._sessions[spec.name]], self._strategy, tiles
         )
-        self.open_ns += self._world.clock.now_ns - begin_ns
+        self.open_ns += self._backend.clock.now_ns - begin_ns
         return made
 
     @property

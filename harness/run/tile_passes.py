@@ -8,16 +8,13 @@ from functools import cached_property
 from typing import Protocol
 
 from harness.config.schema import Config
-from harness.device.open import World
-from harness.device.xrt.session import Session
+from harness.device.backend import Backend, Session
 from harness.inputs.chain import Chain
-from harness.inputs.chain_tiles import ChainTiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes
 from harness.measure.timeline import PassMarks, Spans, Timeline
 from harness.measure.totals import Totals, totals_of
 from harness.models.operations import Operation
-from harness.run.chain_executor import ChainExecutor
 from harness.run.executor import Executor
 from harness.run.verify import Checker, Comparison, OutputCopies
 
@@ -120,22 +117,17 @@ class TilePasses:
         config: Config,
         chain: Chain,
         columns: Sequence[int],
-        world: World,
-        tiles: Tiles | ChainTiles,
+        backend: Backend,
+        tiles: Tiles,
     ) -> None:
-        """columns: of each kernel of the chain. DeviceError, or pyxrt's own errors, where contexts or bos cannot be had."""
+        """columns: of each kernel of the chain. DeviceError where contexts or bos cannot be had."""
         self._tiles = tiles
         self._count = count = config.workload.tiles
         strategy, sessions = config.strategy, list[Session]()
-        self._executor: Executor | ChainExecutor
         try:
             for spec, width in zip(chain.kernels, columns, strict=True):
-                sessions.append(Session(world, spec, width, config.device.timeout_ms))
-            if isinstance(tiles, ChainTiles):
-                self._executor = ChainExecutor(sessions, chain, strategy, count, tiles.constants)
-            else:
-                kept = tiles.constants if strategy.resident else None
-                self._executor = Executor(sessions[0], strategy, count, kept)
+                sessions.append(backend.open_session(spec, width, config.device.timeout_ms))
+            self._executor = Executor(sessions, strategy, count, tiles.constants, chain.links)
         except BaseException:
             for session in sessions:
                 session.close()
@@ -147,38 +139,27 @@ class TilePasses:
         return self._executor.allocations
 
     def verify(self, progress: Share) -> list[Comparison]:
-        """One poisoned pass. Of a chain, the kernel that is told is the first that is wrong."""
-        checker = Checker(self._tiles)
+        """One poisoned pass; what is returned is of the first kernel of the chain that is wrong, or of the last."""
+        last = len(self._tiles.chain.kernels) - 1
+        checkers = [Checker(self._tiles, kernel_index) for kernel_index in range(last + 1)]
 
         def sink(first: int, outputs: Bytes) -> None:
-            checker(first, outputs)
-            progress(checker.compared / self._count)
+            checkers[last](first, outputs)
+            progress(checkers[last].compared / self._count)
 
-        if not isinstance(self._executor, ChainExecutor):
-            self._executor.run(self._tiles, sink, checker.poison)
-            return [checker]
-        assert isinstance(self._tiles, ChainTiles)
-        before = [
-            Checker(self._tiles, station) for station in range(len(self._tiles.chain.kernels) - 1)
-        ]
+        def inspect(kernel_index: int, first: int, outputs: Bytes) -> None:
+            if kernel_index < last:
+                checkers[kernel_index](first, outputs)
 
-        def look(station: int, first: int, outputs: Bytes) -> None:
-            if station < len(before):
-                before[station](first, outputs)
-
-        self._executor.run(self._tiles, sink, self._tiles.poison, look)
-        return [next((each for each in before if each.mismatches), checker)]
+        self._executor.run(self._tiles, sink, checkers[last].poison, inspect)
+        return [next((each for each in checkers if each.mismatches), checkers[last])]
 
     def make(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
         """One pass at full speed; its outputs are compared after it, for some races exist only then."""
         if not check:
             return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
         checker, kept = Checker(self._tiles), OutputCopies(self._tiles, self._count)
-        if isinstance(self._executor, ChainExecutor):
-            assert isinstance(self._tiles, ChainTiles)
-            self._executor.poison(self._tiles.poison)
-        else:
-            self._executor.poison(checker.poison)
+        self._executor.poison(checker.poison)
         recording = self._executor.run(self._tiles, kept)
         return TilesPass(recording), lambda: [kept.feed(checker)]
 

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.inputs.chain_tiles import ChainTiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes
 
@@ -29,22 +28,22 @@ class Checker:
     written can pass.
     """
 
-    def __init__(self, tiles: Tiles | ChainTiles, station: int = -1, of: str = "") -> None:
-        """station: of a chain, whose kernel's outputs; by default the last one's. of: what the tiles are calls of."""
+    def __init__(self, tiles: Tiles, kernel_index: int = -1, of: str = "") -> None:
+        """kernel_index: whose outputs; by default the last kernel's. of: what the tiles are calls of."""
         self._tiles = tiles
-        self._station = station
+        self._kernel_index = kernel_index
         self._of = f"{of}: " if of else ""
         self.compared = 0
         self.mismatches = 0
         self.first_mismatch = ""
 
-    def poison(self, first: int, count: int) -> Bytes:
-        """What the output bos of these tiles hold before launch: (count, size_bytes) uint8."""
-        return ~self._expect(first, count)
+    def poison(self, kernel_index: int, first: int, count: int) -> Bytes:
+        """What a kernel's output bos of these tiles hold before launch: (count, size_bytes) uint8."""
+        return ~self._tiles.expect(first, count, kernel_index)
 
     def __call__(self, first: int, outputs: Bytes) -> None:
         """Compare outputs (count, size_bytes) uint8 of tiles `first`, `first` + 1, ..."""
-        expected = self._expect(first, len(outputs))
+        expected = self._tiles.expect(first, len(outputs), self._kernel_index)
         wrong = np.flatnonzero((outputs != expected).any(axis=1))
         self.compared += len(outputs)
         self.mismatches += len(wrong)
@@ -54,13 +53,9 @@ class Checker:
 
     def _describe(self, tile: int, output: Bytes, expected: Bytes) -> str:
         """Tile, first differing index in the output's own shape, and both values."""
-        chained = isinstance(self._tiles, ChainTiles)
-        spec = (
-            self._tiles.chain.kernels[self._station]
-            if isinstance(self._tiles, ChainTiles)
-            else self._tiles.spec
-        )
-        buffer, kernel = spec.output, f"{spec.name}: " if chained else self._of
+        kernels = self._tiles.chain.kernels
+        spec = kernels[self._kernel_index]
+        buffer, kernel = spec.output, f"{spec.name}: " if len(kernels) > 1 else self._of
         for part, got, right in zip(
             buffer.parts, buffer.unpack(output), buffer.unpack(expected), strict=True
         ):
@@ -71,11 +66,6 @@ class Checker:
                 return f"{kernel}tile {tile}: {where} is {got[0][index]}, the reference says {right[0][index]}"
         return f"{kernel}tile {tile}: bytes differ"
 
-    def _expect(self, first: int, count: int) -> Bytes:
-        if isinstance(self._tiles, ChainTiles):
-            return self._tiles.expect(first, count, self._station)
-        return self._tiles.expect(first, count)
-
 
 class OutputCopies:
     """A sink that keeps the outputs of a timed pass, to be checked after it.
@@ -83,7 +73,7 @@ class OutputCopies:
     All of them, up to MOST_KEPT_BYTES; of a longer pass the last ones. Row i is tile i modulo the rows.
     """
 
-    def __init__(self, tiles: Tiles | ChainTiles, count: int) -> None:
+    def __init__(self, tiles: Tiles, count: int) -> None:
         size_bytes = tiles.spec.output.size_bytes
         self._count = count
         self._rows = max(1, min(count, MOST_KEPT_BYTES // size_bytes))

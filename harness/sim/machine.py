@@ -26,7 +26,11 @@ Effect = Callable[[], None]
 
 
 class Machine:
-    """A computer with one NPU. `clock` is its time; what calls of the pyxrt API cost is spent on it."""
+    """A computer with one NPU. `clock` is its time; what calls of the pyxrt API cost is spent on it.
+
+    looks_cost_time: whether a second look, at one instant, at a run in flight costs `poll_ns`. It does for programs that
+    poll without letting time pass, which would never end otherwise; not for one that calls `pause` between its looks.
+    """
 
     def __init__(
         self, profile: Simulator, models: dict[str, KernelModel], clock: SimClock | None = None
@@ -51,7 +55,9 @@ class Machine:
         self.memories: dict[int, Memory] = {}
         self._address = PAGE_BYTES
         self.effects: list[tuple[int, int, Effect]] = []
+        self.looks_cost_time = True
         self._sequence = 0
+        self.completions_ns: list[int] = []
         self._costs_ns: dict[int, int] = {}
 
     def sync_ns(self, to_device: bool, size_bytes: int) -> int:
@@ -69,6 +75,18 @@ class Machine:
             self.settle(time_ns)
         if time_ns > self.clock.now_ns:
             self.clock.now_ns = time_ns
+
+    def pause(self, looked_ns: int, limit_ns: int) -> None:
+        """Let time pass until the end of a submission is visible that was not at `looked_ns`; at most to `limit_ns`."""
+        pending = self.completions_ns
+        while pending and pending[0] <= looked_ns:
+            heappop(pending)
+        if pending and pending[0] < limit_ns:
+            limit_ns = pending[0]
+        if self.effects:
+            self.settle(limit_ns)
+        if limit_ns > self.clock.now_ns:
+            self.clock.now_ns = limit_ns
 
     def ioctl(self, name: str) -> None:
         """RuntimeError, as a system call would fail, once the device is lost."""

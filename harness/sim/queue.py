@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Sequence
+from heapq import heappush, heapreplace
 from typing import TYPE_CHECKING
 
 from harness.config.device import Faults
@@ -105,6 +106,11 @@ class Context:
         column.free_ns = time_ns
         self._places.append(time_ns)
         time_ns += completion_ns
+        pending = machine.completions_ns
+        if pending and pending[0] <= now_ns:  # already visible: makes way
+            heapreplace(pending, time_ns)
+        else:
+            heappush(pending, time_ns)
         for launch in launches:
             launch.visible_ns = time_ns
 
@@ -112,8 +118,10 @@ class Context:
         """What is submitted behind a command that hangs ends with it, and never reaches the column."""
         self._machine.executions += len(launches)
         self._places.append(self._reset_ns)
+        visible_ns = self._reset_ns + self._completion_ns
+        heappush(self._machine.completions_ns, visible_ns)
         for launch in launches:
-            launch.final, launch.visible_ns = _ABORT, self._reset_ns + self._completion_ns
+            launch.final, launch.visible_ns = _ABORT, visible_ns
 
     def _resume(self, now_ns: int) -> int:
         """When execution can begin on a column that has been idle: later, if the whole device was suspended."""

@@ -183,13 +183,14 @@ class run(PybindObject):
         launch.context.submit((launch,))
 
     def state(self) -> ert_cmd_state:
-        """NEW until the completion is visible, as on amdxdna. Looking again at once takes time, or none would pass."""
+        """NEW until the completion is visible, as on amdxdna. Looking again at once takes time: see `Machine`."""
         launch = self._launch
         machine = launch.machine
         if launch.visible_ns > (now_ns := machine.clock.now_ns):
-            if launch.polled_ns == now_ns:
-                machine.clock.now_ns += machine.profile.poll_ns
-            launch.polled_ns = machine.clock.now_ns
+            if machine.looks_cost_time:
+                if launch.polled_ns == now_ns:
+                    machine.clock.now_ns += machine.profile.poll_ns
+                launch.polled_ns = machine.clock.now_ns
             return _NEW
         if launch.unseen:
             launch.unseen = False

@@ -13,7 +13,7 @@ from support.small_device import ADD
 from support.xclbinutil import COMMITTED, made
 
 from harness.config.device import Hardware
-from harness.device.open import open_world
+from harness.device.open import open_backend
 from harness.device.xrt.files import kernel_files
 from harness.device.xrt.open_kernel import kernel_of
 from harness.errors import RequestError
@@ -38,7 +38,7 @@ def test_no_device(installed: ModuleType, index: int) -> None:
         pytest.skip(f"there is a device {index} here")
     for _ in range(2):
         with pytest.raises(RequestError) as raised:
-            open_world(Hardware(index=index), ADD)
+            open_backend(Hardware(index=index), ADD)
         assert f"device.index={index}" in str(raised.value)
         assert f"No such device with index '{index}'" in str(raised.value)
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from harness.config.device import Device, Hardware, Simulator
-from harness.device.open import open_world
-from harness.device.xrt.open_kernel import FIRST_DATA_ARGUMENT, kernel_of
+from harness.device.open import open_backend
+from harness.device.xrt.open_kernel import kernel_of
 from harness.device.xrt.session import OPCODE_TXN
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Bytes, load_kernel
+from harness.kernel import FIRST_DATA_ARGUMENT, Bytes, load_kernel
 from harness.units import NS_PER_S
 
 SPEC = load_kernel("attention")
@@ -43,7 +44,7 @@ def make_tiles(count: int, seed: int = 0) -> Tiles:
     """Random tiles and, on demand, what they must give."""
     generator = np.random.default_rng(seed)
     return Tiles(
-        SPEC,
+        Chain((SPEC,)),
         (generator.integers(0, 256, (count, INPUT.size_bytes), np.uint8),),
         audio_s=1.0,
         host_ns=0,
@@ -79,8 +80,10 @@ class Bench:
     """What tests do with a device, in calls of pyxrt."""
 
     def __init__(self, device: Device) -> None:
-        self.world = open_world(device, SPEC)
+        self.world = open_backend(device, SPEC)
         self.simulated = isinstance(device, Simulator)
+        if self.simulated:  # tests poll in loops of their own, in which no time would pass
+            self.world.device._machine.looks_cost_time = True
         self.pyxrt: Any = self.world.pyxrt
         self.device: Any = self.world.device
         direction = self.pyxrt.xclBOSyncDirection
@@ -89,7 +92,7 @@ class Bench:
             direction.XCL_BO_SYNC_BO_FROM_DEVICE,
         )
         self.state: Any = self.pyxrt.ert_cmd_state
-        path, self._instructions = self.world.image(SPEC)
+        path, self._instructions = self.world.find_files(SPEC)
         xclbin = self.pyxrt.xclbin(path)
         self._name = kernel_of(xclbin, path, SPEC)
         self._uuid = self.device.register_xclbin(xclbin)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from harness.config.strategy import Buffers, Strategy
-from harness.device.xrt.session import Session
+from harness.device.xrt.session import XrtSession
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.run.executor import Executor
 from harness.run.verify import Checker, OutputCopies
@@ -38,8 +39,8 @@ def test_outputs(npu: Bench, strategy: str, tiles: int) -> None:
     """With poisoned output bos, then at full speed."""
     knobs = Strategy(**{"buffers": Buffers.pooled, **STRATEGIES[strategy]})
     inputs = make_tiles(tiles)
-    session = Session(npu.world, SPEC, knobs.columns, timeout_ms=5_000)
-    executor = Executor(session, knobs, tiles)
+    session = XrtSession(npu.world, SPEC, knobs.columns, timeout_ms=5_000)
+    executor = Executor([session], knobs, tiles)
     checker = Checker(inputs)
     executor.run(inputs, checker, checker.poison)
     assert (checker.compared, checker.first_mismatch) == (tiles, "")
@@ -53,7 +54,7 @@ def test_outputs(npu: Bench, strategy: str, tiles: int) -> None:
 
 def test_after_a_rest(npu: Bench) -> None:
     knobs, inputs = Strategy(buffers=Buffers.pooled, depth=2), make_tiles(10)
-    executor = Executor(Session(npu.world, SPEC, 1, timeout_ms=5_000), knobs, 10)
+    executor = Executor([XrtSession(npu.world, SPEC, 1, timeout_ms=5_000)], knobs, 10)
     for _ in range(2):
         checker = Checker(inputs)
         executor.run(inputs, checker, checker.poison)
@@ -66,9 +67,9 @@ def test_a_wrong_output_is_found(npu: Bench) -> None:
     inputs, others = make_tiles(10), make_tiles(10, seed=1)
     mixed = np.concatenate([inputs.packed[0][:3], others.packed[0][3:4], inputs.packed[0][4:]])
     executor = Executor(
-        Session(npu.world, SPEC, 1, timeout_ms=5_000), Strategy(buffers=Buffers.pooled), 10
+        [XrtSession(npu.world, SPEC, 1, timeout_ms=5_000)], Strategy(buffers=Buffers.pooled), 10
     )
     checker = Checker(inputs)
-    executor.run(Tiles(SPEC, (mixed,), audio_s=1.0, host_ns=0), checker, checker.poison)
+    executor.run(Tiles(Chain((SPEC,)), (mixed,), audio_s=1.0, host_ns=0), checker, checker.poison)
     assert (checker.compared, checker.mismatches) == (10, 1)
     assert checker.first_mismatch.startswith("tile 3: ")

@@ -17,7 +17,7 @@ import signal
 import time
 from pathlib import Path
 
-from harness.config.device import Clock, Faults, Simulator
+from harness.config.device import ClockKind, Faults, Simulator
 from harness.device.host import locks
 from harness.sim import device as platform
 from harness.sim import pyxrt as simulated
@@ -35,7 +35,12 @@ wanted = json.loads(os.environ["STAND_IN"])
 locks.FOLDER = Path(wanted["locks"])
 machine = Machine(
     Simulator(
-        **{**COSTS, "clock": Clock.wall, "faults": Faults(**wanted["faults"]), **wanted["machine"]}
+        **{
+            **COSTS,
+            "clock": ClockKind.wall,
+            "faults": Faults(**wanted["faults"]),
+            **wanted["machine"],
+        }
     ),
     {},
     WallClock(time.perf_counter_ns, time.sleep),

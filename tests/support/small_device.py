@@ -8,8 +8,10 @@ import numpy as np
 
 from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
-from harness.device.open import World, open_world
-from harness.device.xrt.session import Session
+from harness.device.open import open_backend
+from harness.device.xrt.backend import XrtBackend
+from harness.device.xrt.session import XrtSession
+from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Buffer, KernelSpec, Part
 from harness.measure.timeline import Timeline
@@ -48,12 +50,14 @@ def make_tiles(spec: KernelSpec, period: int, seed: int = 0) -> Tiles:
     packed = tuple(
         generator.integers(0, 256, (period, buffer.size_bytes), np.uint8) for buffer in spec.inputs
     )
-    return Tiles(spec, packed, audio_s=11.0, host_ns=0)
+    return Tiles(Chain((spec,)), packed, audio_s=11.0, host_ns=0)
 
 
-def make_world(spec: KernelSpec = ADD, computes: bool = True, **costs: Any) -> World:
+def make_backend(spec: KernelSpec = ADD, computes: bool = True, **costs: Any) -> XrtBackend:
     """A simulated device with round costs, changed by `costs`."""
-    return open_world(Simulator(**{**COSTS, **costs}), spec, computes=computes)
+    backend = open_backend(Simulator(**{**COSTS, **costs}), spec, computes=computes)
+    assert isinstance(backend, XrtBackend)
+    return backend
 
 
 def run_pass(
@@ -61,8 +65,9 @@ def run_pass(
 ) -> Timeline:
     """One verified pass on a fresh simulated device; fails the test on a wrong output."""
     strategy = Strategy(**{"buffers": Buffers.pooled, **knobs})
-    session = Session(make_world(spec, **(costs or {})), spec, strategy.columns, timeout_ms=1000)
-    executor = Executor(session, strategy, tiles)
+    backend = make_backend(spec, **(costs or {}))
+    session = XrtSession(backend, spec, strategy.columns, timeout_ms=1000)
+    executor = Executor([session], strategy, tiles)
     inputs = make_tiles(spec, max(1, tiles))
     checker = Checker(inputs)
     executor.run(inputs, checker, checker.poison)

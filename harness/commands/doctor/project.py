@@ -13,9 +13,9 @@ from types import SimpleNamespace
 from harness.commands.doctor.check import Check, Subject, fail, ok, warn
 from harness.config.schema import TrackingKind
 from harness.device.xrt.files import kernel_files
-from harness.device.xrt.open_kernel import FIRST_DATA_ARGUMENT, kernel_of
+from harness.device.xrt.open_kernel import kernel_of
 from harness.errors import RequestError
-from harness.kernel import KernelSpec, kernels_root, load_kernel
+from harness.kernel import FIRST_DATA_ARGUMENT, KernelSpec, kernels_root, load_kernel
 from harness.units import BYTES_PER_MIB
 
 OUTPUTS = Path("outputs")

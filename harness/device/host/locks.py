@@ -25,21 +25,29 @@ FOLDER = Path("/tmp")
 which have one each."""
 OPENING_ATTEMPTS, OPENING_PAUSE_S = 600, 0.1
 """A minute: contexts open in some 60 ms each."""
-_held: set[int] = set()
 
 
-def _let_go() -> None:
-    for lock in _held:
-        with suppress(OSError):
-            os.close(lock)
-    _held.clear()
+class DeviceLock:
+    """The lock of a device, held until `release`, or until this process ends.
+
+    A child process does not hold it: it would keep the lock of a parent that has ended.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """descriptor: of the locked file."""
+        self._descriptor: int | None = descriptor
+        os.register_at_fork(after_in_child=self.release)
+
+    def release(self) -> None:
+        """Give the lock back; nothing the second time."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
 
 
-os.register_at_fork(after_in_child=_let_go)  # a child would keep the lock of a parent that is gone
-
-
-def lock_device(index: int) -> int:
-    """Lock device `index` for experiments of this process; returns the lock, held until it is closed.
+def lock_device(index: int) -> DeviceLock:
+    """Lock device `index` for experiments of this process.
 
     RequestError naming the holder if another process has it.
     """
@@ -52,14 +60,7 @@ def lock_device(index: int) -> int:
             f"(lock {path}); wait until it ends, or stop it"
         )
     _sign(lock)
-    _held.add(lock)
-    return lock
-
-
-def unlock(lock: int) -> None:
-    """Give a device's lock back."""
-    _held.discard(lock)
-    os.close(lock)
+    return DeviceLock(lock)
 
 
 @contextmanager

@@ -1,20 +1,22 @@
-"""The image of a kernel: its xclbin, opened and found to be what the spec says."""
+"""Opens the xclbin of a kernel and checks that it is what the spec says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
-from harness.device.open import World
+from harness.device.xrt.pyxrt_api import Xclbin
 from harness.errors import RequestError
-from harness.kernel import FIRST_DATA_ARGUMENT as FIRST_DATA_ARGUMENT
-from harness.kernel import Bytes, KernelSpec
+from harness.kernel import FIRST_DATA_ARGUMENT, Bytes, KernelSpec
+
+if TYPE_CHECKING:
+    from harness.device.xrt.backend import XrtBackend
 
 USUAL_NAME = "MLIR_AIE"
 """What mlir-aie names a kernel unless told otherwise."""
 
 
-def kernel_of(xclbin: Any, path: str, spec: KernelSpec) -> str:
+def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
     """Name of the one kernel of an open xclbin that is `spec`: named as it, or MLIR_AIE (and what follows).
 
     RequestError if there is none, more than one, or one that takes fewer bos than the spec.
@@ -45,33 +47,36 @@ def kernel_of(xclbin: Any, path: str, spec: KernelSpec) -> str:
 
 @dataclass(frozen=True)
 class OpenKernel:
-    """An open xclbin, the name of the kernel in it, and its instructions."""
+    """An open xclbin, the name of the kernel in it, its instructions, and the columns that it takes."""
 
-    xclbin: Any
+    xclbin: Xclbin
     name: str
     instructions: Bytes
+    width: int
 
 
-def open_kernel(world: World, spec: KernelSpec, columns: int) -> OpenKernel:
-    """The files of `spec`, opened once a world, fit to run on so many columns.
+def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKernel:
+    """The files of `spec`, opened once per backend, fit to run on so many columns.
 
     RequestError where they are not the spec's, or the xclbin takes more columns than there are.
     """
-    if spec.name not in world.opened:
-        path, instructions = world.image(spec)
+    if spec.name not in backend.opened:
+        path, instructions = backend.find_files(spec)
         try:
-            xclbin = world.pyxrt.xclbin(path)
+            xclbin = backend.pyxrt.xclbin(path)
         except (RuntimeError, MemoryError) as error:  # MemoryError for a folder
             raise RequestError(
                 f"{path}: XRT reads no xclbin from it ({error}); build it, or give another with "
                 f"device.xclbin.{spec.name}=<path>"
             ) from error
-        world.opened[spec.name] = OpenKernel(xclbin, kernel_of(xclbin, path, spec), instructions)
-        world.widths[spec.name] = world.width(path)
-    width = world.widths[spec.name]
-    if columns * width > world.columns:
+        name = kernel_of(xclbin, path, spec)
+        width = backend.columns_of(path)
+        backend.opened[spec.name] = OpenKernel(xclbin, name, instructions, width)
+    kernel, available = backend.opened[spec.name], backend.capabilities.columns
+    if columns * kernel.width > available:
         raise RequestError(
-            f"strategy.columns={columns}: the xclbin of {spec.name} is {width} columns wide and the device has "
-            f"{world.columns}; contexts would share columns: use 1 to {world.columns // width or 'a narrower build'}"
+            f"strategy.columns={columns}: the xclbin of {spec.name} is {kernel.width} columns wide "
+            f"and the device has {available}; contexts would share columns: "
+            f"use 1 to {available // kernel.width or 'a narrower build'}"
         )
-    return cast(OpenKernel, world.opened[spec.name])
+    return kernel

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ADD, COSTS, make_tiles
+from support.small_device import ADD, COSTS, make_tiles
 
 from harness.config.device import ClockKind, Faults, Hardware, Hazards, Simulator
 from harness.config.strategy import Buffers, Strategy

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_cli import Shell, in_process
+from support.process import Shell, in_process
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def process(*arguments: str, stdout: Any = subprocess.PIPE, **environment: str) 
 def test_the_commands() -> None:
     assert NAMES == ["accounting", "doctor", "emulate", "roadmap", "run", "sensitivity"]
     for command in all_commands().values():
-        assert re.fullmatch(r"[a-z][^\n.]{20,75}", command.HELP)
+        assert re.fullmatch(r"[a-z][^\n.]{20,80}", command.HELP)
 
 
 @pytest.mark.parametrize("name", NAMES)

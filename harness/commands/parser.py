@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def print_help(self, file: Any = None) -> None:
-        """Print the help to stdout; OutputError where that cannot be written (argparse ignores it)."""
+        """Print the help to stdout; OutputError where that fails (argparse ignores it)."""
         with output("help"):
             print(self.format_help(), end="")
 

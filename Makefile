@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 ARGS   ?= strategy=pipelined depth=3
 
-.PHONY: run test test-xrt check bench ui clean
+.PHONY: run test test-xrt check mutants bench ui clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/python -m harness $(ARGS)
@@ -21,6 +21,10 @@ check: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Changes the code in one place at a time and lists the changes that no test notices; takes long.
+mutants: $(VENV)/test.stamp
+	$(BIN)/python tests/mutation/run.py $(MODULES)
 
 bench: $(VENV)/test.stamp
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done

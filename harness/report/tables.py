@@ -33,7 +33,7 @@ def text(parts: Sequence[Table | str]) -> str:
 
 
 def show(parts: Sequence[Table | str]) -> None:
-    """Print them, one below the other, as wide as the widest table needs: a number cut short is a wrong number."""
+    """Print them one below the other, as wide as the widest table: a truncated number is wrong."""
     _print(parts, Console(highlight=False))
 
 

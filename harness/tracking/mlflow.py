@@ -45,7 +45,7 @@ class Store:
 
     def __init__(self, uri: str, artifacts: str, experiment: str) -> None:
         """Create the store and the experiment if they are new; TrackingError where that fails."""
-        # Before the import: telemetry is on by default, and MLflow retries a dead server for minutes.
+        # Before the import: telemetry is on by default, and a dead server is retried for minutes.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -258,7 +258,7 @@ def _locked(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _translated(uri: str) -> Iterator[None]:
-    """Raise any failure as a TrackingError: MLflow passes those of SQLAlchemy, requests and OS on."""
+    """Raise any failure as a TrackingError: MLflow passes on those of other libraries."""
     try:
         yield
     except Exception as error:

@@ -31,11 +31,11 @@ HEAVY = ("scipy.stats", "hypothesis", "pydantic", "rich.table", "harness.run.exe
 """Imported once, before the children are forked; none of them imports a module that is mutated."""
 TIMEOUT_S = 120
 TESTS = {
-    "measure.bounds": ("test_metrics.py",),
-    "measure.totals": ("test_metrics.py",),
+    "measure.bounds": ("test_totals_by_hand.py", "test_metrics.py"),
+    "measure.totals": ("test_totals_by_hand.py", "test_metrics.py"),
     "measure.metric": ("test_metrics.py", "test_metric_table.py"),
     "measure.metrics": ("test_metrics.py", "test_metric_table.py"),
-    "measure.rtf": ("test_metrics.py",),
+    "measure.rtf": ("test_totals_by_hand.py", "test_metrics.py"),
     "measure.stats": ("test_metrics.py", "test_intervals.py"),
     "results.speedup": ("test_identity.py",),
     "results.identity": ("test_identity.py",),

@@ -9,7 +9,7 @@ ARGS   ?= strategy=pipelined depth=3
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: run test test-xrt lint check bench ui clean
+.PHONY: run test test-xrt lint check mutants bench ui clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/python -m harness $(ARGS)
@@ -29,6 +29,10 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Changes the code in one place at a time and lists the changes that no test notices; takes long.
+mutants: $(VENV)/test.stamp
+	$(BIN)/python tests/mutation/run.py $(MODULES)
 
 bench: $(VENV)/test.stamp
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done

@@ -9,7 +9,6 @@ import pytest
 
 from harness.measure import stats
 from harness.measure.stats import (
-    LEAST_SAMPLES,
     Ratio,
     effective_samples,
     percentile,
@@ -28,7 +27,7 @@ NOISES: dict[str, Noise] = {
 TRIALS = 600
 
 
-@pytest.mark.parametrize("count", [LEAST_SAMPLES, 10])
+@pytest.mark.parametrize("count", [5, 10])
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_identical_noise_is_called_different_as_often_as_the_level_says(
     monkeypatch: pytest.MonkeyPatch, noise: Noise, count: int
@@ -45,8 +44,8 @@ def test_identical_noise_is_called_different_as_often_as_the_level_says(
     assert 0.01 * TRIALS <= different <= 0.06 * TRIALS
 
 
-@pytest.mark.parametrize("fewer", [(LEAST_SAMPLES - 1, 50), (50, LEAST_SAMPLES - 1)])
-def test_few_samples_have_no_interval(fewer: tuple[int, int]) -> None:
+@pytest.mark.parametrize("fewer", [(4, 50), (50, 4)])
+def test_fewer_than_five_samples_have_no_interval(fewer: tuple[int, int]) -> None:
     above, below = (np.arange(1, count + 1) for count in fewer)
     ratio = np.median(above) / np.median(below)
     assert ratio_interval(above, below) == Ratio(None, ratio, None)

@@ -92,8 +92,8 @@ def stalls_ns(timeline: Timeline) -> Spans | None:
 
     A stall is a gap between two pieces of a column's work: the column had finished all launched
     work, and the host had not launched more. Time before a column's first launch (fill) and after
-    its last completion (drain) is none. The contexts of all kernels of a chain count as one, because
-    some kernel is always idle.
+    its last completion (drain) is none. The contexts of all kernels of a chain count as one: some
+    kernel is always idle.
     """
     if not timeline.has_device:
         return None

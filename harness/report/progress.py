@@ -12,9 +12,10 @@ REDRAW_S = 0.1
 
 
 class PassBar:
-    """Call it with the name of a pass and the share of it that is done; draws where that takes long.
+    """Call it with the name of a pass and its completed share; it draws where that takes long.
 
-    On stderr, if that is a terminal, and only when called: a thread that refreshes would disturb the timing.
+    It draws on stderr if that is a terminal, and only when called, because a thread that refreshes
+    would disturb the timing.
     """
 
     def __init__(self, title: str, passes: int) -> None:

@@ -38,10 +38,11 @@ def parts(roadmap: Roadmap) -> list[Table | str]:
             f"{known.ceiling:.1f}" if known and known.ceiling else NOTHING,
         )
     return [
-        f"{roadmap.model} on device={roadmap.device}: the newest right run of each phase; each RTF is that run's own",
+        f"{roadmap.model} on device={roadmap.device}: the newest right run of each phase; "
+        "each RTF is that run's own",
         table,
-        "guide accounting counts tiles of the guide's block, full accounting every operation of the encoder; ceiling: "
-        "the RTF if the encoder took no time",
+        "guide accounting counts tiles of the guide's block, full accounting every operation of "
+        "the encoder; ceiling: the RTF if the encoder took no time",
         *roadmap.remarks,
     ]
 
@@ -61,7 +62,8 @@ def _range(limits: tuple[float, ...]) -> str:
 def save_picture(roadmap: Roadmap, folder: Path) -> Path:
     """Write `roadmap.png` into `folder`; OSError where that fails.
 
-    A bar per phase and accounting on a logarithmic scale, the guide's ranges, the ceiling and the target.
+    A bar per phase and accounting on a logarithmic scale, the guide's ranges, the ceiling and the
+    target.
     """
     import matplotlib
 

@@ -93,7 +93,8 @@ def program_trace(
 ) -> dict[str, Any]:
     """Trace events of a program that calls the pyxrt API.
 
-    calls: name, begin, end (ns) and place of each. spans: int64 (n, 5) of is_load, context, column, start_ns, end_ns.
+    calls: name, begin, end (ns) and place of each. spans: int64 (n, 5) of is_load, context, column,
+    start_ns, end_ns.
     Hazards are instants on the host's track.
     """
     events = [

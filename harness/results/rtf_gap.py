@@ -53,7 +53,7 @@ class RtfGap:
 
     @property
     def bottleneck(self) -> str:
-        """What limits the run: preprocessing where it takes longer than the encoder, else its bound."""
+        """What limits the run: preprocessing where it takes longer than the encoder; or a bound."""
         totals = self.totals
         if self.time.preprocessing_s > (
             self.time.device_s if self.time.overlaps else self.time.encoder_s

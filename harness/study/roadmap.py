@@ -57,7 +57,10 @@ class Roadmap:
 
 
 def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
-    """Records of phases below a folder, oldest first, with their folders; and how many are unreadable."""
+    """Records of phases below a folder, oldest first, each with its folder.
+
+    Also returns how many records are unreadable.
+    """
     records, unreadable = [], 0
     for path in outputs.glob(f"**/{FILE_NAME}"):
         if path.parent.name == MLFLOW_COPIES:

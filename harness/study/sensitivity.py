@@ -54,7 +54,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Study:
-    """The strategies, fastest first; the profile as it is, and each number at each of its shares."""
+    """The strategies, fastest first; the profile as it is, and with each number at each share."""
 
     strategies: dict[str, Strategy]
     numbers: list[Number]
@@ -122,7 +122,7 @@ class Study:
         return shares
 
     def moves(self, number: Number) -> dict[str, float]:
-        """By the share of `number`: the largest change of the time per tile, over the strategies; percent."""
+        """Share of `number` -> the largest change of any strategy's time per tile, percent."""
         largest: dict[str, float] = {}
         for (varied, share), case in self.varied.items():
             if varied == number:

@@ -45,7 +45,7 @@ class Store:
 
     def __init__(self, uri: str, artifacts: str, experiment: str) -> None:
         """Create the store and the experiment if they are new; TrackingError where that fails."""
-        # Before the import: telemetry is on by default, and a dead server would be asked again for minutes.
+        # Before the import: telemetry is on by default, and a dead server is retried for minutes.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -150,7 +150,7 @@ class Store:
             )
 
     def _mark_killed(self) -> None:
-        """Mark as KILLED the runs of this host whose process is gone: nothing else will end them."""
+        """Mark runs of this host as KILLED whose process is gone: nothing else will end them."""
         running = self._search(
             f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )
@@ -173,7 +173,10 @@ class Store:
 
 
 def open_store(uri: str, artifacts: str, experiment: str, here: Path) -> Store:
-    """The store, opened once per process; relative paths of a sqlite file and of artifacts are of the folder `here`."""
+    """The store, opened once per process.
+
+    Relative paths of a sqlite file and of artifacts start at the folder `here`.
+    """
     if uri.startswith(SQLITE):
         uri = f"{SQLITE}{here / uri.removeprefix(SQLITE)}"
     return _open(uri, str(here / artifacts) if artifacts else "", experiment)
@@ -242,7 +245,7 @@ def _start_ticks(pid: str) -> str | None:
 
 @contextmanager
 def _locked(uri: str) -> Iterator[None]:
-    """Hold a lock beside a sqlite store: its schema migration crashes when processes run it at once."""
+    """Hold a lock beside a sqlite store: two processes that migrate its schema at once crash."""
     if not uri.startswith(SQLITE):
         yield
         return
@@ -255,7 +258,7 @@ def _locked(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _translated(uri: str) -> Iterator[None]:
-    """Any failure inside as a TrackingError: MLflow lets those of SQLAlchemy, requests and the OS through."""
+    """Raise any failure as a TrackingError: MLflow passes on those of other libraries."""
     try:
         yield
     except Exception as error:

@@ -17,7 +17,7 @@ from harness.config.compose import load
 from harness.config.device import Faults, Simulator
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
-from harness.inputs.tiles import make_activations
+from harness.inputs.generate import make_activations
 from harness.models.operations import load_tiling
 from harness.models.weights import make_weights, weight_shapes
 from harness.models.whisper import Encoder

@@ -145,7 +145,8 @@ class Pipeline:
         def sink(first: int, given: Bytes) -> None:
             outputs[first : first + len(given)] = given
 
-        executor = Executor(self._sessions, self.strategy, count, tiles.constants, self.chain.links)
+        constants = tiles.constants_to_hold(self.strategy.resident)
+        executor = Executor(self._sessions, self.strategy, count, constants, self.chain.links)
         try:
             self.timeline = executor.run(tiles, sink).timeline()
         finally:

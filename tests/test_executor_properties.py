@@ -17,7 +17,7 @@ from harness.config.strategy import Buffers, Strategy
 from harness.device.open import open_backend
 from harness.device.xrt.session import XrtSession
 from harness.device.xrt.slot import XrtSlot
-from harness.errors import DeviceError
+from harness.errors import DeviceCallError, DeviceError
 from harness.kernel import Buffer, Part
 from harness.measure.bounds import bounds, makespan_ns
 from harness.measure.metrics import pass_metrics
@@ -210,7 +210,7 @@ def test_a_mismatch_names_tile_index_and_values() -> None:
     Executor([XrtSession(backend, ADD, 1, 1000)], Strategy(depth=2), 3).run(
         tiles, checker, checker.poison
     )
-    right = tiles.spec.output.unpack(tiles.expected)[0][1, 2, 5]
+    right = tiles.spec.output.unpack(tiles.expect(0, 3))[0][1, 2, 5]
     wrong = np.int8(right + np.int8(1)) if right < 127 else np.int8(-128)
     assert checker.mismatches == 1
     assert checker.first_mismatch == f"tile 1: sum[2, 5] is {wrong}, the reference says {right}"
@@ -273,7 +273,7 @@ def test_a_device_error_of_pyxrt_leaves_nothing_in_flight(monkeypatch: pytest.Mo
         original(self)
 
     monkeypatch.setattr(pyxrt.run, "start", start)
-    with pytest.raises(RuntimeError, match="EXEC_CMD"):
+    with pytest.raises(DeviceCallError, match="EXEC_CMD"):
         Executor([session], Strategy(depth=3), 9).run(
             make_tiles(ADD, 9), lambda first, outputs: None
         )

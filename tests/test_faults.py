@@ -182,7 +182,12 @@ def test_a_hazard_fails_the_run(shell: Shell, sharing: None) -> None:
     assert {hazard["kind"] for hazard in hazards} >= {Kind.SHARED_OUTPUT.value}
     assert done.record["metrics"]["hazard/count"] == sum(hazard["count"] for hazard in hazards) > 0
     for hazard in hazards:
-        assert Path(hazard["later"]["file"]).name in ("executor.py", "slot.py", "session.py")
+        assert Path(hazard["later"]["file"]).name in (
+            "backend.py",
+            "executor.py",
+            "slot.py",
+            "session.py",
+        )
         assert hazard["later"]["line"] > 0
 
 

@@ -147,7 +147,7 @@ def test_what_is_left_of_the_pass_before_is_no_output() -> None:
     _, passes = opened(4, "strategy=pipelined")
     passes.make(check=True)
     for executor in passes._contexts._executors.values():
-        for slot in executor._slots:
+        for slot in [each for slots in executor._slots for each in slots]:
             slot.submissions = {
                 count: replace(group, collect=lambda: None)
                 for count, group in slot.submissions.items()

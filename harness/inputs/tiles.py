@@ -60,6 +60,13 @@ class Tiles:
         )
         return (first, *self.later_constants)
 
+    def constants_to_hold(self, resident: bool) -> tuple[tuple[Bytes, ...], ...]:
+        """The constants that an executor must have; none of a single kernel, unless they are `resident`.
+
+        Then they are staged with every tile, wherever in its buffers they are.
+        """
+        return self.constants if resident or self.later_constants else ()
+
     @cached_property
     def expected(self) -> tuple[Bytes, ...]:
         """The references' outputs, of each kernel (period, size_bytes) uint8."""

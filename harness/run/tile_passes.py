@@ -127,7 +127,8 @@ class TilePasses:
         try:
             for spec, width in zip(chain.kernels, columns, strict=True):
                 sessions.append(backend.open_session(spec, width, config.device.timeout_ms))
-            self._executor = Executor(sessions, strategy, count, tiles.constants, chain.links)
+            constants = tiles.constants_to_hold(strategy.resident)
+            self._executor = Executor(sessions, strategy, count, constants, chain.links)
         except BaseException:
             for session in sessions:
                 session.close()

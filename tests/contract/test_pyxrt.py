@@ -18,13 +18,13 @@ NO_DEVICE = " No such device with index '0'"
 
 
 def used_by_the_harness() -> set[str]:
-    """Dotted names below `pyxrt` or `world.pyxrt` in the files that drive a device."""
+    """Dotted names below `pyxrt` or `backend.pyxrt` in the files that drive a device."""
     found = set()
-    for path in (*PACKAGE.glob("*.py"), *PACKAGE.glob("hardware/*.py")):
+    for path in PACKAGE.glob("device/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute):
                 chain = re.fullmatch(
-                    r"(?:self\.)?(?:\w*world\.)?pyxrt\.([\w.]+)", ast.unparse(node)
+                    r"(?:self\.)?(?:\w*backend\.)?pyxrt\.([\w.]+)", ast.unparse(node)
                 )
                 if chain:
                     found.add(chain[1])

@@ -11,6 +11,7 @@ from harness.measure import stats
 from harness.measure.stats import (
     Ratio,
     effective_samples,
+    median_index,
     percentile,
     ratio_interval,
     samples_needed,
@@ -69,6 +70,12 @@ def test_the_interval_is_that_of_95_percent() -> None:
 def test_one_side_without_noise() -> None:
     found = ratio_interval([200.0] * 5, [100, 101, 99, 100, 102])
     assert found.low < found.ratio == 2 < found.high
+    found = ratio_interval([100, 101, 99, 100, 102], [200.0] * 5)
+    assert found.low < found.ratio == 0.5 < found.high
+
+
+def test_the_median_pass_of_an_even_number_is_the_lower() -> None:
+    assert median_index([40, 10, 30, 20]) == 3
 
 
 def autoregressive(generator: np.random.Generator, count: int, correlation: float) -> np.ndarray:

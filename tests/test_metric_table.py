@@ -105,3 +105,36 @@ def test_metrics_without_a_device_clock_or_audio() -> None:
         assert found[name] is None
     assert found["alloc/steady_state"] == 4
     assert SERIAL.is_baseline
+
+
+def test_opening_contexts_is_not_the_harness() -> None:
+    """Of 110 ns for 10 tiles, the stages take 100 and opening contexts 7."""
+    totals = replace(TOTALS, clock="monotonic", makespan_ns=110, open_ns=7)
+    found = metrics_of(Measurement(totals))["harness/self_us"]
+    assert found == pytest.approx(0.3e-3)
+
+
+@pytest.mark.parametrize(
+    ("serial_ns", "bound_ns", "efficiency"),
+    [(100, 90, 0.0), (110, 100, 1.0), (101, 100, 1.0), (100, 100, 1.0), (102, 98, 0.5)],
+)
+def test_the_share_of_the_possible_overlap(
+    serial_ns: int, bound_ns: int, efficiency: float
+) -> None:
+    """Of a pass of 100 ns; where no overlap is possible, all of it was achieved."""
+    totals = replace(TOTALS, serial_ns=serial_ns, bound_ns=bound_ns)
+    assert metrics_of(Measurement(totals))["overlap/efficiency"] == efficiency
+
+
+def test_no_overlap_is_possible_where_the_bound_is_the_serial_time() -> None:
+    totals = replace(TOTALS, makespan_ns=103, serial_ns=101, bound_ns=100)
+    assert metrics_of(Measurement(totals))["overlap/efficiency"] == -2.0
+    equal = replace(totals, serial_ns=100)
+    assert metrics_of(Measurement(equal))["overlap/efficiency"] == 1.0
+    rounded = replace(totals, serial_ns=99)
+    assert metrics_of(Measurement(rounded))["overlap/efficiency"] == 1.0
+
+
+def test_columns_share_the_work() -> None:
+    found = metrics_of(Measurement(replace(TOTALS, columns=5)))
+    assert found["device/utilisation"] == pytest.approx(55 / 500)

@@ -41,7 +41,7 @@ TESTS = {
     "results.identity": ("test_identity.py",),
 }
 LEFT_OUT = "not identical_noise"
-"""Simulations of 1000 trials: too slow to repeat for every mutant."""
+"""Simulations of many trials: too slow to repeat for every mutant."""
 SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.Lt: (ast.LtE, ast.Gt),
     ast.LtE: (ast.Lt, ast.Gt),
@@ -204,7 +204,7 @@ def explained() -> set[tuple[str, str]]:
     for line in (HERE / "README.md").read_text().splitlines():
         if heading := re.fullmatch(r"## harness/(.+)\.py", line):
             module = heading[1].replace("/", ".")
-        elif item := re.match(r"\* `(.+?)`: ", line):
+        elif item := re.match(r"\* `(.+?)`:", line):
             found.add((module, item[1]))
     return found
 

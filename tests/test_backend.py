@@ -5,6 +5,7 @@ The hardware backend runs over the simulator's pyxrt in real time, which stands 
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -242,10 +243,11 @@ def test_the_executor_on_it(opened: Opened, knobs: dict[str, Any]) -> None:
 
 
 CALLS = {
-    "alloc": (pyxrt.bo, "map"),
-    "start": (pyxrt.run, "start"),
-    "sync": (pyxrt.bo, "sync"),
-    "state": (pyxrt.run, "state"),
+    "allocate": (pyxrt.bo, "map", 2),
+    "stage": (pyxrt.bo, "sync", 1),
+    "launch": (pyxrt.run, "start", 2),
+    "wait": (pyxrt.run, "state", 2),
+    "collect": (pyxrt.bo, "sync", 2),
 }
 
 
@@ -256,12 +258,12 @@ def test_what_pyxrt_raises_is_the_devices(
 ) -> None:
     backend = opened()
     session = backend.open_session(ADD, 1, 5_000)
-    owner, method = CALLS[call]
+    owner, method, number = CALLS[call]
     right, calls = getattr(owner, method), []
 
     def fails(self: Any, *given: Any) -> Any:
         calls.append(method)
-        if len(calls) == 2:
+        if len(calls) == number:
             raise error
         return right(self, *given)
 
@@ -272,6 +274,26 @@ def test_what_pyxrt_raises_is_the_devices(
     assert raised.value.__cause__ is error
     executor.close()
     assert not opened.machine.aborted, "no run in flight was dropped"
+
+
+def test_a_run_whose_state_cannot_be_read_is_kept(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be in flight for all that is known."""
+    backend = opened()
+
+    def fails(self: Any) -> Any:
+        raise RuntimeError("err=-5")
+
+    monkeypatch.setattr(pyxrt.run, "state", fails)
+    executor = Executor([backend.open_session(ADD, 1, 5_000)], Strategy(depth=2), 4)
+    with pytest.raises(DeviceCallError):
+        executor.run(make_tiles(ADD, 4), lambda first, outputs: None)
+    assert not executor.release()
+    del executor
+    gc.collect()
+    assert not opened.machine.aborted, "no run in flight was dropped"
+    assert len(opened.machine.contexts) == 1
 
 
 def test_an_error_of_our_own_is_not_the_devices(opened: Opened) -> None:

@@ -33,6 +33,8 @@ ONLY_IN = {
 """Libraries, and the only packages that import them."""
 LAZY = {"pyxrt", "mlflow", "matplotlib", "soundfile", "harness.sim"}
 """Imported inside functions: slow to import, or absent on some machines."""
+ABOUT_THE_SIMULATOR = {"emulate", "emulation", "simulated"}
+"""Modules that are imported only where the simulator is used."""
 NAMES_OF_HAZARDS = "harness.sim.hazard"
 """The one module of the simulator that others import at the top: a few dataclasses."""
 
@@ -97,8 +99,8 @@ def test_libraries_belong_to_packages(path: Path) -> None:
 
 @by_file
 def test_slow_imports_are_lazy(path: Path) -> None:
-    if package_of(path) == "sim" or path.name.startswith("emulate"):
-        return  # the simulator is their subject
+    if package_of(path) == "sim" or path.stem in ABOUT_THE_SIMULATOR:
+        return
     early = {
         name
         for name in imports(path, at_top=True)

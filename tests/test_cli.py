@@ -352,14 +352,12 @@ def test_verify_off_compares_nothing_and_says_so(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["baseline", "stacked"])
-@pytest.mark.parametrize("tiles", [0, 1])
-def test_few_tiles(shell: Shell, strategy: str, tiles: int) -> None:
-    done = shell("tracking=off", f"strategy={strategy}", f"workload.tiles={tiles}")
+def test_one_tile(shell: Shell, strategy: str) -> None:
+    done = shell("tracking=off", f"strategy={strategy}", "workload.tiles=1")
     assert (done.code, done.err, done.record["verdict"]) == (0, "", "OK")
     metrics = done.record["metrics"]
-    assert (metrics["time/total_ms"] == 0) is (tiles == 0)
-    assert (metrics["time/tile_ms"] is None) is (tiles == 0)
-    assert len(spans(done.trace, "exec")) == tiles
+    assert metrics["time/total_ms"] == metrics["time/tile_ms"] > 0
+    assert len(spans(done.trace, "exec")) == 1
 
 
 def test_a_device_that_costs_nothing(shell: Shell) -> None:
@@ -430,7 +428,7 @@ def wrong_in_tile_7(q: Array, k: Array, v: Array) -> Array:
 
 
 def check_wrong(record: dict[str, Any], where: str) -> None:
-    right = int(SPEC.output.unpack(SPEECH.expected)[0][7, 3, 5])
+    right = int(SPEC.output.unpack(SPEECH.expected[0])[0][7, 3, 5])
     assert record["verdict"] == "WRONG"
     assert record["reason"].startswith(
         f"tile 7: out[3, 5] is {right ^ 1}, the reference says {right}; "

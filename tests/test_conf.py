@@ -30,8 +30,8 @@ EXPERIMENTS = sorted((conf_dir() / "experiment").glob("*.yaml"))
 def test_every_option_composes_and_runs(group: str, option: str) -> None:
     config = load(f"{group}={option}", "workload.tiles=5")
     if config.device.kind == "simulator":
-        record = Experiment(config, {"workload": {"tiles": 5}}, option, []).run().record
-        assert (record.verdict, record.reason) == (Verdict.OK, "")
+        outcome = Experiment(config).run()
+        assert (outcome.verdict, outcome.reason) == (Verdict.OK, "")
 
 
 @pytest.mark.parametrize(

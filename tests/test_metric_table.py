@@ -15,7 +15,14 @@ from harness.report.runs import COLUMNS, FORMATS, STALLS, table
 
 DIRECTIONS = {
     Better.lower: {
-        *("time/total_ms", "time/tile_ms", "time/alloc_ms", "time/write_ms", "time/launch_ms"),
+        *(
+            "time/total_ms",
+            "time/tile_ms",
+            "time/open_ms",
+            "time/alloc_ms",
+            "time/write_ms",
+            "time/launch_ms",
+        ),
         *("time/wait_ms", "time/read_ms", "time/exec_ms", "dma/overhead_pct", "stall/count"),
         *("time/interval_p50_ms", "time/interval_p95_ms", "time/interval_p99_ms"),
         *("stall/total_ms", "bound/ratio", "verify/mismatches", "hazard/count"),

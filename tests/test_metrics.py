@@ -60,6 +60,7 @@ def test_pass_metrics_by_hand() -> None:
         "time/interval_p50_ms": None,
         "time/interval_p95_ms": None,
         "time/interval_p99_ms": None,
+        "time/open_ms": 0,
         "time/alloc_ms": 0,
         "time/write_ms": 10e-6,
         "time/launch_ms": 20e-6,

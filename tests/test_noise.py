@@ -46,7 +46,7 @@ def series() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def batches(series: np.ndarray) -> np.ndarray:
+def windows(series: np.ndarray) -> np.ndarray:
     """As long as the published samples; 2000 of them."""
     return series.reshape(-1, WINDOW)
 

@@ -167,9 +167,9 @@ def test_nothing_is_left_for_the_end_of_the_process(
 PROGRAM = """
 import sys, time, signal
 from pathlib import Path
-from harness.device import PowerMode
-from harness.hardware import smi, sysfs
-from harness.hardware.power import power_mode
+from harness.config.device import PowerMode
+from harness.device.host import smi, sysfs
+from harness.device.host.power import power_mode
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sysfs.ROOT, smi.USUAL = Path({root!r}), Path({smi!r})
 {marks}

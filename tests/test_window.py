@@ -146,7 +146,7 @@ def test_what_is_left_of_the_pass_before_is_no_output() -> None:
     """Outputs that are not synced back are those of the pass before, which were right."""
     _, passes = opened(4, "strategy=pipelined")
     passes.make(check=True)
-    for executor in passes._contexts._executors.values():
+    for executor in passes._pool._executors.values():
         for slot in [each for slots in executor._slots for each in slots]:
             slot.submissions = {
                 count: replace(group, collect=lambda: None)

@@ -124,6 +124,8 @@ class Invocation:
         try:
             self._apply(arguments)
         except OSError as error:
+            if isinstance(error, HydraException):  # a preset that does not exist
+                raise
             if self.started:
                 self.say(f"the sweep ends here: {error}")
                 self.exit_codes.add(1)

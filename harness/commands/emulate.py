@@ -34,7 +34,7 @@ from harness.sim.machine import Machine
 from harness.sim.sites import call_of
 from harness.units import NS_PER_S
 
-HELP = "run a pyxrt script on the simulator and report hazards of its buffers"
+HELP = "run a pyxrt script on the simulator and report buffer hazards"
 ABORTED = 134
 """Exit code of a process that SIGABRT ended, as the shell gives it."""
 

@@ -33,7 +33,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
     lines = [
         "usage: python -m harness [COMMAND] [ARGUMENTS]      (or: harness ...)",
         "",
-        "Runs tiles through an NPU, or its simulator, verifies the outputs, measures where",
+        "Runs tiles through an NPU or its simulator, verifies the outputs, measures where",
         "the time goes, and stores a record.",
         "",
         "Commands (COMMAND --help shows its arguments):",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.measure.metric import Unit
 from harness.measure.metrics import METRIC_NAMES, METRICS, SPEEDUP
@@ -81,7 +82,7 @@ def table(
         if marks:
             cells.append(Cell(FASTEST if place in marks else "", place in marks))
         cells += [record.preset, record.label]
-        cells += [record.settings.get(key, NOTHING) for key in swept]
+        cells += [_setting(record, key) for key in swept]
         for name in visible:
             cells.append(_cell(record, name))
             if name == TILE_MS:
@@ -97,6 +98,15 @@ def table(
         cells += [record.reason, Cell("", folder)]
         result.add(*cells, wrong=not record.ok)
     return result
+
+
+def _setting(record: Record, key: str) -> Cell:
+    """A key of the request as the command line gave it; its value from the configuration."""
+    value: Any = record.config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    text = record.settings.get(key, NOTHING)
+    return Cell(text, text if value is None or isinstance(value, dict) else value)
 
 
 def fastest(records: Sequence[Record]) -> set[int]:

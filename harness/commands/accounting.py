@@ -24,7 +24,7 @@ HOST = "host"
 def _parser() -> Parser:
     parser = Parser(
         "accounting",
-        description="Kernel calls, work, padding and bytes of a Whisper encoder per window of audio. "
+        description="Kernel calls, work, padding and bytes of a Whisper encoder per window. "
         "With --json: every operation, nothing rounded.",
         tables=True,
     )

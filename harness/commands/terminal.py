@@ -99,7 +99,7 @@ def log_to_stderr() -> None:
 
 
 def _console() -> Console:
-    """A console on stdout: plain with NO_COLOR (no-color.org), on a dumb terminal, and in a file."""
+    """A console on stdout: plain with NO_COLOR (no-color.org), on a dumb terminal, in a file."""
     from rich.console import Console
 
     class PipeConsole(Console):

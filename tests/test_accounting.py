@@ -41,7 +41,7 @@ def test_the_report_of_tiny_in_larger_tiles(capsys):
     said = rows(capsys, "whisper_tiny", "--matmul=matmul_64")
     assert "matmul_64 64x64x64 45,192 11.557 62.6% 2.5% 529.6 178.6" in said
     assert "layernorm 256 27,000 - - 33.3% 26.4 0.0" in said
-    assert "guide - - - - nothing of this: it is of whisper_base, and of tiles of attention" in said
+    assert "guide - - - - nothing here: it counts whisper_base in tiles of attention only" in said
 
 
 def test_the_guide_counts_no_tiles_of_another_kernel():

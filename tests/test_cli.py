@@ -111,8 +111,8 @@ def test_no_hardware_here(shell: Shell) -> None:
             ["--help"],
             [
                 "python -m harness strategy=pipelined depth=3",
-                "strategy: baseline, batch, pipelined",
-                "depth: 2",
+                "strategy     baseline, batch, pipelined",
+                "depth=2",
             ],
         ),
         (["--cfg", "job"], ["strategy:\n", "depth: ${depth}", "host_ms: guide"]),

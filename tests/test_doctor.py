@@ -312,7 +312,7 @@ def test_pyxrt_that_is_not_on_the_path(
 def test_the_package_about_x_rays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(software, "version", lambda _: "2.0")
     _, text = told(software.check_pyxrt(subject(probe=Probe(error="no"))))
-    assert "the package xrt 2.0 that is installed here is another: about X-rays" in text
+    assert "the installed package xrt 2.0 is another one, about X-rays" in text
 
 
 def test_an_old_pyxrt() -> None:
@@ -457,7 +457,7 @@ def test_a_node_that_may_not_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     status, text = told(machine.check_node(subject()))
     assert status == "fail"
-    assert "it is of group render; join its group: sudo usermod -aG render $USER" in text
+    assert "its group is render; join its group: sudo usermod -aG render $USER" in text
 
 
 def test_a_device_in_use_is_not_opened(
@@ -641,7 +641,7 @@ def test_a_local_store() -> None:
     assert told(project.check_tracking(local))[0] == "ok"
     store.write_bytes(b"no database")
     status, text = told(project.check_tracking(local))
-    assert (status, "the file is no sqlite database" in text) == ("warn", True)
+    assert (status, "the file is not a sqlite database" in text) == ("warn", True)
     store.unlink()
     store.mkdir()
     assert told(project.check_tracking(local))[0] == "warn"

@@ -197,7 +197,7 @@ def test_a_hazard_can_be_told_only(shell: Shell, sharing: None) -> None:
     count = done.record["metrics"]["hazard/count"]
     assert count == sum(hazard["count"] for hazard in done.record["hazards"]) > 0
     assert (
-        f"OK pooled d2 b1 c1, in spite of {count} hazards (device.hazards=report)"
+        f"OK pooled d2 b1 c1, despite {count} hazards (device.hazards=report)"
         in done.out.splitlines()
     )
 

@@ -61,9 +61,12 @@ def test_columns_of_the_table_have_headings_and_formats() -> None:
 def test_the_terminal_table_is_made_of_the_rows() -> None:
     first, second = a_record(), a_record((50, 51, 52, 50, 51), Strategy(depth=3))
     speedups = [Ratio(1, 1, 1), Ratio(1.9, 2, 2.1)]
-    columns = table([first, second], speedups).columns
-    cells = {str(column.header): list(column.cells)[1] for column in columns}
-    assert cells == {
+    columns, rows = table([first, second], speedups).shown()
+    assert dict(zip([column.heading for column in columns], rows[1], strict=True)) == {
+        "": "",
+        "strategy": "baseline",
+        "spread": "3.9%",
+        "bound by": "device: matmul",
         "run": "pooled d3 b1 c1",
         "ms/tile": "0.000",
         "write": "0.000",
@@ -84,15 +87,17 @@ def test_the_terminal_table_is_made_of_the_rows() -> None:
     [(Ratio(2, 2, 2), "2.00x"), (Ratio(None, 2, None), "2.00x"), (None, "-")],
 )
 def test_a_speed_up_without_a_wide_interval(speedup: Ratio | None, text: str) -> None:
-    columns = table([a_record(), a_record()], [Ratio(1, 1, 1), speedup]).columns
-    assert list(columns[-2].cells)[1] == text
+    columns, rows = table([a_record(), a_record()], [Ratio(1, 1, 1), speedup]).shown()
+    assert columns[-2].heading == "speed-up"
+    assert rows[1][-2] == text
 
 
 def test_allocations_have_a_column_where_there_are_any() -> None:
     record = a_record()
     allocating = replace(record, metrics={**record.metrics, "time/alloc_ms": 0.5})
     for records, shown in (([record], False), ([record, allocating], True)):
-        headings = [column.header for column in table(records, [None] * len(records)).columns]
+        sheet = table(records, [None] * len(records))
+        headings = [column.heading for column in sheet.shown()[0]]
         assert ("alloc" in headings) is shown
 
 

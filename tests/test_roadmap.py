@@ -168,7 +168,7 @@ def test_the_newest_right_run_counts_and_others_are_told(
     ("arguments", "said"),
     [
         (["--outputs", "elsewhere"], "--outputs=elsewhere: no such folder"),
-        (["depth=3"], "depth=3: a roadmap is made of what was run"),
+        (["depth=3"], "depth=3: a roadmap reads stored runs"),
         (["tracking=offf"], "tracking=offf: no such option"),
         (["--jsn"], "--help"),
     ],

@@ -205,7 +205,7 @@ def test_a_number_that_is_zero_or_has_no_source_is_named(ask: Ask) -> None:
 def test_nothing_assumed(ask: Ask) -> None:
     said = ask(*HAND, "+device.sources={exec_ns.attention: measured}")
     assert (said.code, said.err) == (0, "")
-    assert said.line("there is") == "there is no assumed number in the profile to vary"
+    assert said.line("the profile has") == "the profile has no assumed number to vary"
 
 
 def test_every_assumed_number_of_the_shipped_profile_is_named(ask: Ask) -> None:

@@ -1,4 +1,4 @@
-"""Run somebody's pyxrt script, unmodified, on a simulated NPU and report hazards of its buffers."""
+"""Run an unmodified pyxrt script on a simulated NPU and report hazards of its buffers."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from harness.sim.machine import Machine
 from harness.sim.sites import call_of
 from harness.units import NS_PER_S
 
-HELP = "run a pyxrt script on the simulator and report hazards of its buffers"
+HELP = "run a pyxrt script on the simulator and report buffer hazards"
 ABORTED = 134
-"""Exit code of a process that SIGABRT ended, as the shell gives it."""
+"""Exit code that a shell reports for a process that SIGABRT ended."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,30 +76,30 @@ def _parser() -> Parser:
         "--hazards", default="error", help="error (exit 1), report (print only) or off"
     )
     parser.add_argument(
-        "--clock", default="virtual", help="virtual (computed) or wall (waited for)"
+        "--clock", default="virtual", help="virtual (computed time) or wall (real time)"
     )
     parser.add_argument(
         *("--set", "-s"),
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any key of the simulated device, as a run takes it: device.columns=1",
+        help="a key of the simulated device, as a run takes it: device.columns=1",
     )
     parser.add_argument(
         "--xclbin",
         action="append",
         default=[],
         metavar="PATTERN=KERNEL",
-        help="the kernel that xclbins with such a path stand for: '*mha*=attention'",
+        help="kernel that xclbins with a matching path stand for: '*mha*=attention'",
     )
     parser.add_argument(
         "--trace",
         type=Path,
         metavar="FILE",
-        help="where the trace goes (outputs/<date>/<time>/trace.json)",
+        help="file of the trace (outputs/<date>/<time>/trace.json)",
     )
     parser.add_argument("script")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     return parser
 
 
@@ -108,7 +108,7 @@ def _profile(options: argparse.Namespace) -> Simulator:
         raise RequestError(f"{options.script}: no such file; give the script to run")
     for given in options.set:
         if "=" not in given:
-            raise RequestError(f"--set {given}: no value; give KEY=VALUE, as device.columns=1")
+            raise RequestError(f"--set {given}: no value; give KEY=VALUE, such as device.columns=1")
     choices = f"device.hazards={options.hazards}", f"device.clock={options.clock}"
     device = composed("device=simulator", "tracking=off", *choices, *options.set).device
     if not isinstance(device, Simulator):
@@ -116,7 +116,8 @@ def _profile(options: argparse.Namespace) -> Simulator:
     given = dict(text.split("=", 1) for text in options.xclbin if "=" in text)
     if len(given) < len(options.xclbin):
         raise RequestError(
-            f"--xclbin {' '.join(options.xclbin)}: give PATTERN=KERNEL each, as '*mha*=attention'"
+            f"--xclbin {' '.join(options.xclbin)}: give PATTERN=KERNEL each, "
+            "such as '*mha*=attention'"
         )
     for kernel in given.values():
         load_kernel(kernel)
@@ -125,7 +126,7 @@ def _profile(options: argparse.Namespace) -> Simulator:
 
 
 def _run(script: str, arguments: list[str], machine: Machine) -> int:
-    """Run the script as Python would; its exit code."""
+    """Run the script as Python would; returns its exit code."""
     before = sys.argv, sys.path, sys.modules.get("pyxrt")
     sys.argv, sys.path = [script, *arguments], [str(Path(script).resolve().parent), *sys.path]
     sys.modules["pyxrt"] = pyxrt
@@ -147,12 +148,12 @@ def _run(script: str, arguments: list[str], machine: Machine) -> int:
         del sys.modules["pyxrt"]
         if real:
             sys.modules["pyxrt"] = real
-        gc.collect()  # what the script left behind is dropped now, as at the end of its process
+        gc.collect()  # destroys the script's objects now, as the end of its process would
     return 0
 
 
 def _show(error: BaseException) -> None:
-    """The script's traceback, without the frames that ran it."""
+    """Print the script's traceback without the harness's own frames."""
     frames = error.__traceback__
     inside = (runpy.__file__, __file__)
     while frames and (
@@ -165,9 +166,9 @@ def _show(error: BaseException) -> None:
 
 @contextmanager
 def _script_time(machine: Machine) -> Iterator[None]:
-    """Advance the script's clocks in virtual time by what the device takes, and by its sleeps.
+    """In virtual time, add the device's time and the script's sleeps to the script's clocks.
 
-    The clocks show the time that Python took, plus what the simulated calls cost.
+    The clocks show the time that Python took plus the cost of the simulated calls.
     """
     if machine.profile.clock is not ClockKind.virtual:
         yield

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import zip_longest
+from pathlib import Path
 
+from harness.commands.terminal import FORMATS, QUIET, VERBOSE, Presentation
 from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.study.roadmap import PHASES
@@ -22,12 +24,45 @@ OF_ONE_ACCOUNTING = (
     "layer",
     "weights",
 )
-"""Keys of a workload that say which, or go with one only."""
+"""Keys of a workload that choose an accounting, or exist in one only."""
 KEYS = {*(item.name for item in fields(Config)), "experiment"}
 
 
+FLAGS = (*FORMATS, *QUIET, *VERBOSE)
+"""Flags of a run that Hydra does not know."""
+LOG_LEVEL = "hydra.job_logging.handlers.terminal.level=DEBUG"
+"""The override that sends all log messages of the harness to stderr."""
+
+
+def take_presentation(arguments: Sequence[str]) -> tuple[list[str], Presentation]:
+    """The arguments without FLAGS, and what these flags ask for.
+
+    RequestError for two forms of the table at once.
+    """
+    forms = list(dict.fromkeys(text for text in arguments if text in FORMATS))
+    if len(forms) > 1:
+        raise RequestError(f"{' '.join(forms)}: several forms of one table; give one")
+    presentation = Presentation(
+        form=FORMATS[forms[0]] if forms else "text",
+        quiet=any(text in QUIET for text in arguments),
+        verbose=any(text in VERBOSE for text in arguments),
+    )
+    rest = [text for text in arguments if text not in FLAGS]
+    return rest + [LOG_LEVEL] * presentation.verbose, presentation
+
+
+def config_dir(arguments: Sequence[str]) -> Path | None:
+    """The value of `--config-dir`; None without one."""
+    for text, value in zip_longest(arguments, arguments[1:], fillvalue=""):
+        if text in ("--config-dir", "-cd") and value:
+            return Path(value)
+        if text.startswith("--config-dir="):
+            return Path(text.partition("=")[2])
+    return None
+
+
 def overrides_last(arguments: Sequence[str]) -> list[str]:
-    """Flags before overrides: Hydra's parser takes overrides in one piece only."""
+    """Flags before overrides, because Hydra's parser takes overrides in one piece only."""
     is_override = {text: "=" in text and not text.startswith("-") for text in arguments}
     return sorted(arguments, key=lambda text: is_override[text])
 
@@ -50,7 +85,7 @@ def is_word(text: str) -> bool:
 
 
 def is_key(word: str) -> bool:
-    """Whether a word is a key of the configuration, as far as its first part says."""
+    """Whether the first part of a word is a key of the configuration."""
     return word.lstrip("+").partition(".")[0] in KEYS
 
 
@@ -63,4 +98,4 @@ def refuse_words(words: Sequence[str]) -> None:
             raise RequestError(f"{word}: not an override; write key=value")
         if value and is_word(value):
             raise RequestError(f"{word} {value}: write {word}={value}")
-        raise RequestError(f"{word}: without a value; write {word}=<value>")
+        raise RequestError(f"{word}: no value; write {word}=<value>")

@@ -1,6 +1,6 @@
-"""Every use of a private name of Hydra or argparse, so that a new version breaks one module.
+"""All uses of private names of Hydra and argparse, so that a new version breaks one module.
 
-tests/test_hydra_private.py checks that each name still exists and says which version lacks it.
+tests/test_hydra_private.py checks that each name exists and reports the version that lacks it.
 """
 
 from __future__ import annotations
@@ -23,26 +23,29 @@ from omegaconf import DictConfig
 
 from harness.errors import RequestError, nearest
 
-# Its scan executes the core plugins anew: classes imported before it are not those that Hydra uses.
+# Its scan executes the core plugins again: Hydra does not use classes imported before it.
 _plugins = Plugins.instance()
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper  # noqa: E402
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Environment variable that has Hydra raise to its caller, not print and exit with 1."""
+"""Environment variable that makes Hydra raise to its caller instead of printing and exiting."""
 REALLY_NEAR = 0.75
-"""Similarity from which on a flag is suggested for an unknown one."""
+"""Similarity above which a flag is suggested for an unknown one."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """words: positional arguments. prints: whether Hydra only prints something and runs no job."""
+    """words: positional arguments. prints: whether Hydra only prints and runs no job."""
 
     words: list[str]
     prints: bool
 
 
-def parse(arguments: Sequence[str]) -> Arguments:
-    """What Hydra's parser reads from `arguments`; RequestError where it would exit."""
+def parse(arguments: Sequence[str], other_flags: Sequence[str] = ()) -> Arguments:
+    """What Hydra's parser reads from `arguments`; RequestError where it would exit.
+
+    other_flags: flags that were taken out before; the message for an unknown flag lists them too.
+    """
 
     def refuse(message: str) -> NoReturn:
         raise RequestError(f"{message}; --hydra-help explains the flags")
@@ -54,7 +57,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     flags = [flag for action in parser._actions for flag in action.option_strings]
     for given in unknown:
         if given.startswith("-"):
-            long = [flag for flag in flags if flag.startswith("--")]
+            long = [flag for flag in (*flags, *other_flags) if flag.startswith("--")]
             raise RequestError(f"{given}: no such flag; {nearest(given, long, REALLY_NEAR)}")
     printing = (known.help, known.hydra_help, known.cfg, known.info, known.shell_completion)
     return Arguments(known.overrides, any(printing))
@@ -63,7 +66,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
 def run_application(
     job: Callable[[DictConfig], None], arguments: Sequence[str], conf: Path
 ) -> None:
-    """Have Hydra parse `arguments`, compose the configuration in `conf`, and call `job`, or print.
+    """Let Hydra parse `arguments`, compose the configuration in `conf`, and call `job`, or print.
 
     `job` is called once, or for each job of a sweep. Raises what `job` and Hydra raise.
     """
@@ -85,8 +88,8 @@ def run_application(
 def plugin(cls: type[Plugin], target: str) -> Iterator[None]:
     """Make a plugin class available to Hydra as `target`, a dotted path, in this context.
 
-    Hydra instantiates only what it can import from the package hydra_plugins, so that package gets
-    a module that holds the class.
+    Hydra instantiates only what it can import from the package hydra_plugins, so this package
+    gets a module with the class.
     """
     name, _, cls.__qualname__ = target.rpartition(".")
     cls.__module__, cls.__name__ = name, cls.__qualname__
@@ -112,9 +115,9 @@ def plugin(cls: type[Plugin], target: str) -> Iterator[None]:
 
 @contextmanager
 def _any_help() -> Iterator[None]:
-    """Let argparse accept a flag's help that is not a string, as one of Hydra's is.
+    """Let argparse accept a help text that is not a string, which one of Hydra's flags has.
 
-    From Python 3.14 on argparse checks it (hydra #3121).
+    Python 3.14's argparse rejects it (hydra #3121).
     """
     container: Any = argparse._ActionsContainer
     check = getattr(container, "_check_help", None)

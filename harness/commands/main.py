@@ -1,8 +1,8 @@
-"""Find the command that was named, run it, and turn what it raises into a line and an exit code.
+"""Find the command that is named, run it, and turn its errors into a line and an exit code.
 
-Exit codes: 0 done and right, 1 failed, 2 wrong request, 130 interrupted (143 after SIGTERM, 129
-after SIGHUP). Imports nothing but the standard library before a command is chosen: imports take
-long enough for a Ctrl-C to land in them, and a Python that lacks packages gets a message.
+Exit codes: 0 completed and right, 1 failed, 2 wrong request, 130 interrupted (143 after SIGTERM,
+129 after SIGHUP). Imports only the standard library before a command is chosen: imports take long
+enough for a Ctrl-C to arrive during them, and a Python that lacks packages gets a message.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from harness.device.interrupt import end_orderly, exit_code
 from harness.errors import HarnessError, RequestError, nearest
 
 DEFAULT = "run"
-USAGE = "python -m harness"
 REALLY_NEAR = 0.6
-"""Similarity of a word to the name of a command, from which on that name is suggested."""
+"""Similarity of a word to the name of a command above which that name is suggested."""
 
 
 class Command(Protocol):
     """A module of this package that is a command; its name is the module's.
 
-    HELP: what the command does, in one line. main: does it; HarnessError for what users can mend.
+    HELP: what the command does, in one line. main: runs it; HarnessError for what a user can fix.
     """
 
     HELP: str
@@ -40,10 +39,10 @@ class Command(Protocol):
 
 
 def main() -> None:
-    """Run `harness` on the arguments of this process, and exit."""
+    """Run the harness on the arguments of this process, and exit."""
     end_orderly()
-    logging.raiseExceptions = False  # a log that cannot be written is no reason to fail
-    # Composing makes objects by the ten thousand: collecting them cost 15 ms a job.
+    logging.raiseExceptions = False  # a log that cannot be written does not fail a run
+    # Composing creates tens of thousands of objects; collecting them took 15 ms per job.
     gc.set_threshold(50_000, 20, 100)
     sys.exit(dispatch(sys.argv[1:]))
 
@@ -52,7 +51,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name; returns the exit code."""
     try:
         code = _run(arguments)
-        with output("output"):  # what a command has printed and Python not yet written
+        with output("output"):  # flushes what Python still buffers
             return code
     except HarnessError as error:
         say(str(error))
@@ -72,26 +71,23 @@ def _run(arguments: Sequence[str]) -> int:
         Path.cwd()
     except FileNotFoundError as error:
         raise RequestError(
-            f"the folder this was started in is gone ({error}); go to another"
+            f"the current folder does not exist any more ({error}); change to another"
         ) from error
     first, *rest = arguments or [""]
     try:
-        if first in ("--help", "-h"):
-            with output("help"):
-                print(overview())
-        elif first == "--version":
+        if first == "--version":
             with output("version"):
                 print(version())
             return 0
         if command := _find(first):
             return command.main(rest)
         return cast(Command, import_module(f"{commands.__name__}.{DEFAULT}")).main(arguments)
-    except SystemExit as ended:  # argparse's and Hydra's way to end after --help
+    except SystemExit as ended:  # argparse and Hydra exit after --help
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
 
 
 def _find(word: str) -> Command | None:
-    """The command of that name; None if there is none."""
+    """The command with that name, or None."""
     names = {module.name for module in pkgutil.iter_modules(commands.__path__)}
     if word not in names:
         return None
@@ -100,24 +96,10 @@ def _find(word: str) -> Command | None:
 
 
 def all_commands() -> dict[str, Command]:
-    """Every command by its name, the default one first, the others in alphabetical order."""
+    """Every command by name: the default one first, the others in alphabetical order."""
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
     names.sort(key=lambda name: name != DEFAULT)
     return {name: command for name in names if (command := _find(name))}
-
-
-def overview() -> str:
-    """What `harness --help` says before the help of the default command."""
-    lines = [f"  {name:<12} {command.HELP}" for name, command in all_commands().items()]
-    return "\n".join(
-        [
-            f"usage: {USAGE} [COMMAND] [ARGUMENTS]     (or: harness [COMMAND] [ARGUMENTS])",
-            "",
-            f"Commands ({USAGE} COMMAND --help says more):",
-            *lines,
-            "",
-        ]
-    )
 
 
 def no_command(word: str) -> RequestError:
@@ -129,17 +111,17 @@ def no_command(word: str) -> RequestError:
 
 
 def version() -> str:
-    """The harness's version, and Hydra's, whose command line it is."""
+    """The versions of the harness and of Hydra, which parses the command line of a run."""
     try:
         own = metadata.version("npu-harness")
     except metadata.PackageNotFoundError:
-        own = "(not installed: run from its source)"
+        own = "(run from its source, not installed)"
     return f"harness {own}, Hydra {metadata.version('hydra-core')}"
 
 
 def missing(error: ModuleNotFoundError) -> str:
-    """Report a missing package and how to install it: a Python with pyxrt may lack the rest."""
+    """Report a missing package and how to install it: a Python with pyxrt may lack the others."""
     return (
-        f"{sys.executable} has no {error.name}; install the harness for it (pip install, in the "
-        "folder of the source) or use the Python that it is installed for"
+        f"{sys.executable} has no {error.name}; install the harness for it (pip install . in the "
+        "source folder) or use the Python that has the harness"
     )

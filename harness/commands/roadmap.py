@@ -1,4 +1,4 @@
-"""Report what each phase of the programme has measured, from the stored records alone."""
+"""Report what each phase of the programme has measured, from stored records."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.commands.parser import Parser, composed
+from harness.commands.parser import Parser, composed, presentation_of
 from harness.commands.terminal import output, say, show
 from harness.config.schema import Tracking, TrackingKind
 from harness.errors import RequestError
 from harness.report.roadmap import parts, save_picture
-from harness.report.tables import text
+from harness.report.tables import Format, formatted
 from harness.results.record import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
 from harness.tracking import mlflow as tracking
@@ -24,71 +24,78 @@ RUN_NAME = "roadmap"
 def _parser() -> Parser:
     parser = Parser(
         "roadmap",
-        description="Table and picture of the phases: measured RTF, the guide's, the ceiling, what "
-        "binds. Written beside the records as roadmap.txt, .png and .json, and filed in MLflow.",
-    )
-    folder = Path("outputs")
-    parser.add_argument(
-        "--outputs", metavar="FOLDER", type=Path, default=folder, help="of the runs (%(default)s)"
+        description="Table and picture of the phases: measured RTF, the guide's RTF, the ceiling, "
+        "and what limits each phase. Writes roadmap.txt, roadmap.png and roadmap.json to FOLDER, "
+        "and stores them in MLflow. With --json: the content of roadmap.json.",
+        tables=True,
     )
     parser.add_argument(
-        "--json", action="store_true", help="print roadmap.json in place of the table"
+        "--outputs",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("outputs"),
+        help="folder of the runs (%(default)s)",
     )
     parser.add_argument(
-        "overrides", nargs="*", help="of tracking, as of python -m harness: tracking=off ..."
+        "overrides", nargs="*", help="overrides of tracking, as a run takes them: tracking=off ..."
     )
     return parser
 
 
 def _tracking(overrides: Sequence[str]) -> Tracking:
-    """Where to file the roadmap; RequestError for what is no override of tracking."""
+    """The MLflow store of the roadmap; RequestError for an override of anything else."""
     for override in overrides:
         if override.lstrip("+~").partition("=")[0].split(".")[0] != "tracking":
             raise RequestError(
-                f"{override}: a roadmap is made of what was run; only tracking can be given"
+                f"{override}: a roadmap reads stored runs; only tracking can be overridden"
             )
     return composed(*overrides).tracking
 
 
-def _written(found: Roadmap, folder: Path) -> list[Path]:
+def _write(results: Roadmap, folder: Path) -> list[Path]:
     path = folder / "roadmap.txt"
-    path.write_text(text(parts(found)))
-    return [path, save_picture(found, folder), write_json(folder / "roadmap.json", asdict(found))]
+    path.write_text(formatted(parts(results), Format.text))
+    picture = save_picture(results, folder)
+    return [path, picture, write_json(folder / "roadmap.json", asdict(results))]
 
 
-def _filed(found: Roadmap, paths: Sequence[Path], wanted: Tracking) -> None:
+def _store(results: Roadmap, paths: Sequence[Path], wanted: Tracking) -> None:
     if wanted.kind is TrackingKind.off:
         return
     store = tracking.open_store(wanted.uri, wanted.artifacts, wanted.experiment, Path.cwd())
-    measured = {(row.phase, kind): getattr(row, kind) for row in found.rows for kind in ACCOUNTINGS}
-    metrics = {f"rtf/{phase}_{kind}": each.rtf for (phase, kind), each in measured.items() if each}
-    store.file(RUN_NAME, paths, metrics, {"device": found.device, "model": found.model})
+    metrics = {}
+    for row in results.rows:
+        for kind in ACCOUNTINGS:
+            if measured := getattr(row, kind):
+                metrics[f"rtf/{row.phase}_{kind}"] = measured.rtf
+    store.file(RUN_NAME, paths, metrics, {"device": results.device, "model": results.model})
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read the records, write the roadmap beside them, file it in MLflow and print it."""
-    asked = _parser().parse_intermixed_args(arguments)
-    wanted = _tracking(asked.overrides)
-    if not asked.outputs.is_dir():
+    """Read the records, write the roadmap beside them, store it in MLflow and print it."""
+    options = _parser().parse_intermixed_args(arguments)
+    presentation, wanted = presentation_of(options), _tracking(options.overrides)
+    if not options.outputs.is_dir():
         raise RequestError(
-            f"--outputs={asked.outputs}: no such folder; give the one that runs were written to"
+            f"--outputs={options.outputs}: no such folder; give the folder that holds the runs"
         )
-    found = roadmap(*read(asked.outputs))
+    results = roadmap(*read(options.outputs))
     code = 0
     try:
-        paths = _written(found, asked.outputs)
+        paths = _write(results, options.outputs)
     except OSError as error:
         say(f"the roadmap cannot be written ({error}); free space or give another --outputs")
         paths, code = [], 1
     try:
         if paths:
-            _filed(found, paths, wanted)
+            _store(results, paths, wanted)
     except tracking.TrackingError as error:
-        say(f"{error}; the roadmap is written, but not in MLflow (tracking=off does without)")
+        say(f"{error}; the roadmap is written, but not in MLflow (tracking=off leaves MLflow out)")
         code = 1
-    if asked.json:
+    if presentation.form == "json":
         with output("roadmap"):
-            print(json.dumps(asdict(found), indent=2))
-    else:
-        show([*parts(found), *(f"written: {path}" for path in paths)], "roadmap")
+            print(json.dumps(asdict(results), indent=2))
+        return code
+    written = [f"written: {path}" for path in paths] if presentation.for_readers else []
+    show([*parts(results), *written], "roadmap", presentation)
     return code

@@ -1,4 +1,4 @@
-"""The folder of a run: another one where it cannot be made, and none for a run that was refused."""
+"""The folder of a run: a temporary one if it cannot be created; none for a refused run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def temporary_folder() -> str:
-    """A new temporary folder, or the current one if none can be made."""
+    """A new temporary folder, or the current one if that fails."""
     try:
         return tempfile.mkdtemp(prefix="harness-")
     except OSError:
@@ -17,7 +17,7 @@ def temporary_folder() -> str:
 
 
 def discard(folder: Path) -> None:
-    """Remove what Hydra wrote for a refused run, and the folders that this leaves empty."""
+    """Remove the files that Hydra wrote for a refused run, and folders that are then empty."""
     for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
         with suppress(OSError):
             (folder / ".hydra" / name).unlink()

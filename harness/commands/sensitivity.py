@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.table import Table
-from rich.text import Text
-
-from harness.commands.parser import Parser, composed
+from harness.commands.parser import Parser, composed, presentation_of
 from harness.commands.terminal import say, show
 from harness.config.device import ClockKind, Faults, Simulator
 from harness.config.schema import Config
 from harness.config.workload import Accounting
 from harness.errors import RequestError
 from harness.report.progress import PassBar
-from harness.report.tables import plain_table
+from harness.report.tables import NOTHING, Cell, Part, Sheet, left, number, right
 from harness.study.profile_numbers import SHARES, Number, numbers_of
 from harness.study.sensitivity import SAME_PCT, Point, Study, study
 from harness.units import ns_to_ms
 
-HELP = "vary each assumed number of the simulator to see which conclusions depend on it"
+HELP = "vary the simulator's assumed numbers to see which results change"
 STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
 
 
@@ -29,6 +26,7 @@ def _parser() -> Parser:
         "sensitivity",
         description="Which conclusions about strategies survive if an assumed number of the "
         "simulated device is wrong.",
+        tables=True,
     )
     parser.add_argument(
         "--all",
@@ -42,7 +40,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
+def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str, Config]:
     """The request once for each strategy; RequestError where it cannot be varied."""
     names = list(dict.fromkeys(filter(None, strategies.split(","))))
     if len(names) < 2:
@@ -73,126 +71,147 @@ def _configs(strategies: str, overrides: Sequence[str]) -> dict[str, Config]:
             "workload.accounting=full: strategies are compared by the spans of a pass, which are "
             "not kept of a whole window; use workload.accounting=guide or a kernel's own workload"
         )
-    if "depth" in keys and all(each.strategy.depth != each.depth for each in configs.values()):
+    ignored = all(each.strategy.depth != each.depth for each in configs.values())
+    if "depth" in keys and ignored and not quiet:
         say(f"{keys['depth']} has no effect: none of {strategies} takes it")
     return configs
 
 
-def report(found: Study, config: Config, everything: bool) -> list[Table | str]:
-    """What is printed, from top to bottom."""
-    varied = [number for number in found.numbers if number.variants]
-    moving = [number for number in varied if not found.inert(number)]
+def report(results: Study, config: Config, everything: bool) -> list[Part]:
+    """The parts to print, from top to bottom."""
+    varied = [each for each in results.numbers if each.variants]
+    moving = [each for each in varied if not results.inert(each)]
     tiles, kind = config.workload.tiles, "" if everything else "assumed "
-    parts: list[Table | str] = [
+    parts: list[Part] = [
         f"{'+'.join(config.workload.kernels)}, {tiles} tiles; "
         f"{len(varied)} {kind}numbers of the profile, each alone at {' and '.join(SHARES)} "
         "(two wrong at once may change more)",
-        overview(found, tiles),
+        overview(results, tiles),
     ]
-    parts.append(_verdict(found) if varied else f"there is no {kind}number in the profile to vary")
+    parts.append(_verdict(results) if varied else f"the profile has no {kind}number to vary")
     if moving:
-        parts.append(_changes(found, moving, f"{kind}number"))
-    for said, numbers in (
-        ("no effect on any of this", [number for number in varied if number not in moving]),
-        ("0, so not varied", [number for number in found.numbers if not number.variants]),
-        (
-            "no source, so taken as assumed",
-            [number for number in found.numbers if not number.source],
-        ),
-    ):
+        parts.append(_changes(results, moving, f"{kind}number"))
+    remarks = {
+        "no effect on any of this": [each for each in varied if each not in moving],
+        "0, so not varied": [each for each in results.numbers if not each.variants],
+        "no source, so taken as assumed": [each for each in results.numbers if not each.source],
+    }
+    for remark, numbers in remarks.items():
         if numbers:
-            parts.append(f"{said}: {', '.join(number.key for number in numbers)}")
+            parts.append(f"{remark}: {', '.join(each.key for each in numbers)}")
     return parts
 
 
-def overview(found: Study, tiles: int) -> Table:
+def overview(results: Study, tiles: int) -> Sheet:
     """A row per strategy, fastest first."""
-    table = plain_table("strategy")
-    for heading in ("ms/tile", "range", "speed-up", "range", "bound by", "one deeper"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("always faster than", no_wrap=True)
-    cases, surviving = [found.base, *found.varied.values()], set(found.surviving().values())
-    for name, strategy in found.strategies.items():
-        known = [(case.points[name], case.serial) for case in cases]
-        both = [
-            (own, serial)
-            for own, serial in known
-            if isinstance(own, Point) and isinstance(serial, Point)
-        ]
-        times = [ns_to_ms(own.total_ns / tiles) for own, _ in both]
-        gains = [1 + serial.longer_pct(own) / 100 for own, serial in both]
-        point, deeper = found.base.points[name], found.base.deeper[name]
-        assert isinstance(point, Point)  # else there were no study
+    sheet = Sheet(
+        "strategies",
+        left("strategy"),
+        right("ms/tile"),
+        right("range", "ms/tile range"),
+        right("speed-up"),
+        right("range", "speed-up range"),
+        right("bound by"),
+        right("one deeper"),
+        left("always faster than"),
+    )
+    for name, strategy in results.strategies.items():
+        times, gains = _times(results, name, tiles)
+        point, deeper = results.base.points[name], results.base.deeper[name]
+        assert isinstance(point, Point)  # `study` raises where a strategy fails on the profile
         gain = f"{point.longer_pct(deeper):+.1f}%" if isinstance(deeper, Point) else "fails"
-        slower = [other for other in found.strategies if f"{name} faster than {other}" in surviving]
-        same = [
-            f"(= {other})"
-            for other in found.strategies
-            if {f"{name} and {other} the same", f"{other} and {name} the same"} & surviving
-        ]
-        cells = [f"{times[0]:.3f}", f"{min(times):.3f} .. {max(times):.3f}"]
-        cells += [f"{gains[0]:.2f}x", f"{min(gains):.2f} .. {max(gains):.2f}"]
-        table.add_row(
+        sheet.add(
             name,
-            *cells,
+            number(times[0], "{:.3f}"),
+            f"{min(times):.3f} .. {max(times):.3f}",
+            number(gains[0], "{:.2f}x"),
+            f"{min(gains):.2f} .. {max(gains):.2f}",
             point.binding,
             f"d{strategy.depth + 1} {gain}",
-            " ".join([", ".join(slower), *same]).strip() or "-",
+            _always_slower(results, name),
         )
-    return table
+    return sheet
 
 
-def _verdict(found: Study) -> str:
+def _times(results: Study, name: str, tiles: int) -> tuple[list[float], list[float]]:
+    """ms per tile and speed-ups of a strategy: on the profile, then on each variation of it."""
+    times, gains = [], []
+    for case in (results.base, *results.varied.values()):
+        own, serial = case.points[name], case.serial
+        if isinstance(own, Point) and isinstance(serial, Point):
+            times.append(ns_to_ms(own.total_ns / tiles))
+            gains.append(1 + serial.longer_pct(own) / 100)
+    return times, gains
+
+
+def _always_slower(results: Study, name: str) -> str:
+    """The strategies that are slower in every variation, and in brackets those always the same."""
+    surviving = set(results.surviving().values())
+    slower = [each for each in results.strategies if f"{name} faster than {each}" in surviving]
+    same = [
+        f"(= {each})"
+        for each in results.strategies
+        if {f"{name} and {each} the same", f"{each} and {name} the same"} & surviving
+    ]
+    return " ".join([", ".join(slower), *same]).strip() or NOTHING
+
+
+def _verdict(results: Study) -> str:
     """How many conclusions of each kind survive."""
-    every, kept = (
+    every, surviving = (
         Counter(key[0] for key in texts)
-        for texts in (found.conclusions(found.base), found.surviving())
+        for texts in (results.conclusions(results.base), results.surviving())
     )
     ranking = (
         "the ranking (order of the rows)"
-        if kept["ranking"]
+        if surviving["ranking"]
         else "not the ranking (order of the rows)"
     )
     compared, bound, depth = (
-        f"{kept[kind]} of {every[kind]}" for kind in ("comparison", "bound", "depth")
+        f"{surviving[kind]} of {every[kind]}" for kind in ("comparison", "bound", "depth")
     )
     same = f"within {SAME_PCT} % is the same"
     return (
-        f"survive all {len(found.runnable())} variations: {ranking}, "
+        f"survive all {len(results.runnable())} variations: {ranking}, "
         f"{compared} comparisons ({same}), {bound} bounds, {depth} gains of one deeper"
     )
 
 
-def _changes(found: Study, numbers: list[Number], heading: str) -> Table:
-    """A row per number that anything depends on."""
-    table = plain_table(heading)
-    for each in ("value", *(f"ms/tile at {share}" for share in SHARES)):
-        table.add_column(each, justify="right", no_wrap=True)
-    table.add_column("conclusions that change", no_wrap=True)
-    for number in numbers:
-        moves = found.moves(number)
-        lines = [f"{', '.join(shares)}: {text}" for text, shares in found.changes(number).items()]
-        cells = [_move(moves.get(share)) for share in SHARES]
-        table.add_row(number.key, f"{number.value:,}", *cells, Text("\n".join(lines) or "none"))
-    return table
+def _changes(results: Study, numbers: list[Number], heading: str) -> Sheet:
+    """A row per number that any result depends on."""
+    columns = [left(heading, "number"), right("value")]
+    columns += [right(f"ms/tile at {share}") for share in SHARES]
+    sheet = Sheet("numbers", *columns, left("conclusions that change"))
+    for each in numbers:
+        moves = results.moves(each)
+        lines = [f"{', '.join(shares)}: {text}" for text, shares in results.changes(each).items()]
+        sheet.add(
+            each.key,
+            number(each.value, "{:,}"),
+            *(_move(moves.get(share)) for share in SHARES),
+            Cell("\n".join(lines) or "none", lines),
+        )
+    return sheet
 
 
-def _move(percent: float | None) -> str:
-    if percent is None:
-        return "-"
-    return f"{percent:+.1f}%" if abs(percent) >= 0.05 else "<0.1%"
+def _move(percent: float | None) -> Cell:
+    if percent is not None and abs(percent) < 0.05:
+        return Cell("<0.1%", percent)
+    return number(percent, "{:+.1f}%")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the variations and print the report."""
-    asked = _parser().parse_intermixed_args(arguments)
-    configs = _configs(asked.strategies, asked.overrides)
+    options = _parser().parse_intermixed_args(arguments)
+    presentation = presentation_of(options)
+    configs = _configs(options.strategies, options.overrides, presentation.quiet)
     config = next(iter(configs.values()))
     assert isinstance(config.device, Simulator)  # _configs refuses others
-    bar = PassBar("varying", len(numbers_of(config.device, config.workload.kernels, asked.all)))
+    passes = len(numbers_of(config.device, config.workload.kernels, options.all))
+    bar = PassBar("varying", passes, hidden=presentation.quiet)
     try:
-        found = study(configs, asked.all, bar)
+        results = study(configs, options.all, bar)
     finally:
         bar.close()
-    show(report(found, config, asked.all), "report")
+    show(report(results, config, options.all), "report", presentation)
     return 0

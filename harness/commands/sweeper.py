@@ -1,4 +1,4 @@
-"""Hydra's basic sweeper, made to check every job of a sweep before the first one runs."""
+"""Hydra's basic sweeper, extended to check every job of a sweep before the first one runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.config.schema import Config
 from harness.run.prepare import preflight
 
 OnBegin = Callable[[Config, Path], None]
-"""Called with the first job's configuration and the sweep's folder, when all jobs have passed."""
+"""Called with the first job's configuration and the sweep's folder, after all checks passed."""
 
 
 class OnceLoader:
@@ -36,7 +36,7 @@ class OnceLoader:
         return getattr(self._loader, name)
 
     def check(self, master: DictConfig, job: Sequence[str]) -> Config:
-        """Compose a job's configuration, keep it, return it built; raises if it cannot begin."""
+        """Compose, store and build a job's configuration; raises if the job cannot begin."""
         composed = self._loader.load_sweep_config(master, list(job))
         self._composed[tuple(job)] = composed
         return preflight(build(composed))
@@ -44,7 +44,7 @@ class OnceLoader:
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """The configuration that `check` composed for the job, once; composed anew after that."""
+        """The configuration that `check` composed for the job, once; after that, a new one."""
         composed = self._composed.pop(tuple(sweep_overrides), None)
         if composed is None:
             return self._loader.load_sweep_config(master_config, sweep_overrides)
@@ -71,7 +71,7 @@ class CheckedSweeper(BasicSweeper):
     on_begin: OnBegin
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
-        """Set up as Hydra asks, with a loader that composes each job once."""
+        """Set up for Hydra, with a loader that composes each job once."""
         self._once = OnceLoader(hydra_context.config_loader)
         context = replace(hydra_context, config_loader=self._once)
         super().setup(hydra_context=context, task_function=task_function, config=config)
@@ -79,7 +79,7 @@ class CheckedSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; RequestError or Hydra's error, and nothing written, if a job is wrong."""
         master = cast(DictConfig, self.config)
-        # Read before composing: the jobs take over the time in its name.
+        # Read first: composing the jobs evaluates the time in its name again.
         folder = Path(master.hydra.sweep.dir)
         parser = OverridesParser.create(cast(ConfigLoader, self._once))
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
@@ -99,7 +99,7 @@ class CheckedSweeper(BasicSweeper):
         return [job for job in super().get_job_batch() if job not in self._repeated]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing: `sweep` has validated all batches."""
+        """Do nothing: `sweep` has validated all batches."""
 
 
 @contextmanager

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:  # rich is imported by commands that print tables: this module works without it
-    from rich.table import Table
+    from rich.console import Console
+
+    from harness.report.tables import Part
+
+FORMATS = {"--csv": "csv", "--json": "json", "--markdown": "markdown"}
+"""Flags that choose the form of the tables."""
+QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
 
 
 class OutputError(HarnessError):
     """Standard output cannot be written."""
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """How a command prints: `form` is the name of a `harness.report.tables.Format`.
+
+    quiet: tables and errors only. verbose: log messages go to stderr too.
+    """
+
+    form: str = "text"
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def for_readers(self) -> bool:
+        """Whether remarks and closing lines may follow a table: not in CSV, JSON and Markdown."""
+        return self.form == "text" and not self.quiet
 
 
 def say(line: str) -> None:
@@ -40,12 +65,51 @@ def output(what: str, remedy: str = "free space") -> Iterator[None]:
         raise OutputError(f"the {what} cannot be printed ({error}); {remedy}") from error
 
 
-def show(parts: Sequence[Table | str], what: str, remedy: str = "free space") -> None:
-    """Print tables and lines one below the other; OutputError as `output`."""
-    from harness.report.tables import console, draw
+def show(
+    parts: Sequence[Part],
+    what: str,
+    presentation: Presentation | None = None,
+    remedy: str = "free space",
+    *,
+    lines: bool = False,
+) -> None:
+    """Print tables and lines one below the other; OutputError as `output`.
 
+    With `-q` only the tables are printed; lines: the lines too.
+    """
+    from harness.report.tables import Format, draw, formatted
+
+    wanted = presentation or Presentation()
+    if wanted.quiet and not lines:
+        parts = [part for part in parts if not isinstance(part, str)]
     with output(what, remedy):
-        draw(parts, console())
+        if wanted.form == Format.text.value:
+            draw(parts, _console())
+        else:
+            print(formatted(parts, Format(wanted.form)), end="")
+
+
+def log_to_stderr() -> None:
+    """Send the harness's log messages of every level to stderr, for commands without Hydra."""
+    logger = logging.getLogger("harness")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("harness: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+
+
+def _console() -> Console:
+    """A console on stdout: plain with NO_COLOR (no-color.org), on a dumb terminal, in a file."""
+    from rich.console import Console
+
+    class PipeConsole(Console):
+        """Leaves a broken pipe to the caller; rich would exit."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    colours = None if os.environ.get("NO_COLOR") else "auto"
+    return PipeConsole(highlight=False, emoji=False, color_system=colours)  # type: ignore[arg-type]
 
 
 def _discard_stdout() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log
 
@@ -57,6 +58,14 @@ def median_index(samples: ArrayLike) -> int:
     """Index of the (lower) median: a pass that was measured, not a mean of two."""
     values = np.asarray(samples)
     return int(np.argsort(values, kind="stable")[(len(values) - 1) // 2])
+
+
+def spread(samples: Sequence[float]) -> float | None:
+    """The range of samples as a share of their median; None for fewer than two, or a median of 0."""
+    if len(samples) < 2:
+        return None
+    middle = samples[median_index(samples)]
+    return (max(samples) - min(samples)) / middle if middle else None
 
 
 def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Ratio:

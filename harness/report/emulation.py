@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from rich.table import Table
 
 from harness.measure.timeline import Spans
-from harness.report.tables import plain_table
+from harness.report.tables import Part, Sheet, left, number, right
 from harness.sim.call_log import STAGES, CallLog, stage_of
 from harness.sim.hazard import Hazard
 from harness.sim.machine import Machine
@@ -26,12 +25,12 @@ class Emulation:
     hazards: list[Hazard]
 
 
-def parts(emulation: Emulation) -> list[Table | str]:
+def parts(emulation: Emulation) -> list[Part]:
     """What is printed, from top to bottom."""
     machine, log, hazards = emulation.machine, emulation.log, emulation.hazards
     total_ns = max((end for _, _, end, _, _ in log.spans), default=0)
     calls, clock = sum(log.counts.values()), machine.profile.clock.value
-    found: list[Table | str] = [
+    found: list[Part] = [
         f"{emulation.script}: {calls} calls, {ns_to_ms(total_ns):.3f} ms of {clock} time"
     ]
     if log.counts:
@@ -47,19 +46,20 @@ def parts(emulation: Emulation) -> list[Table | str]:
     return found
 
 
-def _calls(log: CallLog) -> Table:
+def _calls(log: CallLog) -> Sheet:
     """A row per call of the API."""
-    table = plain_table("call")
-    for heading in ("count", "ms", "us each"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("stage", no_wrap=True)
+    columns = left("call"), right("count"), right("ms"), right("us each"), left("stage")
+    sheet = Sheet("calls", *columns)
     for call, count in log.counts.items():
         spent_ns = log.totals_ns[call]
-        each_us = spent_ns / count / 1000
-        table.add_row(
-            call, str(count), f"{ns_to_ms(spent_ns):.3f}", f"{each_us:.1f}", stage_of(call)
+        sheet.add(
+            call,
+            number(count, "{}"),
+            number(ns_to_ms(spent_ns), "{:.3f}"),
+            number(spent_ns / count / 1000, "{:.1f}"),
+            stage_of(call),
         )
-    return table
+    return sheet
 
 
 def _host(log: CallLog) -> str:

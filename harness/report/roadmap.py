@@ -4,54 +4,56 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
-from harness.report.tables import factor, plain_table
+from harness.report.tables import NOTHING, Cell, Part, Sheet, factor, left, number, right
 from harness.results.rtf_gap import TARGET_RTF, times
 from harness.study.roadmap import ACCOUNTINGS, Measured, Roadmap
 
 FILE_NAME = "roadmap.png"
-NOTHING = "-"
 COLOURS = {"guide": "tab:blue", "full": "tab:orange"}
 
 
-def parts(roadmap: Roadmap) -> list[Table | str]:
+def parts(roadmap: Roadmap) -> list[Part]:
     """The parts to print, from top to bottom."""
-    table = plain_table("phase")
-    table.add_column("what it does", no_wrap=True)
-    table.add_column("guide's target", justify="right", no_wrap=True)
-    table.add_column("guide's RTF", justify="right", no_wrap=True)
+    columns = [left("phase"), left("what it does")]
+    columns += [right("guide's target"), right("guide's RTF")]
     for kind in ACCOUNTINGS:
-        for heading in (f"RTF ({kind})", f"to {TARGET_RTF}x"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("bound by", no_wrap=True)
-    table.add_column("ceiling", justify="right", no_wrap=True)
+        columns += [
+            right(f"RTF ({kind})"),
+            right(f"to {TARGET_RTF}x", f"to {TARGET_RTF}x ({kind})"),
+        ]
+        columns.append(left("bound by", f"bound by ({kind})"))
+    sheet = Sheet("phases", *columns, right("ceiling"))
     for row in roadmap.rows:
         known = row.guide or row.full
-        table.add_row(
+        sheet.add(
             row.phase,
             row.goal or NOTHING,
             row.guide_target or NOTHING,
             _range(row.guide_rtf),
             *_cells(row.guide),
             *_cells(row.full),
-            f"{known.ceiling:.1f}" if known and known.ceiling else NOTHING,
+            number(known.ceiling if known else None, "{:.1f}"),
         )
     return [
         f"{roadmap.model} on device={roadmap.device}: the newest right run of each phase; "
         "each RTF is that run's own",
-        table,
+        sheet,
         "guide accounting counts tiles of the guide's block, full accounting every operation of "
         "the encoder; ceiling: the RTF if the encoder took no time",
         *roadmap.remarks,
     ]
 
 
-def _cells(measured: Measured | None) -> tuple[str, str, str]:
+def _cells(measured: Measured | None) -> tuple[Cell, Cell, Cell]:
     if measured is None:
-        return NOTHING, NOTHING, NOTHING
+        nothing = Cell(NOTHING, None)
+        return nothing, nothing, nothing
     needed = "reached" if measured.further <= 1 else times(measured.further)
-    return factor(measured.rtf), needed, measured.bottleneck
+    return (
+        number(measured.rtf, factor),
+        Cell(needed, measured.further),
+        Cell(measured.bottleneck, measured.bottleneck),
+    )
 
 
 def _range(limits: tuple[float, ...]) -> str:

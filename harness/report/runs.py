@@ -1,25 +1,25 @@
-"""The table of runs and its footnotes."""
+"""The table of runs and the lines below it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-from rich.table import Table
+from pathlib import Path
+from typing import Any
 
 from harness.measure.metric import Unit
-from harness.measure.metrics import METRICS, SPEEDUP
-from harness.measure.stats import Ratio
-from harness.report.tables import factor, plain_table
+from harness.measure.metrics import METRIC_NAMES, METRICS, SPEEDUP
+from harness.measure.stats import Ratio, spread
+from harness.report.tables import NOTHING, Cell, Sheet, factor, hidden, left, number, right
 from harness.results.record import Record
-from harness.results.rtf_gap import rtf_gap, sums_by_kernel
+from harness.results.rtf_gap import bound_by, rtf_gap, sums_by_kernel
 from harness.run.tile_passes import Step
 from harness.units import NS_PER_S
 
-NOTHING = "-"
 OPEN, ALLOC = "time/open_ms", "time/alloc_ms"
 STALLS, STALL_MS = "stall/count", "stall/total_ms"
+TILE_MS, BOUND_RATIO = "time/tile_ms", "bound/ratio"
 COLUMNS = (
-    "time/tile_ms",
+    TILE_MS,
     OPEN,
     ALLOC,
     "time/write_ms",
@@ -28,12 +28,12 @@ COLUMNS = (
     "time/read_ms",
     STALLS,
     "device/utilisation",
-    "bound/ratio",
+    BOUND_RATIO,
     "rtf/end_to_end",
 )
 """Metrics in the table, from left to right."""
 OCCASIONAL = (OPEN, ALLOC)
-"""Metrics that have a column only if some run spends time on them."""
+"""Metrics that have a column only if a run spends time on them."""
 FORMATS: dict[Unit, Callable[[float], str]] = {
     Unit.ms: "{:.3f}".format,
     Unit.share: "{:.1%}".format,
@@ -42,60 +42,142 @@ FORMATS: dict[Unit, Callable[[float], str]] = {
 }
 EXACT = 0.001
 """Intervals narrower than this are not shown."""
+FASTEST = "*"
+"""Mark of the fastest right run."""
 
 
-def table(records: Sequence[Record], speedups: Sequence[Ratio | None]) -> Table:
-    """One row per record; columns that would say nothing in every row are left out."""
-    result = plain_table("run")
-    swept = _swept(records)
-    for key in swept:
-        result.add_column(key.split(".")[-1], justify="right")
-    columns = [
+def table(
+    records: Sequence[Record],
+    speedups: Sequence[Ratio | None],
+    folders: Sequence[Path | str] = (),
+) -> Sheet:
+    """One row per record; columns that have no value in any row are left out.
+
+    CSV and JSON have every metric, and the folder of each record where `folders` are given.
+    """
+    swept, marks = _swept(records), fastest(records)
+    visible = [
         name
         for name in COLUMNS
         if name not in OCCASIONAL or any(record.metrics.get(name) for record in records)
     ]
+    others = [name for name in METRIC_NAMES if name not in visible and name != SPEEDUP]
     with_speedup = len(records) > 1 and any(speedups)
-    for name in [*columns, *[SPEEDUP] * with_speedup]:
-        result.add_column(METRICS[name].heading, justify="right", no_wrap=True)
-    result.add_column("verdict", no_wrap=True)
-    for record, speedup in zip(records, speedups, strict=True):
-        cells = [record.label, *(record.settings.get(key, NOTHING) for key in swept)]
-        cells += [_cell(record, name) for name in columns]
+    columns = [left("", "fastest")] if marks else []
+    columns += [left("strategy"), left("run")]
+    columns += [right(key.split(".")[-1], key) for key in swept]
+    for name in visible:
+        columns.append(right(METRICS[name].heading, name))
+        if name == TILE_MS:
+            columns.append(right("spread"))
+        if name == BOUND_RATIO:
+            columns.append(left("bound by"))
+    if with_speedup:
+        columns.append(right(METRICS[SPEEDUP].heading, SPEEDUP))
+        columns += [hidden(f"{SPEEDUP}_low"), hidden(f"{SPEEDUP}_high")]
+    columns += [left("verdict"), *map(hidden, others), hidden("reason"), hidden("folder")]
+    result = Sheet("runs", *columns)
+    for place, (record, speedup) in enumerate(zip(records, speedups, strict=True)):
+        cells: list[Cell | str] = []
+        if marks:
+            cells.append(Cell(FASTEST if place in marks else "", place in marks))
+        cells += [record.preset, record.label]
+        cells += [_setting(record, key) for key in swept]
+        for name in visible:
+            cells.append(_cell(record, name))
+            if name == TILE_MS:
+                cells.append(number(spread(record.samples.total_ns), "{:.1%}"))
+            if name == BOUND_RATIO:
+                limit = bound_by(record)
+                cells.append(Cell(limit or NOTHING, limit))
         if with_speedup:
-            cells.append(_speedup(speedup))
-        result.add_row(*cells, record.verdict.value, style=None if record.ok else "red")
+            cells += _speedup(speedup)
+        cells.append(record.verdict.value)
+        cells += [Cell("", record.metrics.get(name)) for name in others]
+        folder = str(folders[place]) if folders else None
+        cells += [record.reason, Cell("", folder)]
+        result.add(*cells, wrong=not record.ok)
     return result
 
 
-def _cell(record: Record, name: str) -> str:
+def _setting(record: Record, key: str) -> Cell:
+    """A key of the request as the command line gave it; its value from the configuration."""
+    value: Any = record.config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    text = record.settings.get(key, NOTHING)
+    return Cell(text, text if value is None or isinstance(value, dict) else value)
+
+
+def fastest(records: Sequence[Record]) -> set[int]:
+    """Places of the fastest right run among each kind of runs that can be compared.
+
+    Runs that encode audio are compared by the RTF of the encoder, within one accounting; others by
+    the time per tile of the same kernel. Of equal runs the first counts; a run that has no other
+    to be compared with is not marked.
+    """
+    groups: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    for place, record in enumerate(records):
+        rtf, tile_ms = record.metrics.get("rtf/encoder"), record.metrics.get(TILE_MS)
+        if not record.ok or not (rtf or tile_ms):
+            continue
+        key = (record.accounting.kind.value, "" if rtf else record.kernel)
+        groups.setdefault(key, []).append((-rtf if rtf else tile_ms or 0, place))
+    return {min(group)[1] for group in groups.values() if len(group) > 1}
+
+
+def _cell(record: Record, name: str) -> Cell:
     value = record.metrics.get(name)
     if value is None:
-        return NOTHING
+        return Cell(NOTHING, None)
     if name == STALLS:
-        return f"{value} ({record.metrics[STALL_MS]:.2f} ms)" if value else "0"
-    return FORMATS[METRICS[name].unit](value)
+        text = f"{value} ({record.metrics[STALL_MS]:.2f} ms)" if value else "0"
+        return Cell(text, value)
+    return number(value, FORMATS[METRICS[name].unit])
 
 
-def footnotes(records: Sequence[Record]) -> list[str]:
-    """Lines below the table: why runs failed, and what the RTF counts."""
-    lines = [
+def failures(records: Sequence[Record]) -> list[str]:
+    """A line for each run that is not right: why."""
+    lines = (
         f"{record.verdict.value} {record.label}: {record.reason}"
         for record in records
         if not record.ok
-    ]
+    )
+    return list(dict.fromkeys(lines))
+
+
+def legend(records: Sequence[Record]) -> list[str]:
+    """How many passes a row stands for, and what the mark means."""
+    counts = sorted({len(record.samples.total_ns) for record in records} - {0})
+    lines = []
+    if counts:
+        passes = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        lines.append(
+            "a row is one timed pass"
+            if counts == [1]
+            else f"a row is the median of {passes} timed passes; spread: their range / median"
+        )
+    if marks := fastest(records):
+        of_several = " of each accounting or kernel" if len(marks) > 1 else ""
+        lines.append(f"{FASTEST} fastest right run{of_several}")
+    return lines
+
+
+def footnotes(records: Sequence[Record]) -> list[str]:
+    """Remarks below the table: what OK does not cover, what the RTF counts, what it lacks."""
+    lines = []
     if any(record.ok and record.config["verify"] == "off" for record in records):
-        lines.append("OK says nothing of outputs that were not compared (verify=off)")
+        lines.append("outputs were not compared (verify=off): OK means that the run completed")
     for record in records:
         if record.ok and record.hazards:
             count = record.metrics["hazard/count"]
-            lines.append(f"OK {record.label}, in spite of {count} hazards (device.hazards=report)")
-    right = [record for record in records if record.ok]
-    lines += [_counted(record) for record in right]
-    fastest = {record.accounting.kind: record for record in sorted(right, key=_rtf)}
+            lines.append(f"OK {record.label}, despite {count} hazards (device.hazards=report)")
+    completed = [record for record in records if record.ok]
+    lines += [_counted(record) for record in completed]
+    best = {record.accounting.kind: record for record in sorted(completed, key=_rtf)}
     lines += [
         _remedies(record)
-        for record in fastest.values()
+        for record in best.values()
         if record.config.get("workload", {}).get("model")
     ]
     return [line for line in dict.fromkeys(lines) if line]
@@ -151,10 +233,11 @@ def _swept(records: Sequence[Record]) -> list[str]:
     return [key for key in keys if len({record.settings.get(key) for record in records}) > 1]
 
 
-def _speedup(speedup: Ratio | None) -> str:
+def _speedup(speedup: Ratio | None) -> list[Cell]:
+    """The speed-up, and the limits of its interval."""
     if speedup is None:
-        return NOTHING
-    text = f"{speedup.ratio:.2f}x"
-    if speedup.low is None or speedup.high is None or speedup.high - speedup.low < EXACT:
-        return text
-    return f"{text} [{speedup.low:.2f}, {speedup.high:.2f}]"
+        return [Cell(NOTHING, None)] * 3
+    text, low, high = f"{speedup.ratio:.2f}x", speedup.low, speedup.high
+    if low is not None and high is not None and high - low >= EXACT:
+        text = f"{text} [{low:.2f}, {high:.2f}]"
+    return [Cell(text, speedup.ratio), Cell("", low), Cell("", high)]

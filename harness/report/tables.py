@@ -1,55 +1,199 @@
-"""Tables and lines of text down the terminal, none of them cut short."""
+"""Tables as plain rows, and the forms they are printed in: text, CSV, JSON and Markdown.
+
+sheet = Sheet("runs", left("strategy"), right("ms/tile", key="time/tile_ms"))
+sheet.add("pipelined", number(1.926, "{:.3f}"))
+formatted([sheet], Format.csv)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from io import StringIO
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-WIDTH, HEIGHT = 10_000, 25
-"""Characters that no line exceeds. Both are given because rich ignores a width without a height on
-a terminal that it knows nothing of (TERM=dumb), and cuts every column to fit 80 characters."""
-
-
-class _WideConsole(Console):
-    """Prints tables at their natural width: a number that is cut short is a wrong number."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(width=WIDTH, height=HEIGHT, highlight=False, emoji=False, **options)
-
-    def on_broken_pipe(self) -> None:
-        """Leave the error to the caller; rich would exit."""
-        raise BrokenPipeError
+NOTHING = "-"
+"""The text of a cell without a value."""
 
 
-def plain_table(first: str) -> Table:
-    """A table without lines, of one column so far."""
-    table = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="bold")
-    table.add_column(first, no_wrap=True)
-    return table
+class Format(Enum):
+    """The form of a printed table."""
+
+    text = "text"
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+
+
+@dataclass(frozen=True)
+class Column:
+    """heading: as text and Markdown show it; key: its name in CSV and JSON.
+
+    shown: False for a column that only CSV and JSON have.
+    """
+
+    heading: str
+    key: str
+    right: bool
+    shown: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """text: for readers; it may have several lines. value: for programs, not rounded."""
+
+    text: str
+    value: Any
+
+
+def left(heading: str, key: str = "") -> Column:
+    """A column of text."""
+    return Column(heading, key or heading, right=False)
+
+
+def right(heading: str, key: str = "") -> Column:
+    """A column of numbers."""
+    return Column(heading, key or heading, right=True)
+
+
+def hidden(key: str) -> Column:
+    """A column that only CSV and JSON have."""
+    return Column(key, key, right=False, shown=False)
+
+
+def number(value: float | None, pattern: str | Callable[[float], str]) -> Cell:
+    """A number in a format pattern or by a function; `-` for None."""
+    if value is None:
+        return Cell(NOTHING, None)
+    return Cell(pattern.format(value) if isinstance(pattern, str) else pattern(value), value)
 
 
 def factor(value: float) -> str:
-    """One decimal, or two digits where that would say little."""
+    """One decimal, or two significant digits below 1.
+
+    >>> factor(19.13), factor(0.00681)
+    ('19.1', '0.0068')
+    """
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-def console() -> Console:
-    """A console on stdout that cuts nothing."""
-    return _WideConsole()
+@dataclass(frozen=True)
+class Row:
+    """wrong: the terminal shows the row in red."""
+
+    cells: tuple[Cell, ...]
+    wrong: bool
 
 
-def text(parts: Sequence[Table | str]) -> str:
-    """The parts as plain text."""
-    with StringIO() as file:
-        draw(parts, _WideConsole(file=file, color_system=None))
+@dataclass(frozen=True, init=False)
+class Sheet:
+    """A table; its name is the key of its rows where JSON has several tables."""
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: list[Row] = field(default_factory=list)
+
+    def __init__(self, name: str, *columns: Column) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "rows", [])
+
+    def add(self, *cells: Cell | str, wrong: bool = False) -> None:
+        """Append a row, one cell for each column; the value of a plain string is its text."""
+        whole = [Cell(cell, cell) if isinstance(cell, str) else cell for cell in cells]
+        if len(whole) != len(self.columns):
+            raise ValueError(f"{self.name}: {len(whole)} cells for {len(self.columns)} columns")
+        self.rows.append(Row(tuple(whole), wrong))
+
+    def shown(self) -> tuple[list[Column], list[list[str]]]:
+        """The visible columns, and the texts of their cells by row."""
+        places = [place for place, column in enumerate(self.columns) if column.shown]
+        texts = [[row.cells[place].text for place in places] for row in self.rows]
+        return [self.columns[place] for place in places], texts
+
+    def values(self) -> list[dict[str, Any]]:
+        """The rows as key -> value, hidden columns included."""
+        keys = [column.key for column in self.columns]
+        return [
+            dict(zip(keys, (cell.value for cell in row.cells), strict=True)) for row in self.rows
+        ]
+
+
+Part = Sheet | str
+"""A report is a list of these, from top to bottom: tables, and lines of text."""
+
+
+def formatted(parts: Sequence[Part], form: Format) -> str:
+    """The parts as one text.
+
+    CSV and JSON hold the tables only. CSV separates tables by an empty line; JSON is a list of rows
+    for one table, else an object with the rows of each.
+    """
+    sheets = [part for part in parts if isinstance(part, Sheet)]
+    if form is Format.csv:
+        return "\n".join(map(_csv, sheets))
+    if form is Format.json:
+        rows: Any = {sheet.name: sheet.values() for sheet in sheets}
+        return json.dumps(sheets[0].values() if len(sheets) == 1 else rows, indent=2) + "\n"
+    if form is Format.markdown:
+        blocks = [_markdown(part) if isinstance(part, Sheet) else part for part in parts if part]
+        return "\n\n".join(blocks) + "\n"
+    return "".join(f"{line}\n" for part in parts for line, _ in _lines(part))
+
+
+def draw(parts: Sequence[Part], console: Console) -> None:
+    """Print the parts on a console, one below the other; long lines wrap, none is cut."""
+    for part in parts:
+        for line, style in _lines(part):
+            console.print(Text(line, style), soft_wrap=True)
+
+
+def _lines(part: Part) -> Iterator[tuple[str, str]]:
+    """Each line with its style, columns one space apart, without spaces at the end."""
+    if isinstance(part, str):
+        yield part, ""
+        return
+    columns, texts = part.shown()
+    styles = ["bold", *("red" if row.wrong else "" for row in part.rows)]
+    split = [[text.split("\n") for text in row] for row in texts]
+    split.insert(0, [[column.heading] for column in columns])
+    widths = [
+        max(cell_len(line) for row in split for line in row[place]) for place in range(len(columns))
+    ]
+    for row, style in zip(split, styles, strict=True):
+        for number_of_line in range(max(map(len, row))):
+            cells = []
+            for column, width, cell_lines in zip(columns, widths, row, strict=True):
+                text = cell_lines[number_of_line] if number_of_line < len(cell_lines) else ""
+                padding = " " * (width - cell_len(text))
+                cells.append(padding + text if column.right else text + padding)
+            yield " ".join(cells).rstrip(), style
+
+
+def _csv(sheet: Sheet) -> str:
+    with StringIO(newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(column.key for column in sheet.columns)
+        writer.writerows(row.values() for row in sheet.values())
         return file.getvalue()
 
 
-def draw(parts: Sequence[Table | str], console: Console) -> None:
-    """Print the parts, one below the other."""
-    for part in parts:
-        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+def _markdown(sheet: Sheet) -> str:
+    columns, texts = sheet.shown()
+    rows = [
+        [column.heading for column in columns],
+        ["---:" if column.right else "---" for column in columns],
+        *texts,
+    ]
+    return "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", "<br>")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.measure.bottleneck import bottleneck
 from harness.measure.rtf import EncoderTime, encoder_time
 from harness.measure.totals import Totals
 from harness.results.record import Record
@@ -18,9 +19,6 @@ PARTS = {
     "host_s": "host work of the encoder",
     "device_s": "waiting for the device",
 }
-LATE = 1.25
-"""A pass longer than this times its bound is limited by host and device waiting in turns."""
-STAGES = ("alloc", "write", "launch", "read")
 
 
 @dataclass(frozen=True)
@@ -54,27 +52,10 @@ class RtfGap:
     @property
     def bottleneck(self) -> str:
         """What limits the run: preprocessing where it takes longer than the encoder; or a bound."""
-        totals = self.totals
-        if self.time.preprocessing_s > (
-            self.time.device_s if self.time.overlaps else self.time.encoder_s
-        ):
+        encoder_s = self.time.device_s if self.time.overlaps else self.time.encoder_s
+        if self.time.preprocessing_s > encoder_s:
             return "preprocessing"
-        if (
-            totals.bound_ns is None
-            or totals.host_bound_ns is None
-            or totals.device_bound_ns is None
-        ):
-            host_bound, late = totals.host_ns > totals.wait_ns, False
-        else:
-            host_bound = totals.host_bound_ns > totals.device_bound_ns
-            late = totals.makespan_ns - totals.open_ns > LATE * totals.bound_ns
-        if late and totals.bound_ns:
-            return (
-                f"in turns ({(totals.makespan_ns - totals.open_ns) / totals.bound_ns:.2f} x bound)"
-            )
-        if host_bound:
-            return f"host: {max(STAGES, key=lambda stage: getattr(totals, f'{stage}_ns'))}"
-        return f"device: {self.busiest}"
+        return bottleneck(self.totals, self.busiest) or f"device: {self.busiest}"
 
     def remedies(self) -> str:
         """One line: the target, what each part takes, and which of them would reach it alone."""
@@ -101,8 +82,17 @@ def rtf_gap(record: Record) -> RtfGap | None:
     return RtfGap(audio.seconds, time, totals, _busiest(record))
 
 
+def bound_by(record: Record) -> str | None:
+    """What binds the timed pass of a record: `harness.measure.bottleneck`.
+
+    Unlike `RtfGap.bottleneck` it leaves out preprocessing, which is not part of a pass, so it also
+    serves runs that encode no audio. None where nothing was timed.
+    """
+    return bottleneck(record.totals, _busiest(record))
+
+
 def _busiest(record: Record) -> str:
-    """The kernel that the device executes for longest; a chain's own name: it has no steps."""
+    """The kernel that executes longest on the device; for a chain, which has no steps, its name."""
     if not record.steps:
         return record.kernel
     times_ns = sums_by_kernel(record.steps, lambda totals: totals.exec_ns or totals.wait_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -158,9 +159,13 @@ def spans(trace: dict[str, Any], *stages: str) -> list[dict[str, Any]]:
     ]
 
 
+ROW = re.compile(r"(?:\* |  )?\S+ +((?:pooled|per_tile) d\d+ b\d+ c\d+ .* [A-Z]+)$")
+"""A row of the table of runs: mark, strategy, label, figures, verdict."""
+
+
 def rows(out: str) -> list[str]:
-    """Lines of the table that are of runs."""
-    return [line for line in out.splitlines() if line.startswith(("pooled ", "per_tile "))]
+    """Lines of the table that are of runs, from the label on."""
+    return [match[1] for line in out.splitlines() if (match := ROW.match(line))]
 
 
 def error_lines(done: Done) -> list[str]:

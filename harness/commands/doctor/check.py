@@ -1,4 +1,4 @@
-"""What a check answers, and what all of them look at."""
+"""The result of a check, and the data that every check reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.device.host.state import MachineState
 
 
 class Status(Enum):
-    """ok; warn: runs work, but their times may not be what they seem; fail: runs can't work."""
+    """ok; warn: runs work, but their times may be distorted; fail: runs cannot work."""
 
     ok = "ok"
     warn = "warn"
@@ -22,7 +22,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the list; `remedy` is empty where there is nothing to do."""
+    """One line of the list; `remedy` is empty where nothing has to be done."""
 
     status: Status
     name: str
@@ -32,9 +32,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """The request, and what was read of the machine once for all checks; `address` is the NPU's on the PCI bus.
+    """The request, and the state of the machine, which is read once for all checks.
 
-    holder: who runs an experiment on the device, None if nobody does.
+    address: of the NPU on the PCI bus. holder: the process that runs an experiment on the device,
+    None if there is none.
     """
 
     config: Config
@@ -46,27 +47,27 @@ class Subject:
 
 
 def ok(name: str, finding: str) -> Check:
-    """Nothing to do."""
+    """A check that passed."""
     return Check(Status.ok, name, finding)
 
 
 def warn(name: str, finding: str, remedy: str) -> Check:
-    """Runs work, with a reservation."""
+    """A check with a warning: runs work, their times may be distorted."""
     return Check(Status.warn, name, finding, remedy)
 
 
 def fail(name: str, finding: str, remedy: str) -> Check:
-    """Runs can't work."""
+    """A check that failed: runs cannot work."""
     return Check(Status.fail, name, finding, remedy)
 
 
 def checked(name: str, check: Callable[[Subject], Check], subject: Subject) -> Check:
-    """The check's answer, each text in one line; a warning if it raises: that says nothing of the machine."""
+    """The result of a check, each text in one line; a warning if the check itself raises."""
     try:
         found = check(subject)
     except Exception as error:
         found = warn(
-            name, f"could not be checked ({type(error).__name__}: {error})", "look at it by hand"
+            name, f"could not be checked ({type(error).__name__}: {error})", "check it by hand"
         )
     return replace(
         found, finding=" ".join(found.finding.split()), remedy=" ".join(found.remedy.split())

@@ -34,30 +34,30 @@ CHECKS: dict[str, Callable[[Subject], Check]] = {
     "disk space": project.check_disk,
     "MLflow": project.check_tracking,
 }
-"""All but those of kernels, by what stands in the list; in the order of the list."""
+"""Checks by their name in the list, in its order; the checks of kernels follow."""
 
 
 def _config(arguments: Sequence[str]) -> Config:
-    """The request on hardware; RequestError where it can't be composed."""
+    """The request on hardware; RequestError where it cannot be composed."""
     parser = Parser(
         "doctor",
-        description="Check whether runs on the NPU can work here, and say what is missing.",
+        description="Check whether runs on the NPU can work here, and report what is missing.",
         epilog="Exit code: 0 if they can, 1 if they cannot, 2 for a wrong request.",
     )
     parser.add_argument(
         "overrides",
         nargs="*",
-        help="as of python -m harness: workload=attention device.index=0 ...",
+        help="overrides, as a run takes them: workload=attention device.index=0 ...",
     )
     overrides = parser.parse_args(arguments).overrides
     for text in overrides:
         if text.lstrip("+~").partition("=")[0] == "device" and text != "device=hardware":
-            raise RequestError(f"{text}: what is looked at is the hardware; leave it out")
+            raise RequestError(f"{text}: doctor checks the hardware only; leave it out")
     return composed("device=hardware", *(each for each in overrides if each != "device=hardware"))
 
 
 def examine(config: Config) -> list[Check]:
-    """Every check's answer."""
+    """The result of every check."""
     device = config.device
     assert isinstance(device, Hardware)  # device=hardware was composed
     using = holder(device.index)
@@ -77,22 +77,26 @@ def examine(config: Config) -> list[Check]:
 
 
 def summary(checks: Sequence[Check]) -> str:
-    """Whether runs can work, in a line."""
+    """One line: whether runs can work."""
     counts = Counter(check.status for check in checks)
     failed, warned = counts[Status.fail], counts[Status.warn]
     if failed:
-        return f"hardware runs cannot work here: {failed} of {len(checks)} checks failed; device=simulator works"
-    said = f", {warned} with a warning" if warned else ""
-    return f"hardware runs can work here: none of {len(checks)} checks failed{said}"
+        return (
+            f"hardware runs cannot work here: {failed} of {len(checks)} checks failed; "
+            "device=simulator works"
+        )
+    warnings = f", {warned} with a warning" if warned else ""
+    return f"hardware runs can work here: none of {len(checks)} checks failed{warnings}"
 
 
 def lines(checks: Sequence[Check]) -> list[str]:
-    """The list as it is printed: status, what, finding, remedy."""
+    """The printed list: status, name, finding, remedy."""
     width = max(len(check.name) for check in checks)
-    return [
-        f"{check.status.value:<4}  {check.name:<{width}}  {check.finding}{f'; {check.remedy}' if check.remedy else ''}"
-        for check in checks
-    ]
+    texts = []
+    for check in checks:
+        remedy = f"; {check.remedy}" if check.remedy else ""
+        texts.append(f"{check.status.value:<4}  {check.name:<{width}}  {check.finding}{remedy}")
+    return texts
 
 
 def run(arguments: Sequence[str]) -> int:

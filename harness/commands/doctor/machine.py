@@ -1,4 +1,4 @@
-"""Checks of the device, its driver, and what else on the machine changes a run's time."""
+"""Checks of the device and its driver, and of other things that change a run's time."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from harness.kernel import load_kernel
 from harness.units import BYTES_PER_MIB
 
 HEAP_BYTES = 64 * BYTES_PER_MIB
-"""The heap that instructions live in is locked in memory when a device is opened (xdna-driver #903, AMDXDNA shim)."""
+"""Opening a device locks its heap of instructions in memory (xdna-driver #903, AMDXDNA shim)."""
 CAP_IPC_LOCK = 14
-"""Bit of the capability that lifts the limit of locked memory (linux/capability.h)."""
+"""Bit of the capability that removes the limit of locked memory (linux/capability.h)."""
 SHORT_SUSPEND_MS = 1_000
-"""The driver's own delay is 5000 ms; passes follow each other more quickly than this."""
+"""Passes follow each other more quickly than this; the driver's own delay is 5000 ms."""
 
 
 def check_driver(subject: Subject) -> Check:
-    """Whether amdxdna is loaded and has taken device `device.index`."""
+    """Whether amdxdna is loaded and drives device `device.index`."""
     seen = ", ".join(f"{address} ({what})" for address, what in sysfs.on_bus().items())
     if not sysfs.driver_loaded():
         if seen:
-            remedy = "load it: sudo modprobe amdxdna (in Linux 6.14 and newer, else built from xdna-driver)"
+            remedy = (
+                "load it: sudo modprobe amdxdna (part of Linux 6.14; build xdna-driver for older)"
+            )
             return fail("driver", f"NPU at {seen}, but amdxdna is not loaded", remedy)
-        remedy = "a Ryzen AI processor with its NPU (IPU) enabled in the BIOS is needed; device=simulator needs none"
-        return fail("driver", "amdxdna is not loaded, and there is no NPU on the PCI bus", remedy)
+        remedy = (
+            "use a Ryzen AI processor with its NPU (IPU) enabled in the BIOS, or device=simulator"
+        )
+        return fail("driver", "amdxdna is not loaded, and the PCI bus has no NPU", remedy)
     version = subject.state.driver or "version unknown"
     count, index = len(sysfs.devices()), subject.device.index
     if count <= index:
-        where = (
-            f"NPU at {seen}: see dmesg for amdxdna" if seen else "there is no NPU on the PCI bus"
-        )
+        where = f"NPU at {seen}: see dmesg for amdxdna" if seen else "the PCI bus has no NPU"
         remedy = f"give an index below {count}" if count else where
         return fail(
             "driver",
@@ -45,45 +47,41 @@ def check_driver(subject: Subject) -> Check:
 
 
 def check_node(subject: Subject) -> Check:
-    """Whether the device node is there and may be opened."""
+    """Whether the device node exists and may be opened."""
     path = sysfs.node(subject.address)
     if path is None or not path.exists():
         there = (
             ", ".join(str(each) for each in sorted((sysfs.ROOT / "dev/accel").glob("accel*")))
             or "none"
         )
-        remedy = "it comes with the driver; in a container, pass /dev/accel on"
-        return fail(
-            "device node", f"no node of the NPU in /dev/accel (nodes there: {there})", remedy
-        )
+        remedy = "the driver creates it; in a container, pass /dev/accel through"
+        return fail("device node", f"no node of the NPU in /dev/accel (nodes: {there})", remedy)
     if os.access(path, os.R_OK | os.W_OK):
         return ok("device node", f"{path} may be read and written")
     group = _group(path)
-    remedy = f"join its group: sudo usermod -aG {group} $USER, then log in anew"
-    return fail(
-        "device node", f"{path} may not be read and written; it is of group {group}", remedy
-    )
+    remedy = f"join its group: sudo usermod -aG {group} $USER, then log in again"
+    return fail("device node", f"{path} may not be read and written; its group is {group}", remedy)
 
 
 def check_opens(subject: Subject) -> Check:
     """Whether pyxrt opens the device."""
     probe, index = subject.probe, subject.device.index
     if probe.error:
-        return fail("device", "not opened: there is no pyxrt to open it with", "see pyxrt above")
+        return fail("device", "not opened: pyxrt is missing", "see pyxrt above")
     if subject.holder:
         return warn(
             "device",
-            "not opened: that would disturb the experiment on it",
-            "ask again when it has ended",
+            "not opened: this would disturb the experiment that uses it",
+            "run doctor again when it has ended",
         )
     if probe.opened:
-        return ok("device", f"pyxrt opens device {index}, {probe.name or 'which tells no name'}")
+        return ok("device", f"pyxrt opens device {index}, {probe.name or 'name unknown'}")
     finding = f"pyxrt cannot open device {index} ({probe.open_error})"
-    return fail("device", finding, "see driver and device node; dmesg may tell more")
+    return fail("device", finding, "see driver and device node; dmesg may say more")
 
 
 def check_memlock(subject: Subject) -> Check:
-    """Whether enough memory can be locked: every bo is, and the heap of instructions."""
+    """Whether enough memory can be locked for every bo and the heap of instructions."""
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     specs, strategy = (
         [load_kernel(name) for name in subject.config.workload.kernels],
@@ -99,24 +97,28 @@ def check_memlock(subject: Subject) -> Check:
     if limit >= needed:
         return ok("locked memory", f"limit {_mib(limit)}; {wanted}")
     remedy = (
-        "raise memlock in /etc/security/limits.d (or ulimit -l unlimited as root), then log in anew"
+        "raise memlock in /etc/security/limits.d (or ulimit -l unlimited as root), "
+        "then log in again"
     )
     return warn("locked memory", f"limit {_mib(limit)}; {wanted}", remedy)
 
 
 def check_power(subject: Subject) -> Check:
-    """Whether the power mode is one that holds the clock."""
+    """Whether the power mode keeps the clock constant."""
     mode, wanted = subject.state.power_mode, subject.device.power_mode
     clocks = ", ".join(
         f"{name} {mhz} MHz" for name, mhz in (subject.state.clocks_mhz or {}).items()
     )
-    told = f"{mode or 'cannot be read'}{f' ({clocks})' if clocks else ''}"
+    text = f"{mode or 'cannot be read'}{f' ({clocks})' if clocks else ''}"
     if wanted and mode != wanted.value:
         if os.geteuid() == 0 and mode:
-            return ok("power mode", f"{told}; {wanted.value} will be requested for the run")
-        remedy = f"run as root, or sudo xrt-smi configure --pmode {wanted.value} and leave device.power_mode out"
+            return ok("power mode", f"{text}; {wanted.value} will be requested for the run")
+        remedy = (
+            f"run as root, or sudo xrt-smi configure --pmode {wanted.value} and leave "
+            "device.power_mode out"
+        )
         return fail(
-            "power mode", f"{told}; device.power_mode={wanted.value} needs root and xrt-smi", remedy
+            "power mode", f"{text}; device.power_mode={wanted.value} needs root and xrt-smi", remedy
         )
     if mode is None:
         return warn(
@@ -128,19 +130,19 @@ def check_power(subject: Subject) -> Check:
         remedy = (
             "sudo xrt-smi configure --pmode performance, or device.power_mode=performance as root"
         )
-        return warn("power mode", f"{told}: the clock follows the load", remedy)
-    return ok("power mode", told)
+        return warn("power mode", f"{text}: the clock follows the load", remedy)
+    return ok("power mode", text)
 
 
 def check_governor(subject: Subject) -> Check:
-    """Whether the processor's frequency is held: the host's part of a run's time depends on it."""
+    """Whether the CPU's frequency is constant: the host's part of a run's time depends on it."""
     found = subject.state.governor
     if found == "performance":
         return ok("CPU governor", found)
     if found is None:
         return warn(
             "CPU governor",
-            "none to be seen (a virtual machine?)",
+            "not visible (a virtual machine?)",
             "host times may vary with the frequency",
         )
     remedy = "sudo cpupower frequency-set -g performance"
@@ -152,7 +154,9 @@ def check_tenants(subject: Subject) -> Check:
     found = subject.state.tenants
     if found is None:
         return warn(
-            "other tenants", "cannot be seen", "see xrt-smi; others on the NPU change a run's times"
+            "other tenants",
+            "not visible",
+            "see xrt-smi; other users of the NPU change a run's times",
         )
     if not found:
         return ok("other tenants", "no process has hardware contexts")
@@ -164,18 +168,18 @@ def check_tenants(subject: Subject) -> Check:
 
 
 def check_lock(subject: Subject) -> Check:
-    """Whether another experiment runs."""
+    """Whether another experiment uses the device."""
     if subject.holder:
         return warn(
             "harness's lock",
             f"held by {subject.holder.rstrip(',')}",
             "wait until it ends, or stop it",
         )
-    return ok("harness's lock", f"nobody runs an experiment on device {subject.device.index}")
+    return ok("harness's lock", f"no experiment runs on device {subject.device.index}")
 
 
 def check_watchdog(subject: Subject) -> Check:
-    """Whether the driver ends a run that hangs: batches can't be ended otherwise, nor interrupted."""
+    """Whether the driver ends a run that hangs: nothing else can end a batch."""
     found = sysfs.watchdog_ms()
     if found is None:
         return warn(
@@ -188,7 +192,10 @@ def check_watchdog(subject: Subject) -> Check:
 
 
 def check_suspend(subject: Subject) -> Check:
-    """When the driver lets an idle device sleep: the next submission then takes 120 to 140 ms (mlir-aie #2944)."""
+    """When the driver suspends an idle device.
+
+    The next submission then takes 120 to 140 ms (mlir-aie #2944).
+    """
     control, delay = (
         sysfs.of_device(subject.address, f"power/{name}")
         for name in ("control", "autosuspend_delay_ms")

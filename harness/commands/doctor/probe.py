@@ -1,4 +1,4 @@
-"""Looks at pyxrt and opens the device in a process of its own: one that hangs or crashes takes nobody along."""
+"""Import pyxrt and open the device in another process, which may hang or crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from harness.device.host import process
 
 TIMEOUT_S = 20
-"""Opening takes milliseconds, and after an idle suspend, when firmware is loaded anew, a fraction of a second."""
+"""Opening takes milliseconds; after an idle suspend it reloads firmware, in less than a second."""
 NEEDED = (
     "device",
     "xclbin",
@@ -21,15 +21,15 @@ NEEDED = (
     "ert_cmd_state",
     "xclBOSyncDirection",
 )
-"""What the harness uses of pyxrt; runlists too, where a strategy submits several tiles at once."""
+"""Names of pyxrt that the harness uses; strategies with batch > 1 also use runlist."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found; `error` says why pyxrt can't be used, `open_error` why the device can't be opened.
+    """What another process reported about pyxrt and the device.
 
-    path: pyxrt's file. missing: names that this pyxrt does not have. name, host: what the open device says of itself,
-    and of XRT, as JSON.
+    path: pyxrt's file. error: why pyxrt cannot be used. missing: names that this pyxrt lacks.
+    open_error: why the device cannot be opened. name: of the open device. host: XRT, as JSON.
     """
 
     path: str = ""
@@ -43,7 +43,7 @@ class Probe:
 
 
 def ask(index: int, *, opens: bool = True, timeout_s: float = TIMEOUT_S) -> Probe:
-    """Probe device `index` in another process; `opens`: whether the device is opened, or pyxrt only imported."""
+    """Probe device `index` in another process; opens: False only imports pyxrt."""
     command = [
         sys.executable,
         "-m",
@@ -54,7 +54,7 @@ def ask(index: int, *, opens: bool = True, timeout_s: float = TIMEOUT_S) -> Prob
     try:
         ended = process.run(command, timeout_s)
     except OSError as error:
-        return Probe(error=f"no process can be started to look ({error})")
+        return Probe(error=f"no process can be started for it ({error})")
     found, silence = _last(ended.output), f"no answer within {timeout_s:g} s"
     if ended.code is not None:
         silence = f"its process ended with code {ended.code}"
@@ -66,7 +66,7 @@ def ask(index: int, *, opens: bool = True, timeout_s: float = TIMEOUT_S) -> Prob
 
 
 def _last(said: str) -> Probe:
-    """The last line that is an answer, whatever else was printed; each replaces the one before."""
+    """The last line of the output that is a Probe; each replaces the one before."""
     for line in reversed(said.splitlines()):
         with suppress(ValueError, TypeError, RecursionError):
             found = json.loads(line)
@@ -76,7 +76,10 @@ def _last(said: str) -> Probe:
 
 
 def look(index: int, opens: bool) -> None:
-    """In the other process: answer on stdout, first of pyxrt, then of the device: one that hangs is known by that."""
+    """In the other process: print a Probe for pyxrt, then one for the device.
+
+    A device that hangs when it is opened leaves only the first.
+    """
     try:
         import pyxrt
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Checks of what the harness itself needs: files of kernels, space for outputs, the MLflow store."""
+"""Checks of what the harness needs: kernel files, disk space, the MLflow store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.units import BYTES_PER_MIB
 
 OUTPUTS = Path("outputs")
 LITTLE_BYTES, TOO_LITTLE_BYTES = 1024 * BYTES_PER_MIB, 16 * BYTES_PER_MIB
-"""Of free space: what a sweep of long runs may fill; what MLflow's first database and a record take."""
+"""Free space that a sweep of long runs may fill; what MLflow's database and a record take."""
 SQLITE = "sqlite:///"
 SQLITE_MAGIC = b"SQLite format 3\0"
 SERVER_TIMEOUT_S = 3
@@ -33,7 +33,7 @@ def kernel_names(workload: Sequence[str]) -> list[str]:
 
 
 def check_kernel(subject: Subject, name: str) -> Check:
-    """Whether a kernel's files are there and fit its spec: only the workload's own has to."""
+    """Whether a kernel's files exist and fit its spec; only the workload's kernels can fail."""
     title, bad = f"kernel {name}", fail if name in subject.config.workload.kernels else warn
     try:
         spec = load_kernel(name)
@@ -41,19 +41,22 @@ def check_kernel(subject: Subject, name: str) -> Check:
         declared = _declared(path, spec)
     except (RequestError, OSError, ValueError) as error:
         finding, _, remedy = str(error).partition("; ")
-        return bad(title, finding, remedy or "build it anew")
+        return bad(title, finding, remedy or "build it again")
     return ok(title, f"{path}: {declared}; {instructions.nbytes} bytes of instructions")
 
 
 def _declared(path: str, spec: KernelSpec) -> str:
-    """What an xclbin declares of a kernel, read without XRT; RequestError if the kernel can't be run from it."""
+    """What an xclbin declares about a kernel, read without XRT.
+
+    RequestError if the kernel cannot be run from it.
+    """
     from harness.sim.kernel_model import read_models
     from harness.sim.xclbin import xclbin
 
     try:
         images, found = read_models(None, path)
     except RuntimeError as error:
-        raise RequestError(f"{path}: {error}; build kernel {spec.name} anew") from error
+        raise RequestError(f"{path}: {error}; build kernel {spec.name} again") from error
     kernels = [xclbin.xclbinkernel(image) for image in images]
     name = kernel_of(SimpleNamespace(get_kernels=lambda: kernels), path, spec)
     declared = next(each.get_num_args() for each in kernels if each.get_name() == name)
@@ -63,7 +66,7 @@ def _declared(path: str, spec: KernelSpec) -> str:
 
 
 def check_disk(subject: Subject) -> Check:
-    """Whether outputs/ can be written, and how much fits."""
+    """Whether outputs/ can be written, and how much space is free."""
     folder = OUTPUTS.absolute()
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -84,19 +87,19 @@ def check_disk(subject: Subject) -> Check:
 
 
 def check_tracking(subject: Subject) -> Check:
-    """Whether MLflow's store can be used; runs work without it, and their records are kept."""
+    """Whether the MLflow store can be used; without it runs work and store their records."""
     wanted = subject.config.tracking
     if wanted.kind is TrackingKind.off:
         return ok("MLflow", "off")
     wrong = _file(wanted.uri) if wanted.kind is TrackingKind.local else _server(wanted.uri)
     if not wrong:
         return ok("MLflow", wanted.uri)
-    remedy = "records are kept all the same; tracking=off does without"
+    remedy = "records are stored without it; tracking=off leaves MLflow out"
     return warn("MLflow", f"tracking.uri={wanted.uri}: {wrong}", remedy)
 
 
 def _file(uri: str) -> str:
-    """What is wrong with a store in a sqlite file; empty if nothing is, and it may yet have to be made."""
+    """What is wrong with a store in a sqlite file, which may not exist yet; empty if nothing is."""
     path = Path(uri.removeprefix(SQLITE)).absolute()
     existing = next(each for each in (path, *path.parents) if each.exists())
     if existing != path:
@@ -107,14 +110,14 @@ def _file(uri: str) -> str:
         or not os.access(path, os.R_OK | os.W_OK)
         or not os.access(path.parent, os.W_OK)
     ):
-        return "the file, or the folder it is in, cannot be written"
+        return "the file, or its folder, cannot be written"
     with path.open("rb") as file:
         head = file.read(len(SQLITE_MAGIC))
-    return "" if head in (b"", SQLITE_MAGIC) else "the file is no sqlite database"
+    return "" if head in (b"", SQLITE_MAGIC) else "the file is not a sqlite database"
 
 
 def _server(uri: str) -> str:
-    """What is wrong with a server; empty if it answers as MLflow's do."""
+    """What is wrong with a server; empty if it answers as an MLflow server does."""
     try:
         with urllib.request.urlopen(
             f"{uri.rstrip('/')}/health", timeout=SERVER_TIMEOUT_S

@@ -20,13 +20,13 @@ PLACES = (
     "usr/lib*/python3.*/site-packages",
     "usr/local/lib*/python3.*/*-packages",
 )
-"""Where XRT's own packages and those of distributions put pyxrt, below the root."""
+"""Where packages of XRT and of distributions install pyxrt, below the root."""
 ABI = re.compile(r"pyxrt\.cpython-(\d)(\d+)")
 """Tag of a module built for one version of Python: cpython-310 is 3.10."""
 
 
 def check_pyxrt(subject: Subject) -> Check:
-    """Whether this Python imports a pyxrt with all that is needed; else where one for another Python is."""
+    """Whether this Python imports a complete pyxrt; else where one for another Python is."""
     own, probe = f"Python {platform.python_version()}", subject.probe
     if probe.error:
         return fail("pyxrt", f"{own} cannot use it ({probe.error})", _remedy())
@@ -49,29 +49,32 @@ def check_pyxrt(subject: Subject) -> Check:
 
 def check_xrt(subject: Subject) -> Check:
     """XRT's version."""
-    told = ""
+    reported = ""
     with suppress(ValueError, AttributeError, RecursionError):
-        told = str(json.loads(subject.probe.host).get("version") or "")
-    found = subject.state.xrt or told
+        reported = str(json.loads(subject.probe.host).get("version") or "")
+    found = subject.state.xrt or reported
     if found:
         return ok("XRT", found)
     return warn(
         "XRT",
-        "version unknown: neither pyxrt nor xrt-smi tells",
-        "records of runs will not name it",
+        "version unknown: neither pyxrt nor xrt-smi reports it",
+        "records of runs will lack it",
     )
 
 
 def check_smi(subject: Subject) -> Check:
-    """Whether xrt-smi is there: power modes and other tenants are known through it only."""
+    """Whether xrt-smi exists: only it reports power modes and other tenants."""
     if path := smi.find():
         return ok("xrt-smi", path)
-    remedy = "install XRT's tools and source their setup script, to see and set the power mode and to see other tenants"
+    remedy = (
+        "install XRT's tools and source their setup script, to see other tenants and to set the "
+        "power mode"
+    )
     return warn("xrt-smi", f"neither on PATH nor at {smi.USUAL}", remedy)
 
 
 def found_elsewhere() -> Iterator[tuple[Path, str]]:
-    """Files of pyxrt at the usual places, and the Python each is for ("" where its name does not tell)."""
+    """Files of pyxrt at the usual places, each with its version of Python ("" if unknown)."""
     given = os.environ.get("XILINX_XRT")
     folders = [folder for pattern in PLACES for folder in sorted(sysfs.ROOT.glob(pattern))]
     for folder in dict.fromkeys([*([Path(given) / "python"] if given else []), *folders]):
@@ -84,17 +87,16 @@ def _remedy() -> str:
     own = ".".join(platform.python_version_tuple()[:2])
     for path, python in found_elsewhere():
         if python in ("", own):
-            return f"{path} may be the one: put {path.parent} on PYTHONPATH, or source XRT's setup script"
+            return f"try {path}: put {path.parent} on PYTHONPATH, or source XRT's setup script"
     parts = [
-        f"{path} is for Python {python}: install the harness for that Python, or XRT's package for {own}"
+        f"{path} is for Python {python}: install the harness for that Python, "
+        f"or XRT's package for {own}"
         for path, python in found_elsewhere()
     ][:1]
     parts = parts or [
         "install XRT with its Python package (python3-xrt, or xrt-npu and the amdxdna plugin)"
     ]
     with suppress(PackageNotFoundError):
-        parts.append(
-            f"the package xrt {version('xrt')} that is installed here is another: about X-rays"
-        )
+        parts.append(f"the installed package xrt {version('xrt')} is another one, about X-rays")
         return "; ".join(parts)
-    return "; ".join([*parts, "PyPI has none: its package xrt is about X-rays"])
+    return "; ".join([*parts, "not from PyPI: its package xrt is about X-rays"])

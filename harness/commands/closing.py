@@ -1,0 +1,44 @@
+"""The lines that end a run or a sweep: where its results are and how to look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.config.compose import conf_dir
+from harness.config.schema import Tracking, TrackingKind
+from harness.report.trace import FILE_NAME as TRACE_NAME
+from harness.results.record import FILE_NAME as RECORD_NAME
+
+MAKE_URI = "sqlite:///outputs/mlflow.db"
+"""The store that `make ui` of the source tree opens."""
+
+
+def relative(path: Path, here: Path) -> Path:
+    """A path as seen from `here`: relative below it, else absolute."""
+    path = here / path
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def run_line(folder: Path) -> str:
+    """Where the results of a run are; only the files that exist."""
+    files = []
+    if (folder / RECORD_NAME).is_file():
+        files.append(RECORD_NAME)
+    if (folder / TRACE_NAME).is_file():
+        files.append(f"{TRACE_NAME} (open it in ui.perfetto.dev)")
+    return f"results: {relative(folder, Path.cwd())}" + (f": {', '.join(files)}" if files else "")
+
+
+def sweep_line(folder: Path) -> str:
+    """Where the results of a sweep are."""
+    shown = relative(folder, Path.cwd())
+    return f"results: {shown}: a folder per run (harness show prints the table again)"
+
+
+def mlflow_line(tracking: Tracking, name: str, here: Path) -> str:
+    """The name of the MLflow run, and how to look at it."""
+    if tracking.kind is TrackingKind.server:
+        return f'MLflow: run "{name}" at {tracking.uri}'
+    in_tree = here == conf_dir().parent and tracking.uri == MAKE_URI
+    command = "make ui" if in_tree else f"mlflow ui --backend-store-uri {tracking.uri}"
+    return f'MLflow: run "{name}"; {command}'

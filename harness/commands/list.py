@@ -1,0 +1,72 @@
+"""List the options of a request: kernels, and the presets of each group, with descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.commands.parser import Parser, presentation_of
+from harness.commands.terminal import show
+from harness.config.presets import GROUPS, KERNELS, Preset, kernels, presets
+from harness.errors import RequestError, nearest
+from harness.report.tables import Cell, Part, Sheet, left
+
+HELP = "kernels, workloads, strategies and other options, described"
+OWN = "*"
+SINGULAR = {plural: group for group, plural in GROUPS.items()}
+NAMES = (KERNELS, *(name for name in SINGULAR))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "list",
+        description="List what a run can name, with a description of each.",
+        epilog=f"Groups: {', '.join(NAMES)}.",
+        tables=True,
+    )
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help="what to list (all groups)")
+    parser.add_argument(
+        *("--config-dir", "-cd"),
+        type=Path,
+        metavar="FOLDER",
+        help=f"folder of your own presets, as a run takes it; they are marked {OWN}",
+    )
+    return parser
+
+
+def sheet(group: str, options: Sequence[Preset]) -> Sheet:
+    """A row per option; a mark in front of the user's own, if there are any."""
+    marked = any(option.own for option in options)
+    heading = SINGULAR.get(group, "kernel")
+    columns = [left("", "own"), left(heading, "name"), left("description")]
+    result = Sheet(group, *columns[0 if marked else 1 :])
+    for option in options:
+        mark = [Cell(OWN if option.own else "", option.own)] if marked else []
+        result.add(*mark, option.name, option.description)
+    return result
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a table for each group."""
+    options = _parser().parse_intermixed_args(arguments)
+    presentation, own_dir = presentation_of(options), options.config_dir
+    for name in options.groups:
+        if name not in NAMES:
+            raise RequestError(f"{name}: no such group; {nearest(name, NAMES)}")
+    if own_dir and not own_dir.is_dir():
+        raise RequestError(f"--config-dir={own_dir}: no such folder")
+    parts: list[Part] = []
+    for name in options.groups or NAMES:
+        if parts:
+            parts.append("")
+        found = kernels() if name == KERNELS else presets(SINGULAR[name], own_dir)
+        parts.append(sheet(name, found))
+    own = any(
+        "own" in (column.key for column in part.columns)
+        for part in parts
+        if isinstance(part, Sheet)
+    )
+    if own:
+        parts += ["", f"{OWN} from --config-dir {own_dir}"]
+    show(parts, "list", presentation)
+    return 0

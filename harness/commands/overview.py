@@ -1,0 +1,57 @@
+"""What `harness --help` prints: commands, groups with their options, flags, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+
+from harness.config.presets import GROUPS, presets
+
+WIDTH = 80
+EXAMPLES = (
+    "strategy=pipelined depth=3",
+    "-m strategy=baseline,pooled,pipelined,batch",
+    "-m strategy=pipelined depth=1,2,3,4 workload.tiles=10,100",
+    "workload=whisper_base strategy=stacked strategy.batch=8",
+    "show --csv",
+)
+"""Arguments of commands that work on any machine, in this order."""
+FLAGS = {
+    "-m": "run every combination of values: depth=1,2,3",
+    "-q, -v": "tables and errors only; log messages on stderr too",
+    "--csv, --json, --markdown": "other forms of the table",
+    "--cfg job, --hydra-help": "show every key with its value; flags of Hydra",
+}
+
+
+def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
+    """The help, at most 40 lines of 80 characters.
+
+    commands: name -> what it does. own_dir: the user's folder of presets.
+    """
+    lines = [
+        "usage: python -m harness [COMMAND] [ARGUMENTS]      (or: harness ...)",
+        "",
+        "Runs tiles through an NPU or its simulator, verifies the outputs, measures where",
+        "the time goes, and stores a record.",
+        "",
+        "Commands (COMMAND --help shows its arguments):",
+        *(f"  {name:<12} {text}" for name, text in commands.items()),
+        "",
+        "Groups of a run, as GROUP=OPTION (harness list describes every option):",
+    ]
+    for group in GROUPS:
+        names = ", ".join(preset.name for preset in presets(group, own_dir))
+        shown = shorten(names, WIDTH - 15, placeholder=" ...")
+        lines.append(f"  {group:<12} {shown}")
+    lines += [
+        "  Keys of a group as GROUP.KEY=VALUE. Other keys: depth=2 seed=0 verify=all|off",
+        "",
+        "Flags:",
+        *(f"  {flag:<26} {text}" for flag, text in FLAGS.items()),
+        "",
+        "Examples:",
+        *(f"  python -m harness {example}" for example in EXAMPLES),
+    ]
+    return "\n".join(lines)

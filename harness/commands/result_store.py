@@ -1,0 +1,106 @@
+"""Store what a run leaves behind: the record first, then the trace, then MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.config.schema import Config, TrackingKind
+from harness.report.trace import save_trace
+from harness.results.record import Record
+from harness.results.speedup import speedups
+from harness.run.outcome import Outcome
+from harness.tracking import mlflow as tracking
+
+log = logging.getLogger("harness")
+
+
+def sweep_name(folder: Path) -> str:
+    """Name of the MLflow run of a sweep."""
+    return f"sweep {folder.name}"
+
+
+class ResultStore:
+    """Stores the results of one invocation. A failure is reported, and loses no other result.
+
+    here: the folder that relative paths of the MLflow store start at. fail: prints a message and
+    changes the exit code. After a failure of MLflow, MLflow is not used again.
+    """
+
+    def __init__(self, here: Path, fail: Callable[[str], None]) -> None:
+        self._here = here
+        self._fail = fail
+        self._untracked = False
+
+    def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> bool:
+        """Store one run; returns whether MLflow has it."""
+        timeline, paths = outcome.timeline, list[Path]()
+        with self._written(folder, "record"):
+            paths.append(record.save(folder))
+        if not paths:
+            return False
+        with self._written(folder, "trace"):
+            if timeline:
+                paths.append(save_trace(timeline, record.name, folder))
+        composed = folder / ".hydra" / "config.yaml"
+        if composed.is_file():
+            paths.append(composed)
+        with self._tracked():
+            if store := self._open(config):
+                store.log(record, folder, paths, os.environ.get(tracking.PARENT_VARIABLE))
+                return True
+        return False
+
+    def begin_sweep(self, config: Config, folder: Path) -> None:
+        """Open the MLflow run that is the parent of all runs of a sweep."""
+        with self._tracked():
+            if store := self._open(config):
+                parent = store.begin_sweep(sweep_name(folder), folder.absolute())
+                os.environ[tracking.PARENT_VARIABLE] = parent
+
+    def end_sweep(self, config: Config, folder: Path, runs: Sequence[tuple[Record, Path]]) -> bool:
+        """Close the MLflow run of a sweep; returns whether MLflow has it."""
+        records = [record for record, _ in runs]
+        parent = os.environ.pop(tracking.PARENT_VARIABLE, None)
+        with self._tracked():
+            if parent and (store := self._open(config)):
+                by_folder = {}
+                for (_, path), speedup in zip(runs, speedups(records), strict=True):
+                    if speedup:
+                        by_folder[str(path.absolute())] = speedup
+                store.end_sweep(parent, [record.verdict for record in records], by_folder)
+                return True
+        return False
+
+    def _open(self, config: Config) -> tracking.Store | None:
+        wanted = config.tracking
+        if wanted.kind is TrackingKind.off or self._untracked:
+            return None
+        return tracking.open_store(wanted.uri, wanted.artifacts, wanted.experiment, self._here)
+
+    @contextmanager
+    def _written(self, folder: Path, what: str) -> Iterator[None]:
+        """Report a file that cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            log.debug("cannot write", exc_info=True)
+            self._fail(
+                f"{folder}: the {what} cannot be written ({error}); "
+                "free space or choose another hydra.run.dir"
+            )
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        """Report a failure of MLflow."""
+        try:
+            yield
+        except tracking.TrackingError as error:
+            log.debug("tracking failed", exc_info=True)
+            self._untracked = True
+            self._fail(
+                f"{error}; the record is stored, but not in MLflow (tracking=off leaves MLflow out)"
+            )

@@ -1,0 +1,67 @@
+"""Print the table of stored runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.commands.closing import relative
+from harness.commands.parser import Parser, presentation_of
+from harness.commands.stored import load_runs, newest
+from harness.commands.terminal import Presentation, show
+from harness.report.runs import failures, footnotes, legend, table
+from harness.report.tables import Part
+from harness.results.record import Record
+from harness.results.speedup import speedups
+
+HELP = "print the table of stored runs or of a sweep again"
+OUTPUTS = Path("outputs")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "show",
+        description="Print the table of stored runs again, from their records.",
+        epilog="Example: python -m harness show outputs/2026-01-31/10-00-00-000000 --csv",
+        tables=True,
+    )
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN_OR_SWEEP",
+        help="folder of a run or of a sweep, or a record.json (the newest below outputs/)",
+    )
+    return parser
+
+
+def run_parts(
+    records: Sequence[Record], folders: Sequence[Path], presentation: Presentation
+) -> list[Part]:
+    """The table of runs and the lines below it; with `-q`, of the lines only why runs failed."""
+    here = Path.cwd()
+    rows = table(records, speedups(records), [relative(folder, here) for folder in folders])
+    if presentation.quiet:
+        return [rows, *failures(records)]
+    return [rows, *legend(records), *failures(records), *footnotes(records)]
+
+
+def show_runs(
+    runs: Sequence[tuple[Record, Path]], presentation: Presentation, *closing: str
+) -> None:
+    """Print the table of runs; closing: lines for readers that end the output."""
+    records = [record for record, _ in runs]
+    parts = run_parts(records, [folder for _, folder in runs], presentation)
+    if presentation.for_readers:
+        parts += closing
+    show(parts, "table", presentation, "the records hold all of it", lines=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read the records and print their table."""
+    options = _parser().parse_intermixed_args(arguments)
+    presentation = presentation_of(options)
+    paths = options.runs or [newest(OUTPUTS)]
+    closing = [] if options.runs else [f"results: {paths[0]}"]
+    show_runs(load_runs(paths), presentation, *closing)
+    return 0

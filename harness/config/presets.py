@@ -1,0 +1,131 @@
+"""The options that a request can name, with a description of each: presets and kernels."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.config.compose import conf_dir
+from harness.errors import HarnessError
+from harness.kernel import KernelSpec, kernel_names, kernels_root, load_kernel
+
+GROUPS = {
+    "device": "devices",
+    "strategy": "strategies",
+    "workload": "workloads",
+    "phase": "phases",
+    "measure": "measures",
+    "tracking": "trackings",
+    "experiment": "experiments",
+}
+"""Groups of presets that a request chooses from -> plural. Other groups of conf/ are internal."""
+KERNELS = "kernels"
+LONG = 100
+"""Characters of a description above which it ends at its first colon."""
+NO_DESCRIPTION = ("@package", "python -m harness")
+"""Beginnings of comment lines that are directives or commands."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One option. own: it comes from the user's folder (`--config-dir`)."""
+
+    name: str
+    description: str
+    own: bool = False
+
+
+def presets(group: str, own_dir: Path | None = None) -> list[Preset]:
+    """The options of a group, by name; those of `own_dir` too.
+
+    Where both folders have a name, the harness's own preset counts, as it does for Hydra.
+    """
+    options: dict[str, Preset] = {}
+    folders = [conf_dir(), *([own_dir] if own_dir else [])]
+    for folder in folders:
+        for path in (folder / group).glob("*.yaml"):
+            if path.stem not in options:
+                own = folder is own_dir
+                options[path.stem] = Preset(path.stem, _description(path), own)
+    return [options[name] for name in sorted(options)]
+
+
+def kernels() -> list[Preset]:
+    """The kernels, variants included."""
+    folders = {path.parent.name: path for path in kernels_root().glob("*/spec.py")}
+    options = []
+    for name in kernel_names():
+        if name in folders:
+            options.append(Preset(name, _docstring(folders[name])))
+            continue
+        owner = max((each for each in folders if name.startswith(f"{each}_")), key=len)
+        options.append(Preset(name, f"{owner} with other sizes: {_sizes(name)}"))
+    return sorted(options, key=lambda each: each.name)
+
+
+def _description(path: Path) -> str:
+    """The first sentence of a preset's comment, else the goal of its phase."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        return f"cannot be read ({error})"
+    sentence = _first_sentence(" ".join(_comment(text)))
+    return sentence or _goal(text)
+
+
+def _comment(text: str) -> Iterator[str]:
+    """Lines of the comment at the top, up to a blank line, a command after text, or YAML."""
+    begun = False
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            return
+        content = line.lstrip("#").strip()
+        skipped = not content or content.startswith(NO_DESCRIPTION)
+        if skipped and begun:
+            return
+        if not skipped:
+            begun = True
+            yield content
+
+
+def _goal(text: str) -> str:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return ""
+    phase = content.get("phase") if isinstance(content, dict) else None
+    goal = phase.get("goal") if isinstance(phase, dict) else None
+    return str(goal or "")
+
+
+def _docstring(path: Path) -> str:
+    """The first sentence of a `spec.py`."""
+    try:
+        documentation = ast.get_docstring(ast.parse(path.read_text())) or ""
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"cannot be read ({error})"
+    return _first_sentence(" ".join(documentation.partition("\n\n")[0].split()))
+
+
+def _first_sentence(text: str) -> str:
+    sentence = text.partition(". ")[0].rstrip(".")
+    return sentence.partition(": ")[0] if len(sentence) > LONG else sentence
+
+
+def _sizes(name: str) -> str:
+    """The arrays of a kernel: `a 64x64, b 64x64 -> out 64x64`."""
+    try:
+        spec: KernelSpec = load_kernel(name)
+    except HarnessError as error:
+        return str(error)
+    inputs = ", ".join(f"{part.name} {_shape(part.shape)}" for part in spec.parts)
+    outputs = ", ".join(f"{part.name} {_shape(part.shape)}" for part in spec.output.parts)
+    return f"{inputs} -> {outputs}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

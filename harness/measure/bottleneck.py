@@ -1,0 +1,34 @@
+"""What limits a pass: the host, the device, or that they wait for each other."""
+
+from __future__ import annotations
+
+from harness.measure.totals import Totals
+
+LATE = 1.25
+"""A pass longer than this times its bound is limited by host and device working in turns."""
+STAGES = ("alloc", "write", "launch", "read")
+"""Stages of the host, except waiting."""
+
+
+def bottleneck(totals: Totals | None, busiest: str) -> str | None:
+    """What binds a pass: `host: <stage>`, `device: <kernel>`, or `in turns (1.39 x bound)`.
+
+    The stage is the one that takes most host time. busiest: the kernel that executes longest.
+    Time to open contexts is part of no bound, so it counts for neither side. Without device
+    timestamps there is no bound: the host's own time and its waiting are compared. None where
+    nothing was timed, or where these two are equal.
+    """
+    if totals is None or not totals.makespan_ns:
+        return None
+    if totals.bound_ns is None or totals.host_bound_ns is None or totals.device_bound_ns is None:
+        host_ns, device_ns = totals.host_ns, totals.wait_ns
+        if host_ns == device_ns:
+            return None
+    else:
+        host_ns, device_ns = totals.host_bound_ns, totals.device_bound_ns
+        busy_ns = totals.makespan_ns - totals.open_ns
+        if totals.bound_ns and busy_ns > LATE * totals.bound_ns:
+            return f"in turns ({busy_ns / totals.bound_ns:.2f} x bound)"
+    if host_ns > device_ns:
+        return f"host: {max(STAGES, key=lambda stage: getattr(totals, f'{stage}_ns'))}"
+    return f"device: {busiest}"

@@ -1,0 +1,265 @@
+"""What the terminal shows: forms of the tables, quiet and verbose, colours, closing lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from record_samples import a_record
+from support.process import ROOT, Shell, in_process, process
+
+from harness.commands.hydra_argv import config_dir, take_presentation
+from harness.commands.main import dispatch
+from harness.config.strategy import Strategy
+from harness.errors import RequestError
+from harness.measure.bottleneck import bottleneck
+from harness.measure.stats import spread
+from harness.measure.totals import Totals
+from harness.report.runs import fastest, legend
+from harness.report.tables import Cell, Format, Sheet, formatted, hidden, left, number, right
+from harness.results.record import Samples
+from harness.run.outcome import Verdict
+
+QUICK = ("tracking=off", "workload.tiles=3", "measure.repeats=1", "measure.warmup=0")
+
+
+@pytest.fixture
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
+    with in_process(monkeypatch, capfd) as run:
+        yield run
+
+
+# Forms of a table
+
+
+def a_sheet() -> Sheet:
+    sheet = Sheet("things", left("name"), right("ms", "time_ms"), hidden("note"))
+    sheet.add("a|b", number(1.23456, "{:.2f}"), Cell("", 'x "y", z'))
+    sheet.add("two\nlines", number(None, "{:.2f}"), Cell("", None))
+    return sheet
+
+
+def test_text_has_no_spaces_at_the_end_and_lines_of_cells() -> None:
+    text = formatted(["head", a_sheet(), ""], Format.text)
+    assert text == "head\nname    ms\na|b   1.23\ntwo      -\nlines\n\n"
+
+
+def test_csv_is_read_back_unrounded() -> None:
+    rows = list(csv.DictReader(io.StringIO(formatted(["head", a_sheet()], Format.csv))))
+    assert rows == [
+        {"name": "a|b", "time_ms": "1.23456", "note": 'x "y", z'},
+        {"name": "two\nlines", "time_ms": "", "note": ""},
+    ]
+
+
+def test_json_of_one_table_and_of_several() -> None:
+    rows = [
+        {"name": "a|b", "time_ms": 1.23456, "note": 'x "y", z'},
+        {"name": "two\nlines", "time_ms": None, "note": None},
+    ]
+    assert json.loads(formatted([a_sheet(), "tail"], Format.json)) == rows
+    other = Sheet("others", left("name"))
+    assert json.loads(formatted([a_sheet(), other], Format.json)) == {"things": rows, "others": []}
+
+
+def test_markdown_escapes_what_would_end_a_cell() -> None:
+    assert formatted([a_sheet(), "tail"], Format.markdown).splitlines() == [
+        "| name | ms |",
+        "| --- | ---: |",
+        "| a\\|b | 1.23 |",
+        "| two<br>lines | - |",
+        "",
+        "tail",
+    ]
+
+
+def test_a_row_that_does_not_fit_its_table() -> None:
+    with pytest.raises(ValueError, match="things: 1 cells for 3 columns"):
+        a_sheet().add("alone")
+
+
+# Flags
+
+
+def test_flags_are_taken_out_before_hydra() -> None:
+    rest, found = take_presentation(["-m", "--csv", "depth=1,2", "-q"])
+    assert rest == ["-m", "depth=1,2"]
+    assert (found.form, found.quiet, found.verbose, found.for_readers) == (
+        "csv",
+        True,
+        False,
+        False,
+    )
+    rest, found = take_presentation(["--verbose"])
+    assert found.verbose
+    assert rest == ["hydra.job_logging.handlers.terminal.level=DEBUG"]
+    with pytest.raises(RequestError, match="--csv --json: several forms of one table; give one"):
+        take_presentation(["--csv", "--json"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [("a=1", None), ("--config-dir mine a=1", Path("mine")), ("--config-dir=mine", Path("mine"))],
+)
+def test_the_users_folder(arguments: str, path: Path | None) -> None:
+    assert config_dir(arguments.split()) == path
+
+
+def test_a_run_as_csv_and_json(shell: Shell) -> None:
+    done = shell("strategy=pipelined", "--csv", *QUICK)
+    assert (done.code, done.err) == (0, "")
+    (row,) = csv.DictReader(io.StringIO(done.out))
+    metrics = done.record["metrics"]
+    for name, value in metrics.items():
+        if name != "speedup/vs_baseline":
+            assert row[name] == ("" if value is None else str(value)), name
+    assert (row["strategy"], row["folder"]) == ("pipelined", str(done.folders[0]))
+    done = shell(
+        "-m", "--json", "strategy=baseline,pooled", "workload.source=speech,random", *QUICK
+    )
+    rows = json.loads(done.out)
+    assert [each["strategy"] for each in rows] == ["baseline", "baseline", "pooled", "pooled"]
+    assert [each["workload.source"] for each in rows] == ["speech", "random"] * 2
+    assert rows[0]["speedup/vs_baseline"] == 1
+
+
+def test_quiet_prints_the_table_only(shell: Shell) -> None:
+    done = shell("-q", "strategy=baseline", "depth=3", *QUICK)
+    assert (done.code, done.err, len(done.out.splitlines())) == (0, "", 2)
+
+
+def test_quiet_still_says_why_a_run_failed(shell: Shell) -> None:
+    done = shell("-q", "device.faults.hang=[1]", *QUICK)
+    assert (done.code, done.err) == (1, "")
+    _, row, reason = done.out.splitlines()
+    assert row.endswith(" FAILED")
+    assert reason == f"FAILED pooled d2 b1 c1: {done.record['reason']}"
+
+
+def test_verbose_logs_to_stderr(in_folder: Path) -> None:
+    done = process("-v", *QUICK)
+    assert done.code == 0
+    assert "harness: pooled d2 b1 c1: pass 1 of 1\n" in done.err
+    assert process(*QUICK).err == ""
+
+
+# Where the results are
+
+
+def test_a_run_ends_with_where_its_results_are(shell: Shell) -> None:
+    done = shell(*QUICK)
+    (folder,) = done.folders
+    assert done.out.splitlines()[-1] == (
+        f"results: {folder}: record.json, trace.json (open it in ui.perfetto.dev)"
+    )
+    done = shell("-m", "depth=1,2", *QUICK)
+    sweep = done.folders[0].parent
+    assert done.out.splitlines()[-1].startswith(f"results: {sweep}: ")
+
+
+@pytest.mark.slow
+def test_the_line_of_mlflow(in_folder: Path) -> None:
+    done = process("workload.tiles=2", "measure=quick")
+    assert done.out.splitlines()[-1] == (
+        'MLflow: run "pooled d2 b1 c1 attention simulator workload.tiles=2 measure=quick"; '
+        "mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db"
+    )
+
+
+# Figures of the main table
+
+
+def test_the_spread_is_the_range_over_the_median() -> None:
+    assert spread([100, 110, 90]) == pytest.approx(0.2)
+    assert spread([5, 5]) == 0
+    assert spread([100]) is spread([]) is spread([0, 0]) is None
+
+
+def test_what_binds_a_pass() -> None:
+    totals = Totals("monotonic", 1, 10, 100, 1, 20, 25, 30, 5)
+    assert bottleneck(totals, "gelu") == "host: launch"
+    assert bottleneck(replace(totals, wait_ns=52), "gelu") == "device: gelu"
+    assert bottleneck(replace(totals, wait_ns=totals.host_ns), "gelu") is None
+    timed = replace(totals, bound_ns=90, host_bound_ns=40, device_bound_ns=90)
+    assert bottleneck(timed, "gelu") == "device: gelu"
+    assert bottleneck(replace(timed, host_bound_ns=91), "gelu") == "host: launch"
+    assert bottleneck(replace(timed, bound_ns=72), "gelu") == "in turns (1.39 x bound)"
+    assert bottleneck(replace(timed, bound_ns=80), "gelu") == "device: gelu", "at the limit"
+    assert bottleneck(None, "gelu") is None
+    assert bottleneck(replace(totals, makespan_ns=0), "gelu") is None
+
+
+def test_the_fastest_right_run_is_marked() -> None:
+    def run(rtf: float | None, tile_ms: float, verdict: Verdict = Verdict.OK, kernel: str = "a"):
+        metrics = {**a_record().metrics, "rtf/encoder": rtf, "time/tile_ms": tile_ms}
+        return replace(a_record(), metrics=metrics, verdict=verdict, kernel=kernel)
+
+    assert fastest([run(1, 9), run(3, 9), run(3, 9), run(9, 1, Verdict.WRONG)]) == {1}
+    assert fastest([run(1, 9)]) == set(), "nothing to compare with"
+    kernels = [run(None, 9), run(None, 8), run(None, 1, kernel="b"), run(None, 2, kernel="b")]
+    assert fastest(kernels) == {1, 2}
+    assert legend(kernels)[-1] == "* fastest right run of each accounting or kernel"
+
+
+def test_what_a_row_is() -> None:
+    five, one = a_record(), replace(a_record(), samples=Samples((7,)))
+    assert legend([five]) == ["a row is the median of 5 timed passes; spread: their range / median"]
+    assert legend([one]) == ["a row is one timed pass"]
+    assert legend([five, one])[0].startswith("a row is the median of 1 to 5 timed passes")
+    assert legend([replace(a_record(strategy=Strategy()), samples=Samples(()))]) == []
+
+
+# Terminals
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a command writes to a terminal, escape codes included."""
+    ours, theirs = pty.openpty()
+    removed = ("NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    inherited = {key: each for key, each in os.environ.items() if key not in removed}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "harness", *arguments],
+        stdout=theirs,
+        env={**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "60", **environment},
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while piece := os.read(ours, 1 << 16):
+            written += piece
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(ours)
+    assert running.wait() == 0
+    return written.decode().replace("\r\n", "\n")
+
+
+def test_colours_only_where_they_are_wanted(in_folder: Path) -> None:
+    arguments = ("list", "strategies")
+    plain = process(*arguments).out
+    assert "\x1b" not in plain
+    coloured = on_a_terminal(*arguments, TERM="xterm-256color")
+    assert "\x1b[1m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    assert on_a_terminal(*arguments, TERM="xterm-256color", NO_COLOR="1") == plain
+    assert on_a_terminal(*arguments, TERM="dumb") == plain
+
+
+def test_accounting_as_csv(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["accounting", "--csv"]) == 0
+    tables = capfd.readouterr().out.split("\n\n")
+    assert len(tables) == 3
+    rows = {row["kernel"]: row for row in csv.DictReader(io.StringIO(tables[1]))}
+    assert rows["matmul"]["calls/window"] == "7309440"

@@ -37,6 +37,11 @@ BLOCK = re.compile(r"^```(\w+)(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 HARNESS = ("python -m harness", "harness")
 COPIED = ("benchmarks", "docs")
 """Folders of the checkout that commands name."""
+VARYING = {
+    r"\d{4}-\d{2}-\d{2}/\d{2}-\d{2}-\d{2}-\d{6}": "<date>/<time>",
+    r"\b[0-9a-f]{32}\b": "<id>",
+}
+"""Dates in the names of folders and ids of MLflow, and what the pages show for them."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,9 @@ def run(shown: Sequence[Shown], folder: Path) -> list[Done]:
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     tasks = [{"code": each.code, "python": each.is_python} for each in shown]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # MLflow reads its variables when it is imported, here before the harness can set them.
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    environment = {**os.environ, **quiet, "PYTHONPATH": str(ROOT)}
     process = subprocess.run(
         [sys.executable, Path(__file__)],
         input=json.dumps(tasks),
@@ -125,7 +132,19 @@ def run(shown: Sequence[Shown], folder: Path) -> list[Done]:
         text=True,
         check=True,
     )
-    return [Done(**each) for each in json.loads(process.stdout)]
+    return [
+        Done(each["code"], _placeless(each["out"], folder), _placeless(each["err"], folder))
+        for each in json.loads(process.stdout)
+    ]
+
+
+def _placeless(text: str, folder: Path) -> str:
+    """The text with relative paths, and without what differs from run to run: dates and ids."""
+    for each in {str(folder), str(folder.resolve())}:
+        text = text.replace(f"{each}/", "")
+    for pattern, replacement in VARYING.items():
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 def rewrite_outputs() -> None:

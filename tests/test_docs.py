@@ -19,28 +19,22 @@ from shown_commands import BLOCK, Done, Shown, pages, run, shown_on  # noqa: E40
 
 SKIPPED = {".venv", ".xrt", ".hypothesis", ".pytest_cache", "outputs", "build", "dist"}
 MARKDOWN = [
-    path
-    for path in sorted(ROOT.rglob("*.md"))
-    if not SKIPPED & set(path.relative_to(ROOT).parts)
+    path for path in sorted(ROOT.rglob("*.md")) if not SKIPPED & set(path.relative_to(ROOT).parts)
 ]
 README_LINES = 150
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 EXTERNAL = re.compile(r"https?://[\w.-]+(:\d+)?(/\S*)?")
-STARTED_BY_HAND = ("benchmarks/README.md",)
 
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def executed(page: Path, folder: Path, with_slow: bool) -> list[tuple[Shown, Done]]:
-    """What runs of a page, and what it did. Slow commands run after the quick ones they need."""
+def executed(page: Path, folder: Path, slow: bool) -> list[tuple[Shown, Done]]:
+    """The slow commands of a page, or all others, and what they did."""
     shown = [each for each in shown_on(page) if "unrun" not in each.words]
-    if not with_slow:
-        shown = [each for each in shown if "slow" not in each.words]
-    else:
-        shown = [each for each in shown if "slow" in each.words]
-    return list(zip(shown, run(shown, folder), strict=True)) if shown else []
+    shown = [each for each in shown if ("slow" in each.words) is slow]
+    return list(zip(shown, run(shown, folder), strict=True))
 
 
 def check(done: list[tuple[Shown, Done]]) -> None:
@@ -58,22 +52,24 @@ SLOW = [page for page in pages() if any("slow" in each.words for each in shown_o
 @pytest.mark.slow
 @pytest.mark.parametrize("page", QUICK, ids=name_of)
 def test_commands_print_what_is_shown(page: Path, tmp_path: Path) -> None:
-    check(executed(page, tmp_path, with_slow=False))
+    check(executed(page, tmp_path, slow=False))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SLOW, ids=name_of)
 def test_long_commands_print_what_is_shown(page: Path, tmp_path: Path) -> None:
-    check(executed(page, tmp_path, with_slow=True))
+    check(executed(page, tmp_path, slow=True))
 
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=name_of)
 def test_blocks_are_of_a_known_kind(page: Path) -> None:
     """A misspelt word would silently leave a command unchecked."""
     text = page.read_text()
-    assert text.count("\n```") + text.startswith("```") == 2 * len(BLOCK.findall(text)) + len(
-        re.findall(r"^```\n(?:(?!```).*\n)*?```$", text, re.MULTILINE)
-    ) * 2
+    assert (
+        text.count("\n```") + text.startswith("```")
+        == 2 * len(BLOCK.findall(text))
+        + len(re.findall(r"^```\n(?:(?!```).*\n)*?```$", text, re.MULTILINE)) * 2
+    )
     for language, words, _ in BLOCK.findall(text):
         assert language in {"console", "python", "text", "yaml", "sh"}, page
         assert set(words.split()) <= {"slow", "varies", "fails", "unrun"}, page
@@ -82,7 +78,7 @@ def test_blocks_are_of_a_known_kind(page: Path) -> None:
 
 def test_every_command_is_run_or_says_why_not() -> None:
     for page in MARKDOWN:
-        if page not in pages() and name_of(page) not in STARTED_BY_HAND:
+        if page not in pages():
             assert "```console" not in page.read_text(), page
 
 
@@ -145,12 +141,13 @@ def test_reference_pages_are_current(page: Path) -> None:
 def test_every_dataclass_of_a_record_is_described() -> None:
     """Those that a field of a described one refers to."""
     for cls, fields in make_reference.RECORD_FIELDS.items():
-        assert set(fields) == set(cls.__dataclass_fields__), cls
+        assert set(fields) == {each.name for each in make_reference.dataclasses.fields(cls)}, cls
     described = set(make_reference.RECORD_CLASSES)
     for cls in described:
         for hint in make_reference.typing.get_type_hints(cls).values():
             for each in (hint, *make_reference.typing.get_args(hint)):
-                assert not make_reference.dataclasses.is_dataclass(each) or each in described, each
+                if make_reference.dataclasses.is_dataclass(each):
+                    assert each in described, each
 
 
 def test_the_tree_names_every_folder() -> None:

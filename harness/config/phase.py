@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from harness.config.setting import MISSING, Schema, setting
 from harness.config.strategy import Buffers, Strategy
 from harness.config.workload import EncoderWorkload, Workload
-from harness.errors import RequestError, as_given, nearest
+from harness.errors import RequestError, nearest, override_text
 
 KNOBS = ("buffers", "depth", "batch", "columns", "fused", "resident", "prefetch")
 """What differs from the serial baseline: the strategy's knobs, and fused kernels of a workload."""
@@ -34,7 +34,7 @@ class Phase(Schema):
         for knob in self.allows:
             if knob not in KNOBS:
                 raise RequestError(
-                    f"phase.allows={as_given(self.allows)}: {knob}: unknown; {nearest(knob, KNOBS)}"
+                    f"phase.allows={override_text(self.allows)}: {knob}: unknown; {nearest(knob, KNOBS)}"
                 )
         if len(self.guide_rtf) not in (0, 2):
             given = ",".join(f"{limit:g}" for limit in self.guide_rtf)
@@ -58,6 +58,6 @@ class Phase(Schema):
                     f"allows {', '.join(self.allows)}" if self.allows else "is the serial baseline"
                 )
                 raise RequestError(
-                    f"{key}={as_given(value)}: phase={self.name} {allowed}; "
+                    f"{key}={override_text(value)}: phase={self.name} {allowed}; "
                     "use a later phase, or phase=free"
                 )

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, ClassVar, get_type_hints
 
 from harness.config.setting import Schema, copied, setting
-from harness.errors import RequestError, as_given, check_range
+from harness.errors import RequestError, check_range, override_text
 from harness.inputs.chain import Link
 from harness.measure.audio_accounting import GUIDE_AUDIO_S, GUIDE_ENCODER, GUIDE_HOST_MS
 from harness.models.whisper import Encoder, encoder_of
@@ -236,8 +236,8 @@ def choose_workload(given: Mapping[str, Any]) -> Workload:
     own = {item.name for item in fields(variant)}
     for key, value in values.items():
         if key not in own and key != "accounting" and value != defaults[key]:
-            reason = _misplaced(key, variant, as_given(defaults[key]))
-            raise RequestError(f"workload.{key}={as_given(value)}: {reason}")
+            reason = _misplaced(key, variant, override_text(defaults[key]))
+            raise RequestError(f"workload.{key}={override_text(value)}: {reason}")
     return variant(**{key: value for key, value in values.items() if key in own})
 
 
@@ -250,7 +250,7 @@ def _variant(values: Mapping[str, Any]) -> type[Workload]:
             "workload=whisper_base"
         )
     if len(subjects) > 1:
-        given = {key: f"workload.{key}={as_given(values[key])}" for key in subjects}
+        given = {key: f"workload.{key}={override_text(values[key])}" for key in subjects}
         commands = {
             "kernel": f"workload=attention {given.get('kernel')}",
             "chain": f"workload=attention workload.kernel= {given.get('chain')}",

@@ -752,8 +752,8 @@ def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         found = pyxrt.xclbin(str(DATA / XCLBIN))
     assert machine.said == [
-        f"{DATA / XCLBIN}: no pattern of device.xclbins fits; its kernels only take 7 us (device.unknown_exec_ns) and "
-        "leave memory alone"
+        f"{DATA / XCLBIN}: matches no pattern of device.xclbins; each execution of its kernels "
+        "takes 7 us (device.unknown_exec_ns) and does not change memory"
     ]
     assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [
         ("MLIR_AIE", 8)
@@ -786,7 +786,7 @@ def test_a_real_xclbin_with_a_pattern() -> None:
     assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [
         ("MLIR_AIE", 8)
     ]
-    (image,) = found._images
+    (image,) = found._models
     assert (image.exec_ns, image.spec.name if image.spec else None) == (9_000, "attention")
     for _ in range(2):
         missing = pyxrt.xclbin("nowhere/aie.xclbin")
@@ -806,7 +806,7 @@ def test_any_file_stands_for_a_kernel(tmp_path: Path) -> None:
     for name, exec_ns in (("a.xclbin", 9_000), ("a.bin", 100_000)):
         (tmp_path / name).write_text("any file")
         context = pyxrt.hw_context(pyxrt.device(0), str(tmp_path / name))
-        assert pyxrt.kernel(context, "MLIR_AIE")._image.exec_ns == exec_ns
+        assert pyxrt.kernel(context, "MLIR_AIE")._model.exec_ns == exec_ns
     assert [line.split(": ")[0] for line in machine.said] == [
         str(tmp_path / name) for name in ("a.xclbin", "a.bin")
     ]

@@ -1,4 +1,11 @@
-"""What can go wrong, by whose fault: the class decides the exit code."""
+"""The error classes of the harness, and helpers for their messages. The class sets the exit code.
+
+HarnessError                exit code 1
+├── RequestError            exit code 2: the request is wrong, and nothing was run
+└── DeviceError             the device failed
+    ├── DeviceTimeoutError  a run did not end in time
+    └── DeviceCallError     a call of the device's library failed
+"""
 
 from __future__ import annotations
 
@@ -8,71 +15,70 @@ from enum import Enum
 
 
 class HarnessError(Exception):
-    """An error with one clear line for the user; `exit_code` is what the process returns for it."""
+    """An error whose text is one line for the user; the process ends with `exit_code`."""
 
     exit_code = 1
 
 
 class RequestError(HarnessError):
-    """The request was wrong (configuration, missing file, missing pyxrt); nothing was run."""
+    """The request is wrong: a configuration key, a missing file, no pyxrt. Nothing was run."""
 
     exit_code = 2
 
 
 class DeviceError(HarnessError):
-    """The device refused, failed, timed out or was lost."""
+    """The device refused a request, failed, timed out or was lost."""
 
 
 class DeviceTimeoutError(DeviceError):
-    """A run has not ended in time; it is still in flight."""
+    """A run did not end in time. It is still in flight."""
 
 
 class DeviceCallError(DeviceError):
-    """A call of the device's own library failed; whether a run in flight has ended is unknown."""
+    """A call of the device's library failed. Runs in flight may or may not have ended."""
 
 
 MAYBE_IN_FLIGHT = DeviceTimeoutError, DeviceCallError
-"""Errors after which a run must not be dropped."""
+"""Errors after which a run may still use its bos, so that neither may be released."""
 
 
-def nearest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
-    """The allowed names as text, led by the one nearest to `given` if it is similar enough.
+def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
+    """List the allowed names for a message, and suggest the one most similar to `name`.
 
-    cutoff: of the similarity, from 0 (nothing in common) to 1 (the same).
+    cutoff: least similarity of a suggestion, from 0 (nothing in common) to 1 (equal).
 
     >>> nearest("pipelind", ["batch", "pipelined"])
     'did you mean pipelined? Allowed: batch, pipelined'
     """
     names = sorted(allowed)
-    close = get_close_matches(given, names, n=1, cutoff=cutoff)
-    listed = f"llowed: {', '.join(names) or 'none'}"
-    return f"did you mean {close[0]}? A{listed}" if close else f"a{listed}"
+    close = get_close_matches(name, names, n=1, cutoff=cutoff)
+    listing = ", ".join(names) or "none"
+    return f"did you mean {close[0]}? Allowed: {listing}" if close else f"allowed: {listing}"
 
 
-def as_given(value: object) -> str:
-    """A value as the command line takes it.
+def override_text(value: object) -> str:
+    """Format a value as the command line takes it in an override.
 
-    >>> as_given(["attention", "gelu"]), as_given({"gelu": None}), as_given(True)
+    >>> override_text(["attention", "gelu"]), override_text({"gelu": None}), override_text(True)
     ('[attention,gelu]', '{gelu:null}', 'true')
     """
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, list):
-        return f"[{','.join(map(as_given, value))}]"
+        return f"[{','.join(map(override_text, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{as_given(each)}' for key, each in value.items())}}}"
-    return (
-        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+        return f"{{{','.join(f'{key}:{override_text(each)}' for key, each in value.items())}}}"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def check_range(
-    key: str, given: float, least: float, most: float | None = None, remedy: str = ""
+    key: str, value: float, least: float, most: float | None = None, remedy: str = ""
 ) -> None:
-    """Raise RequestError unless `least <= given <= most`; `remedy` says what to do about it."""
-    if given >= least and (most is None or given <= most):
+    """Raise RequestError unless `least <= value <= most`; `remedy` tells the user what to do."""
+    if value >= least and (most is None or value <= most):
         return
     allowed = f"{least} to {most}" if most is not None else f"{least} or more"
-    raise RequestError(
-        f"{key}={given}: out of range; allowed: {allowed}{'; ' + remedy if remedy else ''}"
-    )
+    advice = f"; {remedy}" if remedy else ""
+    raise RequestError(f"{key}={value}: out of range; allowed: {allowed}{advice}")

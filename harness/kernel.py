@@ -1,4 +1,8 @@
-"""What a device program takes and gives: `KernelSpec`, and the folders that specs are loaded from."""
+"""`KernelSpec` declares the buffers and arithmetic of a device program; `load_kernel` finds one.
+
+Every kernel has a folder with a `spec.py`. Its `SPEC` is the kernel, and `VARIANTS` are kernels
+that differ from it only in their sizes.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +25,17 @@ Int8 = NDArray[np.int8]
 
 
 FIRST_DATA_ARGUMENT = 3
-"""Arguments 0 to 2 of every kernel are an opcode, a bo of instructions and its size."""
+"""Index of the first data bo: arguments 0 to 2 are the opcode, the instruction bo and its size."""
 LINE_BYTES = 64
-"""Tiles of a batch start on cache lines, so that syncing one never touches another."""
+"""Bytes of a cache line. Each tile of a batch starts on one, so no sync touches a neighbour."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One array inside a buffer: C order, no padding. constant: the same for every tile of a workload (weights)."""
+    """One array inside a buffer, in C order and without padding.
+
+    constant: the array is the same for every tile of a workload, as weights are.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -37,39 +44,45 @@ class Part:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the array."""
+        """Size of the array in bytes."""
         return prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """One bo argument of a kernel: its parts, one after the other."""
+    """One bo argument of a kernel. Its parts follow each other without gaps."""
 
     name: str
     parts: tuple[Part, ...]
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of one tile's data in this buffer."""
+        """Size of one tile's data in bytes."""
         return sum(part.size_bytes for part in self.parts)
 
     @property
     def stride_bytes(self) -> int:
-        """Bytes from one tile of a batch to the next: whole cache lines."""
+        """Distance between two tiles of a batch: `size_bytes` rounded up to cache lines."""
         return -(-self.size_bytes // LINE_BYTES) * LINE_BYTES
 
     @property
     def varying_bytes(self) -> int:
-        """Bytes at the beginning that differ between tiles; constants follow. RequestError where they are mixed."""
+        """Bytes at the start that differ between tiles; the constant parts follow them.
+
+        RequestError if a constant part comes before a varying one.
+        """
         constant = [part.constant for part in self.parts]
         if constant != sorted(constant):
             raise RequestError(
-                f"{self.name}: a constant stands before what varies; put constants last"
+                f"{self.name}: a constant part comes before a varying one; put constants last"
             )
         return sum(part.size_bytes for part in self.parts if not part.constant)
 
     def pack(self, *arrays: Array) -> Bytes:
-        """Arrays (tiles, *part.shape), one per part, as (tiles, size_bytes) uint8; RequestError if they don't fit."""
+        """Join one array per part, (tiles, *part.shape), into bytes: (tiles, size_bytes) uint8.
+
+        RequestError if the number of arrays, a shape, a dtype or a number of tiles is wrong.
+        """
         if len(arrays) != len(self.parts):
             names = ", ".join(part.name for part in self.parts)
             raise RequestError(
@@ -85,7 +98,7 @@ class Buffer:
             if len(array) != len(arrays[0]):
                 raise RequestError(
                     f"{self.name}.{part.name}: given {len(array)} tiles, "
-                    f"takes as many as of {self.parts[0].name}: {len(arrays[0])}"
+                    f"takes as many as {self.parts[0].name}: {len(arrays[0])}"
                 )
             columns.append(
                 np.ascontiguousarray(array).view(np.uint8).reshape(len(array), part.size_bytes)
@@ -93,10 +106,14 @@ class Buffer:
         return np.concatenate(columns, axis=1)
 
     def unpack(self, packed: Bytes) -> tuple[Array, ...]:
-        """The inverse of `pack`: (tiles, size_bytes) uint8 as one array (tiles, *part.shape) per part."""
+        """Split (tiles, size_bytes) uint8 into one array (tiles, *part.shape) per part.
+
+        The inverse of `pack`. RequestError for another shape or dtype.
+        """
         if packed.ndim != 2 or packed.shape[1] != self.size_bytes or packed.dtype != np.uint8:
             raise RequestError(
-                f"{self.name}: given {packed.dtype}{list(packed.shape)}, takes uint8[tiles, {self.size_bytes}]"
+                f"{self.name}: given {packed.dtype}{list(packed.shape)}, "
+                f"takes uint8[tiles, {self.size_bytes}]"
             )
         arrays, offset = [], 0
         for part in self.parts:
@@ -108,11 +125,16 @@ class Buffer:
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """One kernel: its buffers in argument order, its arithmetic, its cost.
+    """One kernel: its name, its buffers in argument order, its exact arithmetic and its work.
 
-    reference: arrays (tiles, *shape) of every input part in order -> array (tiles, *shape) of the one output
-    part; the exact arithmetic, bit for bit. `ops` counts arithmetic operations per tile (a multiply-accumulate
-    is two). `accuracy` is the measured error against float arithmetic, in words.
+    reference: takes one array (tiles, *shape) per input part, in order, and returns the array
+    (tiles, *shape) of the output part. The device must give the same bits.
+    ops: arithmetic operations per tile; a multiply-accumulate counts as two.
+
+        left, right, total = (Part(name, (64, 64)) for name in ("left", "right", "sum"))
+        SPEC = KernelSpec(
+            "add", inputs=(Buffer("operands", (left, right)),), output=Buffer("sum", (total,)),
+            reference=lambda left, right: left + right, ops=64 * 64)
     """
 
     name: str
@@ -120,29 +142,30 @@ class KernelSpec:
     output: Buffer
     reference: Callable[..., Array]
     ops: int
-    accuracy: str
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of all inputs, in order."""
+        """The parts of all input buffers, in order."""
         return tuple(part for buffer in self.inputs for part in buffer.parts)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes moved per tile, inputs and output."""
+        """Bytes moved per tile: inputs and output."""
         return self.output.size_bytes + sum(buffer.size_bytes for buffer in self.inputs)
 
     def compute(self, *inputs: Bytes) -> Bytes:
-        """The reference on packed bytes: one (tiles, size_bytes) uint8 per input buffer -> the output's."""
-        arrays = [
-            array
-            for buffer, packed in zip(self.inputs, inputs, strict=True)
-            for array in buffer.unpack(packed)
-        ]
-        (packed,) = inputs[:1]
+        """Apply the reference to packed bytes.
+
+        Takes (tiles, size_bytes) uint8 per input buffer, and returns the same of the output buffer.
+        ValueError if the reference returns another number of tiles.
+        """
+        arrays: list[Array] = []
+        for buffer, packed in zip(self.inputs, inputs, strict=True):
+            arrays += buffer.unpack(packed)
+        tiles = len(inputs[0])
         output = self.reference(*arrays)
-        if len(output) != len(packed):
-            raise ValueError(f"{len(output)} outputs of {len(packed)} tiles")
+        if len(output) != tiles:
+            raise ValueError(f"{len(output)} outputs of {tiles} tiles")
         return self.output.pack(output)
 
 
@@ -154,30 +177,37 @@ def kernels_root() -> Path:
 
 
 def kernel_names(root: Path | None = None) -> tuple[str, ...]:
-    """Kernels of the folders in `root`, variants included; of a folder that cannot be loaded only its own."""
-    found: list[str] = []
+    """Names of all kernels in the folders of `root`, variants included.
+
+    A folder whose `spec.py` cannot be loaded contributes its own name only.
+    """
+    names: list[str] = []
     for path in sorted((root or kernels_root()).glob("*/spec.py")):
         try:
-            found += _load_folder(path, path.parent.name)
+            names += _load_folder(path, path.parent.name)
         except RequestError:
-            found.append(path.parent.name)
-    return tuple(found)
+            names.append(path.parent.name)
+    return tuple(names)
 
 
 @cache
 def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
-    """The kernel `name` of the folders in `root`: a folder's `SPEC`, or one of its `VARIANTS`, `<folder>_<suffix>`.
+    """Load kernel `name` from a folder of `root`: its `SPEC`, or the variant `<folder>_<suffix>`.
 
-    RequestError where there is none that can be loaded.
+    RequestError if no folder defines the name, or its `spec.py` cannot be loaded.
+
+        spec = load_kernel("matmul_64")  # a variant in kernels/matmul/spec.py
+        outputs = spec.reference(a, b)  # (tiles, 64, 64) int8 each
     """
     root = root or kernels_root()
-    known = [path.parent.name for path in root.glob("*/spec.py")]
-    owners = [folder for folder in known if f"{name}_".startswith(f"{folder}_")]
+    folders = [path.parent.name for path in root.glob("*/spec.py")]
+    owners = [folder for folder in folders if f"{name}_".startswith(f"{folder}_")]
     if not owners:
         path = root / name / "spec.py"
         raise RequestError(
-            f"kernel {name}: no {path}; {nearest(name, known)}; add a folder with a spec.py"
+            f"kernel {name}: no {path}; {nearest(name, folders)}; add a folder with a spec.py"
         )
+    # The longest name decides: `matmul_gelu` is a folder of its own, and no variant of `matmul`.
     folder = max(owners, key=len)
     specs = _load_folder(root / folder / "spec.py", name)
     if name not in specs:
@@ -186,31 +216,34 @@ def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
 
 
 def _load_folder(path: Path, name: str) -> dict[str, KernelSpec]:
-    """The kernels that a `spec.py` defines, by name; `name` is the one asked for."""
+    """Run a `spec.py` and return its kernels by name; error messages start with `name`."""
     try:
-        defined = runpy.run_path(str(path))
+        namespace = runpy.run_path(str(path))
+    # A spec.py may raise anything, and a call of sys.exit in it must not end the harness.
     except (Exception, SystemExit) as error:
         raise RequestError(
             f"kernel {name}: {path} cannot be loaded ({type(error).__name__}: {error})"
         ) from error
-    spec, variants, folder = defined.get("SPEC"), defined.get("VARIANTS", ()), path.parent.name
+    spec, variants, folder = namespace.get("SPEC"), namespace.get("VARIANTS", ()), path.parent.name
     if not isinstance(spec, KernelSpec):
         raise RequestError(
             f"kernel {name}: {path} defines no SPEC that is a harness.kernel.KernelSpec"
         )
     if spec.name != folder:
         raise RequestError(
-            f"kernel {name}: the SPEC of {path} is named {spec.name}; name it as its folder"
+            f"kernel {name}: the SPEC of {path} is named {spec.name}; name it {folder}, "
+            "as its folder"
         )
     if not isinstance(variants, tuple) or not all(
         isinstance(each, KernelSpec) for each in variants
     ):
         raise RequestError(
-            f"kernel {name}: the VARIANTS of {path} are no tuple of harness.kernel.KernelSpec"
+            f"kernel {name}: VARIANTS of {path} is not a tuple of harness.kernel.KernelSpec"
         )
     for each in variants:
         if not each.name.startswith(f"{folder}_"):
             raise RequestError(
-                f"kernel {name}: a variant of {path} is named {each.name}; name it {folder}_<suffix>"
+                f"kernel {name}: a variant of {path} is named {each.name}; "
+                f"name it {folder}_<suffix>"
             )
     return {each.name: each for each in (spec, *variants)}

@@ -1,4 +1,7 @@
-"""Conversions at the edges; inside, time is integer nanoseconds and size is integer bytes."""
+"""Unit conversions. Inside the harness, time is integer nanoseconds and size is integer bytes.
+
+Convert where values enter (profiles, requests) and where they leave (records, tables).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ BYTES_PER_MIB = 1 << 20
 
 
 def ns_to_ms(time_ns: float) -> float:
-    """Milliseconds of `time_ns`."""
+    """Convert nanoseconds to milliseconds."""
     return time_ns / NS_PER_MS
 
 
 def ms_to_ns(time_ms: float) -> int:
-    """`time_ms` rounded to whole nanoseconds."""
+    """Convert milliseconds to nanoseconds, rounded to a whole number."""
     return round(time_ms * NS_PER_MS)

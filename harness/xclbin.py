@@ -1,9 +1,15 @@
-"""Reads an xclbin file: the container that XRT calls axlf, and in it what pyxrt tells of a file before any device.
+"""Reads an xclbin file without XRT and without a device: its kernels, arguments and memory banks.
 
-Layout: XRT, src/runtime_src/core/include/xclbin.h (struct axlf and those of its sections; little-endian, natural
-alignment). What is made of it: XRT, src/runtime_src/core/common/xclbin_parser.cpp (kernels, arguments),
-core/common/api/xrt_xclbin.cpp (instances, memories) and core/common/api/xrt_kernel.cpp (`group_id`). A group section
-stands for its plain one where there is one, XRT's default; the first section of a kind is the one that counts.
+The container is what XRT calls axlf. Sources, all below src/runtime_src/core of XRT:
+
+    include/xclbin.h               layout: struct axlf and its sections; little-endian, natural
+                                   alignment
+    common/xclbin_parser.cpp       kernels and arguments
+    common/api/xrt_xclbin.cpp      instances and memories
+    common/api/xrt_kernel.cpp      `group_id`
+
+As in XRT, a group section takes the place of the plain section of its kind, and only the first
+section of each kind counts.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from struct import Struct
 from typing import Any, BinaryIO
 
 NO_BANK = 65535
-"""Bank of an argument connected to no memory: -1 in the 16 bits that XRT's `group_id` has for a bank."""
+"""Bank of an argument without memory: -1 in the 16 bits that XRT's `group_id` has for a bank."""
 
 MAGIC = b"xclbin2\0"
 # struct axlf up to m_sections: m_length, VBNV, uuid, m_numSections
@@ -29,15 +35,18 @@ CONNECTION = Struct("<i i i")
 INSTANCE = Struct("<16x 64s")  # struct ip_data: name
 PARTITION = Struct("<32x H 150x")  # struct aie_partition: info.column_width
 
-METADATA, TOPOLOGY, CONNECTIVITY, IP_LAYOUT, GROUP_TOPOLOGY, GROUP_CONNECTIVITY = 2, 6, 7, 8, 26, 27
-AIE_PARTITION = 32  # as those above, of enum axlf_section_kind
+# enum axlf_section_kind
+METADATA, TOPOLOGY, CONNECTIVITY, IP_LAYOUT = 2, 6, 7, 8
+GROUP_TOPOLOGY, GROUP_CONNECTIVITY, AIE_PARTITION = 26, 27, 32
 STREAMS = (3, 9)  # enum MEM_TYPE: MEM_STREAMING, MEM_STREAMING_CONNECTION
 # kernel_argument::argtype; global and constant take a bo
 SCALAR, GLOBAL, CONSTANT, LOCAL, STREAM = range(5)
+# C's hexadecimal and decimal forms, with as many digits as 64 bits can have
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|0+|[1-9][0-9]{0,19}")
 
 MAX_SECTIONS = 0x10000  # XCLBIN_MAX_NUM_SECTION
-MAX_READ = {  # bytes of each section that is read; of a partition not its device images
+# Bytes to read of each section. A partition's device images can be large and are not needed.
+MAX_READ = {
     **dict.fromkeys(
         (METADATA, TOPOLOGY, CONNECTIVITY, IP_LAYOUT, GROUP_TOPOLOGY, GROUP_CONNECTIVITY), 4 << 20
     ),
@@ -47,7 +56,7 @@ MAX_READ = {  # bytes of each section that is read; of a partition not its devic
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a kernel; `bank` is what `group_id(index)` gives: the last memory it is connected to."""
+    """One argument of a kernel. `bank` is the value of `group_id(index)`: its last connection."""
 
     index: int
     name: str
@@ -58,7 +67,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class XclbinKernel:
-    """One kernel, with the arguments that `get_num_args` counts: those with an id, each id once."""
+    """One kernel. `arguments` are those that `get_num_args` counts: each id once."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -66,7 +75,7 @@ class XclbinKernel:
 
 @dataclass(frozen=True)
 class Bank:
-    """One memory, as stored; its place in `Container.banks` is the index that arguments name."""
+    """One memory bank. Arguments refer to it by its index in `Container.banks`."""
 
     tag: str
     base_address: int
@@ -77,7 +86,7 @@ class Bank:
 
 @dataclass(frozen=True)
 class Container:
-    """What an xclbin says of itself; `columns` is the width of its AIE partition, None if it has none."""
+    """The metadata of an xclbin. `columns`: width of its AIE partition, None without one."""
 
     uuid: str
     kernels: tuple[XclbinKernel, ...]
@@ -87,11 +96,14 @@ class Container:
 
 
 class SectionOutOfRangeError(ValueError):
-    """A section that ends after the file."""
+    """A section header points beyond the end of the file."""
 
 
 def read(path: Path) -> Container | None:
-    """The xclbin at `path`; None if the file is none; ValueError, of one line, if it is truncated or malformed."""
+    """Read the xclbin at `path`; None if the file is not an xclbin.
+
+    ValueError, with a text of one line, if it is truncated or malformed.
+    """
     if path.exists() and not path.is_file():
         return None
     with path.open("rb") as file:
@@ -110,48 +122,49 @@ def read(path: Path) -> Container | None:
         )
     columns = None if partition is None else int(PARTITION.unpack_from(partition)[0])
     try:
+        memories = _entries(sections, (GROUP_TOPOLOGY, TOPOLOGY), MEMORY, 8)
         banks = tuple(
             Bank(_text(tag), base_address, size_kb, bool(used), kind)
-            for kind, used, size_kb, base_address, tag in _entries(
-                sections, (GROUP_TOPOLOGY, TOPOLOGY), MEMORY, 8
-            )
+            for kind, used, size_kb, base_address, tag in memories
         )
-        kernels = (
-            _kernels(sections[METADATA], _connected(sections, banks))
-            if METADATA in sections
-            else ()
-        )
+        kernels: tuple[XclbinKernel, ...] = ()
+        if METADATA in sections:
+            kernels = _kernels(sections[METADATA], _connections(sections, banks))
         return Container(str(uuid.UUID(bytes=identity)), kernels, banks, columns, _text(vbnv))
     except (UnicodeDecodeError, ET.ParseError) as error:
         raise ValueError(f"malformed xclbin: unreadable text: {error}") from error
 
 
 def _sections(file: BinaryIO, count: int, size: int) -> dict[int, bytes]:
-    """Content by kind of the sections that matter here; that all lie within the file's `size` is checked."""
+    """Read the sections in MAX_READ, by kind. ValueError if any section ends after `size` bytes."""
     if count > MAX_SECTIONS or HEADER.size + count * SECTION.size > size:
         raise ValueError(f"malformed xclbin: {count} section headers do not fit in {size} bytes")
     places: dict[int, tuple[int, int]] = {}
-    for kind, offset, length in SECTION.iter_unpack(_take(file, HEADER.size, count * SECTION.size)):
+    headers = _read_bytes(file, HEADER.size, count * SECTION.size)
+    for kind, offset, length in SECTION.iter_unpack(headers):
         if offset + length > size:
             raise SectionOutOfRangeError(
                 f"malformed xclbin: section of kind {kind} ends at byte {offset + length} of {size}"
             )
         if kind in MAX_READ and length:
             places.setdefault(kind, (offset, min(length, MAX_READ[kind])))
-    return {kind: _take(file, *place) for kind, place in places.items()}
+    return {kind: _read_bytes(file, *place) for kind, place in places.items()}
 
 
-def _take(file: BinaryIO, offset: int, length: int) -> bytes:
+def _read_bytes(file: BinaryIO, offset: int, length: int) -> bytes:
     file.seek(offset)
     if len(content := file.read(length)) < length:
-        raise ValueError("truncated xclbin: it became shorter while it was read")
+        raise ValueError("truncated xclbin: the file became shorter while it was read")
     return content
 
 
 def _entries(
     sections: dict[int, bytes], kinds: tuple[int, ...], entry: Struct, first: int
 ) -> list[tuple[Any, ...]]:
-    """What is in the first of `kinds` there is: an int32 count and, from byte `first`, that many entries."""
+    """Read the entries of the first section among `kinds` that exists; [] if none does.
+
+    The section begins with an int32 count; its entries start at byte `first`.
+    """
     section = next((sections[kind] for kind in kinds if kind in sections), bytes(4))
     count = int.from_bytes(section[:4], "little", signed=True)
     if count < 0 or len(section) < max(4, (first + count * entry.size) * (count > 0)):
@@ -161,56 +174,65 @@ def _entries(
     return list(entry.iter_unpack(section[first : first + count * entry.size]))
 
 
-def _connected(sections: dict[int, bytes], banks: tuple[Bank, ...]) -> dict[tuple[str, int], int]:
-    """Bank by kernel and argument: of a kernel's first instance, the last bank that is used and no stream."""
+def _connections(sections: dict[int, bytes], banks: tuple[Bank, ...]) -> dict[tuple[str, int], int]:
+    """Map (kernel, argument) to its bank.
+
+    As XRT does, use the first instance of a kernel, and of its banks the last that is in use and
+    not a stream.
+    """
     kernels = [
         _text(raw).rpartition(":")[0] for (raw,) in _entries(sections, (IP_LAYOUT,), INSTANCE, 8)
     ]
     first = {kernel: instance for instance, kernel in reversed(list(enumerate(kernels)))}
-    found: dict[tuple[str, int], int] = {}
-    for argument, instance, bank in _entries(
-        sections, (GROUP_CONNECTIVITY, CONNECTIVITY), CONNECTION, 4
-    ):
+    connections: dict[tuple[str, int], int] = {}
+    entries = _entries(sections, (GROUP_CONNECTIVITY, CONNECTIVITY), CONNECTION, 4)
+    for argument, instance, bank in entries:
         if argument < 0 or not 0 <= instance < len(kernels) or not 0 <= bank < len(banks):
             raise ValueError(
-                f"malformed xclbin: connects argument {argument} of instance {instance} to memory {bank}"
+                f"malformed xclbin: connects argument {argument} of instance {instance} "
+                f"to memory {bank}"
             )
         kernel = kernels[instance]
         if first[kernel] == instance and banks[bank].used and banks[bank].type not in STREAMS:
-            found[kernel, argument] = max(bank, found.get((kernel, argument), 0))
-    return found
+            connections[kernel, argument] = max(bank, connections.get((kernel, argument), 0))
+    return connections
 
 
-def _kernels(metadata: bytes, connected: dict[tuple[str, int], int]) -> tuple[XclbinKernel, ...]:
-    """Kernels of the EMBEDDED_METADATA, which as in XRT ends at a NUL; it is UTF-8 whatever it declares."""
+def _kernels(metadata: bytes, connections: dict[tuple[str, int], int]) -> tuple[XclbinKernel, ...]:
+    """Read the kernels from the XML of the EMBEDDED_METADATA section, which ends at a NUL.
+
+    The text is read as UTF-8 whatever encoding it declares, as XRT does.
+    """
     text = metadata.partition(b"\0")[0]
+    # Entities that a DOCTYPE defines could expand without limit.
     if b"<!DOCTYPE" in text:
         raise ValueError("malformed xclbin: EMBEDDED_METADATA with a DOCTYPE")
     project = ET.fromstring(text, ET.XMLParser(encoding="utf-8"))
     core = project.find("platform/device/core") if project.tag == "project" else None
     if core is None:
         raise ValueError("malformed xclbin: EMBEDDED_METADATA without project/platform/device/core")
-    return tuple(_kernel(kernel, connected) for kernel in core.findall("kernel"))
+    return tuple(_kernel(kernel, connections) for kernel in core.findall("kernel"))
 
 
-def _kernel(node: ET.Element, connected: dict[tuple[str, int], int]) -> XclbinKernel:
+def _kernel(node: ET.Element, connections: dict[tuple[str, int], int]) -> XclbinKernel:
     name = _attribute(node, "name")
     arguments: dict[int, Argument] = {}
     for item in node.findall("arg"):
-        *_, qualifier, index = [
-            _number(item, key) for key in ("offset", "size", "hostSize", "addressQualifier", "id")
-        ]
+        # XRT converts all five, so a malformed one makes the file malformed.
+        keys = ("offset", "size", "hostSize", "addressQualifier", "id")
+        *_, qualifier, index = [_number(item, key) for key in keys]
         if qualifier > STREAM:
             raise ValueError(f"malformed xclbin: addressQualifier {qualifier} of an argument")
-        kind, bank = item.get("type", "no-type"), connected.get((name, index), NO_BANK)
-        argument = Argument(
-            index, _attribute(item, "name"), kind, qualifier in (GLOBAL, CONSTANT), bank
-        )
+        is_bo, bank = qualifier in (GLOBAL, CONSTANT), connections.get((name, index), NO_BANK)
+        kind = item.get("type", "no-type")
+        argument = Argument(index, _attribute(item, "name"), kind, is_bo, bank)
+        # An argument without an id is not counted; of several with the same id, the first is.
         if _attribute(item, "id"):
             arguments.setdefault(index, argument)
     if set(arguments) != set(range(len(arguments))):
         raise ValueError(
-            f"malformed xclbin: arguments of kernel {name[:64]!r} are not numbered from 0 without a gap"
+            f"malformed xclbin: arguments of kernel {name[:64]!r} are not numbered from 0 "
+            "without a gap"
         )
     return XclbinKernel(name, tuple(arguments[index] for index in range(len(arguments))))
 
@@ -223,11 +245,14 @@ def _attribute(node: ET.Element, key: str) -> str:
 
 
 def _number(node: ET.Element, key: str) -> int:
-    """A number as C writes it, octal ones refused; 0 if empty, as XRT has it."""
+    """Read a number in C's decimal or hexadecimal form; 0 if empty, as in XRT.
+
+    ValueError for any other text, and for an octal number.
+    """
     value = _attribute(node, key) or "0"
     if not NUMBER.fullmatch(value):
         raise ValueError(
-            f"malformed xclbin: {key}={value[:40]!r} in the EMBEDDED_METADATA is no number"
+            f"malformed xclbin: {key}={value[:40]!r} in the EMBEDDED_METADATA is not a number"
         )
     return int(value, 0)
 

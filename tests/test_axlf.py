@@ -369,7 +369,7 @@ def test_sections_beyond_the_end(
         (METADATA, xml(kernel("k", arg("0", "a", qualifier=5))), "addressQualifier 5"),
         (METADATA, xml(kernel("k", arg("-1", "a"))), "id='-1'"),
         (METADATA, xml(kernel("k", arg("010", "a"))), "id='010'"),
-        (METADATA, xml(kernel("k", arg("9" * 5000, "a"))), "is no number"),
+        (METADATA, xml(kernel("k", arg("9" * 5000, "a"))), "is not a number"),
         (METADATA, xml(kernel("k", arg("one&#10;two", "a"))), r"id='one\ntwo'"),
         *(
             (

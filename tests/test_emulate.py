@@ -266,7 +266,7 @@ for _ in range(2):
     assert done.out.splitlines()[0] == "[('MLIR_AIE', 8)] 651c6d14-b727-15f3-c477-4f4af97bd475"
     notes = [line for line in done.out.splitlines() if line.startswith("note: design.xclbin")]
     assert len(notes) == 1
-    assert "only take 27 us" in notes[0]
+    assert "takes 27 us" in notes[0]
     known = emulate(body, options=("--set", one, "--set", "+device.xclbins={design*:attention}"))
     assert "note: design.xclbin" not in known.out
 

@@ -130,7 +130,7 @@ def test_the_command_runs_a_layer(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["verify=off"], "workload.layer=0 verify=off: a layer runs with its data to be verified"),
+        (["verify=off"], "workload.layer=0 verify=off: a single layer runs to verify its results"),
         (["workload.layer=4"], "workload.layer=4: out of range; allowed: 0 to 3"),
         (["workload.layer=-1"], "workload.layer=-1: out of range; allowed: 0 to 3"),
         (["workload.weights=none.npz"], "workload.weights=none.npz: no such file"),

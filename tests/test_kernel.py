@@ -22,7 +22,10 @@ from harness.kernel import load_kernel
         ("import no_such_module", "cannot be loaded (ModuleNotFoundError"),
         ("", "defines no SPEC"),
         ("SPEC = 3", "defines no SPEC"),
-        ("from support.small_device import ADD as SPEC", "is named add; name it as its folder"),
+        (
+            "from support.small_device import ADD as SPEC",
+            "is named add; name it mine, as its folder",
+        ),
     ],
 )
 def test_a_wrong_spec(tmp_path: Path, text: str, said: str) -> None:
@@ -80,7 +83,7 @@ def test_packing_is_undone_by_unpacking() -> None:
         ([np.int8(3)] * 2, "operands.left: given int8[], takes int8[8, 16] per tile"),
         (
             [np.zeros((tiles, 8, 16), np.int8) for tiles in (2, 3)],
-            "operands.right: given 3 tiles, takes as many as of",
+            "operands.right: given 3 tiles, takes as many as",
         ),
     ],
 )
@@ -146,8 +149,8 @@ def test_an_unknown_kernel(mine: Path, name: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("variants", "said"),
     [
-        ('[replace(ADD, name="mine_8")]', "the VARIANTS of "),
-        ("(3,)", "are no tuple of harness.kernel.KernelSpec"),
+        ('[replace(ADD, name="mine_8")]', "VARIANTS of "),
+        ("(3,)", "is not a tuple of harness.kernel.KernelSpec"),
         ('(replace(ADD, name="other_8"),)', "is named other_8; name it mine_<suffix>"),
     ],
 )

@@ -90,7 +90,7 @@ def tiling_of(m, k, n, q, s, d, w, v):
             )
             for at, shapes in enumerate(buffers)
         )
-        return KernelSpec(name, inputs, Buffer("out", (Part("out", out),)), reference, ops, "")
+        return KernelSpec(name, inputs, Buffer("out", (Part("out", out),)), reference, ops)
 
     def norm(x, gamma, beta):
         return limited(

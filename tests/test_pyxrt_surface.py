@@ -752,8 +752,8 @@ def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         found = pyxrt.xclbin(str(DATA / XCLBIN))
     assert machine.said == [
-        f"{DATA / XCLBIN}: no pattern of device.xclbins fits; its kernels only take 7 us (device.unknown_exec_ns) and "
-        "leave memory alone"
+        f"{DATA / XCLBIN}: matches no pattern of device.xclbins; each execution of its kernels "
+        "takes 7 us (device.unknown_exec_ns) and does not change memory"
     ]
     assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [
         ("MLIR_AIE", 8)

@@ -103,7 +103,7 @@ def test_what_is_no_array_in_an_archive(tmp_path):
     path = saved(tmp_path, **{**WEIGHTS, "query": None})
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("query", "text")
-    assert error_of(path) == "query is no array; give int8[8, 8]"
+    assert error_of(path) == "query is not an array; give int8[8, 8]"
 
 
 @pytest.mark.parametrize(

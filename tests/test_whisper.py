@@ -31,7 +31,6 @@ def kernel(name, shapes, out, ops):
         Buffer("out", (Part("out", out),)),
         lambda *arrays: arrays[0],
         ops,
-        "",
     )
 
 

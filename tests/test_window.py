@@ -248,18 +248,18 @@ def test_the_guides_accounting_of_an_encoder_is_its_block(shell: Shell) -> None:
         (["workload.attention=attentoin"], "did you mean attention?"),
         (
             ["workload.accounting=guide", "workload.matmul=matmul_64"],
-            "workload.matmul=matmul_64: is of full accounting",
+            "workload.matmul=matmul_64: belongs to full accounting",
         ),
         (
             ["workload.accounting=guide", "workload.layer=0"],
-            "workload.layer=0: guide accounting knows no layers",
+            "workload.layer=0: guide accounting has no layers",
         ),
         (
             ["workload=whisper_tiny", "workload.accounting=guide"],
             "the guide counts tiles of whisper_base",
         ),
         (["workload.layer=6"], "workload.layer=6: out of range; allowed: 0 to 5"),
-        (["workload.weights=w.npz"], "workload.weights=w.npz: are of one layer"),
+        (["workload.weights=w.npz"], "workload.weights=w.npz: belongs to a single layer"),
         (["workload.kernel=attention"], "give one of them"),
         (["strategy.columns=8"], "strategy.columns=8: out of range; allowed: 1 to 4"),
         (

@@ -1,5 +1,5 @@
-"""What a request may say: a dataclass for each group of configuration keys.
+"""The schema of a request: one dataclass per group of configuration keys.
 
-In: YAML presets and overrides, composed by Hydra. Out: a checked, immutable `Config`, or one line
-that names the key, the value, what is allowed and the nearest valid name.
+In: YAML presets and overrides, composed by Hydra. Out: a checked, immutable `Config`, or an error
+of one line with the key, the value, what is allowed and the nearest valid name.
 """

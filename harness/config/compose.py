@@ -1,7 +1,11 @@
-"""From YAML presets and overrides to a `Config`.
+"""Builds a `Config` from YAML presets and overrides.
 
-Presets are merged onto mutable twins of the schemas, so that a misspelt key or a wrong type fails
-in YAML and on the command line alike; the schemas check ranges when `build` makes them.
+Hydra merges the presets onto mutable copies of the schemas. A misspelt key or a wrong type then
+fails in YAML and on the command line alike. `build` creates the schemas themselves, which check
+ranges and rules between fields.
+
+    config = load("strategy=pipelined", "depth=3", "workload=attention")
+    config.strategy.label  # "pooled d3 b1 c1"
 """
 
 from __future__ import annotations
@@ -52,11 +56,12 @@ __all__ = [
 ]
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
-"""Where Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
+"""Name under which Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
 _OPEN_KEYS = {"xclbin", "insts"}
-"""Mappings of a device by kernel: kernels are not known here, so new keys need no `+`."""
-_TAKEN_OVER = ("depth", "seed")
-"""Top keys that groups take over: checked first, so that an error names the key that was given."""
+"""Mappings of a device by kernel. The presets do not list kernels, so new keys need no `+`."""
+_SHARED_KEYS = ("depth", "seed")
+"""Top-level keys whose values groups use too. They are checked first, so that an error names the
+key that the user has set."""
 
 
 def conf_dir() -> Path:
@@ -67,7 +72,7 @@ def conf_dir() -> Path:
 
 
 def register() -> None:
-    """Register what the YAML refers to: `schema`, `schema/<kind of device>`, the sweeper."""
+    """Register the nodes that the YAML files refer to: the schemas, and the sweeper."""
     store = ConfigStore.instance()
     store.store(name="schema", node=_twin(Config))
     for kind, cls in DEVICES.items():
@@ -80,9 +85,12 @@ def register() -> None:
 
 
 def load(*overrides: str) -> Config:
-    """The configuration that the command line would compose from `overrides`.
+    """Compose the configuration that the command line would compose from `overrides`.
 
-    RequestError for anything wrong with them, as the command line explains it.
+    RequestError, with the command line's explanation, if an override or a preset is wrong.
+
+        config = load("strategy=batch", "strategy.batch=8", "device.noise.enabled=true")
+        assert config.strategy.batch == 8
     """
     register()
     try:
@@ -94,11 +102,11 @@ def load(*overrides: str) -> Config:
 
 
 def _twin(cls: type) -> type:
-    """A mutable twin of a frozen dataclass: OmegaConf makes frozen ones read-only, so no preset
-    could set a value.
+    """Return a mutable copy of a frozen dataclass, and of the dataclasses in its fields.
 
-    The device is typed Any in it, as each of its presets brings the schema of its kind; the
-    workload is flat.
+    OmegaConf makes frozen ones read-only, so that no preset could set a value. In the copy, the
+    device has type Any, because each device preset brings its own schema, and the workload has the
+    flat keys.
     """
     hints = typing.get_type_hints(cls)
     hints |= {name: Any for name, hint in hints.items() if hint is Device}
@@ -117,17 +125,16 @@ def _twin(cls: type) -> type:
 
 
 def build(cfg: DictConfig) -> Config:
-    """The composed configuration as plain data; RequestError for unknown keys, missing or
-    impossible values.
+    """Build a `Config` from a composed configuration; its node `hydra` is ignored.
 
-    Hydra's own part of it, if it is still there, is left aside.
+    RequestError for unknown keys, and for missing or impossible values.
     """
     try:
         values = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error
     for item in dataclasses.fields(Config):
-        if item.name in _TAKEN_OVER and item.name in values:
+        if item.name in _SHARED_KEYS and item.name in values:
             setting_of(item).check(item.name, values[item.name])
     groups = {"device": _device_kind(values["device"]), **GROUPS}
     built = {group: _construct(cls, values[group], f"{group}.") for group, cls in groups.items()}
@@ -136,7 +143,7 @@ def build(cfg: DictConfig) -> Config:
 
 
 def _device_kind(values: dict[str, Any]) -> type[Device]:
-    """The schema of a device's keys; RequestError where they are those of another kind."""
+    """Return the schema of a device's keys; RequestError for keys of another kind of device."""
     kind = values.get("kind", "")
     if kind not in DEVICES:
         raise RequestError(f"device.kind={kind}: unknown; {nearest(kind, DEVICES)}")
@@ -151,15 +158,13 @@ def _device_kind(values: dict[str, Any]) -> type[Device]:
 
 def _plain(cfg: DictConfig, key: str) -> Any:
     value = OmegaConf.select(cfg, key, throw_on_missing=True)
-    return (
-        OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-        if OmegaConf.is_config(value)
-        else value
-    )
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    return value
 
 
 _hints_of = functools.cache(typing.get_type_hints)
-"""Types of a dataclass's fields; evaluated once, as every job of a sweep asks for them."""
+"""Types of a dataclass's fields. Cached, because every job of a sweep needs them."""
 
 
 def _names(cls: type) -> tuple[str, ...]:
@@ -167,7 +172,7 @@ def _names(cls: type) -> tuple[str, ...]:
 
 
 def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
-    """The dataclass of plain values, and those inside it."""
+    """Create a dataclass, and those in its fields, from plain values; `prefix` leads its keys."""
     names, hints = _names(cls), _hints_of(cls)
     for key, value in values.items():
         if key not in names:
@@ -181,21 +186,21 @@ def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
 
 
 def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
-    """A message for a `depth=` that the strategy ignores; empty where there is none."""
-    given = [text for text in overrides if re.match(r"\+*depth=", text)]
+    """Return a warning if the strategy ignores the override `depth=`; else an empty text."""
+    depths = [text for text in overrides if re.match(r"\+*depth=", text)]
     strategy = OmegaConf.to_container(cfg.strategy, resolve=False)
-    if not given or cast(dict[str, Any], strategy)["depth"] == "${depth}":
+    if not depths or cast(dict[str, Any], strategy)["depth"] == "${depth}":
         return ""
     return (
-        f"{given[-1]} has no effect: this strategy has a depth of its own ({cfg.strategy.depth}); "
+        f"{depths[-1]} has no effect: this strategy has a depth of its own ({cfg.strategy.depth}); "
         "use strategy=pipelined or strategy=stacked, or set strategy.depth"
     )
 
 
 def deciding_part(config: Config) -> Config:
-    """The request without what changes no result: `depth`, which `strategy.depth` has taken over,
-    and `tracking`.
+    """Return the request with the keys that change no result set to fixed values.
 
-    Requests that are equal in it give equal results.
+    These are `tracking`, and `depth`, whose value is in `strategy.depth`. Two requests with equal
+    deciding parts give equal results.
     """
     return dataclasses.replace(config, depth=1, tracking=Tracking())

@@ -1,4 +1,4 @@
-"""What a device is: the profile the simulator charges by, or the way to real hardware."""
+"""The device group: costs, limits and faults of the simulator, or the files of real hardware."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from harness.errors import RequestError, nearest
 from harness.units import BYTES_PER_MIB, NS_PER_S
 
 MOST_NS = 100 * NS_PER_S
-"""Of one cost: ten million tiles of it still fit the clock's 64 bits."""
-
+"""Largest cost of one call: ten million tiles of it still fit the 64 bits of the clock."""
 MOST_COUNT = 4096
 MOST_DEVICES = 255
 
 
 @dataclass(frozen=True)
 class Device(Schema):
-    """What both kinds of device need."""
+    """Settings of both kinds of device."""
 
     group = "device."
 
@@ -29,15 +28,14 @@ class Device(Schema):
     )
     timeout_ms: int = setting(
         5_000,
-        "time that a submission may take; a single run is given up then, a runlist judged when it "
-        "has ended",
+        "time that a submission may take; a single run fails then, a runlist fails when it has "
+        "ended",
         least=1,
         unit="ms",
     )
     columns: int = setting(
         4,
-        "usable columns; a Phoenix NPU has five, of which column 0 has no shim DMA (mlir-aie "
-        "#2371)",
+        "usable columns; a Phoenix NPU has five, but column 0 has no shim DMA (mlir-aie #2371)",
         least=1,
         most=MOST_COUNT,
     )
@@ -50,14 +48,14 @@ class Device(Schema):
 
 
 class ClockKind(Enum):
-    """How simulated time passes: computed, or waited for."""
+    """How simulated time passes: it is computed, or the simulator waits in real time."""
 
     virtual = "virtual"
     wall = "wall"
 
 
 class Hazards(Enum):
-    """What a hazard of the buffers does: fail the run, be told only, or not be looked for."""
+    """Effect of a hazard: it fails the run, it is reported only, or there are no checks."""
 
     error = "error"
     report = "report"
@@ -65,7 +63,7 @@ class Hazards(Enum):
 
 
 class PowerMode(Enum):
-    """Power modes of `xrt-smi configure --pmode`."""
+    """The power modes of `xrt-smi configure --pmode`."""
 
     default = "default"
     powersaver = "powersaver"
@@ -88,7 +86,7 @@ class Hardware(Device):
 
     kind: str = setting("hardware", "hardware")
     index: int = setting(
-        0, "which device, as `pyxrt.device(index)` counts", least=0, most=MOST_DEVICES
+        0, "number of the device, as in `pyxrt.device(index)`", least=0, most=MOST_DEVICES
     )
     xclbin: dict[str, str] = setting(
         dict, "by kernel: path of an xclbin that is not in kernels_dir under the kernel's name"
@@ -98,16 +96,15 @@ class Hardware(Device):
         "by kernel: path of instructions that are not beside the xclbin; binary or hexadecimal",
     )
     power_mode: PowerMode | None = setting(
-        None, "requested through xrt-smi for the time of the run; null leaves the mode as it is"
+        None, "mode to request through xrt-smi during the run; null leaves the mode as it is"
     )
 
 
 @dataclass(frozen=True)
 class Noise(Schema):
-    """Random factors on the time of executions and completions.
+    """Random factors on the times of executions and completions.
 
-    Shares and sizes after published samples of Phoenix (Unicorn-Amanuensis,
-    performance_benchmarks.json): see harness/sim/noise.py.
+    The defaults follow published samples of a Phoenix NPU; harness/sim/noise.py names the source.
     """
 
     group = "device.noise."
@@ -116,7 +113,7 @@ class Noise(Schema):
     seed: int = setting(0, "seed of the factors", least=0)
     tight_pct: float = setting(
         2.0,
-        "median absolute deviation of the tight mode, of its centre",
+        "median absolute deviation of the tight mode, in % of its centre",
         least=0,
         most=20,
         unit="%",
@@ -131,17 +128,15 @@ class Noise(Schema):
 
 @dataclass(frozen=True)
 class Faults(Schema):
-    """What goes wrong, by the number of the execution it happens to, from 0 since the device was
-    opened.
-    """
+    """Faults to inject, by the number of the execution: from 0, since the machine was created."""
 
     group = "device.faults."
 
-    hang: list[int] = _executions("executions that never end; the watchdog times them out")
+    hang: list[int] = _executions("executions that never end; the watchdog ends them")
     error: list[int] = _executions("executions that end in state ERROR")
     abort: list[int] = _executions("executions that end in state ABORT")
     corrupt: list[int] = _executions(
-        "executions whose output has a bit flipped, if kernels compute (verify=all)"
+        "executions with one flipped bit in their output, if kernels compute (verify=all)"
     )
     slow: list[int] = _executions("executions that take `slow_factor` times as long")
     slow_factor: int = setting(
@@ -149,19 +144,19 @@ class Faults(Schema):
     )
     lost: int = setting(
         -1,
-        "the execution at whose begin the device is lost; -1: never",
+        "execution at whose start the device is lost; -1: never",
         least=-1,
         remedy="-1 is never",
     )
-    refuse_context: list[int] = _executions("openings of a context that are refused, from 0")
+    refuse_context: list[int] = _executions("context openings that are refused, from 0")
 
 
 @dataclass(frozen=True)
 class Simulator(Device):
     """Costs, limits, noise and faults of a simulated NPU.
 
-    Costs are charged on the host's clock (open, alloc, write, read, launch), on the column's (cold
-    start, resume, exec, chain command), or between them (completion).
+    Costs take time of the host (open, alloc, write, read, launch) or of the columns (cold start,
+    resume, exec, chain command), or pass between the two (completion).
     """
 
     kind: str = setting("simulator", "simulator")
@@ -172,19 +167,21 @@ class Simulator(Device):
         Hazards.error,
         "a hazard of the buffers: error fails the run, report reports it, off: no checks",
     )
-    power_mode: PowerMode = setting(PowerMode.default, "mode whose clock of `clock_mhz` is used")
+    power_mode: PowerMode = setting(PowerMode.default, "mode whose clock in `clock_mhz` is used")
     device_open_ns: int = _cost("opening the device")
     context_open_ns: int = _cost("opening a hardware context and loading it")
     cold_start_ns: int = _cost("first execution on a context, beyond its own time")
     alloc_ns: int = _cost("allocating a bo")
-    write_fixed_ns: int = _cost("a sync to the device, whatever its size")
-    read_fixed_ns: int = _cost("a sync from the device, whatever its size")
-    sync_ns_per_mib: int = setting(0, "a sync, by its size", least=0, most=MOST_NS, unit="ns/MiB")
+    write_fixed_ns: int = _cost("a sync to the device, without its part by size")
+    read_fixed_ns: int = _cost("a sync from the device, without its part by size")
+    sync_ns_per_mib: int = setting(
+        0, "a sync in either direction, by its size", least=0, most=MOST_NS, unit="ns/MiB"
+    )
     launch_ns: int = _cost("starting a run or a runlist")
     completion_ns: int = _cost("from the end of an execution until the host can see it")
     chain_command_ns: int = _cost("each command of a runlist after the first")
     poll_ns: int = setting(
-        100, "a repeated look at a run's state", least=1, most=MOST_COUNT, unit="ns"
+        100, "a repeated query of a run's state", least=1, most=MOST_COUNT, unit="ns"
     )
     exec_ns: dict[str, int] = setting(
         dict, "by kernel: one execution at calibrated_mhz", least=0, most=MOST_NS, unit="ns"
@@ -192,53 +189,56 @@ class Simulator(Device):
     unknown_exec_ns: int = _cost("one execution of a kernel that has no spec", 100_000)
     clock_mhz: dict[str, int] = setting(
         dict,
-        "by power mode: the clock, which executions scale with",
+        "by power mode: clock frequency; execution times scale with it",
         least=1,
         most=MOST_COUNT,
         unit="MHz",
     )
     calibrated_mhz: int = setting(
-        847, "clock that exec_ns is given at", least=1, most=MOST_COUNT, unit="MHz"
+        847, "clock at which exec_ns holds", least=1, most=MOST_COUNT, unit="MHz"
     )
-    idle_suspend_ns: int = _cost("idle time after which the device sleeps", 5_000_000_000)
-    resume_ns: int = _cost("waking the device")
+    idle_suspend_ns: int = _cost("idle time after which the device suspends", 5_000_000_000)
+    resume_ns: int = _cost("resuming the suspended device")
     watchdog_ns: int = _cost(
-        "longest execution; one that takes longer is timed out and its context made anew",
+        "longest execution; a longer one ends in state TIMEOUT, and its context is reset; 0: no "
+        "watchdog",
         2_000_000_000,
     )
-    queue_depth: int = setting(4, "commands in a context's queue", least=1, most=MOST_COUNT)
+    queue_depth: int = setting(
+        4, "commands that the queue of a context holds", least=1, most=MOST_COUNT
+    )
     chain_length: int = setting(
-        24, "commands of a runlist that are submitted at once", least=1, most=MOST_COUNT
+        24, "most executions of a runlist in one command", least=1, most=MOST_COUNT
     )
     heap_mib: int = setting(64, "memory for instructions", least=0, most=MOST_NS, unit="MiB")
     xclbins: dict[str, str] = setting(
-        dict, "by pattern of an xclbin's path: the kernel that it stands for; the first that fits"
+        dict, "by pattern of an xclbin's path: kernel to simulate for it; the first match counts"
     )
     noise: Noise = setting(Noise, "random factors on times")
-    faults: Faults = setting(Faults, "what goes wrong")
-    sources: dict[str, str] = setting(dict, "by number: where it comes from")
+    faults: Faults = setting(Faults, "faults to inject")
+    sources: dict[str, str] = setting(dict, "by key of this profile: source of its value")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for mode in self.clock_mhz:
             if mode not in PowerMode.__members__:
                 raise RequestError(
-                    f"device.clock_mhz.{mode}: no power mode; "
+                    f"device.clock_mhz.{mode}: not a power mode; "
                     f"{nearest(mode, PowerMode.__members__)}"
                 )
 
     def scaled(self, exec_ns: int) -> int:
-        """An execution at the clock of the power mode, rounded.
+        """Scale an execution time from the calibrated clock to the clock of the power mode.
 
-        The calibrated clock where that has none.
+        Without a clock for the mode in `clock_mhz`, the time does not change.
         """
         mhz = self.clock_mhz.get(self.power_mode.value, self.calibrated_mhz)
         return (exec_ns * self.calibrated_mhz + mhz // 2) // mhz
 
     def exec_of(self, kernel: str) -> int:
-        """Nanoseconds of one execution of `kernel`.
+        """Return the nanoseconds of one execution of `kernel`.
 
-        RequestError where the profile has no figure for it.
+        RequestError if the profile has no figure for it.
         """
         if kernel not in self.exec_ns:
             raise RequestError(
@@ -248,5 +248,5 @@ class Simulator(Device):
         return self.scaled(self.exec_ns[kernel])
 
     def sync_ns(self, fixed_ns: int, size_bytes: int) -> int:
-        """What a sync of `size_bytes` costs the host, rounded to whole nanoseconds."""
+        """Return the time of a sync of `size_bytes` on the host, in whole nanoseconds."""
         return fixed_ns + (size_bytes * self.sync_ns_per_mib + BYTES_PER_MIB // 2) // BYTES_PER_MIB

@@ -1,7 +1,7 @@
-"""Errors of Hydra and OmegaConf as one line: what was given, what is allowed, what to do.
+"""Rewrites errors of Hydra and OmegaConf as one line: the key, what is allowed, what to do.
 
-Neither has an interface for that, so their wording is matched: tests/test_explain.py says which
-version changed it.
+Neither library has an interface for that, so their texts are matched by patterns.
+tests/test_explain.py fails if a new version changes a text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FULL_KEY = re.compile(r"full_key: (\S+)")
 
 
 def explain(error: BaseException) -> str:
-    """One line for an error of Hydra or OmegaConf."""
+    """Return one line for an error of Hydra or OmegaConf; the causes of the error count too."""
     chain: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -35,42 +35,38 @@ def explain(error: BaseException) -> str:
     for pattern, describe in EXPLANATIONS.items():
         if match := re.search(pattern, text):
             return describe(match, key, text)
-    lines = [
-        line.strip() for line in text.splitlines() if line.strip() and not _LEAK.match(line.strip())
-    ]
-    unexplained = "; ".join(
-        [*dict.fromkeys(lines[:3]), "`python -m harness --help` shows what is allowed"]
-    )
+    # No pattern matches: show the first lines, without OmegaConf's internal ones.
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not _LEAK.match(line)]
+    remedy = "`python -m harness --help` shows what is allowed"
+    unexplained = "; ".join([*dict.fromkeys(lines[:3]), remedy])
     return f"{key}: {unexplained}" if key else unexplained
 
 
 def _no_option(match: re.Match[str], key: str, text: str) -> str:
-    group, given = match.groups()
-    known = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-    return f"{group}={given}: no such option; {nearest(given, known)}"
+    group, option = match.groups()
+    options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+    return f"{group}={option}: no such option; {nearest(option, options)}"
 
 
 def _unknown_key(match: re.Match[str], key: str, text: str) -> str:
     name, owner = match.groups()
     cls = _SCHEMAS.get(owner)
-    allowed = (
-        nearest(name, [item.name for item in dataclasses.fields(cls)])
-        if cls
-        else "--cfg all shows the keys"
-    )
-    given = found[1] if (found := re.search(r"config use \+(.+)", text)) else key or name
-    return f"{given}: unknown key; {_of_another_device(name, cls)}{allowed}"
+    remedy = "--cfg all shows the keys"
+    if cls:
+        remedy = nearest(name, [item.name for item in dataclasses.fields(cls)])
+    advice = re.search(r"config use \+(.+)", text)
+    override = advice[1] if advice else key or name
+    return f"{override}: unknown key; {_of_another_device(name, cls)}{remedy}"
 
 
 def _of_another_device(name: str, cls: type | None) -> str:
-    """The other kind of device that has such a key; empty where this one has a similar key."""
+    """Name the other kind of device with a similar key; empty if this kind has one itself."""
     if cls not in DEVICES.values() or _close(name, cast(type, cls)):
         return ""
-    return "".join(
-        f"device={kind} has {key}; "
-        for kind, other in DEVICES.items()
-        for key in _close(name, other)
-    )
+    hints = []
+    for kind, other in DEVICES.items():
+        hints += [f"device={kind} has {key}; " for key in _close(name, other)]
+    return "".join(hints)
 
 
 def _close(name: str, cls: type) -> list[str]:
@@ -117,4 +113,5 @@ EXPLANATIONS: dict[str, Callable[[re.Match[str], str, str], str]] = {
         lambda match, *_: f"{match[1]}: no value; give {match[1]}=<value>"
     ),
 }
-"""Pattern of an error's messages -> explanation, from the match, the full key and all messages."""
+"""Pattern -> function that writes the explanation, from the match, the full key, and the texts of
+the error and its causes. The first pattern that matches counts."""

@@ -1,4 +1,4 @@
-"""The whole request as one dataclass, and its small groups: measure and tracking."""
+"""`Config`, the whole request as one dataclass, and two small groups: measure and tracking."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.errors import RequestError, check_range
 
 
 class Verify(Enum):
-    """Which tiles are compared with the reference."""
+    """Which output tiles are compared with the reference."""
 
     all = "all"
     off = "off"
 
 
 class TrackingKind(Enum):
-    """Where runs are indexed."""
+    """Kind of the MLflow store, or none."""
 
     local = "local"
     server = "server"
@@ -30,7 +30,7 @@ class TrackingKind(Enum):
 
 @dataclass(frozen=True)
 class Measure(Schema):
-    """How many passes are made."""
+    """Number of warm-up and timed passes."""
 
     group = "measure."
 
@@ -40,7 +40,7 @@ class Measure(Schema):
         least=0,
         most=10_000,
         unit="passes",
-        remedy="0 times cold passes",
+        remedy="0 times cold passes too",
     )
     repeats: int = setting(
         5,
@@ -48,7 +48,7 @@ class Measure(Schema):
         least=1,
         most=10_000,
         unit="passes",
-        remedy="the guide to noise says at least 5",
+        remedy="use 5 or more, so that the spread of the passes shows",
     )
 
 
@@ -61,8 +61,8 @@ class Tracking(Schema):
     kind: TrackingKind = setting(
         TrackingKind.off, "local: a sqlite file; server: an MLflow server; off: no MLflow"
     )
-    uri: str = setting("", "of the store: sqlite:///<file>, or http://<host>:<port>")
-    artifacts: str = setting("", "folder of the artifacts of a local store")
+    uri: str = setting("", "address of the store: sqlite:///<file>, or http://<host>:<port>")
+    artifacts: str = setting("", "folder for the artifacts of a local store")
     experiment: str = setting("harness", "name of the MLflow experiment")
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Tracking(Schema):
             )
         if self.kind is TrackingKind.local and not self.artifacts:
             raise RequestError(
-                "tracking.artifacts=: empty; give the folder that artifacts are kept in"
+                "tracking.artifacts=: empty; give the folder in which artifacts are stored"
             )
         if self.kind is TrackingKind.server and not self.uri.startswith(("http://", "https://")):
             raise RequestError(
@@ -87,17 +87,22 @@ class Tracking(Schema):
 
 @dataclass(frozen=True)
 class Config(Schema):
-    """The whole request."""
+    """The whole request: checked and immutable, and equal to any other with the same values.
+
+    config = load("strategy=pipelined", "depth=3")
+    config.strategy.depth, config.device.columns  # 3, 4
+    dataclasses.replace(config, verify=Verify.off)  # checks again
+    """
 
     device: Device = setting(MISSING, "what runs the kernels")
     strategy: Strategy = setting(MISSING, "how the executor overlaps the stages of tiles")
     workload: Workload = setting(MISSING, "what runs, on which inputs")
     phase: Phase = setting(MISSING, "stage of the optimisation programme")
-    measure: Measure = setting(MISSING, "how many passes are made")
-    tracking: Tracking = setting(MISSING, "MLflow store that runs are indexed in")
+    measure: Measure = setting(MISSING, "number of warm-up and timed passes")
+    tracking: Tracking = setting(MISSING, "MLflow store in which runs are indexed")
     depth: int = setting(
         2,
-        "submissions in flight per column, for the strategies that take it over",
+        "submissions in flight per column, for the presets that use it (pipelined, stacked)",
         least=1,
         most=MOST_DEPTH,
         remedy=DEPTH_REMEDY,
@@ -116,15 +121,15 @@ class Config(Schema):
         check_range("strategy.columns", self.strategy.columns, 1, columns, remedy)
         if isinstance(self.workload, LayerWorkload) and self.verify is not Verify.all:
             raise RequestError(
-                f"workload.layer={self.workload.layer} verify={self.verify.value}: a layer runs "
-                "with its data to be "
-                "verified; use verify=all, or leave workload.layer out to time the whole window"
+                f"workload.layer={self.workload.layer} verify={self.verify.value}: a single layer "
+                "runs to verify its results; use verify=all, or leave workload.layer out to time "
+                "the whole window"
             )
         self.phase.check(self.strategy, self.workload)
 
 
 DEVICES: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware}
-"""By `device.kind`."""
+"""Schema of a device by its `kind`."""
 GROUPS: dict[str, type] = {
     "strategy": Strategy,
     "workload": WORKLOAD_KEYS,
@@ -132,4 +137,4 @@ GROUPS: dict[str, type] = {
     "measure": Measure,
     "tracking": Tracking,
 }
-"""The keys of the other groups."""
+"""Schema of every other group; for the workload, that of its flat keys."""

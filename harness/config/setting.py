@@ -1,11 +1,12 @@
-"""One field of a schema: its default, meaning, unit and limits, stated once in its declaration.
+"""`setting` declares a field of a schema with its default, meaning, unit and limits.
 
-Range checks and the configuration reference read them from there.
+Range checks and the configuration reference read them from the field.
+
+    depth: int = setting(1, "submissions in flight", least=1, most=1024, remedy="1 is serial")
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, cast
@@ -17,9 +18,10 @@ _KEY = "setting"
 
 @dataclass(frozen=True)
 class Setting:
-    """meaning: a phrase for the reference. least, most: inclusive limits, None for no limit.
+    """The metadata of one field.
 
-    remedy: what to do about a value out of range.
+    meaning: a phrase for the configuration reference. least, most: limits, both included; None for
+    no limit. remedy: what to do if a value is out of range.
     """
 
     meaning: str
@@ -29,7 +31,7 @@ class Setting:
     remedy: str = ""
 
     def check(self, key: str, value: Any) -> None:
-        """Raise RequestError for a value out of range, or one inside a list or a mapping."""
+        """Raise RequestError if a value, or a member of a list or mapping, is out of range."""
         if self.least is None:
             return
         pairs = [(key, value)]
@@ -50,9 +52,9 @@ def setting(
     unit: str = "",
     remedy: str = "",
 ) -> Any:
-    """A dataclass field with a `Setting`.
+    """Declare a dataclass field with a `Setting`.
 
-    default: MISSING for a required one, a callable for a factory.
+    default: a value, a callable that creates it, or MISSING for a required field.
     """
     metadata = {_KEY: Setting(meaning, least, most, unit, remedy)}
     if callable(default):
@@ -61,24 +63,24 @@ def setting(
 
 
 def setting_of(item: Field[Any]) -> Setting:
-    """The setting of a field that `setting` declared; KeyError for any other field."""
+    """Return the `Setting` of a field; KeyError if `setting` did not declare the field."""
     return cast(Setting, item.metadata[_KEY])
 
 
 def copied(item: Field[Any], **changes: Any) -> Any:
-    """A field of the same default and metadata, for another dataclass.
+    """Return a copy of a field for another dataclass, with its metadata.
 
-    changes: of what `field` takes.
+    changes: arguments of `dataclasses.field` that take the place of the default.
     """
     names = ("default", "default_factory")
-    given = {name: getattr(item, name) for name in names if getattr(item, name) is not MISSING}
-    return field(**{**(changes or given), "metadata": item.metadata})
+    default = {name: getattr(item, name) for name in names if getattr(item, name) is not MISSING}
+    return field(**{**(changes or default), "metadata": item.metadata})
 
 
 class Schema:
-    """Base of the schemas: checks the limits of its fields.
+    """Base of the schemas: checks the limits of its fields when an object is created.
 
-    `group` leads their keys: `strategy.`, `device.noise.`.
+    group: prefix of the keys in messages, as `strategy.` or `device.noise.`.
     """
 
     group: ClassVar[str] = ""
@@ -91,18 +93,12 @@ class Schema:
 
 @cache
 def _limits(cls: Any) -> tuple[tuple[str, Setting], ...]:
-    """Name and setting of every field that has limits.
+    """Return name and setting of every field with limits.
 
-    Looked up once, as every job of a sweep is checked.
+    Cached, because every job of a sweep creates and checks its schemas.
     """
-    return tuple(_ranged(cls))
-
-
-def _ranged(cls: Any) -> Iterator[tuple[str, Setting]]:
-    for item in fields(cls):
-        found = item.metadata.get(_KEY)
-        if found and found.least is not None:
-            yield item.name, found
+    settings = ((item.name, item.metadata.get(_KEY)) for item in fields(cls))
+    return tuple((name, each) for name, each in settings if each and each.least is not None)
 
 
 __all__ = ["MISSING", "Schema", "Setting", "setting", "setting_of"]

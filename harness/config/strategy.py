@@ -1,4 +1,4 @@
-"""A strategy is a point in the space of executor knobs; the presets are YAML, never classes."""
+"""The strategy group: the knobs of the executor. The presets are YAML files, not classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEPTH_REMEDY = "1 is serial, 2 double buffering, 3 triple buffering"
 
 
 class Buffers(Enum):
-    """When bos are allocated: anew for every submission, or once before the pass."""
+    """When bos are allocated: for every submission, or once before the pass."""
 
     per_tile = "per_tile"
     pooled = "pooled"
@@ -21,7 +21,10 @@ class Buffers(Enum):
 
 @dataclass(frozen=True)
 class Strategy(Schema):
-    """Orthogonal knobs of the executor."""
+    """The knobs of the executor, which are independent of each other.
+
+    RequestError for `resident` with `buffers=per_tile`.
+    """
 
     group = "strategy."
 
@@ -50,11 +53,12 @@ class Strategy(Schema):
         remedy="0 stages nothing ahead",
     )
     columns: int = setting(
-        1, "NPU columns that submissions are dealt over, a hardware context each", least=1
+        1, "NPU columns that share the submissions, each with its own hardware context", least=1
     )
     resident: bool = setting(
         False,
-        "constants stay in the slots' bos and are sent once; a tile writes and syncs the rest only",
+        "constants stay in the bos of a slot and are sent once; a tile then writes and syncs only "
+        "the rest",
     )
 
     def __post_init__(self) -> None:
@@ -67,23 +71,23 @@ class Strategy(Schema):
 
     @property
     def in_flight(self) -> int:
-        """Submissions in flight over all columns, at the most."""
+        """Most submissions in flight at a time, over all columns."""
         return self.depth * self.columns
 
     @property
     def slots(self) -> int:
-        """Slots needed: each submission in flight or staged ahead has bos of its own."""
+        """Number of slots: each submission in flight or staged ahead has its own bos."""
         return (self.depth + self.prefetch) * self.columns
 
     @property
     def label(self) -> str:
-        """The effective knobs, which name a row: `pooled d3 b1 c1`; `p2`, `resident` if set."""
-        more = (f" p{self.prefetch}" if self.prefetch else "") + (
-            " resident" if self.resident else ""
-        )
-        return f"{self.buffers.value} d{self.depth} b{self.batch} c{self.columns}{more}"
+        """Name of a row, from the knobs: `pooled d3 b1 c1`, with `p2` and `resident` if set."""
+        label = f"{self.buffers.value} d{self.depth} b{self.batch} c{self.columns}"
+        if self.prefetch:
+            label += f" p{self.prefetch}"
+        return f"{label} resident" if self.resident else label
 
     @property
     def is_baseline(self) -> bool:
-        """Whether this is the serial strategy that others are compared with."""
+        """Whether this is the serial strategy with which others are compared."""
         return self == Strategy(buffers=Buffers.per_tile)

@@ -1,7 +1,7 @@
-"""What a run works on: tiles of a kernel, of a chain, of an encoder, or the calls of one layer.
+"""The workload group: tiles of a kernel, of a chain or of an encoder, or the calls of one layer.
 
-A request has flat keys (`WORKLOAD_KEYS`), which presets and the command line set. `choose_workload`
-turns them into one of the variants below, which have only the keys that belong to them.
+Presets and the command line set flat keys (`WORKLOAD_KEYS`). `choose_workload` converts them into
+one of the variants below, each of which has only the keys that belong to it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, ClassVar, get_type_hints
 
 from harness.config.setting import Schema, copied, setting
-from harness.errors import RequestError, as_given, check_range
+from harness.errors import RequestError, check_range, override_text
 from harness.inputs.chain import Link
 from harness.measure.audio_accounting import GUIDE_AUDIO_S, GUIDE_ENCODER, GUIDE_HOST_MS
 from harness.models.whisper import Encoder, encoder_of
@@ -20,14 +20,15 @@ from harness.models.whisper import Encoder, encoder_of
 BLOCK = ("attention", "layernorm", "matmul", "gelu")
 BLOCK_LINKS = {"layernorm": Link.first, "gelu": Link.pad}
 FUSED_BLOCK = ("attention_layernorm", "matmul_gelu")
-"""The guide's encoder block: the first 4 rows of attention's output to layernorm, that as 16x16 to
-a product with weights, that padded to 512 to GELU; and two kernels with the same outputs."""
+"""The guide's encoder block. The first 4 rows of the output of attention go to layernorm; its
+output, as 16x16, goes to a product with weights; the product, padded to 512 values, goes to GELU.
+FUSED_BLOCK has two kernels that give the same outputs."""
 KERNELS_OF_ROWS = ("layernorm", "gelu")
-"""Kernels that every encoder calls; those of `matmul` and `attention` can be chosen."""
+"""Kernels that every encoder calls. Those for `matmul` and `attention` can be chosen."""
 
 
 class Accounting(Enum):
-    """How encoder time follows from tile time."""
+    """How encoder time follows from tile time: by tiles of the guide's block, or by all calls."""
 
     guide = "guide"
     full = "full"
@@ -35,34 +36,32 @@ class Accounting(Enum):
 
 @dataclass(frozen=True)
 class Workload(Schema):
-    """What every workload has; `choose_workload` makes one of its variants."""
+    """Settings of every workload; `choose_workload` creates one of the variants."""
 
     group = "workload."
     accounting: ClassVar[Accounting] = Accounting.guide
 
     tiles: int = setting(
         10,
-        "tiles of a pass; by full accounting, calls of each operation that run and stand for the "
-        "others",
+        "tiles of a pass; by full accounting, the calls of each operation that run and represent "
+        "all of its calls",
         least=1,
         most=10_000_000,
         unit="tiles",
         remedy="--cfg job shows a request without running it",
     )
     source: str = setting(
-        "speech", "what tiles are cut from: speech (the packaged clip), random, or an audio file"
+        "speech", "source of the tiles: speech (the packaged clip), random, or an audio file"
     )
     host_ms: str = setting(
         "guide",
-        "preprocessing that the RTF counts: guide (its figure, by the length of the audio), "
-        "measured (its time here), "
-        "or 0 to 3600000",
+        "preprocessing time that the RTF counts: guide (the guide's figure, scaled to the length "
+        "of the audio), measured (measured on this machine), or 0 to 3600000",
         unit="ms",
     )
     overlap_host: bool = setting(
         False,
-        "RTF of a stream: the next window is preprocessed while the host waits for this one's "
-        "encoder",
+        "RTF of a stream: the host preprocesses the next window while it waits for the encoder",
     )
 
     def __post_init__(self) -> None:
@@ -78,21 +77,20 @@ class Workload(Schema):
             except ValueError:
                 raise RequestError(
                     f"workload.host_ms={self.host_ms}: not allowed; give guide, measured, or "
-                    "milliseconds "
-                    f"(the guide's are {GUIDE_HOST_MS} for {GUIDE_AUDIO_S:g} s)"
+                    f"milliseconds (the guide's are {GUIDE_HOST_MS} for {GUIDE_AUDIO_S:g} s)"
                 ) from None
 
     @property
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels that a tile passes through, in order.
 
-        Of an encoder by full accounting, all it calls.
+        For an encoder with full accounting, all kernels that it calls.
         """
         raise NotImplementedError
 
     @property
     def chain_links(self) -> Mapping[str, Link]:
-        """How a kernel takes the output before it, by its name, where not exactly."""
+        """By kernel: how it takes the previous output, if the sizes of the two differ."""
         return {}
 
 
@@ -100,11 +98,11 @@ class Workload(Schema):
 class KernelWorkload(Workload):
     """Tiles of one kernel."""
 
-    kernel: str = setting("", "kernel that runs alone: a folder of kernels/, or a variant of one")
+    kernel: str = setting("", "kernel that runs alone: a folder in kernels/, or a variant in one")
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """The one."""
+        """The one kernel, as a tuple."""
         return (self.kernel,)
 
 
@@ -114,81 +112,81 @@ class ChainWorkload(Workload):
 
     chain: list[str] = setting(list, "kernels that a tile passes through, in order")
     links: dict[str, Link] = setting(
-        dict, "how a kernel of the chain takes the output before it, by its name, where not exactly"
+        dict, "by kernel: how it takes the previous output, if the sizes of the two differ"
     )
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """In order."""
+        """The kernels of the chain, in order."""
         return tuple(self.chain)
 
     @property
     def chain_links(self) -> Mapping[str, Link]:
-        """As requested."""
+        """The links of the request."""
         return self.links
 
 
 @dataclass(frozen=True)
 class EncoderWorkload(Workload):
-    """What all workloads of an encoder have."""
+    """Settings of every encoder workload."""
 
     model: str = setting("", "encoder: whisper_tiny, whisper_base or whisper_small")
     fused: bool = setting(
-        False, "two kernels in place of the block's four; no effect by full accounting"
+        False, "two fused kernels in place of the block's four; no effect by full accounting"
     )
 
     @property
     def encoder(self) -> Encoder:
-        """Its sizes; RequestError for an unknown name."""
+        """Sizes of the encoder; RequestError for an unknown `model`."""
         return encoder_of(self.model, "workload.model")
 
 
 @dataclass(frozen=True)
 class GuideEncoder(EncoderWorkload):
-    """An encoder as the guide counts it: tiles through its block."""
+    """An encoder with the guide's accounting: tiles that pass through the guide's block."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.encoder.name != GUIDE_ENCODER:
             raise RequestError(
                 f"workload.accounting=guide: the guide counts tiles of {GUIDE_ENCODER}, not of "
-                f"{self.model}; use "
-                "workload.accounting=full"
+                f"{self.model}; use workload.accounting=full"
             )
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """Of the block."""
+        """The kernels of the block, in order."""
         return FUSED_BLOCK if self.fused else BLOCK
 
     @property
     def chain_links(self) -> Mapping[str, Link]:
-        """Of the block."""
+        """The links between the kernels of the block."""
         return {} if self.fused else BLOCK_LINKS
 
 
 @dataclass(frozen=True)
 class FullEncoder(EncoderWorkload):
-    """Every operation of an encoder's window: up to `tiles` calls each stand for the others."""
+    """Every operation of one encoder window; up to `tiles` calls of each represent all of them."""
 
     accounting = Accounting.full
 
-    matmul: str = setting("matmul", "kernel that the products of an encoder are cut into")
-    attention: str = setting("attention", "kernel that the attention of an encoder is cut into")
+    matmul: str = setting("matmul", "kernel that computes the products of an encoder, by tiles")
+    attention: str = setting("attention", "kernel that computes attention of an encoder, by tiles")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Raises RequestError for an unknown model.
         _ = self.encoder
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """All that are called."""
+        """All kernels that the encoder calls."""
         return (self.matmul, self.attention, *KERNELS_OF_ROWS)
 
 
 @dataclass(frozen=True)
 class LayerWorkload(FullEncoder):
-    """One layer of an encoder: every call, each with the data that the calls before it returned."""
+    """One layer of an encoder: every call runs, on the outputs of the calls before it."""
 
     layer: int | None = setting(None, "layer of an encoder that runs alone, from 0; null: all")
     weights: str = setting("random", "weights of that layer: random, or an .npz file")
@@ -200,8 +198,9 @@ class LayerWorkload(FullEncoder):
 
     @property
     def number(self) -> int:
-        """The layer, from 0."""
-        assert self.layer is not None  # else `choose_workload` makes a FullEncoder
+        """Number of the layer, from 0."""
+        # Without a layer, `choose_workload` creates a FullEncoder.
+        assert self.layer is not None
         return self.layer
 
 
@@ -210,34 +209,39 @@ _SUBJECTS = {"kernel": "the kernel", "chain": "the chain", "model": "the encoder
 
 
 def _flat_keys() -> type:
-    """A dataclass of the keys of all variants, and of `accounting`, which chooses among them."""
+    """Create a dataclass with the keys of all variants, and `accounting`."""
     hints = {name: hint for each in VARIANTS for name, hint in get_type_hints(each).items()}
     common = {item.name: item for item in fields(Workload)}
     items = {item.name: item for each in VARIANTS for item in fields(each)}
     ordered = [item for name, item in items.items() if name not in common]
     accounting = setting(
-        Accounting.guide, "what stands for an encoder: tiles of the guide's block, or every call"
+        Accounting.guide, "what represents an encoder: tiles of the guide's block, or all calls"
     )
     members = [(item.name, hints[item.name], copied(item)) for item in (*ordered, *common.values())]
     return make_dataclass("WorkloadKeys", [*members, ("accounting", Accounting, accounting)])
 
 
 WORKLOAD_KEYS = _flat_keys()
+"""Schema of the flat keys `workload.*` of a request."""
 
 
-def choose_workload(given: Mapping[str, Any]) -> Workload:
-    """The variant that the flat keys `given` ask for.
+def choose_workload(keys: Mapping[str, Any]) -> Workload:
+    """Return the variant that the flat keys select; keys that are missing have their defaults.
 
-    RequestError where keys do not go with each other.
+    RequestError if no subject (kernel, chain, model) is set, or if keys do not go together.
+
+        choose_workload({"kernel": "gelu", "tiles": 100})  # KernelWorkload
+        choose_workload({"model": "whisper_base"})  # GuideEncoder
+        choose_workload({"model": "whisper_tiny", "accounting": Accounting.full})  # FullEncoder
     """
     defaults = vars(WORKLOAD_KEYS())
-    values = {**defaults, **given}
+    values = {**defaults, **keys}
     variant = _variant(values)
     own = {item.name for item in fields(variant)}
     for key, value in values.items():
         if key not in own and key != "accounting" and value != defaults[key]:
-            reason = _misplaced(key, variant, as_given(defaults[key]))
-            raise RequestError(f"workload.{key}={as_given(value)}: {reason}")
+            reason = _misplaced(key, variant, override_text(defaults[key]))
+            raise RequestError(f"workload.{key}={override_text(value)}: {reason}")
     return variant(**{key: value for key, value in values.items() if key in own})
 
 
@@ -246,18 +250,18 @@ def _variant(values: Mapping[str, Any]) -> type[Workload]:
     if not subjects:
         raise RequestError(
             "workload: nothing to run; give workload.kernel=<kernel>, "
-            "workload.chain=[<kernel>,<kernel>] or "
-            "workload=whisper_base"
+            "workload.chain=[<kernel>,<kernel>] or workload=whisper_base"
         )
     if len(subjects) > 1:
-        given = {key: f"workload.{key}={as_given(values[key])}" for key in subjects}
+        overrides = {key: f"workload.{key}={override_text(values[key])}" for key in subjects}
+        # Each command resets the other subjects.
         commands = {
-            "kernel": f"workload=attention {given.get('kernel')}",
-            "chain": f"workload=attention workload.kernel= {given.get('chain')}",
-            "model": f"workload={GUIDE_ENCODER} {given.get('model')}",
+            "kernel": f"workload=attention {overrides.get('kernel')}",
+            "chain": f"workload=attention workload.kernel= {overrides.get('chain')}",
+            "model": f"workload={GUIDE_ENCODER} {overrides.get('model')}",
         }
         remedies = ", or ".join(f"{commands[key]} for {_SUBJECTS[key]}" for key in subjects)
-        raise RequestError(f"{' '.join(given.values())}: give one of them; type {remedies}")
+        raise RequestError(f"{' '.join(overrides.values())}: give one of them; type {remedies}")
     full = values["accounting"] is Accounting.full
     if subjects == ["model"]:
         if not full:
@@ -266,25 +270,24 @@ def _variant(values: Mapping[str, Any]) -> type[Workload]:
     if full:
         raise RequestError(
             "workload.accounting=full: counts the operations of an encoder; use "
-            "workload=whisper_tiny, "
-            "whisper_base or whisper_small"
+            "workload=whisper_tiny, whisper_base or whisper_small"
         )
     return KernelWorkload if subjects == ["kernel"] else ChainWorkload
 
 
 def _misplaced(key: str, variant: type[Workload], default: str) -> str:
-    """Why a key does not go with a variant, and what to do."""
+    """Say why a key does not go with a variant, and what to do."""
     if key == "links":
         return (
             "connects kernels of a chain; give workload.chain=[<kernel>,<kernel>], or leave it out"
         )
     if not issubclass(variant, EncoderWorkload):
-        return f"is of an encoder; use workload=whisper_base, or leave it at {default}"
+        return f"belongs to an encoder; use workload=whisper_base, or leave it at {default}"
     if key == "weights":
-        return "are of one layer that runs with its data; name it with workload.layer=0"
+        return "belongs to a single layer; select one with workload.layer=0"
     if key == "layer":
-        return "guide accounting knows no layers; use workload.accounting=full"
+        return "guide accounting has no layers; use workload.accounting=full"
     return (
-        "is of full accounting; the guide's block has kernels of its own; use "
+        "belongs to full accounting, as the guide's block has its own kernels; use "
         "workload.accounting=full"
     )

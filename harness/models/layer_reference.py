@@ -1,6 +1,7 @@
-"""The result of one layer by loops over blocks of whole arrays: the arithmetic of `harness.models.layer`, written again.
+"""A second implementation of one encoder layer, in loops over blocks of whole arrays.
 
-Slow, and meant to share nothing with it but the kernels' references, so that a tile gathered wrongly is seen.
+It has the arithmetic of `harness.models.layer`. It is slow, and shares no code with it except the
+kernels' references, so that a comparison of the two finds tiles that were cut or gathered wrongly.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Int32 = NDArray[np.int32]
 
 
 def layer_reference(encoder: Encoder, tiling: Tiling, x: Int8, weights: Mapping[str, Int8]) -> Int8:
-    """(frames, d_model) int8 and the arrays of `weight_shapes` -> (frames, d_model) int8."""
+    """Compute one layer: (frames, d_model) int8, arrays of `weight_shapes` -> (frames, d_model)."""
     normed = _norm(tiling, x, weights["attention_norm_gamma"], weights["attention_norm_beta"])
     query, key, value = (
         _product(tiling, normed, weights[name]) for name in ("query", "key", "value")
@@ -35,12 +36,14 @@ def layer_reference(encoder: Encoder, tiling: Tiling, x: Int8, weights: Mapping[
 
 
 def _block(array: Int8, corner: tuple[int, ...], shape: tuple[int, ...]) -> Int8:
-    """That part of an array as a batch of one, (1, *shape); zeros where the array has ended."""
-    found = array[
-        tuple(slice(start, start + size) for start, size in zip(corner, shape, strict=True))
-    ]
+    """Return the block of `shape` at `corner` as a batch of one, (1, *shape).
+
+    Beyond the end of the array it is zero.
+    """
+    extents = zip(corner, shape, strict=True)
+    inside = array[tuple(slice(start, start + size) for start, size in extents)]
     block = np.zeros((1, *shape), np.int8)
-    block[0][tuple(slice(size) for size in found.shape)] = found
+    block[0][tuple(slice(size) for size in inside.shape)] = inside
     return block
 
 
@@ -53,7 +56,7 @@ def _sum(first: Int8, second: Int8) -> Int8:
 
 
 def _product(tiling: Tiling, a: Int8, b: Int8) -> Int8:
-    """Of every block of the result, the int8 products of its blocks of a and b, added in int32 and limited."""
+    """Multiply by blocks: the int8 products of blocks are added in int32, and then saturated."""
     m, k, n = tiling.tile("matmul").values()
     (rows, inner), columns = a.shape, b.shape[1]
     total = np.zeros((rows, columns), np.int32)
@@ -66,7 +69,10 @@ def _product(tiling: Tiling, a: Int8, b: Int8) -> Int8:
 
 
 def _attention(tiling: Tiling, query: Int8, key: Int8, value: Int8) -> Int8:
-    """Of one head, (frames, head_width): the mean over blocks of keys, weighted by the keys in them, halves up."""
+    """Compute one head, (frames, head_width), as the mean of the attention over blocks of keys.
+
+    Each block counts by its number of real keys; halves are rounded up.
+    """
     q, s, d = tiling.tile("attention").values()
     frames, width = query.shape
     total = np.zeros((frames, width), np.int32)
@@ -76,12 +82,12 @@ def _attention(tiling: Tiling, query: Int8, key: Int8, value: Int8) -> Int8:
             keys = (_block(each, (j, c), (s, d)) for each in (key, value))
             (part,) = tiling.attention.reference(_block(query, (i, c), (q, d)), *keys)
             area += len(key[j : j + s]) * part[: area.shape[0], : area.shape[1]].astype(np.int32)
-    # Exact: the quotient is a half, or at least 1 / (2 * frames) from one.
+    # Exact: a quotient that is not a half differs from one by at least 1 / (2 * frames).
     return _limit(np.floor(total / frames + 0.5).astype(np.int32))
 
 
 def _norm(tiling: Tiling, x: Int8, gamma: Int8, beta: Int8) -> Int8:
-    """Every row in pieces, each normalised for itself."""
+    """Normalise every piece of every row on its own."""
     (w,) = tiling.tile("layernorm").values()
     out = np.empty_like(x)
     for row, start in product(range(len(x)), range(0, x.shape[1], w)):
@@ -94,11 +100,10 @@ def _norm(tiling: Tiling, x: Int8, gamma: Int8, beta: Int8) -> Int8:
 
 
 def _gelu(tiling: Tiling, x: Int8) -> Int8:
-    """All values in C order, piece by piece."""
+    """Apply GELU to all values, in C order, piece by piece."""
     (v,) = tiling.tile("gelu").values()
     flat = x.ravel()
-    pieces = [
-        tiling.gelu.reference(_block(flat, (start,), (v,)))[0] for start in range(0, len(flat), v)
-    ]
+    blocks = (_block(flat, (start,), (v,)) for start in range(0, len(flat), v))
+    pieces = [tiling.gelu.reference(block)[0] for block in blocks]
     whole: Int8 = np.concatenate(pieces)[: len(flat)].reshape(x.shape)
     return whole

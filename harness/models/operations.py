@@ -1,11 +1,14 @@
-"""Whisper's encoders as calls of kernels: the operations of one window, their work, and what
-padding adds.
+"""The operations of one window of a Whisper encoder: kernel calls, work, and work on padding.
 
-The architecture is `AudioEncoder` of openai/whisper (whisper/model.py): two convolutions of three
-taps over 2 * frames frames of log-mel, the second of stride 2, a GELU after each; positional
-embeddings; layers that normalise before their attention and before their two linear layers, and add
-what went in; a last layer norm. Gathering tiles from arrays and back is no arithmetic, and left
-out.
+The architecture is `AudioEncoder` of openai/whisper (whisper/model.py):
+
+    stem    two convolutions of three taps, each with a GELU after it. The input is 2 * frames
+            frames of log-mel; the second convolution has stride 2. Then positional embeddings.
+    layers  a layer norm before the attention and one before the two linear layers, each with a
+            residual addition after it
+    end     a last layer norm
+
+Cutting arrays into tiles and gathering outputs is not arithmetic, and is not counted.
 """
 
 from __future__ import annotations
@@ -18,17 +21,19 @@ from harness.models.tiling import ROLES, Tiling, Unit
 from harness.models.whisper import Encoder
 
 TAPS = 3
+"""Taps of each convolution."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of a window. layer: from 0, None outside the layers. kernel: None where the host
-    does it, in 0 calls.
+    """One operation of a window.
 
-    work: of the model, in `unit`; tile_work: of the calls, padding included. bytes_moved: in and
-    out of all calls, constants with each. additions: left to the host: partial sums of products,
-    biases, residuals. notes: why the calls do the operation's work without giving its result; none
-    where they give it, rounded.
+    kernel, calls: the kernel that computes it and the number of calls; None and 0 on the host
+    work, tile_work: work of the model, and of the calls with padding, both in `unit`
+    bytes_moved: inputs and outputs of all calls; each call moves its constants too
+    additions: additions on the host: partial sums of products, biases, residuals
+    notes: why the calls do not give the operation's exact result; empty if they do, up to rounding
+    layer: number of the layer, from 0; None outside the layers
     """
 
     name: str
@@ -52,29 +57,30 @@ COUPLING = {
     "d": "each call has a softmax of the logits of its own part of the head",
     "w": "each call has the mean and the variance of its own values and padding, not of the row",
 }
-"""Why a size that tiles do not have couples what they compute, by its letter.
+"""By letter of a size: why tiles that cover only a part of it cannot give the exact result.
 
-The others (m, n, q, v) never do.
+Tiles along the other sizes (m, n, q, v) are independent.
 """
 PADDING_COUNTS = ("s", "w")
-"""Zeros that fill these up take part in the result; those of k and d do not."""
+"""Sizes in which padding with zeros changes the result. In k and d it does not."""
 
 
 def _tiled_operation(
     name: str, role: str, tiling: Tiling, extents: Mapping[str, int], times: int = 1, bias: int = 0
 ) -> Operation:
-    """An operation of those sizes, `times` over: every size in ceil(extent / tile) tiles, the
-    last one padded.
+    """Return the operation of sizes `extents`, done `times` over.
+
+    Each size is covered by ceil(extent / tile) tiles, of which the last one is padded.
     """
     spec, tile, kind = tiling.spec(role), tiling.tile(role), ROLES[role]
     pieces = {letter: -(-extent // tile[letter]) for letter, extent in extents.items()}
     calls = times * prod(pieces.values())
-    notes = tuple(
-        f"{extent} in {pieces[letter]} of {tile[letter]}: {COUPLING[letter]}"
-        for letter, extent in extents.items()
-        if letter in COUPLING
-        and (pieces[letter] > 1 or (letter in PADDING_COUNTS and extent != tile[letter]))
-    )
+    notes = []
+    for letter, extent in extents.items():
+        padded = letter in PADDING_COUNTS and extent != tile[letter]
+        if letter in COUPLING and (pieces[letter] > 1 or padded):
+            notes.append(f"{extent} in {pieces[letter]} of {tile[letter]}: {COUPLING[letter]}")
+    # One addition per output for each further tile along k.
     partial = (pieces["k"] - 1) * extents["m"] * extents["n"] if role == "matmul" else 0
     return Operation(
         name,
@@ -85,19 +91,23 @@ def _tiled_operation(
         tile_work=calls * kind.work * prod(tile.values()),
         bytes_moved=calls * spec.size_bytes,
         additions=partial + bias,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
 def _addition(name: str, values: int) -> Operation:
-    """Done by the host."""
+    """Return an addition of `values` elements, which the host does."""
     return Operation(name, None, 0, Unit.value, values, values, 0, values)
 
 
 def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
-    """Every operation of one window, in order.
+    """Return every operation of one window, in order.
 
-    Rows of a convolution at the window's edges count in full.
+    Rows of a convolution at the edges of the window count in full.
+
+        whisper_base = encoder_of("whisper_base")
+        total = operations(whisper_base, load_tiling(matmul="matmul_64"))
+        calls = sum(each.calls for each in total)
     """
     frames, width = encoder.frames, encoder.d_model
 

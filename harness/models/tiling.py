@@ -1,4 +1,4 @@
-"""The kernels that an encoder is cut into: the role of each, and the sizes of its tile."""
+"""The kernels that compute an encoder's operations: the role of each, and the sizes of its tile."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from harness.kernel import KernelSpec, kernel_names, load_kernel
 
 
 class Unit(Enum):
-    """What work is counted in: multiply-accumulates of products, values of what is computed
-    value by value.
-    """
+    """Unit of work: multiply-accumulates for products, values for elementwise operations."""
 
     mac = "MAC"
     value = "values"
@@ -21,8 +19,10 @@ class Unit(Enum):
 
 @dataclass(frozen=True)
 class Role:
-    """What a kernel computes: its sizes, its parts' and its output's shapes in them, its work by
-    the sizes' product.
+    """What a kernel computes.
+
+    title: name in messages. sizes: one letter per size. shapes: the shape of each input part and of
+    the output, in those letters. work: units of work, as a multiple of the product of all sizes.
     """
 
     title: str
@@ -34,39 +34,43 @@ class Role:
 
 ROLES = {
     "matmul": Role("a matrix product", "mkn", ("mk", "kn", "mn"), Unit.mac),
-    "attention": Role(
-        "attention", "qsd", ("qd", "sd", "sd", "qd"), Unit.mac, work=2
-    ),  # Q K^T, and the weighted sum of V
+    # Two products: Q K^T, and the weighted sum of V.
+    "attention": Role("attention", "qsd", ("qd", "sd", "sd", "qd"), Unit.mac, work=2),
     "layernorm": Role("layer normalisation", "w", ("w", "w", "w", "w"), Unit.value),
     "gelu": Role("GELU", "v", ("v", "v"), Unit.value),
 }
 
 
 def tile_of(role: str, spec: KernelSpec) -> dict[str, int] | None:
-    """Sizes of a kernel's tile by the letters of its role, from the shapes of its parts; None of
-    another's.
+    """Return the sizes of a kernel's tile by letter, from the shapes of its parts.
 
-    Its `ops`, two per multiply-accumulate, tell a product from a sum of arrays of the same shapes.
+    None if the kernel does not have the role: its shapes do not match, or it declares fewer `ops`
+    than the role needs (a sum of two arrays can have the shapes of a product).
     """
-    wanted = ROLES[role]
+    kind = ROLES[role]
     shapes = [part.shape for part in (*spec.parts, *spec.output.parts)]
-    if [len(shape) for shape in shapes] != [len(letters) for letters in wanted.shapes]:
+    if [len(shape) for shape in shapes] != [len(letters) for letters in kind.shapes]:
         return None
-    named = list(
-        zip("".join(wanted.shapes), (size for shape in shapes for size in shape), strict=True)
-    )
-    tile = {letter: dict(named)[letter] for letter in wanted.sizes}
-    if any(tile[letter] != size for letter, size in named):
+    sizes = [size for shape in shapes for size in shape]
+    pairs = list(zip("".join(kind.shapes), sizes, strict=True))
+    tile = {letter: dict(pairs)[letter] for letter in kind.sizes}
+    # The same letter must have the same size everywhere.
+    if any(tile[letter] != size for letter, size in pairs):
         return None
-    least = 2 * wanted.work * prod(tile.values()) if wanted.unit is Unit.mac else 0
-    return tile if spec.ops >= least else None
+    # A multiply-accumulate counts as two operations.
+    least_ops = 2 * kind.work * prod(tile.values()) if kind.unit is Unit.mac else 0
+    return tile if spec.ops >= least_ops else None
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """The kernels that an encoder is cut into, one per role.
+    """The kernels that compute an encoder's operations, one per role.
 
-    RequestError where one is not what its role takes.
+    RequestError if a kernel does not have its role.
+
+        tiling = load_tiling(matmul="matmul_64")
+        tiling.tile("matmul")  # {"m": 64, "k": 64, "n": 64}
+        operations(encoder_of("whisper_base"), tiling)
     """
 
     matmul: KernelSpec
@@ -82,19 +86,20 @@ class Tiling:
                 )
 
     def spec(self, role: str) -> KernelSpec:
-        """The kernel of a role."""
+        """Return the kernel of a role."""
         spec: KernelSpec = getattr(self, role)
         return spec
 
     @property
     def specs(self) -> tuple[KernelSpec, ...]:
-        """All of them."""
+        """The four kernels, in the order of ROLES."""
         return tuple(map(self.spec, ROLES))
 
     def tile(self, role: str) -> dict[str, int]:
-        """Sizes of its tile by letter."""
+        """Return the sizes of a role's tile by letter."""
         tile = tile_of(role, self.spec(role))
-        assert tile is not None  # looked at when made
+        # `__post_init__` has checked it.
+        assert tile is not None
         return tile
 
 
@@ -105,9 +110,9 @@ def load_tiling(
     gelu: str = "gelu",
     key: str = "",
 ) -> Tiling:
-    """The kernels of those names.
+    """Load the kernels of those names.
 
-    RequestError, of `key` and the role, for one not there or of another role.
+    RequestError if one does not exist or has another role; `key` and the role lead the message.
     """
     names = {"matmul": matmul, "attention": attention, "layernorm": layernorm, "gelu": gelu}
     return Tiling(**{role: _load(role, name, key) for role, name in names.items()})
@@ -119,15 +124,16 @@ def _load(role: str, name: str, key: str) -> KernelSpec:
         if tile_of(role, spec):
             return spec
     except RequestError:
+        # The kernel exists, but it cannot be loaded.
         if name in kernel_names():
-            raise  # it is there, and cannot be loaded
-    fitting = [each for each in kernel_names() if _fits(role, each)]
+            raise
+    choices = [each for each in kernel_names() if _has_role(role, each)]
     raise RequestError(
-        f"{key}{role}={name}: no kernel that computes {ROLES[role].title}; {nearest(name, fitting)}"
+        f"{key}{role}={name}: no kernel that computes {ROLES[role].title}; {nearest(name, choices)}"
     )
 
 
-def _fits(role: str, name: str) -> bool:
+def _has_role(role: str, name: str) -> bool:
     try:
         return tile_of(role, load_kernel(name)) is not None
     except RequestError:

@@ -1,6 +1,7 @@
-"""The int8 weights of one layer of an encoder, made up or read from an .npz, in units of 1/32 as all of the kernels'.
+"""The int8 weights of one encoder layer: random, or read from an .npz file.
 
-Biases are none of them: the products of a layer are run without.
+They are in units of 1/32, as all arrays of the kernels. There are no biases: the products of a
+layer run without them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from harness.models.whisper import Encoder
 ONE = 32
 """1.0 in the units of every int8 array."""
 GAINS = {"query": 1.5, "key": 1.5, "output": 4.0}
-"""How much larger some products' weights are made: attention over frames that have nothing to do with each other is
-near zero unless its logits are apart, and what is left of it would round to zero in the partial sums of `output`."""
+"""Factors on the random weights of some products. Attention over unrelated frames averages to
+nearly zero unless its logits differ enough, and such small values would round to zero in the
+partial sums of `output`."""
 
 
 def weight_shapes(encoder: Encoder) -> dict[str, tuple[int, ...]]:
-    """Shapes of a layer's arrays by name: (inputs, outputs) of products, (d_model,) of norms."""
+    """Return the shapes of a layer's arrays: (inputs, outputs) of products, (d_model,) of norms."""
     width, ffn = encoder.d_model, encoder.ffn
     square = dict.fromkeys(("query", "key", "value", "output"), (width, width))
     norms = [f"{norm}_norm_{name}" for norm in ("attention", "ffn") for name in ("gamma", "beta")]
@@ -35,10 +37,11 @@ def weight_shapes(encoder: Encoder) -> dict[str, tuple[int, ...]]:
 
 
 def make_weights(encoder: Encoder, seed: int) -> dict[str, Int8]:
-    """Random arrays of `weight_shapes`, the same for the same seed, that keep activations between zero and saturation.
+    """Return random arrays of `weight_shapes`; the same seed gives the same arrays.
 
-    Products: normal of a deviation of GAINS / sqrt(inputs), so that a sum of products is about as large as its inputs;
-    gamma: about 1; beta: about 0.
+    The weights of a product are normal, with a standard deviation of GAINS / sqrt(inputs): its
+    outputs are then about as large as its inputs, neither zero nor saturated. gamma is about 1 and
+    beta about 0.
     """
     random = np.random.default_rng(seed)
 
@@ -51,16 +54,20 @@ def make_weights(encoder: Encoder, seed: int) -> dict[str, Int8]:
 
 
 def load_weights(path: Path, encoder: Encoder) -> dict[str, Int8]:
-    """The arrays of `weight_shapes` from an .npz of these names; RequestError of any other file."""
+    """Read the arrays of `weight_shapes` from an .npz file.
+
+    RequestError if it is not an .npz, or an array is unknown, missing, or has a wrong shape or
+    dtype.
+    """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise _error(path, "no such file; give an .npz of int8 arrays") from error
-    except (
-        Exception
-    ) as error:  # numpy, zipfile and zlib raise many kinds, of which few are documented
-        fault = f"cannot be read as an .npz of int8 arrays ({type(error).__name__}); write one with numpy.savez"
+    # numpy, zipfile and zlib raise many kinds of errors, and document few of them.
+    except Exception as error:
+        kind = type(error).__name__
+        fault = f"cannot be read as an .npz of int8 arrays ({kind}); write one with numpy.savez"
         raise _error(path, fault) from error
     _check(path, arrays, weight_shapes(encoder))
     return arrays
@@ -74,10 +81,9 @@ def _check(path: Path, arrays: Mapping[str, object], shapes: Mapping[str, tuple[
         if name not in arrays:
             raise _error(path, f"array {name} is missing; give int8{list(shape)}")
         array = arrays[name]
-        if not isinstance(
-            array, np.ndarray
-        ):  # numpy gives what is no .npy inside an archive as bytes
-            raise _error(path, f"{name} is no array; give int8{list(shape)}")
+        # numpy returns the bytes of a member of the archive that is not an .npy file.
+        if not isinstance(array, np.ndarray):
+            raise _error(path, f"{name} is not an array; give int8{list(shape)}")
         if array.shape != shape or array.dtype != np.int8:
             raise _error(
                 path, f"array {name} is {array.dtype}{list(array.shape)}; give int8{list(shape)}"

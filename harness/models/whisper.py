@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from harness.errors import RequestError, check_range, nearest
 
 FRAMES_PER_S = 50
-"""Log-mel has a frame per 10 ms, of which the second convolution leaves every other."""
+"""Log-mel has 100 frames per second; the second convolution, of stride 2, halves their number."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Sizes of one encoder; frames: positions of a window behind the convolutions."""
+    """Sizes of one encoder. frames: positions of a window after the convolutions.
+
+    RequestError if a size is below 1, or d_model is not a multiple of heads.
+    """
 
     name: str
     layers: int
@@ -49,13 +52,14 @@ ENCODERS = {
         Encoder("whisper_small", layers=12, heads=12, d_model=768, ffn=3072),
     )
 }
-"""encoder_layers, encoder_attention_heads, d_model, encoder_ffn_dim, max_source_positions, num_mel_bins: config.json of
-openai/whisper-tiny, -base and -small (Hugging Face); n_audio_layer, n_audio_head, n_audio_state, 4 times that,
-n_audio_ctx and n_mels in the checkpoints of openai/whisper."""
+"""Encoders by name. The sizes are encoder_layers, encoder_attention_heads, d_model,
+encoder_ffn_dim, max_source_positions and num_mel_bins in config.json of openai/whisper-tiny, -base
+and -small (Hugging Face). In the checkpoints of openai/whisper they are n_audio_layer,
+n_audio_head, n_audio_state, 4 * n_audio_state, n_audio_ctx and n_mels."""
 
 
 def encoder_of(name: str, key: str = "model") -> Encoder:
-    """One of ENCODERS; RequestError, of the key that it was asked for by, for another name."""
+    """Return one of ENCODERS; RequestError for another name. `key` leads the message."""
     if name not in ENCODERS:
         raise RequestError(f"{key}={name}: no such encoder; {nearest(name, ENCODERS)}")
     return ENCODERS[name]

@@ -1,4 +1,4 @@
-"""Buffer objects, as pyxrt has them."""
+"""`pyxrt.bo`: a buffer object, its host copy, and the sync of the two copies."""
 
 from __future__ import annotations
 
@@ -41,14 +41,15 @@ _SYNC_FORMS = (
 )
 
 _ALL: Any = object()
-"""Stands for an argument that was not given."""
+"""Default of an optional argument."""
 
 
 class BoRange:
-    """Bytes `key` of a memory, as a bo shows them.
+    """The bytes of a memory that a bo covers.
 
-    device_offset: where a kernel finds them; not the same as for the host in a sub-buffer of a sub-buffer, of which the
-    device address loses the outer offset (XRT #9952). costs_ns: of a whole sync from, and to the device.
+    key: first byte and end. costs_ns: time of a sync of all of them, from and to the device.
+    device_offset: offset on the device. It differs from the host's in a sub-buffer of a sub-buffer:
+    its device address loses the outer offset (XRT #9952).
     """
 
     __slots__ = ("costs_ns", "device_offset", "key", "machine", "memory", "offset", "size")
@@ -66,7 +67,7 @@ class BoRange:
 
 
 class bo(PybindObject):
-    """A buffer object, or a window onto one."""
+    """A buffer object, or a sub-buffer of one."""
 
     flags = bo_flags
     normal, cacheable, svm = bo_flags.normal, bo_flags.cacheable, bo_flags.svm
@@ -74,11 +75,11 @@ class bo(PybindObject):
 
     _range: BoRange
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        values = given
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        values = args
         for names in _NAMES:
-            if named and (found := keywords(given, named, names)):
-                values = found
+            if kwargs and (ordered := keywords(args, kwargs, names)):
+                values = ordered
         owner = values[0] if values else None
         if (
             isinstance(owner, bo)
@@ -100,7 +101,7 @@ class bo(PybindObject):
                 or not isinstance(values[2], bo_flags)
                 or not (is_int(values[1], UINT64) and is_int(values[3], UINT32))
             ):
-                raise incompatible("__init__", _FORMS, given, named)
+                raise incompatible("__init__", _FORMS, args, kwargs)
             self._range = _allocate(owner._machine, int(values[1]), values[2], int(values[3]))
         self._range.memory.handles += 1
 
@@ -112,22 +113,23 @@ class bo(PybindObject):
                 window.machine.free(window.memory)
 
     def size(self) -> int:
-        """Bytes."""
+        """Return the size in bytes."""
         return self._range.size
 
     def address(self) -> int:
-        """Address on the device."""
+        """Return the address on the device."""
         return self._range.memory.address + self._range.device_offset
 
     def map(self) -> memoryview:
-        """The host copy, writable, without a copy; it does not keep the bo alive."""
+        """Return a writable view of the host copy. The view does not keep the bo alive."""
         window = self._range
+        # A write through the view makes no call, so every view may be where a write came from.
         if window.machine.sanitizer:
             window.memory.written = here(window.machine.clock.now_ns)
         return memoryview(window.memory.host)[slice(*window.key)]
 
     def write(self, data: Any, seek: int, /) -> None:
-        """Copy the bytes of an array to `seek` and following of the host copy."""
+        """Copy the bytes of an array into the host copy, from byte `seek` on."""
         try:
             view = memoryview(data)
         except TypeError:
@@ -144,7 +146,7 @@ class bo(PybindObject):
         window.memory.host[begin:end] = content
 
     def read(self, size: int, skip: int, /) -> NDArray[np.int8]:
-        """A copy of `size` bytes of the host copy from `skip`: (size,) int8."""
+        """Return a copy of `size` bytes of the host copy, from byte `skip` on: (size,) int8."""
         if not is_int(size, UINT64) or not is_int(skip, UINT64):
             raise incompatible("read", _READ_FORMS, (self, size, skip))
         window = self._range
@@ -157,7 +159,7 @@ class bo(PybindObject):
         return np.frombuffer(window.memory.host[begin:end], np.int8)
 
     def sync(self, direction: xclBOSyncDirection, size: int = _ALL, offset: int = _ALL, /) -> None:
-        """Make the copies equal in `direction`, for the whole bo or for `size` bytes from `offset`."""
+        """Make the two copies equal: the whole bo, or `size` bytes from `offset`."""
         if direction is _TO_DEVICE:
             to_device = True
         elif direction is _FROM_DEVICE:
@@ -183,21 +185,24 @@ class bo(PybindObject):
         if machine.effects:
             machine.settle()
         last, undefined = memory.last, None
-        if last is None:  # nobody has used it, or nobody watches
-            pass
+        # The usual cases are handled here, as a call of the sanitizer costs more than the sync.
+        if last is None:
+            pass  # no run has used the memory, or there is no sanitizer
         elif last.order > last.context.retired or memory.mixed:
-            undefined = watching(machine).syncing(memory, key, to_device)
+            undefined = _sanitizer_of(machine).syncing(memory, key, to_device)
         elif (
             memory.fresh is last.result
             and key == memory.key
             and last.final is _COMPLETED
             and memory.host == (memory.agreed or memory.device)
         ):
-            memory.fresh, last.unread = (), False  # the usual end of a run: its output is taken
+            # The usual end of a run: its output is read back.
+            memory.fresh, last.unread = (), False
         elif memory.fresh or last.unread:
-            undefined = watching(machine).syncing(memory, key, to_device)
+            undefined = _sanitizer_of(machine).syncing(memory, key, to_device)
         if memory.agreed is None and key == memory.key:
-            memory.device[:] = memory.host  # what `Memory.sync` comes to, without its slices
+            # The same result as `Memory.sync`, without its slices.
+            memory.device[:] = memory.host
         else:
             memory.sync(*key)
         for begin, end in undefined or ():
@@ -205,20 +210,20 @@ class bo(PybindObject):
 
 
 def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> BoRange:
-    """A bo of its own; RuntimeError with XRT's text for what an NPU has not."""
+    """Allocate memory for a bo; RuntimeError with XRT's text for a kind that NPUs lack."""
     machine.ioctl("CREATE_BO")
     if kind not in (bo_flags.cacheable, bo_flags.host_only):
         raise RuntimeError("Bad BO type. (err=-22): Invalid argument")
     if not size:
         raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Invalid argument")
-    # Cacheable memory is the device's own heap, whatever group was asked for.
+    # Cacheable memory is the device's own heap, whatever the requested group is.
     bank = INSTRUCTION_BANK if kind is bo_flags.cacheable else group & 0xFFFF
     window = BoRange(machine, machine.allocate(size, bank), size, 0, 0)
     machine.clock.now_ns += machine.profile.alloc_ns
     return window
 
 
-def watching(machine: Machine) -> Sanitizer:
-    """The machine's sanitizer, where there must be one."""
+def _sanitizer_of(machine: Machine) -> Sanitizer:
+    """Return the sanitizer of a machine that has one: only a sanitizer sets `Memory.last`."""
     assert machine.sanitizer is not None
     return machine.sanitizer

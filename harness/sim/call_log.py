@@ -1,4 +1,4 @@
-"""Keeps which calls of the pyxrt API a program makes, how often, and what each costs."""
+"""Records which calls of the pyxrt API a program makes, how often, and how long each takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.sim.enums import xclBOSyncDirection
 from harness.sim.machine import Machine
 
 MOST_CALLS = 200_000
-"""Calls kept one by one at the most, 40 MB of them; beyond that they are only counted."""
+"""Most calls that are stored one by one, about 40 MB; later calls are only counted."""
 _CLASSES: tuple[type, ...] = (
     pyxrt.device,
     pyxrt.xclbin,
@@ -27,7 +27,7 @@ _CLASSES: tuple[type, ...] = (
     pyxrt.bo,
 )
 STAGES = ("open", "alloc", "write", "launch", "wait", "read")
-"""The parts of the work that calls belong to."""
+"""Stages of the host's work, in the order of a table."""
 _STAGES = {
     "bo": "alloc",
     "bo.write": "write",
@@ -43,50 +43,58 @@ _STAGES = {
     "bo.read": "read",
 }
 Span = tuple[str, int, int, CodeType, int]
-"""Call, begin, end (ns), and where the program made it: code and instruction."""
+"""One call: name, begin and end in ns, and the place in the program: code object, instruction."""
 
 
 def stage_of(call: str) -> str:
-    """The one of STAGES that a call belongs to."""
+    """Return the member of STAGES that a call belongs to; "open" for all other calls."""
     return _STAGES.get(call, STAGES[0])
 
 
 class CallLog:
-    """counts, totals_ns: by call, in the order first made. spans: the first MOST_CALLS calls."""
+    """The calls of one program.
+
+    counts, totals_ns: by call name, in the order of the first calls. spans: the first MOST_CALLS
+    calls, one by one.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._inside = False
-        self._lock = (
-            threading.RLock()
-        )  # pyxrt holds the GIL: a call is over before another thread's begins
+        # pyxrt holds the GIL during a call, so the calls of two threads never overlap.
+        self._lock = threading.RLock()
         self.counts: dict[str, int] = {}
         self.totals_ns: dict[str, int] = {}
         self.spans: list[Span] = []
 
     def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, kept count of (if it has a name) when the program itself calls it."""
+        """Return `function` with recording added, under `name`.
+
+        Calls that the simulator makes itself are not recorded. An empty name, which `__del__` has,
+        records nothing, but the calls inside it count as the simulator's.
+        """
         machine = self._machine
 
         @wraps(function)
-        def counted(*given: Any, **named: Any) -> Any:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
             with self._lock:
                 if self._inside or not name or isinstance(machine.clock, DeadClock):
-                    return function(*given, **named)
+                    return function(*args, **kwargs)
                 self._inside, begin_ns = True, machine.clock.now_ns
                 try:
-                    return function(*given, **named)
+                    return function(*args, **kwargs)
                 finally:
                     self._inside = False
                     end_ns = (
                         begin_ns if isinstance(machine.clock, DeadClock) else machine.clock.now_ns
                     )
                     frame = sys._getframe(1)
-                    self._keep(_told(name, given), begin_ns, end_ns, frame.f_code, frame.f_lasti)
+                    call = _call_name(name, args)
+                    self._store(call, begin_ns, end_ns, frame.f_code, frame.f_lasti)
 
-        return counted
+        return recorded
 
-    def _keep(
+    def _store(
         self, call: str, begin_ns: int, end_ns: int, code: CodeType, instruction: int
     ) -> None:
         self.counts[call] = self.counts.get(call, 0) + 1
@@ -97,30 +105,27 @@ class CallLog:
 
 @contextmanager
 def log_calls(machine: Machine) -> Iterator[CallLog]:
-    """Record every call of the API while it lasts."""
-    recorder = CallLog(machine)
-    before: list[tuple[type, str, Any]] = []
+    """Record every call of the pyxrt classes inside the `with` block."""
+    log = CallLog(machine)
+    originals: list[tuple[type, str, Any]] = []
     for cls in _CLASSES:
+        special = {"__init__": cls.__name__, "__call__": f"{cls.__name__}()", "__del__": ""}
         for name, function in list(vars(cls).items()):
-            special = {"__init__": cls.__name__, "__call__": f"{cls.__name__}()", "__del__": ""}
-            if (
-                callable(function)
-                and not isinstance(function, type)
-                and (name in special or name[0] != "_")
-            ):
-                before.append((cls, name, function))
-                setattr(
-                    cls, name, recorder.wrap(special.get(name, f"{cls.__name__}.{name}"), function)
-                )
+            if not callable(function) or isinstance(function, type):
+                continue
+            if name in special or name[0] != "_":
+                originals.append((cls, name, function))
+                call = special.get(name, f"{cls.__name__}.{name}")
+                setattr(cls, name, log.wrap(call, function))
     try:
-        yield recorder
+        yield log
     finally:
-        for cls, name, function in before:
+        for cls, name, function in originals:
             setattr(cls, name, function)
 
 
-def _told(name: str, given: tuple[Any, ...]) -> str:
-    """The name of a call, with the direction of a sync."""
-    if name == "bo.sync" and len(given) > 1 and isinstance(given[1], xclBOSyncDirection):
-        return f"bo.sync({given[1]._name_.removeprefix('XCL_BO_SYNC_BO_')})"
+def _call_name(name: str, args: tuple[Any, ...]) -> str:
+    """Add the direction to the name of a sync."""
+    if name == "bo.sync" and len(args) > 1 and isinstance(args[1], xclBOSyncDirection):
+        return f"bo.sync({args[1]._name_.removeprefix('XCL_BO_SYNC_BO_')})"
     return name

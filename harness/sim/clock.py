@@ -1,4 +1,7 @@
-"""The two clocks of a simulated machine. Time is spent by setting `now_ns` to what it shall be."""
+"""The clocks of a simulated machine: virtual time, wall time, and the clock of an ended process.
+
+To let time pass, set `now_ns` to a later time.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,24 @@ from typing import Protocol
 from harness.units import NS_PER_S
 
 SPIN_NS = 200_000
-"""Before the end of a wait, sleeping is left to spinning: sleeps come back late by tens of microseconds."""
+"""Last part of a wait, which is spent spinning: sleep() returns tens of microseconds late."""
 
 
 class SimClock(Protocol):
-    """Nanoseconds since the machine was made; setting a later time lets the time until then pass."""
+    """Nanoseconds since the start of the machine. Setting a later time waits until then."""
 
     now_ns: int
 
 
 class VirtualClock:
-    """Time that only calls of the pyxrt API move."""
+    """Computed time: only calls of the pyxrt API advance it."""
 
     def __init__(self) -> None:
         self.now_ns = 0
 
 
 class WallClock:
-    """Real time: what is set is slept and spun for. A time that is past takes no time."""
+    """Real time. Setting `now_ns` sleeps and then spins until then; a past time costs nothing."""
 
     def __init__(self, host_now_ns: Callable[[], int], sleep: Callable[[float], None]) -> None:
         self._host_now_ns = host_now_ns
@@ -34,7 +37,7 @@ class WallClock:
 
     @property
     def now_ns(self) -> int:
-        """The time."""
+        """Nanoseconds since the clock was created."""
         return self._host_now_ns() - self._origin_ns
 
     @now_ns.setter
@@ -47,14 +50,14 @@ class WallClock:
 
 
 class DeadClock:
-    """The clock of a machine whose host process is gone: whoever looks at it is told why."""
+    """The clock of a machine whose host process XRT would have ended: every use raises."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
     @property
     def now_ns(self) -> int:
-        """Raises ProcessAborted."""
+        """Raise ProcessAborted."""
         raise ProcessAborted(self._reason)
 
     @now_ns.setter
@@ -63,4 +66,7 @@ class DeadClock:
 
 
 class ProcessAborted(BaseException):
-    """Here XRT would have ended the process, by abort() or a segmentation fault; nothing should catch it."""
+    """XRT would have ended the process here, by abort() or a segmentation fault.
+
+    A BaseException, so that `except Exception` in a program does not catch it.
+    """

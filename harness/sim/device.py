@@ -1,4 +1,4 @@
-"""Device and hardware context, as pyxrt has them."""
+"""`pyxrt.device` and `pyxrt.hw_context`."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ log = logging.getLogger("pyxrt")
 
 
 def plug(machine: Machine) -> None:
-    """Make `machine` the one that `device(0)` opens."""
+    """Make `machine` the only device, which `device(0)` opens."""
     machines[:] = [machine]
 
 
 def enumerate_devices() -> int:
-    """Number of devices."""
+    """Return the number of devices."""
     return len(machines)
 
 
 def log_message(level: xrt_msg_level, tag: str, message: str, /) -> None:
-    """Write to XRT's log: here, Python's own."""
+    """Write to XRT's log: in the simulator, to the logger `pyxrt`."""
     if not isinstance(level, xrt_msg_level) or as_text(tag) is None or as_text(message) is None:
         form = "(arg0: pyxrt.xrt_msg_level, arg1: str, arg2: str) -> None"
         raise incompatible("log_message", (form,), (level, tag, message))
@@ -51,14 +51,14 @@ def log_message(level: xrt_msg_level, tag: str, message: str, /) -> None:
 class device(PybindObject):
     """An open device."""
 
-    def __init__(self, *given: int | str, **named: int | str) -> None:
-        if not given and not named:
+    def __init__(self, *args: int | str, **kwargs: int | str) -> None:
+        if not args and not kwargs:
             return
-        index, text = single(given, named, "index"), as_text(single(given, named, "bdf"))
+        index, text = single(args, kwargs, "index"), as_text(single(args, kwargs, "bdf"))
         if text is None:
             if not is_int(index, UINT32):
                 forms = "pyxrt.device()", "pyxrt.device(index: int)", "pyxrt.device(bdf: str)"
-                raise incompatible("__init__", forms, given, named)
+                raise incompatible("__init__", forms, args, kwargs)
             number = int(index)
         else:
             number = _numbered(text)
@@ -70,7 +70,7 @@ class device(PybindObject):
         self._machine.clock.now_ns += self._machine.profile.device_open_ns
 
     def register_xclbin(self, xclbin: xclbin) -> uuid:
-        """Make an xclbin known to the device; returns its uuid."""
+        """Register an xclbin with the device, and return its uuid."""
         if not isinstance(xclbin, _xclbin):
             raise incompatible(
                 "register_xclbin",
@@ -80,13 +80,13 @@ class device(PybindObject):
         self._known[xclbin.get_uuid().to_string()] = xclbin
         return xclbin.get_uuid()
 
-    def load_xclbin(self, *given: xclbin | str, **named: xclbin | str) -> uuid:
-        """The older way to say the same."""
-        text, loaded = as_text(single(given, named, "xclbin_path")), single(given, named, "xclbin")
+    def load_xclbin(self, *args: xclbin | str, **kwargs: xclbin | str) -> uuid:
+        """Register an xclbin, or the file at a path. Deprecated in pyxrt, with a warning."""
+        text, loaded = as_text(single(args, kwargs, "xclbin_path")), single(args, kwargs, "xclbin")
         if text is None and not isinstance(loaded, xclbin):
             forms = "xclbin_path: str", "xclbin: xrt::xclbin"
             signatures = tuple(f"(self: pyxrt.device, {form}) -> pyxrt.uuid" for form in forms)
-            raise incompatible("load_xclbin", signatures, (self, *given), named)
+            raise incompatible("load_xclbin", signatures, (self, *args), kwargs)
         warnings.warn(
             "pyxrt.device.load_xclbin() is deprecated; use pyxrt.hw_context(device, xclbin) or "
             "pyxrt.hw_context(device, xclbin_path) instead",
@@ -97,42 +97,34 @@ class device(PybindObject):
         return self._loaded
 
     def get_xclbin_uuid(self) -> uuid:
-        """The xclbin loaded the older way, or the null uuid."""
+        """Return the uuid that `load_xclbin` returned last, or the null uuid."""
         return self._loaded
 
     def get_info(self, key: Any, /) -> str:
-        """A property as text; RuntimeError for those that an NPU does not have."""
+        """Return a property as text; RuntimeError for one that an NPU does not have."""
         if not isinstance(key, xrt_info_device):
             raise incompatible(
                 "get_info",
                 ("(self: pyxrt.device, arg0: pyxrt.xrt_info_device) -> str",),
                 (self, key),
             )
-        profile = self._machine.profile
-        known: dict[str, str] = {
+        profile, model = self._machine.profile, "RyzenAI-npu1"
+        # The device counts column 0 too, which has no shim DMA and so is no usable column.
+        region = {"name": model, "total_columns": str(profile.columns + 1)}
+        status = {"power_mode": profile.power_mode.value}
+        platforms = [{"static_region": region, "status": status}]
+        properties: dict[str, str] = {
             "bdf": _bdf(self._machine),
-            "name": "RyzenAI-npu1",
+            "name": model,
             "kdma": "0",
             "m2m": "0",
-            "platform": json.dumps(
-                {
-                    "platforms": [
-                        {
-                            "static_region": {
-                                "name": "RyzenAI-npu1",
-                                "total_columns": str(profile.columns + 1),
-                            },
-                            "status": {"power_mode": profile.power_mode.value},
-                        }
-                    ]
-                }
-            ),
+            "platform": json.dumps({"platforms": platforms}),
             **dict.fromkeys(("electrical", "thermal", "mechanical", "host", "memory"), "{}"),
         }
         name = key._name_
-        if name not in known:
+        if name not in properties:
             raise RuntimeError(f"query request for '{name}' is not supported on this device")
-        return known[name]
+        return properties[name]
 
 
 def _bdf(machine: Machine) -> str:
@@ -140,7 +132,10 @@ def _bdf(machine: Machine) -> str:
 
 
 def _numbered(text: str) -> int:
-    """Index of the device of which `text` is the index or the address, read as C's stoul reads it."""
+    """Return the index of the device whose index or PCI address is `text`.
+
+    The errors are those of C++'s std::stoul, with which XRT reads it.
+    """
     if not text:
         raise ValueError("stoul")
     if not text.isdecimal():
@@ -154,7 +149,7 @@ def _numbered(text: str) -> int:
 
 
 class hw_context(PybindObject):
-    """A hardware context on a partition of the device: its kernels, their queue, and their place."""
+    """A hardware context: the kernels of one xclbin, and their queue on a partition of columns."""
 
     _device: device
     _xclbin: xclbin
@@ -163,10 +158,10 @@ class hw_context(PybindObject):
     access_mode = enums.access_mode
     exclusive, shared = enums.access_mode.exclusive, enums.access_mode.shared
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        if not given and not named:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not args and not kwargs:
             return
-        opened, what, option = _context_arguments(given, named)
+        opened, what, option = _context_arguments(args, kwargs)
         if isinstance(what, str):
             what = xclbin(what)
         if isinstance(what, xclbin):
@@ -186,33 +181,36 @@ class hw_context(PybindObject):
             self._machine.close_context(self._context)
 
     def get_device(self) -> device:
-        """The device it was made on."""
+        """Return the device of the context."""
         return self._device
 
     def get_mode(self) -> enums.access_mode:
-        """How it is shared."""
+        """Return the access mode; NPUs ignore it."""
         return self._mode
 
     def get_xclbin(self) -> xclbin:
-        """The xclbin it was made for."""
+        """Return the xclbin of the context."""
         return self._xclbin
 
     def get_xclbin_uuid(self) -> uuid:
-        """Identity of that."""
+        """Return the uuid of the context's xclbin."""
         return self._xclbin.get_uuid()
 
     def add_config(self, elf: Any) -> None:
-        """Takes a pyxrt.elf, of which the simulator has none."""
+        """Raise TypeError: it takes a pyxrt.elf, which the simulator does not have."""
         raise incompatible(
             "add_config", ("(self: pyxrt.hw_context, elf: xrt::elf) -> None",), (self, elf)
         )
 
 
-def _context_arguments(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[device, Any, Any]:
-    """Device, uuid or xclbin or path, and mode or configuration or None, of a new context; else TypeError."""
+def _context_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[device, Any, Any]:
+    """Sort the arguments of a new context; TypeError if they fit no form of the constructor.
+
+    Returns the device, the uuid or xclbin or path, and the mode or configuration or None.
+    """
     for second, kind in (("uuid", uuid), ("xclbin", xclbin), ("xclbin_path", str)):
         for third in ("mode", "cfg_param"):
-            values = keywords(given, named, ("device", second, third)) or ()
+            values = keywords(args, kwargs, ("device", second, third)) or ()
             if len(values) not in (2, 3):
                 continue
             opened, what, option = (*values, None)[:3]
@@ -224,7 +222,7 @@ def _context_arguments(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[d
             )
             if isinstance(opened, device) and isinstance(what, kind) and (len(values) == 2 or fits):
                 return opened, what, option
-    raise incompatible("__init__", _CONTEXT_FORMS, given, named)
+    raise incompatible("__init__", _CONTEXT_FORMS, args, kwargs)
 
 
 def _is_configuration(option: Any) -> bool:
@@ -245,4 +243,5 @@ _CONTEXT_FORMS = (
         )
     ),
 )
-_xclbin = xclbin  # pyxrt has parameters of that name
+# pyxrt has parameters named `xclbin`, which hide the class inside the methods.
+_xclbin = xclbin

@@ -1,4 +1,7 @@
-"""Enumerations of pyxrt, with XRT's values and pybind11's manners: they are no integers (seen in pyxrt 2.25)."""
+"""Enumerations of pyxrt, with XRT's values and the behaviour of pybind11's enumerations.
+
+They are not Python integers. The behaviour is that of pyxrt 2.25.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,24 @@ from harness.sim.pybind import UINT32, incompatible, is_int, keywords, missing, 
 
 
 class ScopedEnumType(EnumType):
-    """What the types of pybind11's enumerations can do: make a value of any number, and nothing of a container."""
+    """Metaclass of the enumerations: any number gives a member; no iteration, no indexing."""
 
-    def __call__(cls, *given: Any, **named: Any) -> Any:
-        """The member of that number; one without a name where there is none."""
-        values = keywords(given, named, ("value",)) or given
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return the member with that number; if there is none, a new member without a name."""
+        values = keywords(args, kwargs, ("value",)) or args
         if len(values) != 1 or not is_int(values[0], UINT32):
-            raise incompatible("__init__", (f"pyxrt.{cls.__qualname__}(value: int)",), given, named)
-        known: dict[Any, Any] = cls._value2member_map_
+            raise incompatible("__init__", (f"pyxrt.{cls.__qualname__}(value: int)",), args, kwargs)
+        members: dict[Any, Any] = cls._value2member_map_
         number = int(values[0])
-        if number not in known:
-            known[number] = object.__new__(cls)  # type: ignore[arg-type]  # a class, if mypy but knew
-            known[number]._value_, known[number]._name_ = number, "???"
-        return known[number]
+        if number not in members:
+            # mypy does not know that an instance of EnumType is a class
+            members[number] = object.__new__(cls)  # type: ignore[arg-type]
+            members[number]._value_, members[number]._name_ = number, "???"
+        return members[number]
 
+    # As in pyxrt, every access gives a new dict, where Enum gives one read-only mapping.
     @property
-    def __members__(cls) -> dict[str, Any]:  # type: ignore[override]  # a dict of its own each time, as in pyxrt
+    def __members__(cls) -> dict[str, Any]:  # type: ignore[override]
         return dict(cls._member_map_)
 
     def __repr__(cls) -> str:
@@ -49,7 +54,7 @@ class ScopedEnumType(EnumType):
 
 
 class Scoped(Enum, metaclass=ScopedEnumType):
-    """Has a number, but neither equals one nor is ordered; prints as pybind11's enumerations do."""
+    """A scoped enumeration: a member has a number, is not equal to it, and has no order."""
 
     def __init_subclass__(cls, inside: str = "") -> None:
         cls.__module__ = "harness.sim.pyxrt"
@@ -97,7 +102,7 @@ class Scoped(Enum, metaclass=ScopedEnumType):
 
 
 class Unscoped(Scoped):
-    """C's own kind of enumeration: equals its number too."""
+    """An unscoped enumeration, as in C: a member is equal to its number."""
 
     def __eq__(self, other: object) -> bool:
         return self is other or (type(other) in (int, bool) and self._value_ == other)
@@ -130,7 +135,7 @@ class xclBOSyncDirection(Unscoped):
 
 
 class flags(Scoped, inside="bo"):
-    """Kinds of memory of a bo."""
+    """Memory kinds of a bo."""
 
     normal = 0
     cacheable = 0x0100_0000
@@ -141,14 +146,14 @@ class flags(Scoped, inside="bo"):
 
 
 class access_mode(Scoped, inside="hw_context"):
-    """How a hardware context is shared; NPUs take no notice."""
+    """How a hardware context is shared; NPUs ignore it."""
 
     exclusive = 0
     shared = 1
 
 
 class cu_access_mode(Scoped, inside="kernel"):
-    """How a kernel is shared; NPUs take no notice."""
+    """How a kernel is shared; NPUs ignore it."""
 
     exclusive = 0
     shared = 1
@@ -156,7 +161,7 @@ class cu_access_mode(Scoped, inside="kernel"):
 
 
 class xrt_msg_level(Scoped):
-    """How grave a message is."""
+    """Severity of a message."""
 
     emergency = 0
     alert = 1
@@ -176,7 +181,8 @@ class xrt_info_device(Scoped):
     kdma = 2
     max_clock_frequency_mhz = 3
     m2m = 4
-    name = 5  # type: ignore[assignment]  # hides each member's own name, as it does in pyxrt
+    # hides the attribute `name` of every member, as in pyxrt
+    name = 5  # type: ignore[assignment]
     nodma = 6
     offline = 7
     electrical = 8

@@ -1,4 +1,4 @@
-"""A hazard: two calls that leave the content of a buffer to chance."""
+"""Hazards: uses of a buffer whose result depends on timing, or is wrong on real hardware."""
 
 from __future__ import annotations
 
@@ -7,70 +7,84 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """Classes of hazards, by what they are called in reports; `explanation` says what is wrong with it."""
+    """The classes of hazards. `value` is the name in reports; `explanation` says what is wrong."""
 
     explanation: str
 
     def __new__(cls, name: str, explanation: str) -> Kind:
-        """A member whose value is its name, with an explanation beside it."""
+        """Create a member whose value is `name`."""
         member = object.__new__(cls)
         member._value_ = name
         member.explanation = explanation
         return member
 
-    WRITE_IN_FLIGHT = "write-in-flight", "the host wrote or synced a bo that a run in flight uses"
+    WRITE_IN_FLIGHT = (
+        "write-in-flight",
+        "the host wrote or synced a bo while a run in flight was using it",
+    )
     SHARED_OUTPUT = (
         "shared-output",
         "two runs in flight write the same bytes: the first output is lost",
     )
-    OVERLAP = "overlap", "sub-buffers of runs in flight overlap, and one of them is written"
+    OVERLAP = (
+        "overlap",
+        "two runs in flight write sub-buffers that overlap: one overwrites a part of the other",
+    )
     UNORDERED = (
         "unordered",
-        "runs in flight on different contexts use the same bytes, and one of them writes",
+        "runs on different contexts use the same bytes, one of them writes, and nothing orders "
+        "the two",
     )
     READ_BEFORE_COMPLETION = (
         "read-before-completion",
-        "an output was read or synced before its run was seen to complete",
+        "an output was read or synced before the program had waited for its run",
     )
     NOT_SYNCED = (
         "not-synced",
-        "a run was launched on bytes that the host had written and not synced to the device",
+        "a run was launched on bytes that the host had written but not synced to the device",
     )
-    STALE_READ = "stale-read", "an output was read without a sync from the device"
-    FREED_IN_FLIGHT = "freed-in-flight", "a bo was freed while a run in flight uses it"
+    STALE_READ = (
+        "stale-read",
+        "the host read an output without a sync from the device, and so read old bytes",
+    )
+    FREED_IN_FLIGHT = "freed-in-flight", "a bo was freed while a run in flight was using it"
     MISALIGNED_SYNC = (
         "misaligned-sync",
-        "a sync of part of a cache line touched bytes that a run in flight uses",
+        "a sync moves whole cache lines: it also moved other bytes of a line, which a run uses",
     )
     FAILED_OUTPUT = "failed-output", "an output was used although its run did not complete"
     NEVER_READ = (
         "output-never-read",
-        "an output was never synced from the device: its result is lost",
+        "an output was never synced from the device before it was overwritten, freed or left: "
+        "its result is lost",
     )
     UNSET_ARGUMENT = (
         "unset-argument",
-        "a run was launched with an argument that was not set, or too small",
+        "a run was launched with an argument that was not set, or with a bo that is too small",
     )
     WRONG_BANK = (
         "wrong-bank",
-        "a bo in another memory bank: XRT silently binds a copy, and the output lands in it",
+        "the bo is not in the argument's memory bank: XRT binds a copy, and the output is lost",
     )
     NESTED_SUB_BUFFER = (
         "nested-sub-buffer",
-        "a sub-buffer of a sub-buffer: the device address loses the outer offset",
+        "a sub-buffer of a sub-buffer: its device address loses the outer offset",
     )
-    ARGUMENT_IN_FLIGHT = "argument-in-flight", "an argument of a run was set while it was in flight"
+    ARGUMENT_IN_FLIGHT = (
+        "argument-in-flight",
+        "an argument of a run was set while the run was in flight",
+    )
     RUN_DROPPED = (
         "run-dropped",
-        "a run was dropped before its completion was seen: XRT aborts the process",
+        "a run object was deleted before its completion was seen: XRT aborts the process",
     )
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the pyxrt API: what was called, from where, at what time of the device's clock.
+    """One call of the pyxrt API: its name, its place in the program, and the time of the clock.
 
-    line: 0 where `file` tells the place in words.
+    line: 0 if `file` describes the place in words.
     """
 
     what: str
@@ -85,10 +99,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Hazard:
-    """`earlier` and `later` are the calls that do not go together; bytes `low` to `high` of `bo`, end excluded.
+    """One hazard: the two calls that conflict, and the bytes `low` to `high` (excluded) of `bo`.
 
-    earlier: None where what is wrong is that a call is missing. run: the run concerned. count: how often these two
-    places in the program clashed.
+    earlier: None if the fault is a missing call. run: the run that uses the bytes. count: how often
+    these two places in the program conflicted.
     """
 
     kind: Kind

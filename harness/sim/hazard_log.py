@@ -1,4 +1,4 @@
-"""The hazards of a machine so far: each pair of places in the program once, with a count."""
+"""Collects the hazards of a machine: one entry per pair of places in the program, with a count."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from harness.sim.machine import Machine
 
 MOST_HAZARDS = 1000
-"""Different pairs of places stored; a program with more has one problem, not a thousand."""
+"""Most pairs of places that are stored. More of them usually have one common cause."""
 
 
 class HazardLog:
-    """Collects the hazards of one machine, in the order of their first occurrence."""
+    """The hazards of one machine, in the order of their first occurrence."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._hazards: dict[tuple[object, ...], Hazard] = {}
 
     def take(self) -> list[Hazard]:
-        """Return the hazards since the last call, and forget them."""
+        """Return the hazards since the last call, and remove them from the log."""
         hazards = list(self._hazards.values())
         self._hazards.clear()
         return hazards
@@ -45,21 +45,16 @@ class HazardLog:
         what: str,
         how: str = "",
     ) -> None:
-        """Add a hazard of bytes `key` of `subject`; the same two places again are counted.
+        """Add a hazard of bytes `key` of `subject`. If the two places are in the log, count it.
 
-        what: name of the earlier call. how: text before the name of the present call.
+        what: name of the earlier call. how: text to put before the name of the present call.
         """
         later = present_call(self._machine.clock.now_ns, how)
         first = call_of(earlier, what) if earlier else None
-        place = (
-            kind,
-            first and (first.what, first.file, first.line),
-            later.what,
-            later.file,
-            later.line,
-        )
-        if known := self._hazards.get(place):
-            self._hazards[place] = replace(known, count=known.count + 1)
+        first_place = first and (first.what, first.file, first.line)
+        places = (kind, first_place, later.what, later.file, later.line)
+        if hazard := self._hazards.get(places):
+            self._hazards[places] = replace(hazard, count=hazard.count + 1)
         elif len(self._hazards) < MOST_HAZARDS:
             run = f"run {launch.order} of {launch.kernel} on context {launch.context.slot}"
-            self._hazards[place] = Hazard(kind, subject, *key, run, first, later)
+            self._hazards[places] = Hazard(kind, subject, *key, run, first, later)

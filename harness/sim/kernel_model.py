@@ -1,4 +1,4 @@
-"""Which kernels an xclbin file holds, and what they stand for in the simulator."""
+"""Decides what the simulator executes for each kernel of an xclbin: its time and arithmetic."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from harness.sim.machine import Machine
 
 DATA_BANK, INSTRUCTION_BANK, NO_BANK = 0, 1, axlf.NO_BANK
-"""HOST memory, SRAM, and what a scalar is in (mlir-aie's memory topology; XRT's group_id)."""
+"""HOST memory, SRAM (mlir-aie's memory topology), and the group_id of a scalar."""
 ANY_BOS = 5
-"""Bos that a kernel declares of which nobody knows more: what mlir-aie's own xclbins declare."""
+"""Bos of a kernel whose file does not list its arguments, as mlir-aie's own xclbins declare."""
 
 
 @dataclass(frozen=True)
 class KernelModel:
-    """What one kernel of an xclbin stands for.
+    """The simulator's model of one kernel of an xclbin.
 
-    spec: its arithmetic, None where nobody described it. computes: False takes its time and leaves memory alone.
-    banks: memory bank of each argument. width: columns of the array that it takes. any_name: whether `kernel` may
-    ask for it under any name, because the file does not tell one.
+    spec: its arithmetic, None if unknown. computes: if False, the kernel takes its time and does
+    not change memory. banks: memory bank of each argument. width: columns that it occupies.
+    any_name: whether `pyxrt.kernel` accepts any name for it, because the file gives none.
     """
 
     name: str
@@ -38,70 +38,70 @@ class KernelModel:
 
 
 def model_of(spec: KernelSpec, exec_ns: int, computes: bool = True) -> KernelModel:
-    """The model of a kernel as its spec declares it."""
+    """Return the model of a kernel with the arguments that its spec declares."""
     return KernelModel(spec.name, exec_ns, argument_banks(len(spec.inputs) + 1), spec, computes)
 
 
 def argument_banks(bos: int) -> tuple[int, ...]:
-    """Banks of a kernel's arguments: opcode, instructions, their size, then `bos` bos."""
+    """Return the banks of a kernel's arguments: opcode, instructions, their size, `bos` bos."""
     return NO_BANK, INSTRUCTION_BANK, NO_BANK, *[DATA_BANK] * bos
 
 
 def read_models(
     machine: Machine | None, path: str
 ) -> tuple[list[KernelModel], axlf.Container | None]:
-    """The kernels of a file: known to the machine by its path, or told by `device.xclbins` and the file itself.
+    """Return the models of the kernels in a file, and its metadata if it is an xclbin.
 
-    RuntimeError with XRT's texts for a missing or broken xclbin. Any other file will do in its place, and a missing
-    one where a pattern names it. Without a machine, only what the file itself tells, which must be an xclbin.
+    The machine may have a model for the path. Else `device.xclbins` selects a kernel by pattern;
+    then the file may be missing, or be no xclbin. Without a machine the file must be an xclbin, and
+    only its metadata counts. RuntimeError with XRT's texts for a missing or broken xclbin.
     """
     if Path(path).is_dir():
         raise MemoryError("std::bad_alloc")
     if machine is None:
-        told = _read(path)
-        return [
-            KernelModel(each.name, 0, tuple(argument.bank for argument in each.arguments))
-            for each in told.kernels
-        ], told
+        container = _read(path)
+        return [KernelModel(each.name, 0, _banks(each)) for each in container.kernels], container
     if path in machine.models:
         return [machine.models[path]], None
     profile = machine.profile
-    named = [kernel for pattern, kernel in profile.xclbins.items() if fnmatch(path, pattern)]
-    container: axlf.Container | None = None
+    matches = [kernel for pattern, kernel in profile.xclbins.items() if fnmatch(path, pattern)]
+    metadata: axlf.Container | None = None
     if Path(path).is_file():
-        container = _read(path) if _is_xclbin(path) else None
-        if named and not container:
-            machine.say_once(f"{path}: no xclbin; simulated as kernel {named[0]} (device.xclbins)")
-    elif not named:
+        metadata = _read(path) if _is_xclbin(path) else None
+        if matches and not metadata:
+            machine.say_once(
+                f"{path}: not an xclbin; simulated as kernel {matches[0]} (device.xclbins)"
+            )
+    elif not matches:
         raise RuntimeError(f"No such file or directory '{path}'")
     else:
-        machine.say_once(f"{path}: no such file; simulated as kernel {named[0]} (device.xclbins)")
-    if named:
-        spec = load_kernel(named[0])
-        spec_ns = profile.exec_of(spec.name)
+        machine.say_once(f"{path}: no such file; simulated as kernel {matches[0]} (device.xclbins)")
+    if matches:
+        spec = load_kernel(matches[0])
+        exec_ns = profile.exec_of(spec.name)
     else:
-        spec, spec_ns = None, profile.scaled(profile.unknown_exec_ns)
+        spec, exec_ns = None, profile.scaled(profile.unknown_exec_ns)
         machine.say_once(
-            f"{path}: no pattern of device.xclbins fits; its kernels only take {profile.unknown_exec_ns / 1000:g} us "
-            "(device.unknown_exec_ns) and leave memory alone"
+            f"{path}: matches no pattern of device.xclbins; each execution of its kernels takes "
+            f"{profile.unknown_exec_ns / 1000:g} us (device.unknown_exec_ns) and does not change "
+            "memory"
         )
-    if container is None:
-        bos = len(spec.inputs) + 1 if spec else ANY_BOS
-        return [
-            KernelModel("MLIR_AIE", spec_ns, argument_banks(max(bos, ANY_BOS)), spec, any_name=True)
-        ], None
-    return [
-        KernelModel(
-            kernel.name,
-            spec_ns,
-            tuple(argument.bank for argument in kernel.arguments),
-            spec
-            if spec and len(kernel.arguments) >= len(argument_banks(len(spec.inputs) + 1))
-            else None,
-            width=container.columns or 1,
-        )
-        for kernel in container.kernels
-    ], container
+    least_bos = len(spec.inputs) + 1 if spec else 0
+    if metadata is None:
+        banks = argument_banks(max(least_bos, ANY_BOS))
+        return [KernelModel("MLIR_AIE", exec_ns, banks, spec, any_name=True)], None
+    least_arguments = len(argument_banks(least_bos))
+    models = []
+    for kernel in metadata.kernels:
+        # A kernel with fewer arguments than the spec cannot be the one that the pattern means.
+        fitting = spec if len(kernel.arguments) >= least_arguments else None
+        width = metadata.columns or 1
+        models.append(KernelModel(kernel.name, exec_ns, _banks(kernel), fitting, width=width))
+    return models, metadata
+
+
+def _banks(kernel: axlf.XclbinKernel) -> tuple[int, ...]:
+    return tuple(argument.bank for argument in kernel.arguments)
 
 
 def _is_xclbin(path: str) -> bool:
@@ -110,7 +110,7 @@ def _is_xclbin(path: str) -> bool:
 
 
 def _read(path: str) -> axlf.Container:
-    """The xclbin at `path`; RuntimeError with XRT's texts, in XRT's order."""
+    """Read the xclbin at `path`; RuntimeError with XRT's texts, checked in XRT's order."""
     if not Path(path).is_file():
         raise RuntimeError(f"No such file or directory '{path}'")
     with Path(path).open("rb") as file:
@@ -121,9 +121,8 @@ def _read(path: str) -> axlf.Container:
         length, _, _, count = axlf.HEADER.unpack(head)
         if length != size:
             raise RuntimeError("xclbin: m_length does not match buffer size")
-        if (
-            axlf.HEADER.size + (count + 1) * axlf.SECTION.size > size
-        ):  # one more than there are: struct axlf holds one
+        # XRT counts one header more than there are: struct axlf itself contains one.
+        if axlf.HEADER.size + (count + 1) * axlf.SECTION.size > size:
             raise RuntimeError("xclbin: section header array exceeds buffer")
     try:
         container = axlf.read(Path(path))

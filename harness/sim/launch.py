@@ -1,4 +1,4 @@
-"""What a run does to memory, each time it is launched."""
+"""A launch of a run: its arguments, the bytes it uses, its end, and its effect on memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from harness.sim.queue import Context
 
 NEVER_NS = 1 << 62
-
+"""A time after every other: the end of a run that hangs."""
 
 Result: TypeAlias = "tuple[tuple[int, int], Launch]"
-"""Bytes that a launch wrote, and the launch."""
+"""A byte range of a memory, and the launch that wrote it."""
 
 
 class Access:
-    """Bytes `key` = (low, high) of a memory that a launch uses. writes: None where nobody knows.
+    """The bytes `key` = (low, high) of a memory that a launch uses.
 
-    result: what a launch leaves in the memory's `fresh`.
+    writes: whether it writes them; None if unknown. result: the entry that the launch adds to the
+    memory's `fresh`.
     """
 
     __slots__ = ("argument", "key", "launch", "memory", "result", "writes")
@@ -47,72 +48,79 @@ class Access:
         self.result: tuple[Result, ...] = ((key, launch),)
 
     def overlaps(self, low: int, high: int) -> bool:
-        """Whether it uses any of bytes `low` to `high`."""
+        """Return whether the launch uses any of the bytes `low` to `high`."""
         return self.key[0] < high and low < self.key[1]
 
-    def turn_out_written(self) -> None:
-        """The program showed that the argument is an output: the kernel's next runs are bound as such."""
+    def mark_as_output(self) -> None:
+        """Treat the argument as an output in the following launches of the kernel's runs."""
         self.launch.outputs.add(self.argument)
         self.launch.bound = False
 
 
 class Launch:
-    """A run with the arguments it was bound to; serves every launch until one of them is set again.
+    """A run with its arguments. One object serves every launch until an argument is set again.
 
-    An execution reads its inputs from start to end and writes its output all the while: so the output is undefined
-    until the end, and after it too if an input changed in between.
+    An execution may read its inputs and write its output at any time between its start and its end.
+    So the output is undefined until the end, and stays undefined if an input changes before it.
 
-    visible_ns, final: when and as what its end can be seen. order: its place in the context's queue; it is in flight
-    until the context's `retired` has reached that. site: the launch. unseen: launched, and the program has not looked
-    at its end. bound: its arguments are still those of the run. polled_ns: when the program last looked in vain.
-    outputs: arguments that the kernel is known to write. computing: does the kernel's arithmetic.
+    machine, context, kernel, exec_ns: where it executes, what, and for how long
+    outputs: indices of the arguments that the kernel writes, as far as known
+    visible_ns, final: from when the host can see its end, and its final state
+    order: number of the launch in its context; in flight until the context's `retired` reaches it
+    site: place of the launch in the program
+    unseen: launched, and the program has not seen its end
+    bound: the arguments of the run have not changed since
+    in_list: the run belongs to a runlist
+    polled_ns: time of the last look that saw no end
+    computing: an execution applies the kernel's arithmetic
 
-    For the sanitizer: accesses: of every bo among the arguments; `memories` and `code` are those of the data and of the
-    instructions, `written` those that write, `result` that of the only one. watched: memories that are looked at again
-    when its end is seen; none where it only takes its time, as that look would cost more than all the rest. problems:
-    arguments that are wrong in themselves. suspect: its next launch needs a close look. spoilt: a hazard left its
-    output undefined. unread: its output has not been synced; restaged: and yet an input has been. consumed: another
-    run has used it.
+    For the sanitizer:
+    accesses: one per bo among the arguments
+    memories, code: memories of the data, and of the instructions
+    written: the accesses that write
+    result: the `result` of the written access, if there is only one
+    watched: memories that are compared again when the end is seen; none if the kernel does not
+        compute, because the comparison would take longer than everything else
+    problems: arguments that are wrong whatever other runs do
+    suspect: the next launch needs the slow check
+    spoilt: a hazard left the output undefined
+    unread: the output has not been synced from the device
+    restaged: an input has been synced while the output was unread
+    consumed: another run has used the output
     """
 
     __slots__ = (
-        *(
-            "accesses",
-            "bound",
-            "code",
-            "computing",
-            "consumed",
-            "context",
-            "exec_ns",
-            "final",
-            "in_list",
-            "kernel",
-        ),
-        *(
-            "machine",
-            "memories",
-            "order",
-            "outputs",
-            "polled_ns",
-            "problems",
-            "restaged",
-            "result",
-            "site",
-            "spoilt",
-        ),
-        *(
-            "suspect",
-            "unread",
-            "unseen",
-            "visible_ns",
-            "watched",
-            "written",
-            "_inputs",
-            "_into",
-            "_key",
-            "_spec",
-            "_taken",
-        ),
+        "_input_copies",
+        "_inputs",
+        "_key",
+        "_output",
+        "_spec",
+        "accesses",
+        "bound",
+        "code",
+        "computing",
+        "consumed",
+        "context",
+        "exec_ns",
+        "final",
+        "in_list",
+        "kernel",
+        "machine",
+        "memories",
+        "order",
+        "outputs",
+        "polled_ns",
+        "problems",
+        "restaged",
+        "result",
+        "site",
+        "spoilt",
+        "suspect",
+        "unread",
+        "unseen",
+        "visible_ns",
+        "watched",
+        "written",
     )
 
     def __init__(
@@ -142,7 +150,7 @@ class Launch:
     def use(
         self, argument: int, memory: Memory, key: tuple[int, int], writes: bool | None
     ) -> Access:
-        """Add the bytes of an argument."""
+        """Add the bytes that an argument covers."""
         access = Access(self, argument, memory, key, writes)
         self.accesses.append(access)
         memory.accesses.append(access)
@@ -157,71 +165,70 @@ class Launch:
         return access
 
     def problem(self, kind: Kind, what: str, site: Site | None = None) -> None:
-        """Note an argument that is wrong whatever other runs do; `site`: where it was set."""
+        """Add an argument that is wrong whatever other runs do; `site`: where it was set."""
         self.problems.append((kind, what, site))
 
     def access(self, memory: Memory, begin: int) -> Access:
-        """Its use of byte `begin` of a memory."""
-        return next(
-            each
-            for each in self.accesses
-            if each.memory is memory and each.overlaps(begin, begin + 1)
-        )
+        """Return the access that covers byte `begin` of a memory."""
+        own = (each for each in self.accesses if each.memory is memory)
+        return next(each for each in own if each.overlaps(begin, begin + 1))
 
     def release(self) -> None:
-        """Forget the bos: there will be no further launch. Breaks cycles: during a pass nobody collects them."""
+        """Drop the references to the bos, when there will be no further launch.
+
+        This breaks reference cycles, which would stay: the garbage collector is off during a pass.
+        """
         for access in self.accesses:
             memory = access.memory
             memory.accesses.remove(access)
             memory.writers -= bool(access.writes)
             if memory.last is self and not (memory.fresh or memory.mixed or self.in_flight):
                 memory.last = None
+        # A hazard that is reported later still needs them.
         if not self.unread and not self.in_flight:
-            self.accesses, self.memories, self.watched, self.written, self.result = (
-                [],
-                [],
-                [],
-                [],
-                None,
-            )
+            self.accesses, self.written, self.result = [], [], None
+            self.memories, self.watched = [], []
 
     @property
     def in_flight(self) -> bool:
-        """Launched, and not yet known to the host to have ended."""
+        """Whether it was launched, and the program has not seen its end."""
         return self.order > self.context.retired
 
     def loses_to(self, other: Launch) -> bool:
-        """Whether a launch of `other` into its output loses a result, and is not just the same work again."""
+        """Return whether a launch of `other` that writes over this output loses a result.
+
+        It does not if the output was used, or if `other` only repeats the same work.
+        """
         if self.consumed or self.final is not ert_cmd_state.ERT_CMD_STATE_COMPLETED:
             return False
-        return self.restaged or [(a.memory, a.key) for a in self.accesses] != [
-            (a.memory, a.key) for a in other.accesses
-        ]
+        ours = [(access.memory, access.key) for access in self.accesses]
+        theirs = [(access.memory, access.key) for access in other.accesses]
+        return self.restaged or ours != theirs
 
-    def computes(self, spec: KernelSpec, inputs: list[Access], output: Access) -> None:
-        """Have it do the kernel's arithmetic."""
+    def set_arithmetic(self, spec: KernelSpec, inputs: list[Access], output: Access) -> None:
+        """Make executions compute `spec` from the bytes of `inputs` into those of `output`."""
         self.computing = True
-        self._spec, self._into, self._key = spec, output.memory, output.key
-        self._inputs = [
-            np.frombuffer(
-                each.memory.device, np.uint8, each.key[1] - each.key[0], each.key[0]
-            ).reshape(1, -1)
-            for each in inputs
-        ]
+        self._spec, self._output, self._key = spec, output.memory, output.key
+        self._inputs: list[Bytes] = []
+        for each in inputs:
+            low, high = each.key
+            view = np.frombuffer(each.memory.device, np.uint8, high - low, low)
+            self._inputs.append(view.reshape(1, -1))
 
     def begin(self) -> None:
-        """At the start of an execution."""
-        self._taken: list[Bytes] = [view.copy() for view in self._inputs]
-        self._into.undefine(*self._key)
+        """Apply the start of an execution: from here on its output is undefined."""
+        self._input_copies = [view.copy() for view in self._inputs]
+        self._output.undefine(*self._key)
 
     def finish(self) -> None:
-        """At the end of one that completes."""
+        """Apply the end of an execution that completes: write the output, if it is defined."""
         if self.spoilt:
-            self._into.undefine(*self._key)
-        elif all(map(np.array_equal, self._taken, self._inputs)):
-            self._into.device[slice(*self._key)] = self._spec.compute(*self._taken).tobytes()
+            self._output.undefine(*self._key)
+        elif all(map(np.array_equal, self._input_copies, self._inputs)):
+            output = self._spec.compute(*self._input_copies)
+            self._output.device[slice(*self._key)] = output.tobytes()
 
     def finish_corrupt(self) -> None:
-        """At the end of one whose output has a bit flipped."""
+        """Apply the end of an execution with a fault: one bit of its output is flipped."""
         self.finish()
-        self._into.device[self._key[0]] ^= 1
+        self._output.device[self._key[0]] ^= 1

@@ -1,4 +1,4 @@
-"""The simulated machine: one NPU with its memory, columns and contexts, and the clock that everything is charged on."""
+"""The simulated machine: one NPU with memory, columns and contexts, and the clock of its host."""
 
 from __future__ import annotations
 
@@ -26,10 +26,17 @@ Effect = Callable[[], None]
 
 
 class Machine:
-    """A computer with one NPU. `clock` is its time; what calls of the pyxrt API cost is spent on it.
+    """A computer with one NPU. Calls of the pyxrt API advance its `clock` by what they cost.
 
-    looks_cost_time: whether a second look, at one instant, at a run in flight costs `poll_ns`. It does for programs that
-    poll without letting time pass, which would never end otherwise; not for one that calls `pause` between its looks.
+        machine = Machine(load().device, models={})  # virtual time
+        plug(machine)  # `harness.sim.pyxrt.device(0)` now opens it
+        ...  # a program that uses harness.sim.pyxrt
+        trace, hazards = machine.take_trace(), machine.sanitizer.take()
+
+    models: by path of an xclbin, the kernel that it holds; see `read_models` for other paths.
+    looks_cost_time: whether a repeated `run.state()` at one instant costs `poll_ns`. A program that
+    polls in a loop would never end without it. A program that calls `pause` sets it to False.
+    completions_ns: a heap of the times at which submissions become visible to the host.
     """
 
     def __init__(
@@ -43,7 +50,8 @@ class Machine:
         self.contexts: list[Context] = []
         self.spans: list[tuple[Context, array[int]]] = []
         self.launch_ns = profile.launch_ns
-        self.busy_ns = NEVER_USED_NS  # when a column that no context has any longer was last busy
+        # End of the last execution on the columns whose last context was closed.
+        self.busy_ns = NEVER_USED_NS
         self.executions = 0
         self.allocations = 0
         self.openings = 0
@@ -61,7 +69,8 @@ class Machine:
         self._costs_ns: dict[int, int] = {}
 
     def sync_ns(self, to_device: bool, size_bytes: int) -> int:
-        """What a sync costs the host."""
+        """Return what a sync costs the host."""
+        # One key for both: the complement of a size is negative.
         key = size_bytes if to_device else ~size_bytes
         if key not in self._costs_ns:
             profile = self.profile
@@ -70,14 +79,18 @@ class Machine:
         return self._costs_ns[key]
 
     def wait_until(self, time_ns: int) -> None:
-        """The host is blocked until `time_ns`: what memory will see by then may as well happen before it sleeps."""
+        """Block the host until `time_ns`."""
+        # Applied before the wait, so that a wall clock spends the waiting time on the arithmetic.
         if self.effects:
             self.settle(time_ns)
         if time_ns > self.clock.now_ns:
             self.clock.now_ns = time_ns
 
     def pause(self, looked_ns: int, limit_ns: int) -> None:
-        """Let time pass until the end of a submission is visible that was not at `looked_ns`; at most to `limit_ns`."""
+        """Let time pass until the next submission becomes visible, or `limit_ns` is reached.
+
+        Only submissions that were not visible at `looked_ns` count.
+        """
         pending = self.completions_ns
         while pending and pending[0] <= looked_ns:
             heappop(pending)
@@ -89,14 +102,15 @@ class Machine:
             self.clock.now_ns = limit_ns
 
     def ioctl(self, name: str) -> None:
-        """RuntimeError, as a system call would fail, once the device is lost."""
+        """Fail with RuntimeError, as a system call of the driver does, once the device is lost."""
         if self.clock.now_ns >= self.lost_ns:
             raise RuntimeError(f"DRM_IOCTL_AMDXDNA_{name} IOCTL failed (err=-19): No such device")
 
     def open_context(self, models: Sequence[KernelModel]) -> Context:
-        """A context for kernels on as many free columns as they take, else on the least shared partition of that width.
+        """Open a context for kernels, on free columns if there are enough.
 
-        RuntimeError with XRT's text where the limit is reached or no partition fits (xdna-driver, aie2_solver.c).
+        Else it shares a partition of the same width, the one with the fewest contexts (xdna-driver,
+        aie2_solver.c). RuntimeError with XRT's text at the context limit, or without a partition.
         """
         refused = self.openings in self.profile.faults.refuse_context
         self.openings += 1
@@ -112,20 +126,16 @@ class Machine:
             )
         partition.contexts += 1
         longest_ns = max((model.exec_ns for model in models), default=0)
-        slots = {context.slot for context in self.contexts}
-        context = Context(
-            self,
-            partition,
-            next(slot for slot in range(len(slots) + 1) if slot not in slots),
-            longest_ns,
-        )
+        used = {context.slot for context in self.contexts}
+        slot = min(set(range(len(used) + 1)) - used)
+        context = Context(self, partition, slot, longest_ns)
         self.contexts.append(context)
         return context
 
     def _partition(self, width: int) -> Partition | None:
-        taken = {each.start + column for each in self.partitions for column in range(each.width)}
+        used = {each.start + column for each in self.partitions for column in range(each.width)}
         for start in range(self.profile.columns - width + 1):
-            if taken.isdisjoint(range(start, start + width)):
+            if used.isdisjoint(range(start, start + width)):
                 partition = Partition(start, width)
                 self.partitions.append(partition)
                 return partition
@@ -133,7 +143,7 @@ class Machine:
         return min(same, key=lambda each: each.contexts, default=None)
 
     def close_context(self, context: Context) -> None:
-        """Give the context's place back, and its columns with the last context on them."""
+        """Close a context. The last context on a partition frees its columns."""
         context.column.contexts -= 1
         if not context.column.contexts:
             self.busy_ns = max(self.busy_ns, context.column.free_ns)
@@ -141,7 +151,10 @@ class Machine:
         self.contexts.remove(context)
 
     def allocate(self, size_bytes: int, bank: int) -> Memory:
-        """Memory of a new bo, at the next page of the device; RuntimeError once instruction memory is used up."""
+        """Allocate memory for a bo, at the next page of the device.
+
+        RuntimeError with XRT's text if there is not enough instruction memory left.
+        """
         if bank == INSTRUCTION_BANK:
             if self.heap_bytes + size_bytes > self.profile.heap_mib * BYTES_PER_MIB:
                 raise RuntimeError(
@@ -155,22 +168,23 @@ class Machine:
         return memory
 
     def free(self, memory: Memory) -> None:
-        """The last bo of a memory is gone; a view of it that is still around sees nothing to rely on."""
+        """Free a memory whose last bo is deleted."""
         if memory.bank == INSTRUCTION_BANK:
             self.heap_bytes -= memory.size
         del self.memories[id(memory)]
         if self.sanitizer:
             self.sanitizer.freed(memory)
+            # The program may still have a view of it, from `map()`.
             memory.host[:] = bytes([UNDEFINED]) * len(memory.host)
         memory.last = None
 
     def at(self, time_ns: int, effect: Effect) -> None:
-        """Have `effect` happen at `time_ns`; effects of one instant happen in the order given."""
+        """Schedule `effect` for `time_ns`; effects of one instant are applied in call order."""
         self._sequence += 1
         heappush(self.effects, (time_ns, self._sequence, effect))
 
     def settle(self, until_ns: int | None = None) -> None:
-        """Let every effect due by `until_ns`, or now, happen; called before memory is looked at."""
+        """Apply the effects due by `until_ns`, or by now. Call it before memory is read."""
         effects = self.effects
         if effects:
             until_ns = self.clock.now_ns if until_ns is None else until_ns
@@ -178,27 +192,27 @@ class Machine:
                 heappop(effects)[2]()
 
     def say_once(self, line: str) -> None:
-        """Keep a remark for the user, once."""
+        """Add a note for the user to `said`, unless it is already there."""
         if line not in self.said:
             self.said.append(line)
 
     def abort(self, reason: str) -> None:
-        """The host process ends here, as XRT would end it: from now on the clock raises ProcessAborted."""
+        """End the host process, as XRT would: from now on the clock raises ProcessAborted."""
         self.aborted = self.aborted or reason
         self.clock = DeadClock(reason)
 
     def take_trace(self) -> NDArray[np.int64]:
-        """What the contexts did since the last call: int64 (spans, 5), columns TRACE_FIELDS.
+        """Return the loads and executions since the last call: int64 (spans, 5), TRACE_FIELDS.
 
-        By context, in the order they were opened, and of each as submitted.
+        They are sorted by context, in the order of opening, and then by submission.
         """
         pieces = [np.empty((0, len(TRACE_FIELDS)), np.int64)]
         for context, spans in self.spans:
             start, end = np.array(spans, np.int64).reshape(-1, 2).T
             where = (np.full_like(start, context.serial), np.full_like(start, context.column.start))
-            pieces.append(
-                np.column_stack([start < 0, *where, np.where(start < 0, ~start, start), end])
-            )
+            # The start of a load is stored as its complement, which is negative.
+            is_load = start < 0
+            pieces.append(np.column_stack([is_load, *where, np.where(is_load, ~start, start), end]))
             del spans[:]
         self.spans = [(context, spans) for context, spans in self.spans if context in self.contexts]
         return np.concatenate(pieces)

@@ -1,4 +1,4 @@
-"""Buffer memory as a non-coherent NPU has it: a host copy and a device copy, equal only after a sync."""
+"""Buffer memory of a non-coherent NPU: a host copy and a device copy, equal only after a sync."""
 
 from __future__ import annotations
 
@@ -15,41 +15,50 @@ LINE_BYTES = 64
 """A sync moves whole cache lines: user-space clflush (xdna-driver, src/shim/buffer.cpp)."""
 _ROUND_UP = LINE_BYTES - 1
 UNDEFINED = 0xA5
-"""What stands where nothing is defined, so that reading it shows."""
+"""Value of undefined bytes: not zero, so that a program that reads them gets wrong results."""
 
 
 def whole_lines(low: int, high: int) -> tuple[int, int]:
-    """Bytes `low` to `high`, end excluded, extended to whole cache lines."""
+    """Extend the bytes `low` to `high` (excluded) to whole cache lines."""
     return low & -LINE_BYTES, high + _ROUND_UP & -LINE_BYTES
 
 
 class Memory:
-    """The two copies of one allocation, zero at first, as the driver hands it out; whole cache lines.
+    """The host copy and the device copy of one allocation: whole cache lines, zero at first.
 
-    Whichever its direction, a sync writes the lines that the host changed back, and drops the others from the
-    cache, so that the host reads them anew. `agreed` is what both sides last had; it is the device's copy itself until
-    the device writes (None), and a copy of its own from then on.
+    In either direction, a sync writes back the lines that the host changed, and drops the others
+    from the cache, so that the host reads them from the device.
 
-    accesses: what runs bound to it will do; writers: how many of them write. last: the latest launch that used it;
-    mixed: that does not tell of all that do. fresh: byte ranges that runs wrote and nobody has synced since. handles:
-    bos and sub-buffers that still exist. name: for people. size: bytes asked for; key: all of them. address, bank: on
-    the device. written: the last call through which the host may have written to it.
+    host, device: the two copies
+    agreed: content after the last sync, to see what each side changed. None until the device
+        writes: until then it equals `device`
+    size, key: requested bytes, and the range of them: (0, size)
+    address, bank: place on the device
+    name: name in reports
+    handles: number of bos and sub-buffers that exist
+    accesses, writers: accesses of the runs that are bound to it, and how many of them write
+    last: the latest launch that used it
+    mixed: other launches than `last` may be in flight or unread
+    fresh: byte ranges that runs wrote and that were not synced since
+    written: the last call through which the host may have written to it
     """
 
     __slots__ = (
-        *(
-            "accesses",
-            "address",
-            "agreed",
-            "bank",
-            "device",
-            "fresh",
-            "handles",
-            "host",
-            "key",
-            "last",
-        ),
-        *("mixed", "name", "size", "writers", "written"),
+        "accesses",
+        "address",
+        "agreed",
+        "bank",
+        "device",
+        "fresh",
+        "handles",
+        "host",
+        "key",
+        "last",
+        "mixed",
+        "name",
+        "size",
+        "writers",
+        "written",
     )
 
     def __init__(self, size_bytes: int, name: str = "bo", address: int = 0, bank: int = 0) -> None:
@@ -70,7 +79,7 @@ class Memory:
         self.written: Site | None = None
 
     def sync(self, low: int, high: int) -> None:
-        """Make the copies of every line that bytes `low` to `high` touch equal."""
+        """Make the two copies equal in every cache line of the bytes `low` to `high`."""
         host, device, agreed = self.host, self.device, self.agreed
         low, high = whole_lines(low, high)
         if agreed is None:
@@ -87,33 +96,34 @@ class Memory:
             host[low:high] = agreed[low:high] = device[low:high]
 
     def changed_by_host(self, low: int, high: int) -> bool:
-        """Whether the host has written to bytes `low` to `high` since they were last synced."""
+        """Return whether the host changed the bytes `low` to `high` since their last sync."""
         agreed = self.agreed
         if agreed is None:
             agreed = self.device
+        # Without slices, which copy: most bos are used as a whole.
         if low == 0 and high >= self.size:
             return self.host != agreed
         return self.host[low:high] != agreed[low:high]
 
     def device_writes(self) -> None:
-        """Called before the device's copy changes: from here on the two copies differ for more than one reason."""
+        """Prepare for a change of the device copy: store what both sides agreed on before it."""
         if self.agreed is None:
             self.agreed = bytearray(self.device)
 
     def undefine(self, low: int, high: int) -> None:
-        """Leave nothing to rely on in what the device holds in bytes `low` to `high`."""
+        """Fill the bytes `low` to `high` of the device copy with UNDEFINED."""
         self.device_writes()
         self.device[low:high] = bytes([UNDEFINED]) * (high - low)
 
     def undefine_host(self, low: int, high: int) -> None:
-        """The same with what the host sees, until the next sync."""
+        """Fill the bytes `low` to `high` of the host copy with UNDEFINED, until the next sync."""
         self.device_writes()
         assert self.agreed is not None
         self.host[low:high] = self.agreed[low:high] = bytes([UNDEFINED]) * (high - low)
 
 
 def _merged(host: bytearray, device: bytearray, before: bytearray) -> bytearray:
-    """The lines that the host changed, else the device's."""
+    """Merge two copies by cache line: the host's where it changed the line, else the device's."""
     ours, theirs, agreed = (
         np.frombuffer(copy, np.uint8).reshape(-1, LINE_BYTES) for copy in (host, device, before)
     )

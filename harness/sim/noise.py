@@ -1,8 +1,9 @@
 """Random factors on the times of successive NPU calls, with the statistics of published samples.
 
-Source of every constant: UA = Unicorn-Commander/Unicorn-Amanuensis, whisperx/npu/npu_optimization/mel_kernels/
-benchmark_results/performance_benchmarks.json, 100 raw times of successive calls on a Phoenix NPU of each of two
-kernels, A ("simple") and B ("optimized"). Factors are times by the median of the set: 97.7 us (A), 98.4 us (B).
+Source of every constant: UA = Unicorn-Commander/Unicorn-Amanuensis, file
+whisperx/npu/npu_optimization/mel_kernels/benchmark_results/performance_benchmarks.json. It has 100
+raw times of successive calls on a Phoenix NPU for each of two kernels, A ("simple") and B
+("optimized"). A factor is a time divided by the median of its set: 97.7 us (A), 98.4 us (B).
 
                         A                       B
     MAD                 1.6 %                   2.8 % of the median, over all 100 calls
@@ -13,8 +14,8 @@ kernels, A ("simple") and B ("optimized"). Factors are times by the median of th
     mean by median      1.24                    1.05
     autocorrelation     0.87                    0.52, at lag 1
 
-What causes the bursts (clock, host's scheduler) is not known; two sets of 100 support the figures, not the shapes of
-distributions, which are assumed.
+The cause of the bursts (clock, scheduler of the host) is not known. Two sets of 100 times support
+these figures. They do not support the shapes of the distributions, which are assumed.
 """
 
 from __future__ import annotations
@@ -33,25 +34,30 @@ FAST = (0.78, 0.91)
 """Range of the factors of fast outliers, log-uniform; UA: 0.784 to 0.913."""
 
 BURST = (1.2, 2.6)
-"""Range of the factors in bursts; UA: 1.15 to 2.58. A burst's level is log-uniform: the mean is then 1.80."""
+"""Range of the factors in bursts; UA: 1.15 to 2.58. The level of a burst is log-uniform, which
+gives a mean of 1.80."""
 
 BURST_CALLS = (3, 12)
-"""Range of the lengths of bursts in calls, both ends included, uniform; UA: 3 to 12 but for two single calls in B."""
+"""Range of the lengths of bursts in calls, both ends included, uniform; UA: 3 to 12, except for two
+single calls in B."""
 
 JITTER = 0.08
-"""Half range of the logarithm of factors about their burst's level, uniform: successive calls in a burst then differ by
-5 % in the median, as UA's. That UA's bursts decay besides is not modelled."""
+"""Half range of the logarithm of a factor around the level of its burst, uniform. Successive calls
+in a burst then differ by 5 % in the median, as UA's do. UA's bursts also decay, which is not
+modelled."""
 
 LEAST_GAP = 1
-"""Calls between bursts at the least, so that no two touch. Gaps are uniform up to about twice their mean (assumed): at
-18 % in bursts, most windows of 100 calls then have between 11 and 25 %, as UA's two have."""
+"""Least number of calls between bursts, so that no two touch. Gaps are uniform up to about twice
+their mean (assumed). At 18 % in bursts, most windows of 100 calls then have between 11 and 25 %, as
+UA's two sets have."""
 
 MOST_BELOW = 0.9
-"""The tight mode is placed so that the median of all factors is 1, but with no more than this share of it below 1. That
-is reached at a `burst_pct` of 44 without fast outliers; beyond it the bursts push the median of all factors up."""
+"""Largest share of the tight mode below 1. The tight mode is placed so that the median of all
+factors is 1; without fast outliers, a `burst_pct` of 44 reaches this share, and larger ones make
+the median larger than 1."""
 
 BLOCK = 4096
-"""Calls drawn at once; the series does not depend on it."""
+"""Calls per draw of random numbers; the series does not depend on it."""
 
 _NORMAL = NormalDist()
 _MEAN_CALLS = sum(BURST_CALLS) / 2
@@ -59,18 +65,21 @@ _MORE_CALLS = BURST_CALLS[1] - BURST_CALLS[0] + 1
 _LEAST_LEVEL = log(BURST[0]) + JITTER
 _MORE_LEVEL = log(BURST[1]) - JITTER - _LEAST_LEVEL
 _WARM_CYCLES = 8
-"""Cycles of burst and gap before the first call, which is then in a burst as often as any other."""
+"""Mean cycles of burst and gap before the first call. They make the first call as likely to be in
+a burst as any other call."""
 
 
 class NoiseFactors:
-    """Gives the factor of each successive call, from `noise.seed` alone, whether or not `noise` is enabled.
+    """The factors of successive calls; the series depends on the fields of `noise` only.
 
-    Three modes: tight, log-normal, its MAD `tight_pct` of its centre; single fast outliers; bursts. The median is 1.
+    Three modes: tight (log-normal, with a MAD of `tight_pct` of its centre), single fast outliers,
+    and bursts. The median of all factors is 1. `noise.enabled` has no effect here.
     """
 
     def __init__(self, noise: Noise) -> None:
         fast = noise.fast_pct / 100
-        self._burst = burst = round(noise.burst_pct / 100, 12)  # so that gaps are finite
+        # Rounded, so that a tiny share counts as 0 and gaps stay finite.
+        self._burst = burst = round(noise.burst_pct / 100, 12)
         self._sigma = noise.tight_pct / 100 / _NORMAL.inv_cdf(0.75)
         below = min((0.5 - fast) / (1 - fast - burst), MOST_BELOW)
         self._centre = -self._sigma * _NORMAL.inv_cdf(below)
@@ -88,11 +97,14 @@ class NoiseFactors:
         ).__next__
 
     def __call__(self) -> float:
-        """The factor of the next call."""
+        """Return the factor of the next call."""
         return self._next()
 
     def _block(self, calls: int) -> list[float]:
-        """The next factors. What is drawn is drawn by call or by burst, so that `calls` does not change the series."""
+        """Return the next factors.
+
+        Random numbers are drawn per call or per burst, so `calls` does not change the series.
+        """
         levels = self._levels(calls)
         tight = self._centre + self._sigma * self._normals.standard_normal(calls)
         which, where = self._uniforms.random((calls, 2)).T
@@ -103,7 +115,7 @@ class NoiseFactors:
         return block
 
     def _levels(self, calls: int) -> NDArray[np.float64]:
-        """Of the next calls, the logarithm of the level of the burst that each is in, or 0."""
+        """Return, per call, the logarithm of the level of its burst; 0 outside bursts."""
         levels = np.concatenate((self._overhang, np.zeros(calls)))
         draw, begin = self._draw, self._next_burst
         while self._burst and begin < calls:
@@ -117,5 +129,5 @@ class NoiseFactors:
         return levels[:calls]
 
     def _gap(self) -> int:
-        """Calls until the next burst, for bursts to cover their share of all calls: exact in the mean."""
+        """Return the calls until the next burst; on average, bursts then have their share."""
         return LEAST_GAP + int(self._more_gap * self._draw() + self._draw())

@@ -1,4 +1,4 @@
-"""What the classes of pyxrt have in common: how they refuse what they do not have, or cannot take."""
+"""The common behaviour of pyxrt's classes: pybind11's argument conversion and its error texts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from harness.sim.clock import ProcessAborted
 UINT32, UINT64 = (0, (1 << 32) - 1), (0, (1 << 64) - 1)
 INT32 = -(1 << 31), (1 << 31) - 1
 _HINT = (
-    "\n\nDid you forget to `#include <pybind11/stl.h>`? Or <pybind11/complex.h>,\n<pybind11/functional.h>, "
-    "<pybind11/chrono.h>, etc. Some automatic\nconversions are optional and require extra headers to be included\n"
+    "\n\nDid you forget to `#include <pybind11/stl.h>`? Or <pybind11/complex.h>,\n"
+    "<pybind11/functional.h>, <pybind11/chrono.h>, etc. Some automatic\n"
+    "conversions are optional and require extra headers to be included\n"
     "when compiling your pybind11 module."
 )
 _CLOSED = " and no __dict__ for setting new attributes"
 
 
 class PybindType(type):
-    """The type of pyxrt's classes: one that names what a class has."""
+    """Metaclass of pyxrt's classes: the error for a missing attribute lists the existing ones."""
 
     def __getattr__(cls, name: str) -> NoReturn:
         raise missing(
@@ -27,7 +28,11 @@ class PybindType(type):
 
 
 class PybindObject(metaclass=PybindType):
-    """A class of pyxrt. An object made without arguments is a null pointer, as in XRT: any use of it is fatal."""
+    """Base of pyxrt's classes.
+
+    An object that was created without arguments is a null pointer, as in XRT: it lacks the private
+    attributes, and the first use of one raises ProcessAborted.
+    """
 
     def __init_subclass__(cls) -> None:
         cls.__module__ = "pyxrt"
@@ -61,7 +66,7 @@ class PybindObject(metaclass=PybindType):
 
 
 def missing(owner: str, name: str, known: Sequence[str] = (), ending: str = "") -> AttributeError:
-    """The error for an attribute that `owner` does not have; names what it has."""
+    """Return the error for an attribute that `owner` does not have; it lists the `known` ones."""
     return AttributeError(
         f"{owner} has no attribute '{name}'{ending}"
         + (f"; pyxrt 2.25 has: {', '.join(known)}" if known else "")
@@ -69,38 +74,39 @@ def missing(owner: str, name: str, known: Sequence[str] = (), ending: str = "") 
 
 
 def public(owner: Any) -> list[str]:
-    """Public names of a class or module."""
+    """Return the public names of a class or module."""
     return [name for name in dir(owner) if not name.startswith("_")]
 
 
 def incompatible(
     name: str,
     forms: tuple[str, ...],
-    given: tuple[Any, ...],
-    named: dict[str, Any] | None = None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
     hint: bool = False,
 ) -> TypeError:
-    """The error of pybind11 for arguments that fit none of the `forms` of a function.
+    """Return pybind11's error for arguments that fit none of the `forms` of a function.
 
-    hint: with what pybind11 adds where a type has no Python form at all.
+    hint: add pybind11's advice for a parameter whose type has no conversion from Python.
     """
     what = "constructor" if name == "__init__" else "function"
     listed = "\n".join(f"    {number}. {form}" for number, form in enumerate(forms, 1))
-    shown = ", ".join(map(repr, given))
-    if named:
-        shown += (
-            "; " * bool(given)
-            + "kwargs: "
-            + ", ".join(f"{key}={value!r}" for key, value in named.items())
-        )
+    shown = ", ".join(map(repr, args))
+    if kwargs:
+        pairs = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+        shown += f"{'; ' if args else ''}kwargs: {pairs}"
     return TypeError(
-        f"{name}(): incompatible {what} arguments. The following argument types are supported:\n{listed}\n\n"
+        f"{name}(): incompatible {what} arguments. The following argument types are supported:\n"
+        f"{listed}\n\n"
         f"Invoked with: {shown}{_HINT if hint else ''}"
     )
 
 
 def is_int(value: Any, bounds: tuple[int, int]) -> bool:
-    """Whether pybind11 takes `value` as an integer within `bounds`: no float, no text, no None."""
+    """Return whether pybind11 converts `value` to an integer within `bounds`, both included.
+
+    Floats and texts do not convert; other objects do if int() takes them.
+    """
     if type(value) is not int:
         if isinstance(value, float | str | bytes | bytearray):
             return False
@@ -112,25 +118,24 @@ def is_int(value: Any, bounds: tuple[int, int]) -> bool:
 
 
 def as_text(value: Any) -> str | None:
-    """What pybind11 takes for a string; None where it takes `value` for none."""
-    return (
-        value.decode("utf-8", "surrogateescape")
-        if isinstance(value, bytes)
-        else value
-        if isinstance(value, str)
-        else None
-    )
+    """Convert to a string as pybind11 does, which accepts bytes too; None if it cannot."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value if isinstance(value, str) else None
 
 
 def keywords(
-    given: tuple[Any, ...], named: dict[str, Any], names: tuple[str, ...]
+    args: tuple[Any, ...], kwargs: dict[str, Any], names: tuple[str, ...]
 ) -> tuple[Any, ...] | None:
-    """Arguments in the order of `names`; None where the named ones do not go on where the others end."""
-    rest = names[len(given) : len(given) + len(named)]
-    return (*given, *(named[name] for name in rest)) if set(rest) == set(named) else None
+    """Return all arguments in the order of `names`.
+
+    None if the keyword arguments are not exactly the names that follow the positional ones.
+    """
+    rest = names[len(args) : len(args) + len(kwargs)]
+    return (*args, *(kwargs[name] for name in rest)) if set(rest) == set(kwargs) else None
 
 
-def single(given: tuple[Any, ...], named: dict[str, Any], name: str) -> Any:
-    """The one argument, which may be given as `name`; None if there are others or more."""
-    values = keywords(given, named, (name,)) or ()
+def single(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
+    """Return the only argument, positional or as keyword `name`; None unless it is the only one."""
+    values = keywords(args, kwargs, (name,)) or ()
     return values[0] if len(values) == 1 else None

@@ -1,7 +1,7 @@
-"""The pyxrt API over a simulated machine; names, argument orders, values and errors as in pyxrt 2.25.
+"""The pyxrt API of a simulated machine: names, argument orders, values and errors of pyxrt 2.25.
 
-`harness.sim.device.plug` is to this module what the driver is to the real one: `device(0)` is the machine plugged
-last.
+`harness.sim.device.plug` takes the place of the driver: `device(0)` opens the machine that was
+plugged last.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ __all__ = [
 
 def __getattr__(name: str) -> NoReturn:
     raise AttributeError(
-        f"module 'pyxrt' has no attribute '{name}' in the simulator, which has: {', '.join(__all__)}"
+        f"module 'pyxrt' has no attribute '{name}' in the simulator, which has: "
+        f"{', '.join(__all__)}"
     )
 
 

@@ -1,7 +1,7 @@
-"""Partitions of the array, and the hardware contexts whose commands run on them.
+"""Partitions of columns, and the hardware contexts whose commands execute on them.
 
-Everything a submission will cost is known when it is made, because queues are in order: so a command's start
-and end are computed at once, and no event loop runs. Only the effects of kernels on memory wait for their time.
+Queues are in order, so the start and the end of a command are known at its submission. They are
+computed there, and there is no event loop. Only the effects of kernels on memory are scheduled.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 _COMPLETED, _ERROR = ert_cmd_state.ERT_CMD_STATE_COMPLETED, ert_cmd_state.ERT_CMD_STATE_ERROR
 _ABORT, _TIMEOUT = ert_cmd_state.ERT_CMD_STATE_ABORT, ert_cmd_state.ERT_CMD_STATE_TIMEOUT
 
-
 NEVER_USED_NS = -1
+"""End of the last execution on columns that have executed nothing."""
 
 
 class Partition:
-    """Neighbouring columns of the array: executes one command at a time, in order of submission."""
+    """Adjacent columns. They execute one command at a time, in the order of submission.
+
+    start, width: first column, and number of columns. free_ns: end of the last command.
+    contexts: number of open contexts on it.
+    """
 
     def __init__(self, start: int, width: int) -> None:
         self.start = start
@@ -39,11 +43,12 @@ class Partition:
 class Context:
     """One hardware context: an in-order queue onto a partition, cold until its first command.
 
-    longest_ns: execution time of its longest kernel. slot: its number on the device, used again
-    after it is closed. serial: its number among all contexts ever opened. _places: when each place
-    of the queue is free again, the next one first. submitted, retired: numbers of the last launch,
-    and of the last launch whose end the program has seen. in_flight_launches: those in between,
-    while a sanitizer watches.
+    column: its partition
+    slot: its number on the device, which a later context uses again after it is closed
+    serial: its number among all contexts of the machine
+    longest_ns: execution time of its longest kernel
+    submitted, retired: number of the last launch, and of the last launch whose end the program saw
+    in_flight_launches: the launches in between, if there is a sanitizer
     """
 
     def __init__(self, machine: Machine, column: Partition, slot: int, longest_ns: int) -> None:
@@ -53,12 +58,14 @@ class Context:
         self.slot = slot
         self.serial = machine.openings
         self._cold = profile.cold_start_ns > 0
+        # Times at which the places of the queue become free, the earliest first.
         self._places = deque([0] * profile.queue_depth, maxlen=profile.queue_depth)
         self._idle_ns = profile.idle_suspend_ns
         self._completion_ns = profile.completion_ns
         self._dispatch_ns = profile.chain_command_ns
         self._reset_ns = 0
         self._watchdog_ns = profile.watchdog_ns or NEVER_NS
+        # Without noise, faults and timeouts, `submit` needs none of their checks.
         self._regular = (
             not machine.noise
             and profile.faults == Faults(slow_factor=profile.faults.slow_factor)
@@ -72,9 +79,10 @@ class Context:
         self._span = self._spans.append
 
     def submit(self, launches: Sequence[Launch]) -> None:
-        """Submit one command of chained executions; each launch is told when and as what its end will be seen.
+        """Submit one command of chained executions; set `final` and `visible_ns` of each launch.
 
-        Blocks, as `start()` does, while the queue is full: a place is free when its command has ended.
+        Blocks, as `run.start()` does, while the queue is full. A command occupies its place in the
+        queue until its end.
         """
         machine, column = self._machine, self.column
         now_ns, place_ns = machine.clock.now_ns, self._places[0]
@@ -107,7 +115,8 @@ class Context:
         self._places.append(time_ns)
         time_ns += completion_ns
         pending = machine.completions_ns
-        if pending and pending[0] <= now_ns:  # already visible: makes way
+        # An entry that is already visible is not needed any more.
+        if pending and pending[0] <= now_ns:
             heapreplace(pending, time_ns)
         else:
             heappush(pending, time_ns)
@@ -115,7 +124,7 @@ class Context:
             launch.visible_ns = time_ns
 
     def _abort(self, launches: Sequence[Launch]) -> None:
-        """What is submitted behind a command that hangs ends with it, and never reaches the column."""
+        """End launches that were submitted behind a command that hangs: they never execute."""
         self._machine.executions += len(launches)
         self._places.append(self._reset_ns)
         visible_ns = self._reset_ns + self._completion_ns
@@ -124,7 +133,10 @@ class Context:
             launch.final, launch.visible_ns = _ABORT, visible_ns
 
     def _resume(self, now_ns: int) -> int:
-        """When execution can begin on a column that has been idle: later, if the whole device was suspended."""
+        """Return when execution can begin on idle columns: later if the device was suspended.
+
+        The device is suspended when all of its columns have been idle long enough.
+        """
         machine = self._machine
         busy_ns = max(machine.busy_ns, *(partition.free_ns for partition in machine.partitions))
         if busy_ns == NEVER_USED_NS or now_ns - busy_ns <= self._idle_ns:
@@ -132,13 +144,17 @@ class Context:
         return self._load(now_ns, machine.profile.resume_ns)
 
     def _load(self, start_ns: int, length_ns: int) -> int:
-        """Have the column load; returns the end. Marked by a complement, which no time is."""
+        """Occupy the columns with a load (cold start, resume), and return its end."""
+        # The complement of a time is negative, and marks the span as a load.
         self._span(~start_ns)
         self._span(start_ns + length_ns)
         return start_ns + length_ns
 
     def _execute_irregular(self, time_ns: int, launches: Sequence[Launch]) -> tuple[int, int]:
-        """The same with noise, faults and the watchdog; returns its end, and how long that takes to be seen."""
+        """Execute with noise, faults and the watchdog.
+
+        Returns the end, and the time from there until the host can see it.
+        """
         machine, faults = self._machine, self._machine.profile.faults
         completion_ns, failed = self._completion_ns, False
         for index, launch in enumerate(launches):
@@ -152,27 +168,27 @@ class Context:
             factor = machine.noise() if machine.noise else 1.0
             if number in faults.slow:
                 factor *= faults.slow_factor
-            took_ns = round(((self._dispatch_ns if index else 0) + launch.exec_ns) * factor)
+            duration_ns = round(((self._dispatch_ns if index else 0) + launch.exec_ns) * factor)
             completion_ns = round(self._completion_ns * factor)
-            launch.final = (
-                _ERROR
-                if number in faults.error
-                else _ABORT
-                if number in faults.abort
-                else _COMPLETED
-            )
-            if number in faults.hang or took_ns >= self._watchdog_ns:
-                took_ns, launch.final = self._watchdog_ns, _TIMEOUT
-                self._reset_ns, self._cold = time_ns + took_ns, machine.profile.cold_start_ns > 0
-            end_ns = time_ns + took_ns
+            if number in faults.error:
+                launch.final = _ERROR
+            elif number in faults.abort:
+                launch.final = _ABORT
+            else:
+                launch.final = _COMPLETED
+            if number in faults.hang or duration_ns >= self._watchdog_ns:
+                # The watchdog resets the context, which has to be loaded again.
+                duration_ns, launch.final = self._watchdog_ns, _TIMEOUT
+                self._reset_ns = time_ns + duration_ns
+                self._cold = machine.profile.cold_start_ns > 0
+            end_ns = time_ns + duration_ns
             self._span(time_ns)
             self._span(end_ns)
             if launch.computing:
                 machine.at(time_ns, launch.begin)
                 if launch.final is _COMPLETED:
-                    machine.at(
-                        end_ns, launch.finish_corrupt if number in faults.corrupt else launch.finish
-                    )
+                    corrupt = number in faults.corrupt
+                    machine.at(end_ns, launch.finish_corrupt if corrupt else launch.finish)
             failed = launch.final is not _COMPLETED
             time_ns = end_ns
         return time_ns, completion_ns

@@ -1,4 +1,4 @@
-"""Kernels and runs, as pyxrt has them."""
+"""`pyxrt.kernel` and `pyxrt.run`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from harness.units import NS_PER_MS
 _NEW, _COMPLETED = ert_cmd_state.ERT_CMD_STATE_NEW, ert_cmd_state.ERT_CMD_STATE_COMPLETED
 _ABORT, _TIMEOUT = ert_cmd_state.ERT_CMD_STATE_ABORT, ert_cmd_state.ERT_CMD_STATE_TIMEOUT
 _KERNEL_FORMS = (
-    "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str, mode: pyxrt.kernel.cu_access_mode)",
+    "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str, "
+    "mode: pyxrt.kernel.cu_access_mode)",
     "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str)",
     "pyxrt.kernel(hw_context: pyxrt.hw_context, name: str)",
 )
@@ -48,35 +49,36 @@ class kernel(PybindObject):
 
     _hw_context: hw_context
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        values = keywords(given, named, ("hw_context", "name")) or ()
-        older = keywords(given, named, ("device", "uuid", "name", "mode")) or ()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        values = keywords(args, kwargs, ("hw_context", "name")) or ()
+        older = keywords(args, kwargs, ("device", "uuid", "name", "mode")) or ()
         if len(older) in (3, 4) and all(
             map(isinstance, older, (device, uuid, str | bytes, cu_access_mode))
         ):
             warnings.warn(
-                "kernel(device, uuid, name[, mode]) is deprecated; use kernel(hw_context, name) instead.",
+                "kernel(device, uuid, name[, mode]) is deprecated; "
+                "use kernel(hw_context, name) instead.",
                 DeprecationWarning,
                 stacklevel=2,
             )
             values = hw_context(*older[:2]), older[2]
         if len(values) != 2 or not isinstance(values[0], hw_context) or as_text(values[1]) is None:
-            raise incompatible("__init__", _KERNEL_FORMS, given, named)
+            raise incompatible("__init__", _KERNEL_FORMS, args, kwargs)
         self._hw_context, name = values[0], as_text(values[1])
         self._machine = self._hw_context._machine
-        fitting = [
-            model
-            for model in self._hw_context._xclbin._models
-            if model.name == name or model.any_name
-        ]
-        if not fitting:
+        models = self._hw_context._xclbin._models
+        matches = [model for model in models if model.name == name or model.any_name]
+        if not matches:
             raise RuntimeError(f"No such kernel '{name}'")
-        self._model = fitting[0]
+        self._model = matches[0]
         spec = self._model.spec
         self._outputs = {FIRST_DATA_ARGUMENT + len(spec.inputs)} if spec else set()
 
     def group_id(self, index: int, /) -> int:
-        """Memory bank of an argument, and the context's slot above 16 bits; 65535 for scalars, which have none."""
+        """Return the memory bank of an argument, with the context's slot in the bits from 16 on.
+
+        65535 for a scalar, which has no bank.
+        """
         if not is_int(index, INT32):
             raise incompatible(
                 "group_id", ("(self: pyxrt.kernel, arg0: int) -> int",), (self, index)
@@ -84,26 +86,34 @@ class kernel(PybindObject):
         banks = self._model.banks
         if not 0 <= index < len(banks):
             raise IndexError(
-                f"vector::_M_range_check: __n (which is {index}) >= this->size() (which is {len(banks)})"
+                f"vector::_M_range_check: __n (which is {index}) >= this->size() "
+                f"(which is {len(banks)})"
             )
         bank = banks[index]
         return bank if bank == NO_BANK else bank | self._hw_context._context.slot << 16
 
     def __call__(self, *arguments: Any) -> run:
-        """A new run with these arguments, started. As in pyxrt, an argument that cannot be set is left unset."""
-        started = run(self)
+        """Create and start a run with these arguments.
+
+        As in pyxrt, an argument that cannot be set is skipped without an error.
+        """
+        new = run(self)
         for index, value in enumerate(arguments):
             try:
-                started.set_arg(index, value)
-            except Exception:  # pyxrt swallows every exception here (pyxrt.cpp, kernel.__call__)
+                new.set_arg(index, value)
+            # pyxrt ignores every exception here (pyxrt.cpp, kernel.__call__).
+            except Exception:
                 continue
-        started.start()
-        return started
+        new.start()
+        return new
 
 
 @dataclass(frozen=True)
 class _Argument:
-    """What an argument was set to: bytes `key` of a memory, or (None) a scalar. site: the call, for complaints."""
+    """The value of an argument: bytes `key` of a memory; memory is None for a scalar.
+
+    problem: a hazard of the value itself. site: the place where it was set.
+    """
 
     memory: Memory | None
     key: tuple[int, int]
@@ -112,18 +122,17 @@ class _Argument:
 
 
 class run(PybindObject):
-    """One prepared execution of a kernel: bound to its arguments once, started many times."""
+    """One prepared execution of a kernel: set its arguments once, start it many times."""
 
-    def __init__(self, *given: kernel) -> None:
-        if not given:
+    def __init__(self, *args: kernel) -> None:
+        if not args:
             return
-        if len(given) > 1 or not isinstance(given[0], kernel):
-            raise incompatible("__init__", ("pyxrt.run()", "pyxrt.run(arg0: xrt::kernel)"), given)
-        (of,) = given
-        self._kernel = of
-        self._machine = of._machine
-        self._arguments: list[_Argument | None] = [None] * len(of._model.banks)
-        self._launch = self._made()
+        if len(args) > 1 or not isinstance(args[0], kernel):
+            raise incompatible("__init__", ("pyxrt.run()", "pyxrt.run(arg0: xrt::kernel)"), args)
+        (self._kernel,) = args
+        self._machine = self._kernel._machine
+        self._arguments: list[_Argument | None] = [None] * len(self._kernel._model.banks)
+        self._launch = self._new_launch()
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if "_launch" not in self.__dict__ or finalizing():
@@ -133,18 +142,20 @@ class run(PybindObject):
             if machine.sanitizer:
                 machine.sanitizer.dropped(self._launch)
             machine.abort(
-                "a run was dropped before its completion was seen: XRT would abort the process (SIGABRT)"
+                "a run was dropped before its completion was seen: "
+                "XRT would abort the process (SIGABRT)"
             )
         self._launch.release()
 
     def set_arg(self, index: int, value: Any, /) -> None:
-        """Bind argument `index`: a bo, or an integer of 32 bits."""
+        """Set argument `index` to a bo, or to an integer of 32 bits."""
         is_bo = isinstance(value, bo)
         if not is_int(index, INT32) or not (is_bo or is_int(value, INT32)):
             raise incompatible("set_arg", _SET_ARG_FORMS, (self, index, value))
         machine, arguments = self._machine, self._arguments
         if not 0 <= index < len(arguments):
-            if is_bo:  # connections are looked up unchecked
+            # XRT does not check the index when it looks up the bank of a bo.
+            if is_bo:
                 machine.abort(
                     f"a bo for argument {index} of {len(arguments)}: XRT would crash (SIGSEGV)"
                 )
@@ -161,7 +172,7 @@ class run(PybindObject):
         self._launch.bound = False
 
     def start(self) -> None:
-        """Submit; blocks while the context's queue is full."""
+        """Submit the run; blocks while the queue of the context is full."""
         launch = self._launch
         if launch.in_list:
             raise RuntimeError("Run object belongs to a runlist and cannot be explicitly started")
@@ -183,7 +194,10 @@ class run(PybindObject):
         launch.context.submit((launch,))
 
     def state(self) -> ert_cmd_state:
-        """NEW until the completion is visible, as on amdxdna. Looking again at once takes time: see `Machine`."""
+        """Return the state: NEW until the end is visible, as on amdxdna, then the final state.
+
+        A repeated call at the same instant takes time: see `Machine.looks_cost_time`.
+        """
         launch = self._launch
         machine = launch.machine
         if launch.visible_ns > (now_ns := machine.clock.now_ns):
@@ -199,15 +213,19 @@ class run(PybindObject):
         return launch.final
 
     def wait(self, *timeout_ms: int) -> ert_cmd_state:
-        """Wait for completion, or `timeout_ms` if that is not 0; returns ERT_CMD_STATE_TIMEOUT after that."""
+        """Wait for the end and return the final state.
+
+        With a `timeout_ms` other than 0, return ERT_CMD_STATE_TIMEOUT after that time.
+        """
         if timeout_ms and (len(timeout_ms) > 1 or not is_int(timeout_ms[0], UINT32)):
             raise incompatible("wait", _WAIT_FORMS, (self, *timeout_ms))
         until_ns = self._launch.visible_ns
         if timeout_ms and timeout_ms[0]:
             until_ns = min(until_ns, self._machine.clock.now_ns + int(timeout_ms[0]) * NS_PER_MS)
         if until_ns >= NEVER_NS:
+            # A run that was never started is in state NEW, and has no end to wait for.
             if not self._launch.unseen:
-                return _NEW  # never started
+                return _NEW
             self._machine.abort("a run hangs, and device.watchdog_ns=0: wait() would never return")
             raise ProcessAborted(self._machine.aborted)
         self._machine.wait_until(until_ns)
@@ -215,7 +233,10 @@ class run(PybindObject):
         return _TIMEOUT if state is _NEW else state
 
     def wait2(self, *timeout: Any) -> None:
-        """Wait for completion; RuntimeError unless the run completed. XRT's own timeout cannot be given from Python."""
+        """Wait for the end; RuntimeError unless the run completed.
+
+        The timeout of XRT's C++ API has no conversion from Python, so it gives a TypeError.
+        """
         if timeout:
             forms = (
                 "(self: pyxrt.run) -> None",
@@ -226,71 +247,77 @@ class run(PybindObject):
         if state is not _COMPLETED:
             raise RuntimeError(f"Command failed to complete successfully ({state._name_})")
 
-    def add_callback(self, *given: Any) -> None:
-        """Cannot be called from Python: pyxrt knows no type for a callback."""
+    def add_callback(self, *args: Any) -> None:
+        """Raise TypeError: the type of a callback has no conversion from Python."""
         function = "std::function<void (void const*, ert_cmd_state, void*)>"
-        form = f"(self: pyxrt.run, arg0: pyxrt.ert_cmd_state, arg1: {function}, arg2: types.CapsuleType) -> None"
-        raise incompatible("add_callback", (form,), (self, *given), hint=True)
+        form = (
+            f"(self: pyxrt.run, arg0: pyxrt.ert_cmd_state, arg1: {function}, "
+            "arg2: types.CapsuleType) -> None"
+        )
+        raise incompatible("add_callback", (form,), (self, *args), hint=True)
 
     def get_ctrl_scratchpad_bo(self) -> bo:
-        """RuntimeError: only kernels of ELF files have one."""
-        self._machine.clock  # noqa: B018 - a null object crashes first
+        """Raise RuntimeError: only kernels of ELF files have one."""
+        # A null object crashes before.
+        self._machine.clock  # noqa: B018
         raise RuntimeError("Control scratchpad memory is not present")
 
     def _bind(self) -> Launch:
-        """The arguments as they are set now, for this launch and the following."""
+        """Create a launch with the present arguments; it also serves the following starts."""
         model, before = self._kernel._model, self._launch
         before.release()
-        self._launch = launch = self._made()
+        self._launch = launch = self._new_launch()
         launch.in_list, launch.bound = before.in_list, True
-        parts = () if model.spec is None else (*model.spec.inputs, model.spec.output)
-        fitting: list[Access] = []
+        buffers = () if model.spec is None else (*model.spec.inputs, model.spec.output)
+        whole: list[Access] = []
         for index, argument in enumerate(self._arguments):
             number = index - FIRST_DATA_ARGUMENT
-            part = parts[number] if 0 <= number < len(parts) else None
+            buffer = buffers[number] if 0 <= number < len(buffers) else None
             if argument is None:
-                if part or number < 0:
+                if buffer or number < 0:
                     launch.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
             elif argument.memory is None:
                 if model.banks[index] != NO_BANK:
-                    launch.problem(
-                        Kind.UNSET_ARGUMENT, f"argument {index}, a number, no bo", argument.site
-                    )
+                    scalar = f"argument {index}, a number instead of a bo"
+                    launch.problem(Kind.UNSET_ARGUMENT, scalar, argument.site)
             else:
                 low, high = argument.key
-                if part and low + part.size_bytes > high:
-                    short = f"argument {index}, {high - low} of {part.size_bytes} B"
+                if buffer and low + buffer.size_bytes > high:
+                    short = f"argument {index}, {high - low} of {buffer.size_bytes} B"
                     launch.problem(Kind.UNSET_ARGUMENT, short, argument.site)
-                elif part:
-                    high = low + part.size_bytes
-                known = index in launch.outputs or (False if model.spec or number < 0 else None)
-                access = launch.use(
-                    index, argument.memory, (low, min(high, argument.memory.size)), known
-                )
+                elif buffer:
+                    high = low + buffer.size_bytes
+                # Without a spec, whether the kernel writes a data argument is unknown (None).
+                writes = index in launch.outputs or (False if model.spec or number < 0 else None)
+                key = low, min(high, argument.memory.size)
+                access = launch.use(index, argument.memory, key, writes)
                 if argument.problem:
                     launch.problem(argument.problem, f"argument {index}", argument.site)
-                if part and access.key[1] - access.key[0] == part.size_bytes:
-                    fitting.append(access)
+                if buffer and access.key[1] - access.key[0] == buffer.size_bytes:
+                    whole.append(access)
         if model.computes:
             launch.watched = [each.memory for each in launch.accesses]
-            if model.spec and len(fitting) == len(parts):
-                launch.computes(model.spec, fitting[:-1], fitting[-1])
+            if model.spec and len(whole) == len(buffers):
+                launch.set_arithmetic(model.spec, whole[:-1], whole[-1])
         return launch
 
-    def _made(self) -> Launch:
+    def _new_launch(self) -> Launch:
         kernel = self._kernel
         model, context = kernel._model, kernel._hw_context._context
         return Launch(self._machine, context, model.name, model.exec_ns, kernel._outputs)
 
 
 def _bo_argument(window: BoRange, bank: int, site: Site) -> _Argument:
-    """What binding a bo does: in another bank XRT quietly binds a copy of it, and results land there."""
+    """Return the argument that a bo gives.
+
+    If the bo is in another bank than the argument, XRT binds a copy of it without a warning, and
+    the output is written to the copy.
+    """
     if bank not in (window.memory.bank, NO_BANK):
         copy = Memory(window.size, f"copy of {window.memory.name} in another bank", bank=bank)
         copy.handles = 1
-        copy.device[: window.size] = copy.host[: window.size] = window.memory.device[
-            slice(*window.key)
-        ]
+        content = window.memory.device[slice(*window.key)]
+        copy.device[: window.size] = copy.host[: window.size] = content
         return _Argument(copy, copy.key, Kind.WRONG_BANK, site)
     begin = window.device_offset
     problem = None if begin == window.offset else Kind.NESTED_SUB_BUFFER

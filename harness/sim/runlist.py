@@ -1,4 +1,4 @@
-"""Runlists, as pyxrt has them."""
+"""`pyxrt.runlist`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _COMPLETED, _ABORT = ert_cmd_state.ERT_CMD_STATE_COMPLETED, ert_cmd_state.ERT_CM
 
 
 class runlist(PybindObject):
-    """Runs submitted together, in order, as chains of commands."""
+    """Runs that are submitted together and executed in order, as chains of commands."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        self._ready = bool(given or named)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._ready = bool(args or kwargs)
         if not self._ready:
             return
-        context = single(given, named, "hwctx")
+        context = single(args, kwargs, "hwctx")
         if not isinstance(context, hw_context):
             raise incompatible(
                 "__init__",
                 ("pyxrt.runlist()", "pyxrt.runlist(hwctx: pyxrt.hw_context)"),
-                given,
-                named,
+                args,
+                kwargs,
             )
         self._hw_context = context
         self._machine = self._hw_context._machine
@@ -41,7 +41,7 @@ class runlist(PybindObject):
             member._launch.in_list = False
 
     def add(self, run: _run) -> None:
-        """Append a run; it can no longer be started on its own."""
+        """Append a run, which can then no longer be started on its own."""
         if not isinstance(run, _run):
             raise incompatible(
                 "add", ("(self: pyxrt.runlist, run: pyxrt.run) -> None",), (self, run)
@@ -58,7 +58,7 @@ class runlist(PybindObject):
         self._runs.append(run)
 
     def execute(self) -> None:
-        """Submit all members, one command per chain of at most `chain_length`."""
+        """Submit all runs, as commands of at most `chain_length` executions each."""
         if self._executing:
             raise RuntimeError(
                 "runlist must be idle before submitting for execution, current state: running"
@@ -80,7 +80,10 @@ class runlist(PybindObject):
             self._context.submit(launches[first : first + length])
 
     def wait(self, *timeout: Any) -> None:
-        """Wait until every member has ended; RuntimeError if one failed: those after it count as aborted."""
+        """Wait until every run has ended; RuntimeError if one failed.
+
+        The runs after the failed one get the state ABORT.
+        """
         if timeout:
             forms = (
                 "(self: pyxrt.runlist) -> None",
@@ -88,7 +91,8 @@ class runlist(PybindObject):
             )
             raise incompatible("wait", forms, (self, *timeout), hint=True)
         if not self._executing:
-            self._runs  # noqa: B018 - a null object crashes
+            # A null object crashes here.
+            self._runs  # noqa: B018
             return
         launches = [member._launch for member in self._runs]
         self._machine.wait_until(max(launch.visible_ns for launch in launches))

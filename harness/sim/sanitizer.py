@@ -1,9 +1,9 @@
-"""The sanitizer: it watches which bytes of which bos the runs in flight use, and reports hazards.
+"""The sanitizer tracks which bytes of which bos the runs in flight use, and reports hazards.
 
-A run is in flight from the call that launches it until the program sees its completion: by `wait()`
-or `state()` of this run, or of a later one on the same context, which executes in order. The clock
-does not matter: a program that is right by luck is wrong. Bytes that a hazard leaves undefined are
-filled with `memory.UNDEFINED`.
+A run is in flight from its launch until the program sees its end, by `wait()` or `state()` of this
+run or of a later one on the same context, which executes in order. The clock does not matter: a
+program whose result depends on timing is wrong even if the timing was good. Bytes that a hazard
+leaves undefined are filled with `memory.UNDEFINED`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ _COMPLETED = ert_cmd_state.ERT_CMD_STATE_COMPLETED
 
 
 class Sanitizer:
-    """Watches one machine. The simulated pyxrt calls it before each call takes effect."""
+    """Checks the calls of one machine. The simulated pyxrt calls it before a call takes effect.
+
+    machine = Machine(profile, models)  # with `profile.hazards` other than off
+    plug(machine)
+    ...  # a program that uses harness.sim.pyxrt
+    for hazard in machine.sanitizer.take():
+        print(hazard)  # the two calls, the bo, the bytes and the run
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -33,33 +40,34 @@ class Sanitizer:
         self._report = self._log.report
 
     def take(self) -> list[Hazard]:
-        """The hazards since the last call, in the order of their first occurrence."""
+        """Return the hazards since the last call, in the order of their first occurrence."""
         return self._log.take()
 
     def launched(self, launch: Launch, frame: FrameType, now_ns: int) -> None:
-        """A run is started from `frame`: from here on its arguments are in use."""
+        """A run is launched from `frame`: from here on its arguments are in use."""
         before, launch.site = launch.site, (frame.f_code, frame.f_lasti, now_ns)
         context, code = launch.context, launch.code
         context.submitted = launch.order = context.submitted + 1
         context.in_flight_launches.append(launch)
         if launch.suspect or (code is not None and code.host != code.device):
-            self._look_closely(launch, before)
+            self._check(launch, before)
         else:
-            # Quickly told, as every launch costs it: these bos are its own, and in order.
+            # A quick check, because every launch pays for it: no other run uses these bos, no
+            # output is unread, and the host changed nothing since the last sync.
             for memory in launch.memories:
                 if (
                     memory.last is not launch
                     or memory.fresh
                     or memory.host != (memory.agreed or memory.device)
                 ):
-                    self._look_closely(launch, before)
+                    self._check(launch, before)
                     break
         launch.unread = bool(launch.written)
         for access in launch.written:
             access.memory.fresh += access.result
 
-    def _look_closely(self, launch: Launch, before: Site | None) -> None:
-        """Look for what is wrong with a launch; `before`: the one before it of the same run."""
+    def _check(self, launch: Launch, before: Site | None) -> None:
+        """Check a launch for every hazard; `before`: place of the run's previous launch."""
         launch.spoilt = False
         for kind, what, site in launch.problems:
             self._log.add(kind, launch, what, (0, 0), site, "run.set_arg")
@@ -83,19 +91,22 @@ class Sanitizer:
         launch.suspect = launch.spoilt or not whole
 
     def observed(self, launch: Launch) -> None:
-        """The host has seen that a run has ended, and so have all before it on its context."""
+        """The program sees the end of a run, and so of all runs before it on its context."""
         context, in_flight_launches = launch.context, launch.context.in_flight_launches
         context.retired = max(context.retired, launch.order)
         while in_flight_launches and in_flight_launches[0].order <= launch.order:
             ended = in_flight_launches.popleft()
             for memory in ended.watched:
                 if memory.host != (memory.agreed or memory.device):
-                    self._look_back(ended)
+                    self._check_map_writes(ended)
             if ended.spoilt or ended.final is not _COMPLETED:
                 self._failed(ended)
 
-    def _look_back(self, launch: Launch) -> None:
-        """Look for bytes changed through `map()`, which makes no call, between a launch and the sight of its end."""
+    def _check_map_writes(self, launch: Launch) -> None:
+        """Check whether the host changed bytes of a run while it was in flight.
+
+        Only a write through `map()` can be found here, because it makes no call.
+        """
         for access in launch.accesses:
             if not launch.spoilt and access.memory.changed_by_host(*access.key):
                 how = "write through map(), seen in "
@@ -103,7 +114,7 @@ class Sanitizer:
                 self._spoil(launch)
 
     def _failed(self, launch: Launch) -> None:
-        """A run is seen to have ended with nothing to rely on: nor can those in flight that use its output."""
+        """Undefine the output of a run that failed or is spoilt, and of the runs that use it."""
         self._spoil(launch)
         if launch.final is _COMPLETED:
             return
@@ -123,10 +134,10 @@ class Sanitizer:
     def syncing(
         self, memory: Memory, key: tuple[int, int], to_device: bool
     ) -> list[tuple[int, int]] | None:
-        """A sync of bytes `key` is about to happen; returns what the host will not see rightly after it.
+        """Bytes `key` are about to be synced. Returns the ranges that the host will see wrongly.
 
-        It need not be told of a memory whose last user was seen to end and whose output was taken, unless that is
-        `mixed`.
+        The call is not needed for a memory whose last run has ended and whose output was read,
+        unless the memory is `mixed`.
         """
         wrong: list[tuple[int, int]] | None = None
         for access in memory.accesses:
@@ -136,8 +147,9 @@ class Sanitizer:
                     shared = max(key[0], access.key[0]), min(key[1], access.key[1])
                     wrong = [*(wrong or []), shared]
             elif access.writes is None and not to_device:
+                # A program syncs outputs back, not inputs: so this argument is an output.
                 if launch.order:
-                    access.turn_out_written()  # nobody syncs inputs back
+                    access.mark_as_output()
             elif launch.unread and not access.writes:
                 begin, end = whole_lines(*key)
                 if memory.changed_by_host(max(access.key[0], begin), min(access.key[1], end)):
@@ -147,24 +159,24 @@ class Sanitizer:
         return wrong
 
     def writing(self, memory: Memory, low: int, high: int) -> None:
-        """`write()` of those bytes is about to happen."""
+        """`bo.write()` is about to change the bytes `low` to `high`."""
         for access in memory.accesses:
             if access.launch.in_flight and access.overlaps(low, high):
                 self._report(Kind.WRITE_IN_FLIGHT, access, access.launch.site, "launch")
                 self._spoil(access.launch)
 
     def reading(self, memory: Memory, low: int, high: int) -> bool:
-        """Whether `read()` of those bytes gives what they are meant to hold."""
-        right = True
+        """`bo.read()` is about to read bytes `low` to `high`. Returns whether they are valid."""
+        valid = True
         for (begin, end), launch in memory.fresh:
             if begin < high and low < end:
                 kind = Kind.READ_BEFORE_COMPLETION if launch.in_flight else Kind.STALE_READ
                 self._report(kind, launch.access(memory, begin), launch.site, "launch")
-                right = False
-        return right
+                valid = False
+        return valid
 
     def freed(self, memory: Memory) -> None:
-        """The last handle of a bo is gone."""
+        """The last bo of a memory is deleted."""
         if self._machine.aborted:
             return
         for access in memory.accesses:
@@ -174,25 +186,25 @@ class Sanitizer:
         self._never_read(memory, "free in ")
 
     def ended(self, memories: list[Memory]) -> None:
-        """The program is over."""
+        """The program has ended, and these memories still exist."""
         for memory in memories:
             self._never_read(memory, "end of the program, after ")
 
     def argument_set(self, launch: Launch, index: int) -> None:
-        """An argument of a run is set."""
+        """An argument of a run is about to be set."""
         if launch.in_flight:
             self._log.add(
                 Kind.ARGUMENT_IN_FLIGHT, launch, f"argument {index}", (0, 0), launch.site, "launch"
             )
 
     def dropped(self, launch: Launch) -> None:
-        """A run object is gone while in flight."""
+        """A run object is deleted while the run is in flight."""
         if launch.accesses:
             last = launch.accesses[-1]
             self._report(Kind.RUN_DROPPED, last, launch.site, "launch", "dropped in ")
 
     def _conflicts(self, access: Access) -> None:
-        """Other runs in flight that use the same bytes."""
+        """Report other runs in flight that use the same bytes in a conflicting way."""
         launch = access.launch
         for other in access.memory.accesses:
             theirs = other.launch
@@ -206,14 +218,15 @@ class Sanitizer:
                 kind = Kind.SHARED_OUTPUT if other.key == access.key else Kind.OVERLAP
             elif (access.writes or other.writes) and theirs.context is not launch.context:
                 kind = Kind.UNORDERED
-            else:  # reads share, and one context executes in order
+            else:
+                # Two runs may read the same bytes, and one context executes in order.
                 continue
             self._report(kind, access, theirs.site, "launch")
             self._spoil(launch)
             self._spoil(theirs)
 
     def _uses_results(self, access: Access, before: Site | None) -> None:
-        """Check the unread outputs among the bytes that a launch uses; `before` as in `_look_closely`."""
+        """Check the unread outputs in the bytes that a launch uses; `before` as in `_check`."""
         memory, launch = access.memory, access.launch
         unread: list[Result] = []
         for key, theirs in memory.fresh:
@@ -231,7 +244,10 @@ class Sanitizer:
         memory.fresh = tuple(unread)
 
     def _sync_in_flight(self, access: Access, low: int, high: int, to_device: bool) -> bool:
-        """Judge a sync of a memory that a run in flight uses; whether it reads what is not there yet."""
+        """Check a sync of a memory that a run in flight uses.
+
+        Returns whether the sync reads an output that is not complete.
+        """
         memory, launch = access.memory, access.launch
         if access.overlaps(low, high):
             if not to_device and access.writes is not False:
@@ -253,9 +269,10 @@ class Sanitizer:
     def _take_results(
         self, memory: Memory, low: int, high: int, to_device: bool
     ) -> list[tuple[int, int]]:
-        """Outputs among the lines synced have been taken, or what remains of them stays to be; returns those lost.
+        """Remove the synced lines from the unread outputs, and return the outputs that are lost.
 
-        A line that the host wrote to is written back over the output in it.
+        An output is lost if the host wrote to its cache line: the sync writes that line back over
+        the output.
         """
         lost: list[tuple[int, int]] = []
         low, high = whole_lines(low, high)
@@ -272,7 +289,7 @@ class Sanitizer:
                 pass
             elif memory.changed_by_host(*whole_lines(begin, end)):
                 overwritten = memory.changed_by_host(begin, end)
-                # The host may overwrite what another run has used.
+                # The host may overwrite an output that another run has used.
                 if not (overwritten and launch.consumed):
                     kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
                     self._report(kind, launch.access(memory, begin), memory.written, "write")
@@ -284,6 +301,7 @@ class Sanitizer:
         return lost
 
     def _never_read(self, memory: Memory, how: str) -> None:
+        """Report the outputs of a memory that were neither synced nor used."""
         for (begin, _), launch in memory.fresh:
             if not launch.in_flight and not launch.consumed and launch.final is _COMPLETED:
                 self._report(
@@ -292,7 +310,7 @@ class Sanitizer:
         memory.fresh = ()
 
     def _spoil(self, launch: Launch) -> None:
-        """Leave nothing in its output to rely on, now or when it ends."""
+        """Undefine the output of a launch now, and again at its end."""
         launch.spoilt = launch.suspect = True
         for access in launch.accesses:
             if access.writes:

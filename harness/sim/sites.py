@@ -1,4 +1,4 @@
-"""Where in the program a call of the API came from."""
+"""Finds the place in the program from which a call of the pyxrt API was made."""
 
 from __future__ import annotations
 
@@ -11,46 +11,45 @@ from typing import TypeAlias
 from harness.sim.hazard import Call
 
 Site: TypeAlias = tuple[CodeType, int, int]
-"""Code object, instruction in it, time in ns: what can be kept of a call at no cost; `call_of` makes it readable."""
+"""Place and time of a call: code object, instruction in it, ns. Cheap to store; `call_of` converts
+it to a line of a file."""
 INSIDE = {str(path) for path in Path(__file__).parent.glob("*.py")}
+"""Files of the simulator itself."""
 
 
 def caller(frame: FrameType) -> FrameType:
-    """The innermost frame, from `frame` outwards, that is not of the simulator itself."""
+    """Return the innermost frame, from `frame` outwards, that is not in the simulator itself."""
     while frame.f_code.co_filename in INSIDE and frame.f_back:
         frame = frame.f_back
     return frame
 
 
 def here(now_ns: int) -> Site:
-    """The present call, by its caller outside the simulator."""
+    """Return the place of the present call: its caller outside the simulator."""
     frame = caller(sys._getframe(1))
     return frame.f_code, frame.f_lasti, now_ns
 
 
 def call_of(site: Site, what: str) -> Call:
-    """A kept call, readable."""
+    """Convert a stored place into a call with file and line; `what` is the name of the call."""
     code, instruction, now_ns = site
     lines = (line for first, end, line in code.co_lines() if first <= instruction < end)
     return Call(what, _shown(code.co_filename), next(lines, None) or code.co_firstlineno, now_ns)
 
 
 def present_call(now_ns: int, how: str) -> Call:
-    """The call of the API that is under way: `how` and its name, from where the program made it."""
+    """Return the API call that is being executed. Its name is `how` and the method's name."""
     frame = sys._getframe(1)
     name = ""
     while frame.f_code.co_filename in INSIDE and frame.f_back:
-        if "<locals>" not in frame.f_code.co_qualname:  # the recorder's
+        # `CallLog.wrap` puts a local function around every method.
+        if "<locals>" not in frame.f_code.co_qualname:
             name = frame.f_code.co_qualname
         frame = frame.f_back
-    return Call(
-        how + name.replace(".__call__", "()"),
-        _shown(frame.f_code.co_filename),
-        frame.f_lineno,
-        now_ns,
-    )
+    what = how + name.replace(".__call__", "()")
+    return Call(what, _shown(frame.f_code.co_filename), frame.f_lineno, now_ns)
 
 
 def _shown(file: str) -> str:
-    """A path as short as it can be told."""
+    """Shorten a path below the current folder to a relative one."""
     return file.removeprefix(f"{Path.cwd()}{os.sep}")

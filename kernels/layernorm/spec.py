@@ -1,16 +1,18 @@
-"""Layer normalisation of 256 int8 values: gamma (x - mean) / sqrt(variance + 1e-5) + beta, in integers.
+"""Layer normalisation of 256 int8 values, in integers.
 
-Every array counts units of 1/32. With d / 256 a value's distance from the mean, and v / 2^16 the variance:
+out = gamma (x - mean) / sqrt(variance + 1e-5) + beta. Every array is in units of 1/32. d / 256 is
+the distance of a value from the mean, and v / 2^16 is the variance:
 
     s   = sum of x                           |s| <= 2^15
     v   = 256 * sum of x^2 - s^2             0 to 2^30
-    d   = 256 * x - s                        |d| < 2^16, and |d| <= sqrt(255 v): no value is farther out
-    w   = (v + 671) << 2k                    2^30 to 2^32 (unsigned), by the one k of 0 to 11 that does it
+    d   = 256 * x - s                        |d| < 2^16, and |d| <= sqrt(255 v)
+    w   = (v + 671) << 2k                    2^30 to 2^32 (unsigned)
     r   = floor(sqrt(w))                     2^15 to 2^16
-    num = gamma * (d << k)                   |num| <= 2^27: |d << k| < 16 sqrt(w)
-    out = num / r + beta                     num / r rounded half away from zero, then saturated to -128 to 127
+    num = gamma * (d << k)                   |num| <= 2^27, as |d << k| < 16 sqrt(w)
+    out = num / r + beta                     saturated to -128 to 127
 
-with 671 = round(1e-5 * 32^2 * 2^16). k keeps 16 bits of the root where the variance is small, too.
+with 671 = round(1e-5 * 32^2 * 2^16). Exactly one k from 0 to 11 brings w into its range; it gives
+the root 16 bits even where the variance is small. num / r is rounded half away from zero.
 """
 
 from __future__ import annotations
@@ -31,10 +33,12 @@ def layernorm(
     wide = x.astype(np.int32)
     s = wide.sum(axis=1, keepdims=True)
     radicand = SIZE * (wide * wide).sum(axis=1, keepdims=True) - s * s + EPSILON
-    k = (32 - np.frexp(radicand)[1]) >> 1  # frexp's exponent is the number of bits
+    # The exponent that frexp returns is the number of bits.
+    k = (32 - np.frexp(radicand)[1]) >> 1
     # float64 holds w, and its square root is rounded correctly, so the floor is exact.
     root = np.floor(np.sqrt(np.ldexp(radicand.astype(np.float64), 2 * k)))
-    # Exact: a quotient that is not a half is at least 2^-17 from one, and float64 is within 2^-37 of it.
+    # Exact: a quotient that is not a half differs from one by at least 2^-17, and the error of
+    # float64 is at most 2^-37.
     scaled = gamma * ((SIZE * wide - s) << k) / root
     rounded = np.trunc(scaled + np.copysign(0.5, scaled)) + beta
     return np.clip(rounded, -128, 127).astype(np.int8)
@@ -49,11 +53,7 @@ SPEC = KernelSpec(
     inputs=(Buffer("row", (Part("x", (SIZE,)), _constant("gamma"), _constant("beta"))),),
     output=Buffer("out", (Part("out", (SIZE,)),)),
     reference=layernorm,
-    # Per value: sum, multiply-accumulate (2), d (2), num (2), division, + beta, two limits; the one root is left out.
+    # Per value: sum, multiply-accumulate (2), d (2), num (2), division, + beta, two limits. The
+    # square root, one per tile, is not counted.
     ops=11 * SIZE,
-    accuracy=(
-        "error against float64 within int8's range in units of 1/32: max 0.51, mean 0.24 on 1003 tiles of the packaged "
-        "speech, of whose outputs 1.9 % saturate; max 0.51, mean 0.19 on 1000 uniform random tiles, 21.6 %; "
-        "rounding the exact result gives 0.50 and 0.25"
-    ),
 )

@@ -40,7 +40,6 @@ ADD = KernelSpec(
     output=Buffer("sum", (Part("sum", (8, 16)),)),
     reference=add,
     ops=128,
-    accuracy="exact modulo 256",
 )
 
 

@@ -716,12 +716,12 @@ def test_the_kernel_is_found_by_its_name(
         (
             lambda kernels: put(kernels, "other"),
             [],
-            "holds other; needs one kernel named attention or MLIR_AIE",
+            "contains other; needs one kernel named attention or MLIR_AIE",
         ),
         (
             lambda kernels: put(kernels, "MLIR_AIE", "MLIR_AIE2"),
             [],
-            "holds MLIR_AIE, MLIR_AIE2; needs one kernel",
+            "contains MLIR_AIE, MLIR_AIE2; needs one kernel",
         ),
         (
             lambda kernels: put(kernels, "attention", bos=1),
@@ -735,7 +735,7 @@ def test_the_kernel_is_found_by_its_name(
                 (ROOT / "tests/data/mlir_aie.xclbin").read_bytes()[:99]
             ),
             [],
-            "reads no xclbin",
+            "cannot read an xclbin",
         ),
     ],
     ids=[

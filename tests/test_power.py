@@ -133,7 +133,7 @@ def test_restoring_fails(plug: Callable[..., Smi], caplog: pytest.LogCaptureFixt
     once = '[ "$last" = default ] && { echo "ERROR: gone" >&2; exit 1; }'
     plug(configure=once)
     with (
-        pytest.raises(DeviceError, match="default, the mode before, was not restored"),
+        pytest.raises(DeviceError, match="the previous mode, default, was not restored"),
         power_mode(PERFORMANCE, 0),
     ):
         pass

@@ -365,7 +365,7 @@ def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> 
     """Once: its end is waited for, here by the watchdog. Twice: it is left in flight, and still not dropped."""
     running = start(
         *("strategy=pipelined", "device.timeout_ms=600000"),
-        setup=marking("harness.run.executor:drain", "drain"),
+        setup=marking("harness.run.executor:finish_in_flight", "drain"),
         faults={"hang": [7]},
         machine={"watchdog_ns": 0 if times == 2 else 300_000_000},
         interrupt_at="start 7",
@@ -716,12 +716,12 @@ def test_the_kernel_is_found_by_its_name(
         (
             lambda kernels: put(kernels, "other"),
             [],
-            "holds other; needs one kernel named attention or MLIR_AIE",
+            "contains other; needs one kernel named attention or MLIR_AIE",
         ),
         (
             lambda kernels: put(kernels, "MLIR_AIE", "MLIR_AIE2"),
             [],
-            "holds MLIR_AIE, MLIR_AIE2; needs one kernel",
+            "contains MLIR_AIE, MLIR_AIE2; needs one kernel",
         ),
         (
             lambda kernels: put(kernels, "attention", bos=1),
@@ -735,7 +735,7 @@ def test_the_kernel_is_found_by_its_name(
                 (ROOT / "tests/data/mlir_aie.xclbin").read_bytes()[:99]
             ),
             [],
-            "reads no xclbin",
+            "cannot read an xclbin",
         ),
     ],
     ids=[

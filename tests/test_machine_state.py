@@ -214,7 +214,7 @@ def test_what_xrt_smi_says_of_a_refusal(plug: Callable[..., Smi]) -> None:
     with pytest.raises(smi.SmiError, match=r"^Unrecognized arguments: --pmode turbo$"):
         smi.set_power_mode("turbo")
     plug(configure="exit 3")
-    with pytest.raises(smi.SmiError, match="exit code 3 without a word"):
+    with pytest.raises(smi.SmiError, match="exit code 3 and no message"):
         smi.set_power_mode("turbo", BDF)
 
 

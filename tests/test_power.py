@@ -133,7 +133,7 @@ def test_restoring_fails(plug: Callable[..., Smi], caplog: pytest.LogCaptureFixt
     once = '[ "$last" = default ] && { echo "ERROR: gone" >&2; exit 1; }'
     plug(configure=once)
     with (
-        pytest.raises(DeviceError, match="default, the mode before, was not restored"),
+        pytest.raises(DeviceError, match="the previous mode, default, was not restored"),
         power_mode(PERFORMANCE, 0),
     ):
         pass
@@ -189,13 +189,13 @@ builtins.kept = manager
 """Nobody ever leaves it, as after a Ctrl-C just before that."""
 
 
-HEARD = "harness.device.interrupt:Interrupt._hear"
-"""Called when a Ctrl-C comes that is held back."""
+PENDING = "harness.device.interrupt:Interrupt._mark_pending"
+"""Called when Ctrl-C arrives while it is delayed."""
 
 
 def started(made: Smi, body: str) -> subprocess.Popen[str]:
     marks = "\n".join(
-        marking(HEARD, made.folder / f"heard {number}", number) for number in (1, 2, 3)
+        marking(PENDING, made.folder / f"pending {number}", number) for number in (1, 2, 3)
     )
     code = PROGRAM.format(root=str(sysfs.ROOT), smi=str(made.path), marks=marks, body=body)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
@@ -208,7 +208,7 @@ def started(made: Smi, body: str) -> subprocess.Popen[str]:
 def hold(made: Smi, process: subprocess.Popen[str], number: int) -> None:
     """Send Ctrl-C for the `number`-th time while it is held back, and wait until it is."""
     process.send_signal(signal.SIGINT)
-    wait_for((made.folder / f"heard {number}").exists, process)
+    wait_for((made.folder / f"pending {number}").exists, process)
 
 
 def fifo(path: Path) -> Path:

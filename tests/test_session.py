@@ -119,7 +119,7 @@ def test_polling_ends_in_time() -> None:
 
 def test_polling_hears_ctrl_c() -> None:
     interrupt, done = Interrupt(), Polled(1)
-    interrupt.heard = True
+    interrupt.pending = True
     assert poll(interrupt, done, 10**9) == pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED, (
         "what has ended is taken"
     )

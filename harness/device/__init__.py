@@ -1,5 +1,5 @@
 """Devices that execute kernels.
 
-In: the configuration of a device and kernel specs. Out: a backend whose sessions and slots the
-executors drive without knowing which device it is.
+In: the configuration of a device, and kernel specs. Out: a backend with sessions and slots, which
+the executor uses in the same way for every device.
 """

@@ -1,8 +1,19 @@
-"""What the executor sees of a device: Protocols that every backend implements, and what a backend can do.
+"""The interface between the executor and a device: Protocols that every backend implements.
 
-The order of calls for a batch of tiles: `Slot.allocate` once, then `stage`, `launch`, `wait`, `collect` of one of the
-slot's submissions, after which its `outputs` may be read.
-Whatever the device's own library raises in these calls is a DeviceError here; no other exception is the device's fault.
+How the executor uses them, for one batch of tiles:
+
+    session = backend.open_session(spec, columns=1, timeout_ms=1000)
+    slot = session.slot(column=0, batch=4, counts=[4])
+    slot.allocate()
+    submission = slot.submissions[4]
+    submission.stage(data)
+    submission.launch()
+    submission.wait(1)
+    submission.collect()
+    submission.outputs  # (4, size_bytes) uint8
+
+A backend turns every error of the device's own library into a DeviceError. Any other exception
+from these calls is an error of the harness.
 """
 
 from __future__ import annotations
@@ -23,11 +34,11 @@ if TYPE_CHECKING:
     from harness.sim.hazard import Hazard
 
 VIRTUAL, MONOTONIC = "virtual", "monotonic"
-"""Names of the two kinds of clock: computed, and real time."""
+"""Names of the two kinds of clock: computed time, and the host's real time."""
 
 
 class Clock(Protocol):
-    """A clock that can be read."""
+    """The clock that all time stamps of a backend are read from."""
 
     @property
     def now_ns(self) -> int:
@@ -38,9 +49,10 @@ class Clock(Protocol):
 class Capabilities:
     """What a backend can do.
 
-    clock: VIRTUAL or MONOTONIC. columns: that the device has. timestamps: whether `take_trace` returns what the columns
-    did. hazards: whether `take_hazards` looks for wrong uses of buffers. batches: whether several tiles are one
-    submission to the device; if not, its runs are started one by one.
+    clock: VIRTUAL or MONOTONIC. columns: number of columns of the device. timestamps: whether
+    `take_trace` returns when the columns were busy. hazards: whether `take_hazards` detects wrong
+    uses of buffers. batches: whether the device takes several tiles as one submission; if not, the
+    backend starts the runs of a batch one by one.
     """
 
     clock: str
@@ -51,26 +63,34 @@ class Capabilities:
 
 
 class Submission(Protocol):
-    """A fixed number of tiles of one kernel, bound to the buffers of a slot. Every step is timed by the caller."""
+    """A fixed number of tiles of one kernel, bound to the buffers of a slot.
+
+    The caller reads the clock around each call, so a method does only the work of its step:
+
+        submission.stage(data)
+        submission.launch()
+        submission.wait(1)
+        submission.collect()
+    """
 
     @property
     def outputs(self) -> Bytes:
-        """(tiles, size_bytes) uint8; valid from `collect` until the slot is staged again."""
+        """The outputs, (tiles, size_bytes) uint8; valid from `collect` until the next `stage`."""
 
     def stage(self, data: Sequence[Any], /) -> None:
-        """Fill the input buffers, one array or buffer each, and send them to the device."""
+        """Write one array or buffer of `data` to each input buffer and sync it to the device."""
 
     def launch(self) -> None:
         """Start the execution; returns at once unless the device's queue is full."""
 
     def wait(self, patience: int, /) -> None:
-        """Wait for completion, at most `patience` times the session's timeout; 0 looks once.
+        """Wait for completion, at most `patience` times the session's timeout; 0 checks once.
 
         DeviceTimeoutError if it is still in flight; DeviceError if it ended without success.
         """
 
     def collect(self) -> None:
-        """Fetch the outputs from the device."""
+        """Sync the outputs from the device to the host."""
 
     def poison(self, content: Bytes, /) -> None:
         """Fill the output buffer's host and device copies with `content` (tiles, size_bytes)."""
@@ -81,42 +101,45 @@ class Slot(Protocol):
 
     @property
     def submissions(self) -> Mapping[int, Submission]:
-        """By number of tiles; empty before `allocate`, and new objects after it."""
+        """Submissions by number of tiles; empty before `allocate`, which creates new objects."""
 
     def allocate(self) -> None:
-        """Replace the buffers by new ones."""
+        """Replace the buffers with new ones."""
 
     def keep(self) -> None:
-        """Never free the buffers: a run that uses them may be in flight."""
+        """Never free the buffers, because a run that uses them may still be in flight."""
 
     def close(self) -> bool:
-        """Free the buffers, unless `keep` was called; returns whether it was."""
+        """Free the buffers unless `keep` was called; returns whether it was."""
 
 
 class Session(Protocol):
-    """One kernel, opened on one or more columns. `used_ns`: when the device was last seen at work."""
+    """One kernel, opened on one or more columns.
+
+    used_ns: clock time at which the device was last known to work; `wake` compares it with now.
+    """
 
     used_ns: int
 
     @property
     def backend(self) -> Backend:
-        """The device it was opened on."""
+        """The backend that opened this session."""
 
     @property
     def spec(self) -> KernelSpec:
-        """The kernel."""
+        """The kernel that this session runs."""
 
     @property
     def columns(self) -> int:
-        """Columns it was opened on; 0 when closed."""
+        """Number of columns it is open on; 0 after `close`."""
 
     @property
     def allocations(self) -> int:
-        """Buffers allocated so far for tiles."""
+        """Number of buffers allocated so far for tiles."""
 
     @property
     def timeout_ns(self) -> int:
-        """The time a submission may take."""
+        """The longest time that one submission may take."""
 
     def slot(
         self,
@@ -125,64 +148,79 @@ class Session(Protocol):
         counts: Sequence[int],
         constants: Sequence[Bytes] | None = None,
     ) -> Slot:
-        """A slot for up to `batch` tiles, with a submission of each of the sizes in `counts`.
+        """A slot for up to `batch` tiles, with one submission for each size in `counts`.
 
-        constants: per input buffer; with them, only what varies is staged, as (tiles, varying_bytes) arrays. Without
-        them, whole flat buffers are.
+        constants: the bytes of the constant parts, one array per input buffer. With constants,
+        `stage` takes only the varying parts, (tiles, varying_bytes) uint8 per buffer. Without
+        constants, it takes whole flat buffers.
         """
 
     def warm(self) -> None:
-        """Run the kernel once on every column: the first run, or one after a rest, takes longer."""
+        """Run the kernel once on every column.
+
+        Call it before timing: the first run, and a run after an idle period, takes longer.
+        """
 
     def wake(self) -> None:
-        """`warm`, if the device may have gone to sleep."""
+        """Call `warm` if the device has been idle long enough to be suspended."""
 
     def close(self) -> None:
-        """Free what the session holds, unless a run of `warm` may be in flight; its slots must be closed before."""
+        """Free the contexts, unless a run that `warm` started may still be in flight.
+
+        Close all slots of the session first.
+        """
 
 
 class Backend(Protocol):
-    """One open device. `interrupt`: Ctrl-C, held back by whoever has runs in flight."""
+    """One open device.
+
+        backend = open_backend(device, spec)
+        backend.prepare(spec, columns=4)
+        session = backend.open_session(spec, columns=4, timeout_ms=1000)
+
+    To add a backend, implement this Protocol and add its module to `harness.device.open.BACKENDS`.
+    """
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What this backend can do."""
 
     @property
     def clock(self) -> Clock:
-        """The clock that its times are of."""
+        """The clock that all time stamps of this backend are read from."""
 
     @property
     def interrupt(self) -> Interrupt:
-        """Whether the process was asked to end."""
+        """Delays Ctrl-C while runs are in flight."""
 
     def prepare(self, spec: KernelSpec, columns: int) -> None:
-        """Find and check what `spec` needs to run on so many columns; RequestError where it does not fit."""
+        """Read and check the files of a kernel; RequestError if it cannot run on `columns`."""
 
     def open_session(self, spec: KernelSpec, columns: int, timeout_ms: int) -> Session:
-        """Open a kernel; RequestError as `prepare`, DeviceError where the device refuses."""
+        """Open a kernel; RequestError as in `prepare`, DeviceError if the device refuses."""
 
     def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int:
-        """Wait until one of several launched submissions has ended; returns its place.
+        """Wait until one of several launched submissions has ended, and return its index.
 
-        The place of the first where none ends in time, or where the device can't tell.
+        Returns 0 if none ends within `timeout_ns`, or if the device cannot report which one ended.
         """
 
     def take_trace(self) -> NDArray[np.int64] | None:
-        """What the columns did since the last call; None without timestamps.
+        """When each column was busy since the last call; None without timestamps.
 
-        int64 (n, 5): is_load, context, column, start_ns, end_ns; by context in the order of opening.
+        int64 (n, 5): is_load, context, column, start_ns, end_ns. Contexts are numbered in the
+        order in which they were opened.
         """
 
     def take_hazards(self) -> list[Hazard]:
-        """Hazards since the last call; empty where nothing looks for them."""
+        """Hazards detected since the last call; empty if the backend does not detect any."""
 
     def power(self) -> AbstractContextManager[None]:
-        """Holds the power mode that was requested."""
+        """A context manager that holds the requested power mode and then restores the old one."""
 
     def read_state(self) -> MachineState | None:
-        """State of the machine that times depend on; None where it cannot change."""
+        """The state of the machine that times depend on; None if it cannot change."""
 
 
 Opener = Callable[..., Backend]
-"""open_backend(device, specs, computes) of a backend's module."""
+"""Signature of `open_backend(device, specs, computes)` in a backend's module."""

@@ -1,26 +1,31 @@
-"""Ctrl-C and other ends from outside, at the right moment: never between the start of a run and its being counted."""
+"""Delays Ctrl-C, SIGTERM and SIGHUP until a point where the program can stop safely.
+
+Between the start of a run and the line that counts it as in flight, KeyboardInterrupt would lose
+the run, and destroying a run in flight aborts the process (XRT).
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _last: list[int] = []
 
 
 def end_orderly() -> None:
-    """Have SIGTERM and SIGHUP end this process as Ctrl-C does: a power mode is restored, a record written."""
-    for number in ENDS:
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that the power mode and the record are saved."""
+    for number in SIGNALS:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _raise)
 
 
 def exit_code() -> int:
-    """What the shell is answered after an end from outside: 128 and the signal's number, 130 for Ctrl-C."""
+    """Exit code of a process that a signal stopped: 128 + the signal's number, 130 for Ctrl-C."""
     return 128 + (_last[-1] if _last else signal.SIGINT)
 
 
@@ -30,37 +35,48 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 class Interrupt:
-    """Whether an end was `heard` while it was held back. Reset `heard` to wait for another one."""
+    """Delays KeyboardInterrupt while code that must not be interrupted runs.
+
+    pending: Ctrl-C (or another of SIGNALS) arrived inside `held`. Set it to False to notice the
+    next one.
+
+        with interrupt.held():
+            while work:
+                interrupt.check()
+                start_and_count(work.pop())
+    """
 
     def __init__(self) -> None:
-        self.heard = False
+        self.pending = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold ends back, and raise what came at the end of it.
+        """Delay the signals during the body, then raise KeyboardInterrupt if one arrived.
 
-        Only what Python would raise: in the main thread, and no signal that is ignored (nohup) or left to the system.
+        Only signals that Python would turn into an exception are delayed: those of the main
+        thread, and none that is ignored (nohup) or has the system's default action.
         """
-        self.heard = False
-        before = {}
+        self.pending = False
+        handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
         if threading.current_thread() is threading.main_thread():
-            before = {
-                number: handler for number in ENDS if callable(handler := signal.getsignal(number))
-            }
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    handlers[number] = handler
         try:
-            for number in before:
-                signal.signal(number, self._hear)
+            for delayed in handlers:
+                signal.signal(delayed, self._mark_pending)
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for delayed, handler in handlers.items():
+                signal.signal(delayed, handler)
         self.check()
 
     def check(self) -> None:
-        """KeyboardInterrupt if one was heard."""
-        if self.heard:
+        """Raise KeyboardInterrupt if Ctrl-C arrived inside `held`."""
+        if self.pending:
             raise KeyboardInterrupt
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _mark_pending(self, number: int, frame: FrameType | None) -> None:
         _last.append(number)
-        self.heard = True
+        self.pending = True

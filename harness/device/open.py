@@ -1,7 +1,8 @@
 """Opens the device that a configuration describes.
 
-A backend is a module with `open_backend(device, specs, computes)`, named by the device's `kind`; it is imported when it
-is first needed. Nothing above this package can tell one backend from another, and none stands in for another.
+A backend is a module with `open_backend(device, specs, computes)`. The device's `kind` selects it,
+and it is imported on first use. If a backend cannot be opened, that is an error: the harness never
+falls back to another one.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ BACKENDS = {
     "hardware": "harness.device.xrt.hardware",
     "simulator": "harness.device.xrt.simulated",
 }
-"""By `device.kind`: the module that opens it."""
+"""The module that opens a device, by `device.kind`."""
 
 
 def open_backend(device: Device, *specs: KernelSpec, computes: bool = True) -> Backend:
-    """The device that `device` describes, able to run `specs`.
+    """Open the device that `device` describes, for running `specs`.
 
-    computes: whether simulated kernels do their arithmetic or only take their time; hardware always computes.
-    RequestError where the device cannot be had, or cannot run one of the kernels.
+    computes: whether simulated kernels compute their outputs, or only take their time; hardware
+    always computes. RequestError if the device cannot be opened or cannot run one of the kernels.
     """
     opener: Opener = import_module(BACKENDS[device.kind]).open_backend
     return opener(device, specs, computes)

@@ -1,9 +1,13 @@
-"""Passes over a window of an encoder: its operations one after the other, each in calls of its kernel."""
+"""Passes over the operations of an encoder, one after the other, each as calls of its kernel.
+
+A window is 30 s of audio, the unit that a Whisper encoder works on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
@@ -20,9 +24,10 @@ from harness.run.verify import Checker, Comparison, OutputCopies
 
 @dataclass(frozen=True)
 class EncoderPass:
-    """A pass over the operations of a window. Its makespan is what they took one after the other, contexts included.
+    """A finished pass over the operations of a window; implements `Pass`.
 
-    What the host does between two of them, gathering tiles from arrays and back, is not in it: no kernel is told.
+    steps: what each operation took. open_ns: time to open contexts during the pass. Host work
+    between two operations, cutting arrays into tiles and gathering them again, is not timed.
     """
 
     steps: tuple[Step, ...]
@@ -30,31 +35,32 @@ class EncoderPass:
 
     @property
     def makespan_ns(self) -> int:
-        """Sum over the operations, and of opening contexts."""
+        """Sum of the operations' makespans and of the time to open contexts."""
         return self.totals.makespan_ns
 
     @property
     def intervals_ns(self) -> Spans:
-        """None: they are of calls, and there are fewer of those than are counted."""
+        """Empty: only part of the calls run, so their intervals are not those of the window."""
         return np.zeros(0, np.int64)
 
     @property
     def totals(self) -> Totals:
-        """Sums over the operations."""
+        """Sums over the operations, and the time to open contexts."""
         whole = added([step.totals for step in self.steps])
         return replace(whole, open_ns=self.open_ns, makespan_ns=whole.makespan_ns + self.open_ns)
 
     def timeline(self) -> Timeline | None:
-        """None: its spans are millions."""
+        """None, because a window has millions of spans."""
         return None
 
 
 class EncoderPasses:
-    """Passes over `operations`, of each about `workload.tiles` calls, on tiles of its kernel.
+    """Runs about `workload.tiles` calls of each operation, and extrapolates to all its calls.
 
-    A call takes as long as any other, whatever it computes; so what is not run goes on at the rate of what is: by two
-    passes of an operation, one of half as many calls as the other, both in whole rounds of a batch for each column, and
-    no fewer than fill all slots.
+    All calls of a kernel take the same time, whatever their data. So each operation runs twice,
+    once with half as many calls as the other time, and the remaining calls count at the rate
+    between the two runs. Both runs are whole rounds, a round being one batch for each column, and
+    both fill all slots.
     """
 
     def __init__(
@@ -64,22 +70,24 @@ class EncoderPasses:
         operations: Sequence[Operation],
         tiles: Mapping[str, Tiles],
     ) -> None:
-        """tiles: by name of the kernel."""
+        """tiles: by name of the kernel. The host's own operations are left out."""
         self._operations = [each for each in operations if each.kernel]
         self._tiles = tiles
-        dealt = config.strategy.batch * config.strategy.columns
-        wanted, filled = config.workload.tiles, config.strategy.slots * config.strategy.batch
-        self._half = -(-max(dealt, filled, (wanted + 1) // 2) // dealt) * dealt
-        self._most = 2 * self._half if wanted else 0
+        strategy = config.strategy
+        round_calls = strategy.batch * strategy.columns
+        slot_calls = strategy.slots * strategy.batch
+        at_least = max(round_calls, slot_calls, (config.workload.tiles + 1) // 2)
+        self._half = ceil(at_least / round_calls) * round_calls
+        self._most = 2 * self._half
         self._pool = SessionPool(config, backend, [each.spec for each in tiles.values()])
 
     @property
     def allocations(self) -> int:
-        """Bos made so far for tiles."""
+        """Number of bos allocated so far for tiles."""
         return self._pool.allocations
 
     def verify(self, progress: Share) -> list[Comparison]:
-        """One poisoned pass, a checker per operation."""
+        """Run one pass with poisoned outputs; returns a comparison per operation."""
         checkers: list[Comparison] = []
         for number, (operation, tiles, calls) in enumerate(self._runs()):
             progress(number / len(self._operations))
@@ -89,43 +97,43 @@ class EncoderPasses:
         return checkers
 
     def make(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
-        """One pass at full speed; outputs of an operation are compared before the next begins, between their times."""
-        contexts, steps, checkers = self._pool, list[Step](), list[Comparison]()
-        open_ns = contexts.open_ns
+        """Run one pass at full speed.
+
+        The outputs of an operation are compared before the next one starts, outside of both times.
+        """
+        steps, checkers = list[Step](), list[Comparison]()
+        open_ns = self._pool.open_ns
 
         def run(operation: Operation, tiles: Tiles, calls: int) -> Totals:
-            executor = contexts.executor(tiles.spec, calls)
+            executor = self._pool.executor(tiles.spec, calls)
             if not check:
                 return totals_of(executor.run(tiles, lambda first, outputs: None).timeline())
-            checker, kept = Checker(tiles, of=str(operation)), OutputCopies(tiles, calls)
+            checker, copies = Checker(tiles, of=str(operation)), OutputCopies(tiles, calls)
             executor.poison(checker.poison)
-            totals = totals_of(executor.run(tiles, kept).timeline())
-            checkers.append(kept.feed(checker))
+            totals = totals_of(executor.run(tiles, copies).timeline())
+            checkers.append(copies.feed(checker))
             return totals
 
         for operation, tiles, calls in self._runs():
-            shorter = run(operation, tiles, self._half) if 0 < calls < operation.calls else None
+            shorter = run(operation, tiles, self._half) if calls < operation.calls else None
             totals = run(operation, tiles, calls)
-            steps.append(
-                Step(
-                    operation,
-                    calls,
-                    totals.extrapolated(shorter, operation.calls) if shorter else totals,
-                )
-            )
-        made = EncoderPass(tuple(steps), contexts.open_ns - open_ns)
-        return made, lambda: checkers
+            if shorter:
+                totals = totals.extrapolated(shorter, operation.calls)
+            steps.append(Step(operation, calls, totals))
+        result = EncoderPass(tuple(steps), self._pool.open_ns - open_ns)
+        return result, lambda: checkers
 
     def _runs(self) -> Iterator[tuple[Operation, Tiles, int]]:
-        """Of each operation: its kernel's tiles, and how many calls are run."""
+        """Each operation with its kernel's tiles and the number of calls to run."""
         for operation in self._operations:
-            assert operation.kernel  # the host's are left out
+            # The constructor leaves out operations without a kernel.
+            assert operation.kernel
             yield operation, self._tiles[operation.kernel], min(operation.calls, self._most)
 
     def wake(self) -> None:
-        """Wake the device, if it may have gone to sleep."""
+        """Warm the device up if it may have been suspended."""
         self._pool.wake()
 
     def close(self) -> None:
-        """Give back what can be."""
+        """Close the contexts, except those that a run in flight may use."""
         self._pool.close()

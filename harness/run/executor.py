@@ -1,6 +1,6 @@
-"""The executor: one single-threaded loop over the knobs of a strategy, for a chain of one kernel or more.
+"""The executor: one single-threaded loop that runs tiles through a chain with any strategy.
 
-pyxrt holds the GIL in start, sync and wait, so more threads would overlap nothing.
+pyxrt holds the GIL in start, sync and wait, so more threads would not overlap anything.
 """
 
 from __future__ import annotations
@@ -34,33 +34,40 @@ from harness.measure.timeline import (
 from harness.run.in_flight import InFlight, finish_in_flight
 
 Sink = Callable[[int, Bytes], None]
-"""Takes the first tile and the outputs (count, size_bytes) of each submission; copies what it keeps.
+"""sink(first, outputs): receives the outputs (count, size_bytes) of tiles `first` and following.
 
-Of a single kernel in tile order; of a longer chain in the order in which the last kernel's submissions end.
+It must copy what it needs later. The calls are in tile order for a single kernel; for a longer
+chain, in the order in which the submissions of the last kernel end.
 """
 Poison = Callable[[int, int, int], Bytes]
-"""Of kernel index, first tile and number of tiles: what the output bos hold before launch, (count, size_bytes)."""
+"""poison(kernel_index, first, count): content (count, size_bytes) of output bos before launch."""
 Inspect = Callable[[int, int, Bytes], None]
-"""Takes kernel index, first tile and that kernel's outputs (count, size_bytes), before the next kernel gets them."""
+"""inspect(kernel_index, first, outputs): receives a kernel's outputs before the next kernel runs."""
 NO_STEP = -1
 
 
 class Inputs(Protocol):
-    """Where a pass takes its tiles from."""
+    """The source of a pass's tiles."""
 
     def batches(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
-        """A function of the first tile: `count` tiles' inputs from it on, as a slot's submission stages them.
+        """A function that returns the inputs of `count` tiles from a first tile on.
 
-        Whole flat buffers; varying: only what differs between tiles.
+        They are whole flat buffers, or, with `varying`, the varying parts only, as
+        `Submission.stage` takes them.
         """
 
 
 class Executor:
-    """Runs passes over tiles with one strategy; its slots and runs are prepared once, for any number of passes.
+    """Runs passes over tiles with one strategy.
 
-    Submission s carries tiles s * batch and following through all kernels, in slot s % slots; that has a set of bos for
-    each kernel, on column slot % columns of the kernel's session. Step s * kernels + k is submission s at kernel k.
-    `depth` counts submissions in flight, whatever kernel they are at.
+        executor = Executor([session], Strategy(depth=2), tiles=48)
+        timeline = executor.run(tiles, sink).timeline()
+        executor.close()
+
+    Slots and runs are prepared once, for any number of passes. Submission s carries tiles s * batch
+    and following through all kernels, in slot s % slots. A slot has a set of bos for each kernel,
+    on column slot % columns of the kernel's session. Step s * kernels + k is submission s at
+    kernel k. `depth` limits the submissions in flight, no matter at which kernel they are.
     """
 
     def __init__(
@@ -71,10 +78,11 @@ class Executor:
         constants: Sequence[Sequence[Bytes]] = (),
         links: Sequence[Link] = (),
     ) -> None:
-        """A session per kernel, on as many columns as the strategy or fewer; links: of each kernel to the next.
+        """sessions: one per kernel, each on no more columns than the strategy has.
 
-        constants: of each kernel, per input buffer, as `Session.slot` takes them; needed for chains, and where the
-        strategy keeps them resident.
+        links: from each kernel to the next. constants: for each kernel, one array per input buffer
+        as `Session.slot` takes them; required for chains, and for a strategy with resident
+        constants.
         """
         self._sessions = sessions
         self._chain = Chain(tuple(session.spec for session in sessions), tuple(links))
@@ -95,7 +103,8 @@ class Executor:
             for number in range(min(strategy.slots, self._submissions))
         ]
         self._ring = len(self._slots) * len(sessions)
-        self._ready: dict[int, Submission] = {}  # by step modulo the ring: what it is staged in
+        # The submission that carries a step, by step modulo the ring.
+        self._ready: dict[int, Submission] = {}
         if self._pooled:
             for slot in self._slots:
                 for each in slot:
@@ -103,27 +112,29 @@ class Executor:
 
     @property
     def allocations(self) -> int:
-        """Bos allocated so far for tiles."""
+        """Number of bos allocated so far for tiles."""
         return sum(session.allocations for session in self._sessions)
 
     def wake(self) -> None:
-        """Wake the device, if it may have gone to sleep."""
+        """Warm the sessions up if the device may have been suspended."""
         for session in self._sessions:
             session.wake()
 
     def close(self) -> None:
-        """Free the slots and the sessions, except what a run in flight may use."""
+        """Free the slots and the sessions, except those that a run in flight may use."""
         if self.release():
             for session in self._sessions:
                 session.close()
 
     def release(self) -> bool:
-        """Free the slots, except what a run in flight may use; returns whether all are free."""
+        """Free the slots, except those a run in flight may use; returns whether all are free."""
         self._ready = {}
-        return not any([each.close() for slot in self._slots for each in slot])  # noqa: C419 - all of them
+        # A list, because any() of a generator would stop at the first slot that is kept.
+        is_kept = [each.close() for slot in self._slots for each in slot]
+        return not any(is_kept)
 
     def poison(self, poison: Poison) -> None:
-        """Fill the output bos of every pooled slot as before the first tiles it will carry."""
+        """Fill the output bos of every pooled slot with the poison of its first tiles."""
         for number in range(len(self._slots) if self._pooled else 0):
             for kernel_index, each in enumerate(self._submission(number)):
                 each.poison(poison(kernel_index, number * self._batch, len(each.outputs)))
@@ -135,24 +146,34 @@ class Executor:
         poison: Poison | None = None,
         inspect: Inspect | None = None,
     ) -> PassMarks:
-        """One pass over all tiles: launch what is staged, stage what fits, collect what has ended.
+        """Run one pass over all tiles and return its time stamps.
 
-        A device that may have gone to sleep is woken before. DeviceError from the backend; whatever ends the pass, no
-        run in flight is dropped. Ctrl-C is noticed between two steps and in waits, so that no run is started and not
-        counted; a second one, while runs in flight are waited for, leaves them in flight.
+        Each turn of the loop launches a staged step if the depth allows it, else stages the next
+        submission if a slot is free, else waits for a step and collects it.
+
+        poison: content of the output bos before every launch. inspect: called with the outputs of
+        every kernel. A device that may have been suspended is warmed up before the pass.
+
+        DeviceError if the device fails. Ctrl-C is noticed between two turns and in waits, so every
+        run that was started is counted. After an error or Ctrl-C, the pass waits for the runs in
+        flight; a second Ctrl-C stops that wait and leaves them in flight, with their buffers.
         """
         backend, strategy, batch = self._sessions[0].backend, self._strategy, self._batch
         kernels, slots, submissions = len(self._sessions), len(self._slots), self._submissions
         full, depth, pooled = self._full, strategy.in_flight, self._pooled
         clock, interrupt, last = backend.clock, backend.interrupt, kernels - 1
-        in_order = kernels == 1  # then counters say which steps are in flight, at less cost
+        # A single kernel's steps end in order, so two counters replace the queue of steps in
+        # flight. That keeps the loop's own time, which is part of the pass, short.
+        in_order = kernels == 1
         whole, rest = (inputs.batches(count, strategy.resident) for count in (batch, self._tail))
         marks = blank_marks(submissions * kernels)
         ready, ring = self._ready, self._ring
-        flying: deque[int] = deque()  # steps launched and not seen to end
-        onward: deque[int] = deque()  # steps staged after another kernel
+        # Steps in flight, in the order of launches; and steps staged from the outputs before them.
+        flying: deque[int] = deque()
+        onward: deque[int] = deque()
         finished = bytearray(submissions)
-        origin_ns = staged = launched = collected = 0  # submissions at the first and last kernel
+        # Submissions staged and launched at the first kernel, and collected from the last one.
+        origin_ns = staged = launched = collected = 0
         launching = NO_STEP
         with interrupt.held(), _no_garbage_collection():
             try:
@@ -160,7 +181,7 @@ class Executor:
                 backend.take_trace()
                 origin_ns = clock.now_ns
                 while collected < submissions:
-                    if interrupt.heard:
+                    if interrupt.pending:
                         raise KeyboardInterrupt
                     if onward or (launched < staged and launched - collected < depth):
                         if onward:
@@ -225,11 +246,13 @@ class Executor:
                     submission.stage(data)
                     marks[at + WRITTEN] = clock.now_ns
             except BaseException as error:
-                heard, interrupt.heard = interrupt.heard, False
-                refused = [launching] if launching != NO_STEP else []
-                steps = range(collected, launched - len(refused)) if in_order else flying
-                finish_in_flight(map(self._in_flight, steps), map(self._in_flight, refused))
-                if (heard or interrupt.heard) and not isinstance(error, KeyboardInterrupt):
+                # Reset `pending`, so that the wait below notices a second Ctrl-C.
+                interrupted, interrupt.pending = interrupt.pending, False
+                failed = [launching] if launching != NO_STEP else []
+                steps = range(collected, launched - len(failed)) if in_order else flying
+                finish_in_flight(map(self._in_flight, steps), map(self._in_flight, failed))
+                interrupted |= interrupt.pending
+                if interrupted and not isinstance(error, KeyboardInterrupt):
                     raise KeyboardInterrupt from error
                 raise
         for session in self._sessions:
@@ -247,18 +270,18 @@ class Executor:
         )
 
     def _submission(self, number: int) -> list[Submission]:
-        """What carries a submission, by kernel."""
+        """The slot's objects that carry a submission, one per kernel."""
         count = self._batch if number < self._full else self._tail
         return [slot.submissions[count] for slot in self._slots[number % len(self._slots)]]
 
     def _next_ended(self, flying: Sequence[int]) -> int:
-        """Place of the step to collect next."""
+        """Index in `flying` of the step to collect next."""
         session = self._sessions[0]
         submissions = [self._ready[step % self._ring] for step in flying]
         return session.backend.next_ended(submissions, session.timeout_ns)
 
     def _glued(self, kernel_index: int, outputs: Bytes) -> object:
-        """A kernel's input from the outputs before it, as its slots stage it: what varies, or whole flat buffers."""
+        """A kernel's input from the outputs before it, in the form that its slots stage."""
         varying = self._chain.glue(kernel_index, outputs)
         if self._strategy.resident:
             return varying
@@ -278,7 +301,7 @@ class Executor:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A collection would land in some tile's time."""
+    """Switch garbage collection off, because its pauses would count as some tile's time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

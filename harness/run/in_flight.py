@@ -1,4 +1,4 @@
-"""The end of a pass that failed: no run in flight is dropped."""
+"""Ends a failed pass: waits for the runs in flight, and never frees one that has not ended."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from harness.device.backend import Slot, Submission
 from harness.errors import MAYBE_IN_FLIGHT, DeviceError, DeviceTimeoutError
 
 PATIENCE = 10
-"""Timeouts that a run in flight is given when its pass has failed: dropping it would be worse than waiting."""
+"""Timeouts to wait for each run in flight after a failed pass.
+
+A run that has not ended keeps its context until the process exits, so a long wait is better.
+"""
 log = logging.getLogger(__name__)
 
 
 class InFlight(NamedTuple):
-    """A submission in flight; those on one `queue`, of a kernel on a column, end in order."""
+    """A submission in flight; queue: (kernel index, column). Those in one queue end in order."""
 
     slot: Slot
     submission: Submission
     queue: tuple[int, int]
 
 
-def finish_in_flight(launched: Iterable[InFlight], refused: Iterable[InFlight]) -> None:
-    """Wait for the submissions in flight; what is not seen to end is never freed.
+def finish_in_flight(launched: Iterable[InFlight], failed: Iterable[InFlight]) -> None:
+    """Wait for submissions in flight, and keep the slots of those that do not end.
 
-    refused: whose launch raised. XRT counts them as in flight, but they may never have begun.
+    failed: submissions whose launch raised. XRT treats them as in flight, but they may never have
+    started, so they are checked without waiting.
     """
     flying, stuck = list(launched), set[tuple[int, int]]()
     for each in flying:
@@ -35,13 +39,15 @@ def finish_in_flight(launched: Iterable[InFlight], refused: Iterable[InFlight]) 
             log.debug("a run in flight failed too", exc_info=True)
             if isinstance(error, MAYBE_IN_FLIGHT):
                 each.slot.keep()
-            if isinstance(error, DeviceTimeoutError):  # what follows it in its queue is behind it
+            # The submissions behind it in its queue cannot end before it.
+            if isinstance(error, DeviceTimeoutError):
                 stuck.add(each.queue)
         except BaseException:
-            log.debug("a run was not seen to end", exc_info=True)
+            log.debug("the wait for a run in flight was stopped", exc_info=True)
             each.slot.keep()
-            stuck.update(other.queue for other in flying)  # second Ctrl-C: stop waiting
-    for each in refused:
+            # Second Ctrl-C: only check the others, do not wait for them.
+            stuck.update(other.queue for other in flying)
+    for each in failed:
         try:
             each.submission.wait(0)
         except DeviceError as error:
@@ -49,7 +55,7 @@ def finish_in_flight(launched: Iterable[InFlight], refused: Iterable[InFlight]) 
             if isinstance(error, MAYBE_IN_FLIGHT):
                 each.slot.keep()
         except BaseException:
-            log.debug("a submission was not seen to end", exc_info=True)
+            log.debug("the check of a failed launch was stopped", exc_info=True)
             each.slot.keep()
 
 
@@ -60,6 +66,7 @@ def _await(submission: Submission, patience: int, runs: int) -> None:
         if patience <= 1:
             raise
         log.warning(
-            "%d submissions are in flight and waited for; Ctrl-C leaves them to the driver", runs
+            "waiting for %d submissions in flight; Ctrl-C stops waiting and leaves them running",
+            runs,
         )
         submission.wait(patience - 1)

@@ -1,4 +1,4 @@
-"""Passes over one layer of an encoder with its data: every call, and what it gives passed on."""
+"""Passes over one layer of an encoder with real data: each operation uses the results before it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ from harness.run.tile_passes import Share, Step
 from harness.run.verify import Checker, Comparison, OutputCopies
 
 RunTiles = Callable[[Tiles, int, Checker], tuple[Totals, Bytes]]
-"""Runs an operation's calls; returns what they took and gave, (calls, size_bytes) uint8, compared by the checker."""
+"""run(tiles, calls, checker): runs and checks the calls of an operation.
+
+Returns their totals and their outputs, (calls, size_bytes) uint8.
+"""
 
 
 class ResultCheck:
-    """The layer's result against the reference of the whole layer."""
+    """Compares the layer's result with the reference of the whole layer."""
 
     def __init__(self, result: Int8, expected: Int8) -> None:
-        """(frames, d_model) int8 each."""
+        """Compare two arrays, (frames, d_model) int8 each."""
         wrong = np.argwhere(result != expected)
         self.compared = 1
         self.mismatches = int(len(wrong) > 0)
@@ -38,15 +41,16 @@ class ResultCheck:
         if len(wrong):
             frame, value = map(int, wrong[0])
             self.first_mismatch = (
-                f"the layer's result: frame {frame}, value {value} is {result[frame, value]}, the reference says "
-                f"{expected[frame, value]}"
+                f"the layer's result: frame {frame}, value {value} is {result[frame, value]}, "
+                f"expected {expected[frame, value]}"
             )
 
 
 class LayerPasses:
-    """Passes over layer `number` of an encoder, on x, (frames, d_model) int8. Every call is compared, and the result.
+    """Passes over layer `number` of an encoder, on x, (frames, d_model) int8.
 
-    What the host does between two operations, gathering arrays and cutting them again, is in no time.
+    Every call and the layer's result are compared with their references. Host work between two
+    operations, gathering arrays and cutting them into tiles, is not timed.
     """
 
     def __init__(
@@ -71,67 +75,68 @@ class LayerPasses:
 
     @property
     def allocations(self) -> int:
-        """Bos made so far for tiles."""
+        """Number of bos allocated so far for tiles."""
         return self._pool.allocations
 
     def verify(self, progress: Share) -> list[Comparison]:
-        """One pass with poisoned outputs."""
+        """Run one pass with poisoned outputs; returns a comparison per operation and the result's."""
         calls = sum(operation.calls for operation in self._operations)
         done = 0
 
         def run(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
             nonlocal done
-            kept = OutputCopies(tiles, count)
+            copies = OutputCopies(tiles, count)
 
             def sink(first: int, outputs: Bytes) -> None:
                 checker(first, outputs)
-                kept(first, outputs)
+                copies(first, outputs)
 
-            recording = self._pool.executor(tiles.spec, count).run(tiles, sink, checker.poison)
+            marks = self._pool.executor(tiles.spec, count).run(tiles, sink, checker.poison)
             done += count
             progress(done / calls)
-            return totals_of(recording.timeline()), kept.outputs
+            return totals_of(marks.timeline()), copies.outputs
 
-        return self._each(run)[1]
+        return self._run_operations(run)[1]
 
     def make(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
-        """One pass at full speed; outputs of an operation are compared before the next begins, between their times."""
-        assert check  # nothing to pass on otherwise
+        """Run one pass at full speed.
+
+        The outputs of an operation are compared before the next one starts, outside of both times.
+        """
+        # Without real outputs the next operation would have no inputs.
+        assert check
 
         def run(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
-            executor, kept = self._pool.executor(tiles.spec, count), OutputCopies(tiles, count)
+            executor, copies = self._pool.executor(tiles.spec, count), OutputCopies(tiles, count)
             executor.poison(checker.poison)
-            totals = totals_of(executor.run(tiles, kept).timeline())
-            kept.feed(checker)
-            return totals, kept.outputs
+            totals = totals_of(executor.run(tiles, copies).timeline())
+            copies.feed(checker)
+            return totals, copies.outputs
 
-        made, compared = self._each(run)
-        return made, lambda: compared
+        result, comparisons = self._run_operations(run)
+        return result, lambda: comparisons
 
-    def _each(self, run: RunTiles) -> tuple[EncoderPass, list[Comparison]]:
-        contexts, data, steps, compared = (
-            self._pool,
-            self._begin(),
-            list[Step](),
-            list[Comparison](),
-        )
-        open_ns = contexts.open_ns
+    def _run_operations(self, run: RunTiles) -> tuple[EncoderPass, list[Comparison]]:
+        """Run every operation on the results before it: the device's with `run`, the host's here."""
+        data, steps, comparisons = self._begin(), list[Step](), list[Comparison]()
+        open_ns = self._pool.open_ns
         for operation in self._operations:
             if not operation.kernel:
                 data.host(operation)
                 continue
             tiles = Tiles(Chain((self._specs[operation.kernel],)), data.stage(operation), 0.0, 0)
-            compared.append(checker := Checker(tiles, of=str(operation)))
+            checker = Checker(tiles, of=str(operation))
+            comparisons.append(checker)
             totals, outputs = run(tiles, operation.calls, checker)
             steps.append(Step(operation, operation.calls, totals))
             data.take(operation, outputs)
-        compared.append(ResultCheck(data.result, self._expected))
-        return EncoderPass(tuple(steps), contexts.open_ns - open_ns), compared
+        comparisons.append(ResultCheck(data.result, self._expected))
+        return EncoderPass(tuple(steps), self._pool.open_ns - open_ns), comparisons
 
     def wake(self) -> None:
-        """Wake the device, if it may have gone to sleep."""
+        """Warm the device up if it may have been suspended."""
         self._pool.wake()
 
     def close(self) -> None:
-        """Give back what can be."""
+        """Close the contexts, except those that a run in flight may use."""
         self._pool.close()

@@ -1,4 +1,4 @@
-"""The NPU's power mode for the time of a run, and what it was before, afterwards."""
+"""Sets the NPU's power mode for the duration of a run, and restores the previous mode."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from harness.errors import DeviceError, RequestError
 log = logging.getLogger("harness")
 
 BY_HAND = (
-    "run as root with nothing else on the NPU, or set it by hand (sudo xrt-smi configure --pmode {}) and leave "
-    "device.power_mode out"
+    "run as root with no other process on the NPU, or set it by hand "
+    "(sudo xrt-smi configure --pmode {}) and leave device.power_mode out"
 )
 
 
 @contextmanager
 def power_mode(wanted: PowerMode | None, index: int) -> Iterator[None]:
-    """Hold the device that XRT counts as `index` in a power mode; None, or the mode it is in, changes nothing.
+    """Hold the device with XRT's index `index` in a power mode.
 
-    The mode that was found is restored however the body ends; Ctrl-C waits while a mode is being changed, and where it
-    hits the moment before, the end of the process restores it. A process that a signal kills leaves the mode. Enter
-    before contexts are opened: Linux's own driver refuses turbo while there are any (aie2_pm.c). RequestError: the mode
-    can't be had, or none can be read that could be restored. DeviceError, after a body that ended well: it was not
-    restored.
+    None, or the mode that is already set, changes nothing. The previous mode is restored at the
+    end of the body, whether it returns or raises. Ctrl-C is delayed while a mode is being changed;
+    if it comes just before, the mode is restored when the process exits. SIGKILL leaves the mode
+    changed. Enter before contexts are opened: Linux's own driver refuses turbo while any context
+    is open (aie2_pm.c).
+
+    RequestError if the mode cannot be set, or if the present mode cannot be read, so that it could
+    not be restored. DeviceError if the mode could not be restored after a body without errors.
     """
     if wanted is None:
         yield
@@ -41,27 +44,27 @@ def power_mode(wanted: PowerMode | None, index: int) -> Iterator[None]:
         return
     if before is None or before not in PowerMode.__members__:
         raise RequestError(
-            f"device.power_mode={wanted.value}: the present mode cannot be read ({before or _no_reading()}), so it "
-            "could not be restored; source XRT's setup script, which puts xrt-smi on PATH, or leave "
-            "device.power_mode out"
+            f"device.power_mode={wanted.value}: the present mode cannot be read "
+            f"({before or _no_reading()}), so it could not be restored; source XRT's setup script, "
+            "which puts xrt-smi on PATH, or leave device.power_mode out"
         )
-    keeper = _Keeper(before, address)
+    previous = _PreviousMode(before, address)
     try:
         with Interrupt().held():
-            _enter(wanted.value, index, keeper)
+            _enter(wanted.value, index, previous)
         yield
     except BaseException as error:
         try:
-            keeper.restore()
+            previous.restore()
         except DeviceError as failure:
             error.add_note(str(failure))
             log.error("%s", failure)
         raise
-    keeper.restore()
+    previous.restore()
 
 
-class _Keeper:
-    """Restores a mode, once; at the end of the process at the latest."""
+class _PreviousMode:
+    """Restores the previous mode once, at the latest when the process exits."""
 
     def __init__(self, mode: str, address: str | None) -> None:
         self.mode = mode
@@ -69,13 +72,13 @@ class _Keeper:
         self._changed = False
 
     def change(self, mode: str) -> None:
-        """Request a mode; from here on there is something to restore."""
+        """Request another mode, and register the restoration of the previous one."""
         self._changed = True
         atexit.register(self.restore)
         smi.set_power_mode(mode, self._address)
 
     def restore(self) -> None:
-        """Go back, if not yet done; DeviceError where that fails."""
+        """Restore the previous mode, if it was changed; DeviceError if that fails."""
         with Interrupt().held():
             if not self._changed:
                 return
@@ -85,32 +88,33 @@ class _Keeper:
                 smi.set_power_mode(self.mode, self._address)
             except smi.SmiError as error:
                 raise DeviceError(
-                    f"device.power_mode: {self.mode}, the mode before, was not restored ({error}); "
-                    f"set it by hand: sudo xrt-smi configure --pmode {self.mode}"
+                    f"device.power_mode: the previous mode, {self.mode}, was not restored "
+                    f"({error}); set it by hand: sudo xrt-smi configure --pmode {self.mode}"
                 ) from error
 
-    def forget(self) -> None:
-        """Nothing was changed."""
+    def cancel(self) -> None:
+        """Do not restore: the mode was not changed."""
         self._changed = False
         atexit.unregister(self.restore)
 
 
-def _enter(mode: str, index: int, keeper: _Keeper) -> None:
+def _enter(mode: str, index: int, previous: _PreviousMode) -> None:
+    """Change the mode and check that it has changed; RequestError if not."""
     try:
-        keeper.change(mode)
+        previous.change(mode)
     except smi.SmiError as error:
-        if (
-            read_state(index).power_mode == keeper.mode
-        ):  # refused, as against an answer that came too late
-            keeper.forget()
+        # After a timeout the mode may have changed all the same, and must then be restored.
+        if read_state(index).power_mode == previous.mode:
+            previous.cancel()
         raise RequestError(
             f"device.power_mode={mode}: xrt-smi: {error}; {BY_HAND.format(mode)}"
         ) from error
     reached = read_state(index).power_mode
-    if reached not in (mode, None):  # drivers of 2024 said yes and did nothing (xdna-driver #186)
+    # Drivers of 2024 reported success and did not change the mode (xdna-driver #186).
+    if reached not in (mode, None):
         raise RequestError(
-            f"device.power_mode={mode}: xrt-smi: no error, but the mode is {reached}; update the amdxdna driver, or "
-            "leave device.power_mode out"
+            f"device.power_mode={mode}: xrt-smi: no error, but the mode is {reached}; "
+            "update the amdxdna driver, or leave device.power_mode out"
         )
 
 

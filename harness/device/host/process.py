@@ -1,4 +1,4 @@
-"""Runs a program that may hang, even in the driver, where nothing can end it."""
+"""Runs a program that may hang, possibly in the driver, where even SIGKILL cannot end it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What became of it: its exit code, None if it had not ended in time, and all that it printed."""
+class Result:
+    """code: exit code of the program, None after a timeout. output: its stdout and stderr."""
 
     code: int | None
     output: str
 
 
-def run(arguments: Sequence[str], timeout_s: float) -> Ended:
-    """Run a program to its end, or for `timeout_s`; OSError when it can't be started.
+def run(arguments: Sequence[str], timeout_s: float) -> Result:
+    """Run a program until it ends, or kill it after `timeout_s`; OSError if it cannot be started.
 
-    It gets a session of its own: a Ctrl-C is not for it, and what it started ends with it (XRT's xrt-smi is a shell
-    script). Its output goes to a file, because a pipe is waited for as long as anybody holds it.
+    The program runs in its own session. So Ctrl-C does not reach it, and its children can be
+    killed with it (XRT's xrt-smi is a shell script). Its output goes to a file, because reading a
+    pipe would block until every process that holds the pipe has ended.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -41,13 +42,12 @@ def run(arguments: Sequence[str], timeout_s: float) -> Ended:
             if process.returncode is None:
                 _kill(process)
         output.seek(0)
-        return Ended(code, output.read().decode(errors="replace"))
+        return Result(code, output.read().decode(errors="replace"))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    with suppress(
-        subprocess.TimeoutExpired
-    ):  # one stuck in the driver can't be killed, nor be waited for
+    # A process that hangs in the driver ignores SIGKILL: do not wait for it.
+    with suppress(subprocess.TimeoutExpired):
         process.wait(1)

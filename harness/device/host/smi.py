@@ -1,7 +1,8 @@
-"""XRT's command line tool `xrt-smi`: what it says of the machine, and the power mode, which only it can set.
+"""XRT's command line tool `xrt-smi`: reads the machine's state and sets the power mode.
 
-Without a device xrt-smi 2.25 knows neither `-f` nor `--pmode` and exits with 1: it takes its options from the driver's
-plugin. Empty lists come as "" and numbers as text: that is how Boost's property tree writes JSON.
+Without a device, xrt-smi 2.25 rejects `-f` and `--pmode` and exits with 1, because it takes its
+options from the driver's plugin. Its JSON has "" for empty lists and text for numbers, because
+Boost's property tree writes them so.
 """
 
 from __future__ import annotations
@@ -18,70 +19,66 @@ from harness.device.host import process
 from harness.errors import DeviceError
 
 USUAL = Path("/opt/xilinx/xrt/bin/xrt-smi")
-"""Where XRT's own packages put it, on nobody's PATH until their setup script is sourced."""
+"""Where XRT's packages install xrt-smi; it is on PATH only after XRT's setup script."""
 EXAMINE_TIMEOUT_S = 10
-"""A reading takes about 30 ms (Triton-XDNA #86); a device that hangs never answers."""
+"""A reading takes about 30 ms (Triton-XDNA #86); if the device hangs, xrt-smi never returns."""
 SET_TIMEOUT_S = 30
-"""The driver lets a raised clock settle for 3.5 s before it answers (xdna-driver #1425)."""
+"""After raising a clock the driver waits for 3.5 s before it returns (xdna-driver #1425)."""
 REPORTS = ("platform", "host", "aie-partitions")
 
 
 class SmiError(DeviceError):
-    """xrt-smi is missing, refused or did not answer; the text is what it said."""
+    """xrt-smi is missing, failed or did not return; the text is xrt-smi's own where it has one."""
 
 
 def find() -> str | None:
-    """Path of xrt-smi: on PATH, or where XRT's packages put it; None where there is none."""
+    """Path of xrt-smi: on PATH, or where XRT's packages install it; None if it is missing."""
     return shutil.which("xrt-smi") or (str(USUAL) if os.access(USUAL, os.X_OK) else None)
 
 
 def examine(bdf: str | None = None) -> dict[str, Any] | None:
-    """What xrt-smi reports of the machine and of the device at `bdf` (None: the only one); None if it reports nothing.
+    """xrt-smi's report on the machine and the device at `bdf`; None if it reports nothing.
 
-    One call where the clocks are an advanced report (xdna-driver #495), a second where xrt-smi does not know that.
+    bdf: PCI address; None for the only device. The first call also asks for the clocks, which are
+    an advanced report (xdna-driver #495). Versions without that report fail, and are called again
+    without it.
     """
+    with_clocks = ["--advanced", "-r", *REPORTS, "clocks"]
     try:
-        return _report(["--advanced", "-r", *REPORTS, "clocks"], bdf) or _report(
-            ["-r", *REPORTS], bdf
-        )
-    except TimeoutError:  # it would not answer a second time either
+        return _report(with_clocks, bdf) or _report(["-r", *REPORTS], bdf)
+    except TimeoutError:
+        # The second call would hang too.
         return None
 
 
 def set_power_mode(mode: str, bdf: str | None = None) -> None:
-    """Have the driver change the power mode; SmiError with what xrt-smi said. Needs root (SET_STATE: DRM_ROOT_ONLY)."""
+    """Set the power mode through xrt-smi; SmiError if that fails.
+
+    The driver requires root (SET_STATE is DRM_ROOT_ONLY).
+    """
     tool = find()
     if tool is None:
         raise SmiError("xrt-smi is not on PATH")
     try:
-        ended = process.run([tool, "configure", *_device(bdf), "--pmode", mode], SET_TIMEOUT_S)
+        result = process.run([tool, "configure", *_device(bdf), "--pmode", mode], SET_TIMEOUT_S)
     except OSError as error:
         raise SmiError(str(error)) from error
-    if ended.code is None:
+    if result.code is None:
         raise SmiError(f"no answer within {SET_TIMEOUT_S} s")
-    if ended.code or "ERROR" in ended.output:
-        raise SmiError(_error_of(ended.output) or f"exit code {ended.code} without a word")
+    if result.code or "ERROR" in result.output:
+        raise SmiError(_error_of(result.output) or f"exit code {result.code} and no message")
 
 
 def _report(reports: Sequence[str], bdf: str | None) -> dict[str, Any] | None:
-    """One report; TimeoutError when xrt-smi hangs."""
+    """The parsed output of one call; None if it fails, TimeoutError if xrt-smi hangs."""
     tool = find()
     if tool is None:
         return None
     try:
         with tempfile.TemporaryDirectory(prefix="xrt-smi-") as folder:
             path = Path(folder) / "report.json"
-            arguments = [
-                tool,
-                "examine",
-                *_device(bdf),
-                *reports,
-                "-f",
-                "JSON",
-                "-o",
-                str(path),
-                "--force",
-            ]
+            to_file = ["-f", "JSON", "-o", str(path), "--force"]
+            arguments = [tool, "examine", *_device(bdf), *reports, *to_file]
             code = process.run(arguments, EXAMINE_TIMEOUT_S).code
             if code is None:
                 raise TimeoutError(f"xrt-smi: no answer within {EXAMINE_TIMEOUT_S} s")
@@ -97,11 +94,14 @@ def _device(bdf: str | None) -> list[str]:
     return ["-d", bdf] if bdf else []
 
 
-def _error_of(said: str) -> str:
-    """What was wrong: a line before or after a page of help, and what it announces with a colon."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _error_of(output: str) -> str:
+    """The error message in xrt-smi's output: its first line with ERROR, else its first line.
+
+    The rest is a page of help. A message that ends in a colon continues on the next two lines.
+    """
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if not lines:
+        return ""
     at = next((number for number, line in enumerate(lines) if "ERROR" in line), 0)
-    line = (
-        "".join(lines[at : at + 1]).removeprefix("[xrt-smi]").strip().removeprefix("ERROR:").strip()
-    )
-    return " ".join([line, *lines[at + 1 : at + 3]]) if line.endswith(":") else line
+    message = lines[at].removeprefix("[xrt-smi]").strip().removeprefix("ERROR:").strip()
+    return " ".join([message, *lines[at + 1 : at + 3]]) if message.endswith(":") else message

@@ -1,4 +1,4 @@
-"""The state of the machine that a run's time depends on, and what of it has changed."""
+"""Reads the state of the machine that a run's time depends on, and reports what has changed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from typing import Any
 from harness.device.host import smi, sysfs
 
 CLOCK_TOLERANCE = 0.05
-"""Share of a clock that two readings may differ by. The levels are 15 % apart or more (npu1: 400, 600, 720, 847 MHz and
-800, 1024, 1309, 1600; xdna-driver npu1_regs.c), so a level is never missed and a measured clock's jitter never told."""
+"""Readings of a clock that differ by no more than this share count as equal.
+
+The clock levels are 15 % apart or more (npu1: 400, 600, 720, 847 MHz and 800, 1024, 1309, 1600;
+xdna-driver npu1_regs.c). So a change of level is always reported, and jitter never.
+"""
 UNKNOWN = ("", "n/a", "unknown", "not supported")
-"""What XRT says instead of a value."""
+"""Texts that XRT reports in place of a value it does not have."""
 
 
 @dataclass(frozen=True)
 class MachineState:
-    """One reading; None is what could not be read.
+    """One reading of the machine's state; a field is None if it could not be read.
 
-    power_mode: as `xrt-smi configure --pmode` names it. clocks_mhz: MHz by XRT's name of the clock. tenants: other
-    processes with hardware contexts, as "pid 12 (name)", in order. governor: of the processor's frequency, each once.
-    kernel: release of the operating system's.
+    power_mode: a mode of `xrt-smi configure --pmode`. clocks_mhz: MHz by XRT's name of the clock.
+    tenants: other processes with hardware contexts, as "pid 12 (name)", sorted by pid. governor:
+    cpufreq governors of the processor, each named once. kernel: release of the Linux kernel.
     """
 
     power_mode: str | None = None
@@ -38,65 +41,71 @@ class MachineState:
 
 
 def read_state(index: int, pyxrt: Any = None, device: Any = None) -> MachineState:
-    """Read the state of the device that XRT counts as `index`; with its pyxrt handle, where there is one.
+    """Read the state of the device with XRT's index `index`.
 
-    Nothing here raises. It takes one call of xrt-smi (about 30 ms), two with an old XRT: read it outside of anything
-    timed. The handle is asked first, then xrt-smi; of driver and firmware the kernel's files come before xrt-smi, so
-    that a call of it that fails does not swap one spelling of a version for another.
+    pyxrt, device: the module and an open handle of the device, if there is one. This never raises.
+    It calls xrt-smi once (about 30 ms), twice with an old XRT, so call it outside of timed passes.
+
+    The handle's answers come first, then xrt-smi's. For driver and firmware, the kernel's files
+    come before xrt-smi: the two spell versions differently, and a failed call of xrt-smi must not
+    look like a change of version.
     """
-    address = _told(pyxrt, device, "bdf") or sysfs.bdf(index)
-    own_platform, own_host = _asked(pyxrt, device, "platform"), _asked(pyxrt, device, "host")
+    address = _info(pyxrt, device, "bdf") or sysfs.bdf(index)
+    own_platform = _json_info(pyxrt, device, "platform")
+    own_host = _json_info(pyxrt, device, "host")
     report = smi.examine(address)
-    told, host = _reported(report, address), _dig(report, "system", "host")
-    reported = _first(_list(_dig(host, "devices")))
+    smi_device, smi_host = _device_report(report, address), _dig(report, "system", "host")
+    firmware = _word(_dig(_first(_list(_dig(smi_host, "devices"))), "firmware_version"))
     return MachineState(
-        power_mode=_mode(own_platform) or _mode(told),
-        clocks_mhz=_clocks(own_platform) or _clocks(told),
-        firmware=sysfs.of_device(address, "fw_version")
-        or _word(_dig(reported, "firmware_version")),
-        driver=_driver(own_host) or sysfs.driver_version() or _driver(host),
-        xrt=_xrt(own_host) or _xrt(host),
-        tenants=_tenants(told, os.getpid()),
+        power_mode=_mode(own_platform) or _mode(smi_device),
+        clocks_mhz=_clocks(own_platform) or _clocks(smi_device),
+        firmware=sysfs.of_device(address, "fw_version") or firmware,
+        driver=_driver(own_host) or sysfs.driver_version() or _driver(smi_host),
+        xrt=_xrt(own_host) or _xrt(smi_host),
+        tenants=_tenants(smi_device, os.getpid()),
         governor=sysfs.governors(),
         kernel=platform.release() or None,
     )
 
 
 def changes(before: MachineState, after: MachineState) -> list[str]:
-    """What changed between two readings, a line each: "power mode: performance -> default".
+    """The changes between two readings, a line each: "power mode: performance -> default".
 
-    Power mode, clocks, firmware, driver, tenants and governor count; what is None on either side does not. Clocks
-    follow the driver's DPM level: 400 MHz while no context is open, more with one, and a pinned mode's always. That is
-    no change if both readings are taken alike, with the contexts open and the device just used; then another level is
-    one, whoever caused it. A clock of 0 (gated, or the device asleep) says nothing, nor does one read once only.
+    Compares power mode, clocks, firmware, driver, tenants and governor; a field that is None in
+    either reading is skipped, and so is a clock of 0 (gated, or the device is suspended).
+
+    Take both readings with the contexts open and directly after a use of the device. The clocks
+    follow the driver's DPM level, which is 400 MHz without an open context and higher with one. So
+    they differ between such readings only if the level has really changed.
     """
-    found = []
+    lines = []
     for name, field in (
         ("power mode", "power_mode"),
         ("firmware", "firmware"),
         ("driver", "driver"),
     ):
-        found += _changed(name, getattr(before, field), getattr(after, field))
+        lines += _change(name, getattr(before, field), getattr(after, field))
     old, new = before.clocks_mhz or {}, after.clocks_mhz or {}
     for clock in sorted(old.keys() & new.keys()):
-        if (
-            old[clock]
-            and new[clock]
-            and abs(old[clock] - new[clock]) > CLOCK_TOLERANCE * old[clock]
-        ):
-            found.append(f"{clock}: {old[clock]} -> {new[clock]} MHz")
+        is_known = old[clock] and new[clock]
+        if is_known and abs(old[clock] - new[clock]) > CLOCK_TOLERANCE * old[clock]:
+            lines.append(f"{clock}: {old[clock]} -> {new[clock]} MHz")
     if before.tenants is not None and after.tenants is not None:
         others = [", ".join(sorted(each)) or "none" for each in (before.tenants, after.tenants)]
-        found += _changed("tenants", *others)
-    return found + _changed("governor", before.governor, after.governor)
+        lines += _change("tenants", *others)
+    return lines + _change("governor", before.governor, after.governor)
 
 
-def _changed(name: str, old: str | None, new: str | None) -> list[str]:
+def _change(name: str, old: str | None, new: str | None) -> list[str]:
+    """One line if two values are known and differ, else none."""
     return [f"{name}: {old} -> {new}"] if old is not None and new is not None and old != new else []
 
 
-def _told(pyxrt: Any, device: Any, kind: str) -> str | None:
-    """One answer of `pyxrt.device.get_info`; None for whatever it raises: which kinds it knows differs by version."""
+def _info(pyxrt: Any, device: Any, kind: str) -> str | None:
+    """One answer of `pyxrt.device.get_info`; None without a handle, or if the call raises.
+
+    Which kinds exist, and which exceptions they raise, differs between versions of XRT.
+    """
     if pyxrt is None or device is None:
         return None
     try:
@@ -105,15 +114,16 @@ def _told(pyxrt: Any, device: Any, kind: str) -> str | None:
         return None
 
 
-def _asked(pyxrt: Any, device: Any, kind: str) -> Any:
-    """The same as JSON."""
+def _json_info(pyxrt: Any, device: Any, kind: str) -> Any:
+    """One answer of `get_info`, parsed as JSON; None if there is none."""
     try:
-        return json.loads(_told(pyxrt, device, kind) or "null")
+        return json.loads(_info(pyxrt, device, kind) or "null")
     except (ValueError, RecursionError):
         return None
 
 
 def _dig(tree: Any, *keys: str) -> Any:
+    """The value below nested keys; None if the tree has no such place."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
@@ -128,7 +138,7 @@ def _first(items: list[Any]) -> Any:
 
 
 def _word(value: Any) -> str | None:
-    """A text that says something."""
+    """A value as text in one line; None if it is missing or in UNKNOWN."""
     text = " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
     return None if text.lower() in UNKNOWN else text
 
@@ -140,11 +150,16 @@ def _number(value: Any) -> int | None:
         return None
 
 
-def _reported(report: Any, address: str | None) -> Any:
-    """What xrt-smi reports of the device at `address`; of the only one where it names none."""
-    found = _list(_dig(report, "devices"))
-    named = [each for each in found if address and _dig(each, "device_id") == address]
-    return _first(named or found[: len(found) == 1])
+def _device_report(report: Any, address: str | None) -> Any:
+    """The part of xrt-smi's report about the device at `address`.
+
+    A single device without an address in the report is that device.
+    """
+    reports = _list(_dig(report, "devices"))
+    matches = [each for each in reports if address and _dig(each, "device_id") == address]
+    if not matches and len(reports) == 1:
+        return reports[0]
+    return _first(matches)
 
 
 def _platform(tree: Any) -> Any:
@@ -157,14 +172,18 @@ def _mode(tree: Any) -> str | None:
 
 
 def _clocks(tree: Any) -> dict[str, int] | None:
-    """Clocks of a device: XRT has put them beside the platforms, into one, and there into a further "clocks"."""
-    found: dict[str, int] = {}
+    """Clocks of a device in MHz, by name.
+
+    Versions of XRT put them in three places: beside the platforms, in a platform, or in a further
+    "clocks" of the platform's "clocks".
+    """
+    clocks: dict[str, int] = {}
     for place in (_dig(tree, "clocks"), _dig(_platform(tree), "clocks")):
         for clock in _list(place) or _list(_dig(place, "clocks")):
             name, mhz = _word(_dig(clock, "id")), _number(_dig(clock, "freq_mhz"))
             if name and mhz is not None:
-                found.setdefault(name, mhz)
-    return found or None
+                clocks.setdefault(name, mhz)
+    return clocks or None
 
 
 def _xrt(tree: Any) -> str | None:
@@ -179,16 +198,20 @@ def _driver(tree: Any) -> str | None:
     return None
 
 
-def _tenants(told: Any, own: int) -> list[str] | None:
-    """Processes other than `own` that have contexts; None unless the report of them is there."""
-    places = _dig(told, "aie_partitions", "partitions")
-    if not isinstance(places, list) and places != "":
+def _tenants(device_report: Any, own: int) -> list[str] | None:
+    """Processes other than `own` that have contexts; None if xrt-smi does not report partitions.
+
+    "" is xrt-smi's empty list: no process has a context.
+    """
+    partitions = _dig(device_report, "aie_partitions", "partitions")
+    if not isinstance(partitions, list) and partitions != "":
         return None
-    names = {pid: name for pid, name in _holders(_list(places)) if pid != own}
+    names = {pid: name for pid, name in _context_owners(_list(partitions)) if pid != own}
     return [f"pid {pid} ({name})" for pid, name in sorted(names.items())]
 
 
-def _holders(partitions: list[Any]) -> Iterator[tuple[int, str]]:
+def _context_owners(partitions: list[Any]) -> Iterator[tuple[int, str]]:
+    """Pid and name of the process of every hardware context."""
     for partition in partitions:
         for context in _list(_dig(partition, "hw_contexts")):
             pid = _number(_dig(context, "pid"))

@@ -1,6 +1,7 @@
-"""What the Linux kernel shows of the NPU and the processor in files; each is None where it can't be read.
+"""Reads the Linux kernel's files about the NPU and the processor.
 
-Paths: xdna-driver, drivers/accel/amdxdna/amdxdna_sysfs.c (fw_version) and the kernel's own documentation of
+Every function returns None (or an empty collection) for what cannot be read. Sources of the paths:
+xdna-driver, drivers/accel/amdxdna/amdxdna_sysfs.c (fw_version), and the kernel's documentation of
 `/sys/bus/pci`, `power/` and `cpufreq`.
 """
 
@@ -9,15 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path("/")
-"""Root of the file system that is read; tests give a tree of their own."""
+"""Root of the file system to read; tests set another one."""
 DRIVER = "amdxdna"
 VENDOR = "0x1022"
 NPUS = {"0x1502": "Phoenix or Hawk Point", "0x17f0": "Strix, Strix Halo or Krackan"}
-"""PCI devices of AMD that amdxdna drives, by device id (amdxdna_pci_drv.c)."""
+"""AMD's PCI devices that amdxdna supports, by device id (amdxdna_pci_drv.c)."""
 
 
 def text(path: Path) -> str | None:
-    """Content of a small file without the space around it; None if it can't be read or is empty."""
+    """Content of a small file, stripped; None if it cannot be read or is empty."""
     try:
         return path.read_bytes().decode(errors="replace").strip() or None
     except OSError:
@@ -25,30 +26,30 @@ def text(path: Path) -> str | None:
 
 
 def devices() -> list[str]:
-    """PCI addresses of the devices that amdxdna drives, in order."""
+    """PCI addresses of the devices bound to amdxdna, sorted."""
     return sorted(
         path.name for path in (ROOT / "sys/bus/pci/drivers" / DRIVER).glob("????:??:??.?")
     )
 
 
 def bdf(index: int) -> str | None:
-    """PCI address of the device that XRT counts as `index`: it lists them in this order."""
-    found = devices()
-    return found[index] if index < len(found) else None
+    """PCI address of the device with XRT's index `index`; XRT numbers them in this order."""
+    addresses = devices()
+    return addresses[index] if index < len(addresses) else None
 
 
 def on_bus() -> dict[str, str]:
-    """NPUs on the PCI bus, driven or not: address -> what it is."""
-    found = {}
+    """NPUs on the PCI bus, with or without a driver: name of the NPU by PCI address."""
+    names = {}
     for folder in sorted((ROOT / "sys/bus/pci/devices").glob("????:??:??.?")):
         device = text(folder / "device")
         if text(folder / "vendor") == VENDOR and device in NPUS:
-            found[folder.name] = NPUS[device]
-    return found
+            names[folder.name] = NPUS[device]
+    return names
 
 
 def of_device(address: str | None, name: str) -> str | None:
-    """A file of the PCI device's folder, such as `fw_version` or `power/control`."""
+    """Content of a file in the PCI device's folder, such as `fw_version` or `power/control`."""
     return text(ROOT / "sys/bus/pci/devices" / address / name) if address else None
 
 
@@ -65,16 +66,16 @@ def driver_loaded() -> bool:
 
 
 def driver_version() -> str | None:
-    """Version of the module; "0.1" is what every driver of the kernel's own tree says."""
+    """Version of the module; every driver of the kernel's own tree reports "0.1"."""
     return text(ROOT / "sys/module" / DRIVER / "version")
 
 
 def watchdog_ms() -> str | None:
-    """After how much time without progress the driver stops a run, in ms; "0" for never."""
+    """Time without progress after which the driver stops a run, in ms; "0" for never."""
     return text(ROOT / "sys/module" / DRIVER / "parameters/tdr_timeout_ms")
 
 
 def governors() -> str | None:
-    """Governors of the processor's frequency, each named once: "performance", "powersave, schedutil"."""
+    """The cpufreq governors, each named once: "performance", or "powersave, schedutil"."""
     policies = (ROOT / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_governor")
-    return ", ".join(sorted({found for path in policies if (found := text(path))})) or None
+    return ", ".join(sorted({name for path in policies if (name := text(path))})) or None

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class XrtBackend:
-    """A device opened through `pyxrt`; Protocol: `harness.device.backend.Backend`.
+    """A device opened through `pyxrt`; implements `harness.device.backend.Backend`.
 
-    pause: lets time pass between two looks at a run. find_files(spec): path of its xclbin, and its instructions.
-    columns_of(path): columns that an xclbin takes. opening(): held while contexts are made. devices: owns what must
-    outlive this object. opened: xclbins opened so far, by kernel, so that all passes time one build.
+    pause: lets time pass between two checks of a run's state. find_files(spec): path of the xclbin
+    and the instructions of a kernel. columns_of(path): columns that an xclbin occupies. opening():
+    a lock held while contexts are opened. devices: owns what must outlive this object. opened:
+    xclbins opened so far, by kernel name, so that all passes time the same build.
     """
 
     pyxrt: PyXrt
@@ -56,17 +57,18 @@ class XrtBackend:
         self.first_ended = wait_loop(self.clock, self.pause, self.interrupt, states)
 
     def prepare(self, spec: KernelSpec, columns: int) -> None:
-        """Open the files of `spec`; RequestError where they don't fit it or so many columns."""
+        """Open the files of `spec`; RequestError if they do not fit the spec or `columns`."""
         open_kernel(self, spec, columns)
 
     def open_session(self, spec: KernelSpec, columns: int, timeout_ms: int) -> XrtSession:
-        """Open a kernel on a context per column."""
+        """Open a kernel on one context per column."""
         return XrtSession(self, spec, columns, timeout_ms)
 
     def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int:
-        """Place of a submission that has ended, or of the one to wait for.
+        """Index of a submission that has ended, else of the one to wait for.
 
-        A runlist has no state to look at: if there is one, it is the one launched first.
+        A runlist has no state that could be checked. If any submission is a runlist, the result
+        is the first one launched.
         """
         runs: list[Run] = [run for each in submissions if (run := getattr(each, "run", None))]
         if len(submissions) == 1 or len(runs) < len(submissions):
@@ -78,20 +80,23 @@ class XrtBackend:
         return looks.index(ended[0]) if ended else 0
 
     def wait(self, run: Run, timeout_ns: int) -> State | None:
-        """State in which a started run has ended; None if it is still in flight after `timeout_ns`."""
+        """State in which a started run has ended; None if still in flight after `timeout_ns`."""
         ended = self.first_ended((run.state,), timeout_ns)
         return ended and ended[1]
 
     @contextmanager
     def calls(self) -> Iterator[None]:
-        """Calls of pyxrt, whose errors are the device's; for what is not called for every tile."""
+        """Raise XRT's errors from the body as DeviceError.
+
+        For calls outside of the timed loop; `guarded` costs less per call.
+        """
         try:
             yield
         except XRT_ERRORS as error:
             raise call_failed(error, self.devices.unended) from error
 
     def guarded(self, call: Callable[[], Any]) -> Callable[[], None]:
-        """The same for one call that is made for every tile."""
+        """Wrap a call that is made for every tile, so that XRT's errors become DeviceError."""
 
         def guarded_call() -> None:
             try:

@@ -1,4 +1,4 @@
-"""XRT's errors: which exceptions are its own, and what their texts usually mean."""
+"""XRT's errors: the exceptions that XRT raises, and what their texts usually mean."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from harness.errors import DeviceCallError
 
 XRT_ERRORS = (RuntimeError, MemoryError)
-"""What pyxrt raises once its arguments are right: C++ exceptions, and std::bad_alloc."""
+"""Exceptions of pyxrt calls with correct arguments: C++ exceptions, and std::bad_alloc."""
 FAILED_LIST = "runlist failed execution"
-"""XRT's word for a runlist that has ended, one of its runs having failed (xrt_kernel.cpp)."""
+"""Text of XRT's error for a runlist that has ended with a failed run (xrt_kernel.cpp)."""
 ENDS = {
     "ERT_CMD_STATE_ERROR": "the firmware reports that the kernel failed",
     "ERT_CMD_STATE_ABORT": (
@@ -21,10 +21,10 @@ ENDS = {
     ),
     "ERT_CMD_STATE_NORESPONSE": "the firmware does not answer; reload the amdxdna driver",
 }
-"""What a state that is not COMPLETED means."""
+"""Meaning of the states in which a run can end other than COMPLETED."""
 NO_CONTEXT = (
-    "no context or column is free, of 6 on Phoenix over all processes; "
-    "xrt-smi examine -r aie-partitions tells"
+    "no context or column is free; Phoenix has 6 contexts for all processes; "
+    "xrt-smi examine -r aie-partitions lists them"
 )
 MAILBOX = (
     "the firmware's mailbox is broken; reload the amdxdna driver, or power the machine off and on"
@@ -33,17 +33,17 @@ ERRNO = {
     ("CREATE_HWCTX", 2): NO_CONTEXT,
     ("CREATE_HWCTX", 19): NO_CONTEXT,
     ("CREATE_HWCTX", 22): NO_CONTEXT,
-    ("CREATE_BO", 12): "out of memory for bos; ulimit -l bounds it",
+    ("CREATE_BO", 12): "out of memory for bos; ulimit -l limits it",
     ("EXEC_CMD", 5): MAILBOX,
     ("EXEC_CMD", 19): "the device is lost",
 }
-"""What an errno of an ioctl usually means; older drivers write it with, newer ones without a sign."""
+"""Usual meaning of an ioctl's errno; the message has a minus sign before it in old drivers only."""
 
 
 def explained(error: BaseException, unended: Sequence[str] = ()) -> str:
-    """XRT's text, and what the errno or the state in it usually means.
+    """XRT's text, and the usual meaning of the errno or state in it.
 
-    unended: kernels of this process whose runs never ended, which still hold contexts.
+    unended: kernels of this process whose runs never ended and so still hold contexts.
     """
     text = str(error)
     errno = re.search(r"AMDXDNA_(\w+) IOCTL.*err=-?(\d+)", text)
@@ -59,5 +59,5 @@ def explained(error: BaseException, unended: Sequence[str] = ()) -> str:
 
 
 def call_failed(error: BaseException, unended: Sequence[str] = ()) -> DeviceCallError:
-    """The error that a failed call of pyxrt is to the rest of the harness."""
+    """The DeviceCallError to raise for a failed call of pyxrt."""
     return DeviceCallError(explained(error, unended))

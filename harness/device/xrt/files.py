@@ -1,4 +1,4 @@
-"""The files of a compiled kernel: its xclbin, and the instructions that its runs begin with."""
+"""Finds and reads the files of a compiled kernel: its xclbin and its instruction stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def check_names(device: Hardware) -> None:
-    """RequestError if `device.xclbin` or `device.insts` names a kernel that there is not."""
+    """RequestError if `device.xclbin` or `device.insts` names a kernel that does not exist."""
     for key in ("xclbin", "insts"):
         for kernel in getattr(device, key):
             try:
@@ -29,38 +29,40 @@ def check_names(device: Hardware) -> None:
 def kernel_files(device: Hardware, spec: KernelSpec) -> tuple[str, Bytes]:
     """Path of the xclbin and the instructions (bytes,) uint8 of a kernel.
 
-    `device.xclbin.<kernel>` and `device.insts.<kernel>` come before `device.kernels_dir`; instructions of an xclbin
-    given by path are looked for beside it. RequestError where a file is missing or holds no instructions.
+    `device.xclbin.<kernel>` and `device.insts.<kernel>` override `device.kernels_dir`. The
+    instructions are by default in the folder of the xclbin. RequestError if a file is missing or
+    contains no instructions.
     """
-    said = f"device.kernels_dir={device.kernels_dir}"
-    xclbin = Path(device.kernels_dir) / f"{spec.name}{XCLBIN}"
-    if spec.name in device.xclbin:
-        xclbin, said = (
-            Path(device.xclbin[spec.name]),
-            f"device.xclbin.{spec.name}={device.xclbin[spec.name]}",
-        )
-    _check_file(xclbin, said, f"device.xclbin.{spec.name}", spec)
+    name = spec.name
+    setting = f"device.kernels_dir={device.kernels_dir}"
+    xclbin = Path(device.kernels_dir) / f"{name}{XCLBIN}"
+    if name in device.xclbin:
+        xclbin = Path(device.xclbin[name])
+        setting = f"device.xclbin.{name}={device.xclbin[name]}"
+    _check_file(xclbin, setting, f"device.xclbin.{name}", spec)
     instructions = xclbin.with_name(f"{xclbin.stem}{INSTRUCTIONS}")
-    if spec.name in device.insts:
-        instructions, said = (
-            Path(device.insts[spec.name]),
-            f"device.insts.{spec.name}={device.insts[spec.name]}",
-        )
-    _check_file(instructions, said, f"device.insts.{spec.name}", spec)
+    if name in device.insts:
+        instructions = Path(device.insts[name])
+        setting = f"device.insts.{name}={device.insts[name]}"
+    _check_file(instructions, setting, f"device.insts.{name}", spec)
     return str(xclbin), read_instructions(instructions)
 
 
-def _check_file(path: Path, said: str, key: str, spec: KernelSpec) -> None:
+def _check_file(path: Path, setting: str, key: str, spec: KernelSpec) -> None:
+    """RequestError if `path` is not a file.
+
+    setting: the override that led to the path; key: the one that can replace it.
+    """
     if not path.is_file():
-        what = "a folder, no file" if path.is_dir() else "no such file"
+        problem = "is a folder, not a file" if path.is_dir() else "no such file"
         raise RequestError(
-            f"{said}: {path}: {what}; build kernel {spec.name} with mlir-aie, or give the path of a built one with "
-            f"{key}=<path>"
+            f"{setting}: {path}: {problem}; build kernel {spec.name} with mlir-aie, "
+            f"or give the path of a built one with {key}=<path>"
         )
 
 
 def columns_of(path: str) -> int:
-    """Columns of the array that an xclbin takes; 1 where it does not tell."""
+    """Columns of the array that an xclbin occupies; 1 if the file does not say."""
     from harness import xclbin as axlf
 
     try:
@@ -71,29 +73,32 @@ def columns_of(path: str) -> int:
 
 
 def read_instructions(path: Path) -> Bytes:
-    """Instructions (bytes,) uint8, from 32-bit words as they are or as text, a hexadecimal word a line.
+    """The instructions in a file, (bytes,) uint8.
 
-    RequestError if the file can't be read or is neither.
+    The file is binary, or text with one hexadecimal 32-bit word a line. RequestError if it cannot
+    be read or has neither format.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RequestError(
-            f"{path}: cannot be read ({error.strerror}); give a file of instructions"
+            f"{path}: cannot be read ({error.strerror}); give a file with instructions"
         ) from error
     words = content.removeprefix(BYTE_ORDER_MARK).split()
-    # A binary stream begins with its version, 0.1, which no text does (mlir-aie, AIETargetNPU.cpp).
+    # A binary stream begins with its version, 0.1: two control characters, which no text has
+    # (mlir-aie, AIETargetNPU.cpp).
     if words and b"".join(words).isascii() and b"".join(words).decode().isprintable():
         content = _parsed(words)
     if not content or len(content) % WORD_BYTES:
         raise RequestError(
-            f"{path}: holds no instructions; give 32-bit words, binary or as text, a hexadecimal word a line"
+            f"{path}: contains no instructions; "
+            "give 32-bit words, binary or as text with one hexadecimal word a line"
         )
     return np.frombuffer(content, np.uint8)
 
 
 def _parsed(words: list[bytes]) -> bytes:
-    """Hexadecimal words as they lie in memory; nothing if one of them is none."""
+    """Hexadecimal words as the bytes of 32-bit integers; empty if a word is not hexadecimal."""
     if not all(re.fullmatch(rb"(0[xX])?[0-9a-fA-F]{1,8}", word) for word in words):
         return b""
     return np.array([int(word, 16) for word in words], np.uint32).tobytes()

@@ -25,9 +25,10 @@ def open_backend(
     computes: bool = True,
     devices: OpenDevices = process_devices,
 ) -> XrtBackend:
-    """The NPU that `device` names, locked for this process; RequestError where it cannot be had.
+    """Open the NPU that `device` names and lock it for this process.
 
-    specs, computes: of no use here, as hardware runs any kernel and always computes.
+    specs, computes: not used; hardware runs any kernel and always computes. RequestError if the
+    device is missing or another process has it.
     """
     assert isinstance(device, Hardware)
     check_names(device)
@@ -53,9 +54,9 @@ def _import_pyxrt() -> PyXrt:
         import pyxrt
     except ImportError as error:
         raise RequestError(
-            f"device=hardware: pyxrt cannot be imported ({error}); install XRT's Python package for "
-            "this Python and source its setup script, or use device=simulator; "
-            "python -m harness.commands.doctor says more"
+            f"device=hardware: pyxrt cannot be imported ({error}); install XRT's Python package "
+            "for this Python and source its setup script, or use device=simulator; "
+            "python -m harness doctor looks for the reason"
         ) from error
     module: PyXrt = pyxrt
     return module

@@ -1,4 +1,4 @@
-"""What must outlive those who opened it: handles of devices with their locks, and runs that never ended."""
+"""Device handles, their locks, and runs that never ended: all live as long as the process."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from harness.device.xrt.pyxrt_api import XrtDevice
 from harness.errors import RequestError
 
 OPEN_ATTEMPTS, OPEN_PAUSE_S = 5, 1
-"""As mlir-aie's host runtime waits for a device: n seconds after attempt n."""
+"""After attempt n, wait for n seconds, as mlir-aie's host runtime does."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class OpenDevices:
-    """The handles of devices that a process has, one each, locked for it; and the runs it must never drop.
+    """One locked handle per device of this process, and the runs that must never be destroyed.
 
-    Closing the last handle closes the device, and reopening it may fail (mlir-aie, hostruntime.py): so handles and
-    locks are held until the process ends. unended: kernels of runs that were never seen to end.
+    Closing the last handle closes the device, and opening it again may fail (mlir-aie,
+    hostruntime.py). So handles and locks are held until the process ends. unended: kernels whose
+    runs were still in flight when the harness stopped waiting for them.
     """
 
     def __init__(self) -> None:
@@ -31,9 +32,9 @@ class OpenDevices:
         self.unended: list[str] = []
 
     def handle(self, index: int, open_device: Callable[[int], XrtDevice]) -> XrtDevice:
-        """Device `index`, locked for this process.
+        """The handle of device `index`, which is locked for this process.
 
-        RequestError where another process has it or XRT opens no such device.
+        RequestError if another process has the device or XRT cannot open it.
         """
         if index not in self._handles:
             lock = lock_device(index)
@@ -42,28 +43,29 @@ class OpenDevices:
             except RuntimeError as error:
                 lock.release()
                 raise RequestError(
-                    f"device=hardware device.index={index}: XRT opens no such device "
-                    f"({str(error).strip()}); python -m harness.commands.doctor looks for the reason; "
-                    "device=simulator needs none"
+                    f"device=hardware device.index={index}: XRT cannot open this device "
+                    f"({str(error).strip()}); python -m harness doctor looks for the reason; "
+                    "device=simulator works without an NPU"
                 ) from error
         return self._handles[index][0]
 
     def never_drop(self, owner: object, kernel: str) -> None:
-        """Keep `owner` even beyond the interpreter's end.
+        """Never destroy `owner`, not even when the interpreter exits.
 
-        XRT aborts the process that destroys a run in flight.
+        XRT aborts a process that destroys a run in flight. kernel: name, for messages.
         """
         self.unended.append(kernel)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
 
 
 def _retried(attempt: Callable[[], T]) -> T:
-    """What `attempt` returns; repeated while the device is busy or being closed by another process."""
+    """Result of `attempt`; repeated while another process uses or closes the device."""
     for number in range(1, OPEN_ATTEMPTS):
         try:
             return attempt()
         except RuntimeError as error:
-            if not re.search(r"err=-?(16|19)\b", str(error)):  # EBUSY, ENODEV
+            # EBUSY: another process has the device open. ENODEV: it is being closed.
+            if not re.search(r"err=-?(16|19)\b", str(error)):
                 raise
             pause_s = number * OPEN_PAUSE_S
             log.warning("the device cannot be opened (%s); trying again in %d s", error, pause_s)
@@ -72,4 +74,4 @@ def _retried(attempt: Callable[[], T]) -> T:
 
 
 process_devices = OpenDevices()
-"""The devices of this process: one handle of a device may exist in it."""
+"""The devices of this process, which may open each device only once."""

@@ -1,4 +1,4 @@
-"""Opens the xclbin of a kernel and checks that it is what the spec says."""
+"""Opens the xclbin of a kernel and checks that it fits the kernel's spec."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ if TYPE_CHECKING:
     from harness.device.xrt.backend import XrtBackend
 
 USUAL_NAME = "MLIR_AIE"
-"""What mlir-aie names a kernel unless told otherwise."""
+"""mlir-aie's default name of a kernel."""
 
 
 def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
-    """Name of the one kernel of an open xclbin that is `spec`: named as it, or MLIR_AIE (and what follows).
+    """Name of the kernel in an open xclbin that implements `spec`.
 
+    That is the kernel with the spec's name, else the only one whose name begins with MLIR_AIE.
     RequestError if there is none, more than one, or one that takes fewer bos than the spec.
     """
-    kernels = {
-        str(kernel.get_name()): kernel.get_num_args() - FIRST_DATA_ARGUMENT
-        for kernel in xclbin.get_kernels()
-    }
-    fitting = (
-        [spec.name]
-        if spec.name in kernels
-        else [name for name in kernels if name.startswith(USUAL_NAME)]
-    )
-    if len(fitting) != 1:
+    buffers = {}
+    for kernel in xclbin.get_kernels():
+        buffers[str(kernel.get_name())] = kernel.get_num_args() - FIRST_DATA_ARGUMENT
+    matches = [name for name in buffers if name.startswith(USUAL_NAME)]
+    if spec.name in buffers:
+        matches = [spec.name]
+    if len(matches) != 1:
         raise RequestError(
-            f"{path}: holds {', '.join(kernels) or 'no kernel'}; needs one kernel named {spec.name} or {USUAL_NAME}; "
-            f"build it so, or give another file with device.xclbin.{spec.name}=<path>"
+            f"{path}: contains {', '.join(buffers) or 'no kernel'}; "
+            f"needs one kernel named {spec.name} or {USUAL_NAME}; "
+            f"rebuild it, or give another file with device.xclbin.{spec.name}=<path>"
         )
-    (name,) = fitting
+    (name,) = matches
     needed = len(spec.inputs) + 1
-    if kernels[name] < needed:
+    if buffers[name] < needed:
         raise RequestError(
-            f"{path}: its kernel {name} declares {kernels[name]} buffer arguments; {spec.name} takes {needed}; "
-            f"build it for this spec, or give another file with device.xclbin.{spec.name}=<path>"
+            f"{path}: its kernel {name} declares {buffers[name]} buffer arguments; "
+            f"{spec.name} takes {needed}; build it for this spec, "
+            f"or give another file with device.xclbin.{spec.name}=<path>"
         )
     return name
 
 
 @dataclass(frozen=True)
 class OpenKernel:
-    """An open xclbin, the name of the kernel in it, its instructions, and the columns that it takes."""
+    """An open xclbin: the kernel's name in it, its instructions, and its width in columns."""
 
     xclbin: Xclbin
     name: str
@@ -56,18 +56,20 @@ class OpenKernel:
 
 
 def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKernel:
-    """The files of `spec`, opened once per backend, fit to run on so many columns.
+    """Open the files of `spec`, once per backend, and check that they can run on `columns`.
 
-    RequestError where they are not the spec's, or the xclbin takes more columns than there are.
+    RequestError if the files do not fit the spec, or the contexts would need more columns than
+    the device has.
     """
     if spec.name not in backend.opened:
         path, instructions = backend.find_files(spec)
         try:
             xclbin = backend.pyxrt.xclbin(path)
-        except (RuntimeError, MemoryError) as error:  # MemoryError for a folder
+        # For a folder, XRT raises std::bad_alloc, which is MemoryError.
+        except (RuntimeError, MemoryError) as error:
             raise RequestError(
-                f"{path}: XRT reads no xclbin from it ({error}); build it, or give another with "
-                f"device.xclbin.{spec.name}=<path>"
+                f"{path}: XRT cannot read an xclbin from it ({error}); "
+                f"rebuild it, or give another file with device.xclbin.{spec.name}=<path>"
             ) from error
         name = kernel_of(xclbin, path, spec)
         width = backend.columns_of(path)

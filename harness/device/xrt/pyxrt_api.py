@@ -1,4 +1,7 @@
-"""The part of pyxrt that the harness uses, as types: XRT's own module, the simulator's and test doubles satisfy it."""
+"""Types for the part of pyxrt that the harness uses.
+
+XRT's own module, the simulator's and the test doubles implement these Protocols.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +14,33 @@ class State(SupportsInt, Protocol):
 
     @property
     def name(self) -> str:
-        """As in XRT: ERT_CMD_STATE_..."""
+        """XRT's name of the state, ERT_CMD_STATE_..."""
 
 
 class Bo(Protocol):
-    """A buffer object."""
+    """A buffer object, with a host copy and a device copy."""
 
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     def write(self, data: Any, seek: int, /) -> None:
-        """Copy to the host copy."""
+        """Write `data` into the host copy, from byte `seek` on."""
 
     def map(self) -> memoryview:
-        """The host copy."""
+        """A writable view of the host copy; it must not outlive the bo."""
 
     def sync(self, direction: Any, size: int = ..., offset: int = ..., /) -> None:
-        """Make the copies equal."""
+        """Copy `size` bytes from `offset` on between the host copy and the device copy."""
 
 
 class Run(Protocol):
-    """A prepared execution."""
+    """One prepared execution of a kernel; it can be started many times."""
 
     def set_arg(self, index: int, value: Any, /) -> None:
         """Bind an argument."""
 
     def start(self) -> None:
-        """Submit it."""
+        """Submit the run; it is in flight until its state is final."""
 
     def state(self) -> State:
         """The present state."""
@@ -50,37 +53,37 @@ class Runlist(Protocol):
         """Append a run."""
 
     def execute(self) -> None:
-        """Submit all."""
+        """Submit all runs."""
 
     def wait(self) -> None:
-        """Wait for all; RuntimeError if one failed."""
+        """Wait for all runs; RuntimeError if one failed."""
 
 
 class DeclaredKernel(Protocol):
     """A kernel as an xclbin declares it."""
 
     def get_name(self) -> str:
-        """Its name."""
+        """Name of the kernel."""
 
     def get_num_args(self) -> int:
-        """Its number of arguments."""
+        """Number of arguments, including opcode and instructions."""
 
 
 class Xclbin(Protocol):
     """An open xclbin."""
 
     def get_kernels(self) -> Sequence[DeclaredKernel]:
-        """Its kernels."""
+        """The kernels that the xclbin declares."""
 
 
 class XrtDevice(Protocol):
     """An open device."""
 
     def register_xclbin(self, xclbin: Any, /) -> Any:
-        """Make an xclbin known; returns its uuid."""
+        """Register an xclbin with the device; returns its uuid."""
 
     def get_info(self, key: Any, /) -> str:
-        """A property as text."""
+        """A property of the device as text; key: a value of `xrt_info_device`."""
 
 
 class XrtKernel(Protocol):
@@ -95,22 +98,22 @@ class BoType(Protocol):
 
     @property
     def cacheable(self) -> Any:
-        """Flag of instruction memory."""
+        """Flag for bos that hold instructions."""
 
     @property
     def host_only(self) -> Any:
-        """Flag of data memory."""
+        """Flag for bos that hold data."""
 
     def __call__(self, *arguments: Any) -> Bo:
-        """(device, size, flags, group), or (parent, size, offset) for a sub-buffer."""
+        """Allocate a bo: (device, size, flags, group); a sub-buffer: (parent, size, offset)."""
 
 
 class PyXrt(Protocol):
-    """The module."""
+    """The module `pyxrt`."""
 
     @property
     def xclbin(self) -> Callable[[str], Xclbin]:
-        """Opens a file."""
+        """Opens an xclbin file."""
 
     @property
     def device(self) -> Callable[[int], XrtDevice]:
@@ -118,15 +121,15 @@ class PyXrt(Protocol):
 
     @property
     def hw_context(self) -> Callable[[Any, Any], Any]:
-        """Makes a context of (device, uuid)."""
+        """Opens a hardware context: (device, uuid)."""
 
     @property
     def kernel(self) -> Callable[[Any, str], XrtKernel]:
-        """Opens a kernel of (context, name)."""
+        """Opens a kernel: (context, name)."""
 
     @property
     def bo(self) -> BoType:
-        """Allocates memory."""
+        """Allocates a buffer object."""
 
     @property
     def run(self) -> Callable[[Any], Run]:
@@ -134,12 +137,12 @@ class PyXrt(Protocol):
 
     @property
     def runlist(self) -> Callable[[Any], Runlist]:
-        """Makes a runlist of a context; absent from XRT before June 2025."""
+        """Creates a runlist on a context; XRT before June 2025 does not have it."""
 
     @property
     def xclBOSyncDirection(self) -> Any:  # noqa: N802 - XRT's name
-        """Directions of a sync."""
+        """The directions of a sync."""
 
     @property
     def ert_cmd_state(self) -> Any:
-        """States of a run."""
+        """The states of a run."""

@@ -1,17 +1,23 @@
-"""The session: one kernel on a hardware context per column, and the bos and runs made there.
+"""The session: one kernel on one hardware context per column, and the bos and runs on them.
 
-What XRT demands of a program and does not check is done here, the same for every pyxrt:
+It follows XRT's rules that XRT itself does not check, for every pyxrt in the same way:
 
-* one handle of the device for the whole process (`OpenDevices`), contexts made one process at a time (`opening`);
-* one kernel of the xclbin, by name, and no more arguments than it declares: XRT crashes on more (`open_kernel`);
-* instructions in a `cacheable` bo, data in `host_only` ones, each in the bank that `group_id` names (`_load`,
-  `allocate`);
-* bos of whole cache lines, sub-buffers of root bos only: XRT aligns nothing, and forgets an outer offset (`sub_buffer`);
-* prepared runs and `set_arg`, which raises; calling a kernel swallows every error (`prepare`);
-* waits that look at `state()`, as XRT's own hold the GIL for good; ends other than COMPLETED are errors (`waiter`);
-* runlists only where the pyxrt has them (`batch`).
+* a process opens a device only once (`OpenDevices`), and one process at a time opens contexts
+  (`opening`);
+* a kernel is opened by the name in the xclbin, with no more arguments than it declares: more crash
+  XRT (`open_kernel`);
+* instructions are in a `cacheable` bo and data in `host_only` bos, each in the bank that
+  `group_id` names (`_load`, `allocate`);
+* bos are whole cache lines, because XRT does not align them; sub-buffers are of root bos only,
+  because XRT ignores the offset of a parent that is a sub-buffer (`sub_buffer`);
+* arguments are set with `set_arg` on prepared runs, which raises on errors; calling a kernel
+  ignores them (`prepare`);
+* waits poll `state()`, because XRT's own `wait` holds the GIL; every final state other than
+  COMPLETED is an error (`waiter`);
+* runlists are used only if the pyxrt has them (`batch`).
 
-Two more rules are the callers': a run in flight is never dropped (`Executor`), a view never outlives its bo (`XrtSlot`).
+Two more rules are the callers': never destroy a run in flight (`Executor`), and never use a view
+after its bo is freed (`XrtSlot`).
 """
 
 from __future__ import annotations
@@ -35,11 +41,15 @@ if TYPE_CHECKING:
 OPCODE_TXN = 3
 """Opcode of a transaction-style instruction stream (mlir-aie, xrtruntime/hostruntime.py)."""
 WAKE_AFTER_NS = NS_PER_S
-"""Well below the 5 s after which the driver suspends an idle device, which costs the next call 120 ms (amdxdna)."""
+"""Idle time after which `wake` runs the kernel.
+
+Well below the 5 s after which the driver suspends an idle device; resuming it takes 120 ms
+(amdxdna).
+"""
 
 
 class PlainList:
-    """Stands in for a runlist where pyxrt has none: its runs are started and awaited one by one."""
+    """Replaces a runlist if pyxrt has none: starts its runs and waits for them one by one."""
 
     def __init__(
         self, starts: list[Callable[[], None]], waits: list[Callable[[int], None]]
@@ -49,14 +59,18 @@ class PlainList:
         self._started = 0
 
     def execute(self) -> None:
-        """Start every run, up to one that can't be."""
+        """Start every run, up to the first whose start raises."""
         self._started = 0
         for start in self._starts:
-            self._started += 1  # before: to XRT, a run whose start was refused is in flight
+            # Count first: XRT treats a run whose start has failed as in flight.
+            self._started += 1
             start()
 
     def wait(self, patience: int) -> None:
-        """Wait for every run started, then raise the first error, but that of a run still in flight before others."""
+        """Wait for every started run, then raise an error of one of them, if any.
+
+        An error that leaves a run in flight is raised before the others, else the first error.
+        """
         errors: list[DeviceError] = []
         try:
             for wait in self._waits[: self._started]:
@@ -69,14 +83,15 @@ class PlainList:
                     (error for error in errors if isinstance(error, MAYBE_IN_FLIGHT)), errors[0]
                 )
         finally:
-            errors.clear()  # an error's traceback holds this frame: a cycle, and the contexts with it
+            # An error's traceback refers to this frame: the cycle would keep the contexts open.
+            errors.clear()
 
 
 class XrtSession:
-    """One kernel, opened on a context per column, until it is closed.
+    """One kernel, open on one context per column until `close`; implements `Session`.
 
-    `allocations` counts the bos made through `allocate`; `directions` are sync's, to the device and from it; `used_ns`
-    is when the device was last seen at work.
+    allocations: number of bos from `allocate`. directions: sync's constants for to the device and
+    from the device. used_ns: clock time at which the device was last known to work.
     """
 
     def __init__(
@@ -112,7 +127,7 @@ class XrtSession:
 
     @property
     def columns(self) -> int:
-        """Contexts, one per column; 0 when closed."""
+        """Number of contexts, one per column; 0 after `close`."""
         return len(self._contexts)
 
     def slot(
@@ -126,9 +141,9 @@ class XrtSession:
         return XrtSlot(self, column, batch, counts, constants)
 
     def close(self) -> None:
-        """Free the contexts, once every run made here is gone; in XRT's order: bos, kernels, contexts.
+        """Free bos, kernels and contexts, in the order that XRT requires.
 
-        Nothing where a run of `warm` may be in flight.
+        Close all slots first. It frees nothing if a run that `warm` started may be in flight.
         """
         if self._stuck:
             return
@@ -138,7 +153,7 @@ class XrtSession:
         self._contexts.clear()
 
     def _load(self, kernel: XrtKernel, instructions: Bytes) -> Bo:
-        """A bo with the instructions, in the bank of the kernel's own context."""
+        """A bo with the instructions, in the bank of the kernel's context."""
         pyxrt = self.backend.pyxrt
         bo = pyxrt.bo(
             self.backend.device, instructions.nbytes, pyxrt.bo.cacheable, kernel.group_id(1)
@@ -148,7 +163,7 @@ class XrtSession:
         return bo
 
     def allocate(self, argument: int, size_bytes: int, column: int) -> Bo:
-        """A bo of `size_bytes` in whole cache lines for the kernel's data argument `argument`, counted from 0."""
+        """A bo for data argument `argument` (from 0), `size_bytes` rounded up to cache lines."""
         self.allocations += 1
         return self._bo(argument, size_bytes, column)
 
@@ -159,11 +174,11 @@ class XrtSession:
         return pyxrt.bo(self.backend.device, lines * LINE_BYTES, pyxrt.bo.host_only, group)
 
     def sub_buffer(self, root: Bo, size_bytes: int, offset_bytes: int) -> Bo:
-        """A sub-buffer of a root bo, from a cache line of it on."""
+        """A sub-buffer of a root bo; offset_bytes: a multiple of the cache line."""
         return self.backend.pyxrt.bo(root, size_bytes, offset_bytes)
 
     def prepare(self, column: int) -> Run:
-        """A run of the kernel on `column`, its instructions set, its data arguments not yet."""
+        """A run of the kernel on `column`, with its instructions set and no data arguments."""
         run = self.backend.pyxrt.run(self._kernels[column])
         run.set_arg(0, OPCODE_TXN)
         run.set_arg(1, self._instructions[column])
@@ -173,7 +188,7 @@ class XrtSession:
     def batch(
         self, runs: list[Run], column: int
     ) -> tuple[Callable[[], None], Callable[[int], None]]:
-        """Prepared runs to be executed together: what launches them, and what waits, as `waiter` does."""
+        """Functions that launch prepared runs together, and that wait for them as `waiter` does."""
         if not self.backend.capabilities.batches:
             starts = [self.backend.guarded(run.start) for run in runs]
             plain = PlainList(starts, [self.waiter(run) for run in runs])
@@ -184,9 +199,9 @@ class XrtSession:
         return self.backend.guarded(runlist.execute), self._list_waiter(runlist)
 
     def waiter(self, run: Run) -> Callable[[int], None]:
-        """A function of a number of timeouts: waits until `run`, started, has completed.
+        """A function wait(patience) that waits for `run` for up to `patience` timeouts.
 
-        It raises DeviceError if the run failed or took longer.
+        It raises DeviceTimeoutError if the run is still in flight, DeviceError if it failed.
         """
         backend, timeout_ns, looks = self.backend, self.timeout_ns, (run.state,)
         completed, first_ended = self.backend.completed, self.backend.first_ended
@@ -210,10 +225,11 @@ class XrtSession:
         return wait
 
     def _list_waiter(self, runlist: Runlist) -> Callable[[int], None]:
-        """The same for an executed runlist; DeviceCallError if it cannot be told whether it has ended.
+        """A function wait(patience) for an executed runlist.
 
-        XRT's runlist can only be waited for: it has neither a state nor, from Python, a timeout, so what is too long
-        is known only when it has ended. The driver's watchdog ends it.
+        XRT's runlist has neither a state nor, from Python, a timeout. So the wait can exceed the
+        timeout, and the error follows when the runlist has ended, at the latest through the
+        driver's watchdog. DeviceCallError if it is unknown whether the runlist has ended.
         """
         backend, clock, timeout_ns = self.backend, self.backend.clock, self.timeout_ns
         name, timeout_ms = self.spec.name, self._timeout_ms
@@ -234,12 +250,15 @@ class XrtSession:
         return wait
 
     def wake(self) -> None:
-        """`warm`, if the device may have gone to sleep."""
+        """Call `warm` if the device has been idle long enough to be suspended."""
         if self.backend.clock.now_ns - self.used_ns >= WAKE_AFTER_NS:
             self.warm()
 
     def warm(self) -> None:
-        """Run the kernel once on every column, on zeros: a context's first run, or one after sleep, takes longer."""
+        """Run the kernel once on every column, with zeros as inputs.
+
+        The first run on a context, or after the device was suspended, takes longer than others.
+        """
         with self.backend.calls():
             self._wakers = self._wakers or [
                 self._waker(column) for column in range(len(self._contexts))
@@ -250,6 +269,7 @@ class XrtSession:
                     run.start()
                 wait(1)
             except BaseException as error:
+                # After any other DeviceError the run is known to have ended.
                 if isinstance(error, MAYBE_IN_FLIGHT) or not isinstance(error, DeviceError):
                     self._stuck = True
                     self.backend.devices.never_drop(self, self.spec.name)
@@ -259,6 +279,7 @@ class XrtSession:
         self.used_ns = self.backend.clock.now_ns
 
     def _waker(self, column: int) -> tuple[Run, list[Bo], Callable[[int], None]]:
+        """What `warm` runs on a column: a run, its bos filled with zeros, and its wait function."""
         run, bos = self.prepare(column), list[Bo]()
         for argument, buffer in enumerate((*self.spec.inputs, self.spec.output)):
             bos.append(self._bo(argument, buffer.size_bytes, column))

@@ -1,4 +1,4 @@
-"""Opens a simulated NPU: the simulator's pyxrt, and its clock in virtual or in real time."""
+"""Opens a simulated NPU: the simulator's pyxrt, with a clock in virtual or in real time."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from harness.sim.machine import Machine
 def open_backend(
     device: Device, specs: Sequence[KernelSpec] = (), computes: bool = True
 ) -> XrtBackend:
-    """A machine with the costs that `device` gives, able to run `specs`.
+    """A simulated machine with the costs in `device`, for running `specs`.
 
-    computes: whether kernels do their arithmetic, or only take their time. RequestError where `device` has no figure
-    for a kernel.
+    computes: whether kernels compute their outputs, or only take their time. RequestError if
+    `device` has no execution time for a kernel.
     """
     assert isinstance(device, Simulator)
     paths = {spec.name: f"{device.kernels_dir}/{spec.name}.xclbin" for spec in specs}
@@ -35,7 +35,8 @@ def open_backend(
     }
     clock = simulated_clock(device)
     machine = Machine(device, models, clock)
-    machine.looks_cost_time = False  # waits pass the time themselves
+    # The pause between two looks advances the clock, so a look itself takes no time.
+    machine.looks_cost_time = False
     plug(machine)
     pyxrt: PyXrt = simulated_pyxrt
     instructions = np.zeros(4, np.uint8)
@@ -58,14 +59,14 @@ def open_backend(
 
 
 def simulated_clock(device: Simulator) -> SimClock:
-    """The clock that `device.clock` asks for."""
+    """The clock of the kind `device.clock`."""
     if device.clock is ClockKind.virtual:
         return VirtualClock()
     return WallClock(host_now_ns, time.sleep)
 
 
 def _virtual_pause(machine: Machine) -> Pause:
-    """To the next completion: between two of them there is nothing to see."""
+    """Advance the virtual clock to the next completion, before which no state can change."""
 
     def pause(begin_ns: int, looked_ns: int, limit_ns: int, /) -> None:
         machine.pause(looked_ns, limit_ns)
@@ -74,7 +75,7 @@ def _virtual_pause(machine: Machine) -> Pause:
 
 
 def _wall_pause(machine: Machine) -> Pause:
-    """The same in real time, in pieces, so that Ctrl-C is noticed."""
+    """Sleep until the next completion, in steps short enough to notice Ctrl-C."""
 
     def pause(begin_ns: int, looked_ns: int, limit_ns: int, /) -> None:
         machine.pause(looked_ns, min(limit_ns, looked_ns + LONGEST_PAUSE_NS))

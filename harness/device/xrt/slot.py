@@ -22,10 +22,11 @@ Action = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class XrtSubmission:
-    """Some number of tiles in a slot; Protocol: `harness.device.backend.Submission`. Its steps are ready to be called.
+    """A fixed number of tiles in a slot; implements `harness.device.backend.Submission`.
 
-    collect: sync from the device. reset: sync of the output bo to the device. run: the single run, which can be looked
-    at; None of a runlist, which cannot.
+    Its steps are prepared functions, so that the timed loop only calls them. collect: sync of the
+    output bo from the device. reset: sync of the output bo to the device. run: the run, whose state
+    can be checked; None for a runlist, which has no state.
     """
 
     stage: Callable[[Sequence[Any]], None]
@@ -43,11 +44,13 @@ class XrtSubmission:
 
 
 class XrtSlot:
-    """Bos for up to `batch` tiles on one column, and a submission for each of the sizes in `counts`.
+    """Bos for up to `batch` tiles on one column, with one submission for each size in `counts`.
 
-    A submission of one tile is a run; a larger one is a runlist over sub-buffers of the same bos. constants: per input
-    buffer, the bytes of its constant parts, which `allocate` sends once: then a submission stages what varies only, as
-    (tiles, varying_bytes) arrays, and nothing of buffers that do not. Without it, whole flat buffers.
+    A submission of one tile is a run; a larger one is a runlist over sub-buffers of the same bos.
+
+    constants: bytes of the constant parts, one array per input buffer. `allocate` sends them once;
+    `stage` then takes only the varying parts, (tiles, varying_bytes) uint8, of the buffers that
+    have any. Without constants, `stage` takes whole flat buffers.
     """
 
     def __init__(
@@ -73,15 +76,16 @@ class XrtSlot:
         self.submissions: dict[int, XrtSubmission] = {}
 
     def _launcher(self, runs: list[Run]) -> tuple[Action, Callable[[int], None]]:
-        """What launches prepared runs, and what waits for them."""
+        """Functions that launch prepared runs, and that wait for them."""
         session = self._session
         if len(runs) > 1:
             return session.batch(runs, self._column)
         return session.backend.guarded(runs[0].start), session.waiter(runs[0])
 
     def allocate(self) -> None:
-        """Give the slot fresh bos and bind its runs to them; `submissions` are made anew."""
-        self.submissions = {}  # before the bos: a view of a freed bo dangles
+        """Allocate new bos, bind the runs to them, and replace `submissions`."""
+        # The submissions hold views of the old bos, which must not outlive those.
+        self.submissions = {}
         with self._session.backend.calls():
             self._allocate()
 
@@ -92,15 +96,13 @@ class XrtSlot:
             session.allocate(i, each.stride_bytes * batch, self._column)
             for i, each in enumerate(buffers)
         ]
-        self._sub_buffers = [
-            [
-                session.sub_buffer(bo, each.size_bytes, tile * each.stride_bytes)
-                for tile in range(batch)
-            ]
-            if batch > 1
-            else [bo]
-            for bo, each in zip(self._bos, buffers, strict=True)
-        ]
+        self._sub_buffers = []
+        for bo, each in zip(self._bos, buffers, strict=True):
+            tile_bos = [bo]
+            if batch > 1:
+                offsets = range(0, batch * each.stride_bytes, each.stride_bytes)
+                tile_bos = [session.sub_buffer(bo, each.size_bytes, at) for at in offsets]
+            self._sub_buffers.append(tile_bos)
         for bo, buffer, constants in zip(
             self._bos, session.spec.inputs, self._constants or (), strict=False
         ):
@@ -114,12 +116,12 @@ class XrtSlot:
             self.submissions[count] = self._submission(count)
 
     def keep(self) -> None:
-        """Keep what is in the slot for ever: a run of it may be in flight."""
+        """Never free the bos and runs, because a run may still be in flight."""
         self._stuck = True
         self._session.backend.devices.never_drop((self, self._session), self._session.spec.name)
 
     def close(self) -> bool:
-        """Free everything, views before bos before runs; returns whether it is kept instead."""
+        """Free views, then bos, then runs, unless `keep` was called; returns whether it was."""
         if not self._stuck:
             self.submissions = {}
             self._sub_buffers, self._bos = [], []
@@ -150,7 +152,11 @@ class XrtSlot:
         )
 
     def _targets(self, bo: Bo, buffer: Buffer, count: int) -> list[tuple[Any, Action]]:
-        """What to fill of `count` tiles' part of an input bo, and its sync; nothing where all of it is constant."""
+        """Views of an input bo to fill for `count` tiles, each with its sync.
+
+        One view, or none if the whole buffer is constant. The sync with constants covers cache
+        lines from the first tile's begin to the end of the last tile's varying bytes.
+        """
         to_device, size_bytes = self._session.directions[0], buffer.stride_bytes * count
         view = bo.map()[:size_bytes]
         if self._constants is None:
@@ -167,7 +173,10 @@ class XrtSlot:
 def _stager(
     targets: list[tuple[Any, Action]], backend: XrtBackend
 ) -> Callable[[Sequence[Any]], None]:
-    """What fills and syncs each of `targets`; a single one, as most kernels have, without a loop, which costs time."""
+    """A function that fills and syncs each of `targets`.
+
+    Most kernels have one input buffer; for them it avoids the loop, whose time would be measured.
+    """
 
     def stage_all(data: Sequence[Any]) -> None:
         try:

@@ -1,7 +1,7 @@
-"""Waiting for runs: one loop, whatever the clock.
+"""Waits for runs by polling their state, with one loop for virtual and for real time.
 
-pyxrt's own `wait()` holds the GIL, so that no Ctrl-C would be noticed; looking at a run's state takes no system call
-(XRT, hwq.cpp poll_command).
+pyxrt's own `wait()` holds the GIL, so Ctrl-C would not be noticed. Reading a run's state takes no
+system call (XRT, hwq.cpp poll_command).
 """
 
 from __future__ import annotations
@@ -16,30 +16,38 @@ from harness.device.xrt.pyxrt_api import State
 from harness.units import NS_PER_MS, NS_PER_S
 
 IN_FLIGHT = frozenset({1, 2, 3, 7})
-"""NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state; amdxdna keeps a started run at NEW until it completes."""
-SPIN_NS = 5 * NS_PER_MS
-"""Longer than one execution of any kernel here (attention, 1.9 ms)."""
-PAUSE_SHARE, LONGEST_PAUSE_NS = 200, 10 * NS_PER_MS
-Look = Callable[[], State]
-"""The state of a run: its bound method `state`."""
-WaitLoop = Callable[[Sequence[Look], int], tuple[Look, State] | None]
-"""Given looks at started runs and a timeout in ns: the first that sees its run ended, and the state; None if none does.
+"""NEW, QUEUED, RUNNING, SUBMITTED of ert_cmd_state.
 
-Every run is looked at once at least. KeyboardInterrupt when an interrupt was noticed while all were in flight.
+amdxdna leaves a started run in state NEW until it completes.
+"""
+SPIN_NS = 5 * NS_PER_MS
+"""Time for which a wait polls without sleeping.
+
+It is longer than one execution of any kernel here (attention: 1.9 ms).
+"""
+PAUSE_SHARE, LONGEST_PAUSE_NS = 200, 10 * NS_PER_MS
+"""After SPIN_NS a wait sleeps for 1 / PAUSE_SHARE of the time waited so far."""
+Look = Callable[[], State]
+"""Reads the state of a run: its bound method `state`."""
+WaitLoop = Callable[[Sequence[Look], int], tuple[Look, State] | None]
+"""first_ended(looks, timeout_ns): the first look whose run has ended, with its state.
+
+None if no run ends within the timeout. Every run is checked at least once. KeyboardInterrupt if
+Ctrl-C arrived while all runs were in flight.
 """
 host_now_ns = time.perf_counter_ns
-"""The host's own monotonic clock."""
+"""The host's monotonic clock."""
 
 
 class Pause(Protocol):
-    """Lets time pass between two looks of a wait."""
+    """Lets time pass between two rounds of looks."""
 
     def __call__(self, begin_ns: int, looked_ns: int, limit_ns: int, /) -> None:
-        """begin_ns: of the wait. looked_ns: a time before the last look. limit_ns: when the wait gives up."""
+        """begin_ns: begin of the wait. looked_ns: begin of the last round. limit_ns: its end."""
 
 
 class HostClock:
-    """The host's own clock."""
+    """The host's monotonic clock."""
 
     @property
     def now_ns(self) -> int:
@@ -48,18 +56,20 @@ class HostClock:
 
 
 def pause_host(begin_ns: int, looked_ns: int, limit_ns: int) -> None:
-    """No pause for SPIN_NS, which is exact; then a share of the time waited so far.
+    """Do not sleep for SPIN_NS, for exact times; then sleep for a share of the time waited so far.
 
-    A run longer than SPIN_NS is seen to end up to half a percent late, and leaves the processor to other processes.
+    So the end of a run longer than SPIN_NS is noticed up to half a percent late, and other
+    processes can use the processor meanwhile.
     """
     waited_ns = looked_ns - begin_ns
     pause_ns = 0 if waited_ns < SPIN_NS else min(waited_ns // PAUSE_SHARE, LONGEST_PAUSE_NS)
-    time.sleep(pause_ns / NS_PER_S)  # 0: lets other threads run
+    # sleep(0) releases the GIL, so that other threads can run.
+    time.sleep(pause_ns / NS_PER_S)
 
 
 def wait_loop(clock: Clock, pause: Pause, interrupt: Interrupt, states: Any) -> WaitLoop:
-    """The loop on a backend's clock; states: its pyxrt's ert_cmd_state."""
-    # The simulator's states are single objects: comparing those costs less than int() of one.
+    """The polling loop on a backend's clock; states: pyxrt's ert_cmd_state."""
+    # The simulator has one object per state, and `is` costs less than int(state).
     new, completed = states.ERT_CMD_STATE_NEW, states.ERT_CMD_STATE_COMPLETED
 
     def first_ended(looks: Sequence[Look], timeout_ns: int) -> tuple[Look, State] | None:
@@ -74,7 +84,7 @@ def wait_loop(clock: Clock, pause: Pause, interrupt: Interrupt, states: Any) -> 
                     return look, state
             if looked_ns >= limit_ns:
                 return None
-            if interrupt.heard:
+            if interrupt.pending:
                 raise KeyboardInterrupt
             pause(begin_ns, looked_ns, limit_ns)
             looked_ns = clock.now_ns

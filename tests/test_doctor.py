@@ -154,7 +154,7 @@ def test_a_machine_with_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.splitlines()[-1] == (
         f"hardware runs cannot work here: {failed} of {TOTAL} checks failed; device=simulator works"
     )
-    assert "there is no NPU on the PCI bus" in out
+    assert "the PCI bus has no NPU" in out
     assert "Traceback" not in out
 
 
@@ -199,7 +199,7 @@ def test_a_reader_that_has_seen_enough() -> None:
     [
         (["device.indx=1"], "device.indx=1: unknown key; did you mean index?"),
         (["device.power_mode=turb"], "device.power_mode=turb: not allowed; did you mean turbo?"),
-        (["device=simulator"], "device=simulator: what is looked at is the hardware; leave it out"),
+        (["device=simulator"], "device=simulator: doctor checks the hardware only; leave it out"),
         (["depth=0"], "depth=0: out of range"),
         (["depth=1,2"], "depth=1,2: several values; give one"),
         (["workload=attentoin"], "workload=attentoin: no such option; did you mean attention?"),
@@ -244,7 +244,7 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         gone.mkdir()
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
-        assert done.stderr.startswith("harness: the folder this was started in is gone"), (
+        assert done.stderr.startswith("harness: the current folder does not exist any more"), (
             done.stderr
         )
 

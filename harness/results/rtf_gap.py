@@ -86,9 +86,11 @@ def bound_by(record: Record) -> str | None:
     """What binds the timed pass of a record: `harness.measure.bottleneck`.
 
     Unlike `RtfGap.bottleneck` it leaves out preprocessing, which is not part of a pass, so it also
-    serves runs that encode no audio. None where nothing was timed.
+    serves runs that encode no audio. A chain is `device: chain`: its totals are not split by kernel.
+    None where nothing was timed.
     """
-    return bottleneck(record.totals, _busiest(record))
+    is_chain = not record.steps and "+" in record.kernel
+    return bottleneck(record.totals, "chain" if is_chain else _busiest(record))
 
 
 def _busiest(record: Record) -> str:

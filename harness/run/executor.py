@@ -5,10 +5,8 @@ pyxrt holds the GIL in start, sync and wait, so more threads would not overlap a
 
 from __future__ import annotations
 
-import gc
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +29,7 @@ from harness.measure.timeline import (
     PassMarks,
     blank_marks,
 )
+from harness.run.garbage import no_garbage_collection
 from harness.run.in_flight import InFlight, finish_in_flight
 
 Sink = Callable[[int, Bytes], None]
@@ -175,7 +174,7 @@ class Executor:
         # Submissions staged and launched at the first kernel, and collected from the last one.
         origin_ns = staged = launched = collected = 0
         launching = NO_STEP
-        with interrupt.held(), _no_garbage_collection():
+        with interrupt.held(), no_garbage_collection():
             try:
                 self.wake()
                 backend.take_trace()
@@ -297,15 +296,3 @@ class Executor:
         slot = number % len(self._slots)
         queue = kernel_index, slot % self._sessions[kernel_index].columns
         return InFlight(self._slots[slot][kernel_index], self._ready[step % self._ring], queue)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Switch garbage collection off, because its pauses would count as some tile's time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

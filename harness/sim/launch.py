@@ -173,6 +173,13 @@ class Launch:
         own = (each for each in self.accesses if each.memory is memory)
         return next(each for each in own if each.overlaps(begin, begin + 1))
 
+    def spoil(self) -> None:
+        """Make its output undefined, now and when it ends."""
+        self.spoilt = self.suspect = True
+        for access in self.accesses:
+            if access.writes:
+                access.memory.undefine(*access.key)
+
     def release(self) -> None:
         """Drop the references to the bos, when there will be no further launch.
 

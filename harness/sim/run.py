@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from harness.kernel import FIRST_DATA_ARGUMENT
-from harness.sim.bo import BoRange, bo
+from harness.sim.argument import Argument, bo_argument
+from harness.sim.bo import bo
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import device, hw_context
 from harness.sim.enums import cu_access_mode, ert_cmd_state
 from harness.sim.hazard import Kind
 from harness.sim.kernel_model import NO_BANK
 from harness.sim.launch import NEVER_NS, Access, Launch
-from harness.sim.memory import Memory
 from harness.sim.pybind import INT32, UINT32, PybindObject, as_text, incompatible, is_int, keywords
-from harness.sim.sites import INSIDE, Site, caller, here
+from harness.sim.sites import INSIDE, caller, here
 from harness.sim.xclbin import uuid
 from harness.units import NS_PER_MS
 
@@ -108,19 +107,6 @@ class kernel(PybindObject):
         return new
 
 
-@dataclass(frozen=True)
-class _Argument:
-    """The value of an argument: bytes `key` of a memory; memory is None for a scalar.
-
-    problem: a hazard of the value itself. site: the place where it was set.
-    """
-
-    memory: Memory | None
-    key: tuple[int, int]
-    problem: Kind | None
-    site: Site
-
-
 class run(PybindObject):
     """One prepared execution of a kernel: set its arguments once, start it many times."""
 
@@ -131,7 +117,7 @@ class run(PybindObject):
             raise incompatible("__init__", ("pyxrt.run()", "pyxrt.run(arg0: xrt::kernel)"), args)
         (self._kernel,) = args
         self._machine = self._kernel._machine
-        self._arguments: list[_Argument | None] = [None] * len(self._kernel._model.banks)
+        self._arguments: list[Argument | None] = [None] * len(self._kernel._model.banks)
         self._launch = self._new_launch()
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -166,9 +152,9 @@ class run(PybindObject):
         site = here(machine.clock.now_ns)
         bank = self._kernel._model.banks[index]
         if not is_bo:
-            arguments[index] = _Argument(None, (0, 0), None, site)
+            arguments[index] = Argument(None, (0, 0), None, site)
         else:
-            arguments[index] = _bo_argument(value._range, bank, site)
+            arguments[index] = bo_argument(value._range, bank, site)
         self._launch.bound = False
 
     def start(self) -> None:
@@ -305,20 +291,3 @@ class run(PybindObject):
         kernel = self._kernel
         model, context = kernel._model, kernel._hw_context._context
         return Launch(self._machine, context, model.name, model.exec_ns, kernel._outputs)
-
-
-def _bo_argument(window: BoRange, bank: int, site: Site) -> _Argument:
-    """Return the argument that a bo gives.
-
-    If the bo is in another bank than the argument, XRT binds a copy of it without a warning, and
-    the output is written to the copy.
-    """
-    if bank not in (window.memory.bank, NO_BANK):
-        copy = Memory(window.size, f"copy of {window.memory.name} in another bank", bank=bank)
-        copy.handles = 1
-        content = window.memory.device[slice(*window.key)]
-        copy.device[: window.size] = copy.host[: window.size] = content
-        return _Argument(copy, copy.key, Kind.WRONG_BANK, site)
-    begin = window.device_offset
-    problem = None if begin == window.offset else Kind.NESTED_SUB_BUFFER
-    return _Argument(window.memory, (begin, begin + window.size), problem, site)

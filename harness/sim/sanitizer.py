@@ -71,12 +71,12 @@ class Sanitizer:
         launch.spoilt = False
         for kind, what, site in launch.problems:
             self._log.add(kind, launch, what, (0, 0), site, "run.set_arg")
-            self._spoil(launch)
+            launch.spoil()
         for access in launch.accesses:
             memory = access.memory
             if memory.changed_by_host(*access.key):
                 self._report(Kind.NOT_SYNCED, access, memory.written, "write")
-                self._spoil(launch)
+                launch.spoil()
             if (last := memory.last) is not None:
                 memory.mixed |= last.context is not launch.context or (
                     last is not launch and last.unread
@@ -111,11 +111,11 @@ class Sanitizer:
             if not launch.spoilt and access.memory.changed_by_host(*access.key):
                 how = "write through map(), seen in "
                 self._report(Kind.WRITE_IN_FLIGHT, access, launch.site, "launch", how)
-                self._spoil(launch)
+                launch.spoil()
 
     def _failed(self, launch: Launch) -> None:
         """Undefine the output of a run that failed or is spoilt, and of the runs that use it."""
-        self._spoil(launch)
+        launch.spoil()
         if launch.final is _COMPLETED:
             return
         for written in launch.written:
@@ -129,7 +129,7 @@ class Sanitizer:
                 ):
                     how = "failure seen in "
                     self._report(Kind.FAILED_OUTPUT, access, launch.site, "launch", how)
-                    self._spoil(user)
+                    user.spoil()
 
     def syncing(
         self, memory: Memory, key: tuple[int, int], to_device: bool
@@ -163,7 +163,7 @@ class Sanitizer:
         for access in memory.accesses:
             if access.launch.in_flight and access.overlaps(low, high):
                 self._report(Kind.WRITE_IN_FLIGHT, access, access.launch.site, "launch")
-                self._spoil(access.launch)
+                access.launch.spoil()
 
     def reading(self, memory: Memory, low: int, high: int) -> bool:
         """`bo.read()` is about to read bytes `low` to `high`. Returns whether they are valid."""
@@ -182,7 +182,7 @@ class Sanitizer:
         for access in memory.accesses:
             if access.launch.in_flight:
                 self._report(Kind.FREED_IN_FLIGHT, access, access.launch.site, "launch", "free in ")
-                self._spoil(access.launch)
+                access.launch.spoil()
         self._never_read(memory, "free in ")
 
     def ended(self, memories: list[Memory]) -> None:
@@ -222,8 +222,8 @@ class Sanitizer:
                 # Two runs may read the same bytes, and one context executes in order.
                 continue
             self._report(kind, access, theirs.site, "launch")
-            self._spoil(launch)
-            self._spoil(theirs)
+            launch.spoil()
+            theirs.spoil()
 
     def _uses_results(self, access: Access, before: Site | None) -> None:
         """Check the unread outputs in the bytes that a launch uses; `before` as in `_check`."""
@@ -237,7 +237,7 @@ class Sanitizer:
                 theirs.consumed = theirs.suspect = True
                 if not theirs.in_flight and theirs.final is not _COMPLETED:
                     self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
-                    self._spoil(launch)
+                    launch.spoil()
             elif (theirs is launch or not theirs.in_flight) and theirs.loses_to(launch):
                 site = before if theirs is launch else theirs.site
                 self._report(Kind.NEVER_READ, access, site, "launch")
@@ -255,7 +255,7 @@ class Sanitizer:
                 return True
             if to_device or memory.changed_by_host(*access.key):
                 self._report(Kind.WRITE_IN_FLIGHT, access, launch.site, "launch")
-                self._spoil(launch)
+                launch.spoil()
             return False
         first, last = whole_lines(low, high)
         for begin, end in ((first, low), (high, last)):
@@ -263,7 +263,7 @@ class Sanitizer:
             changes = access.writes is not False or memory.changed_by_host(*touched)
             if touched[0] < touched[1] and changes:
                 self._report(Kind.MISALIGNED_SYNC, access, launch.site, "launch")
-                self._spoil(launch)
+                launch.spoil()
         return False
 
     def _take_results(
@@ -308,10 +308,3 @@ class Sanitizer:
                     Kind.NEVER_READ, launch.access(memory, begin), launch.site, "launch", how
                 )
         memory.fresh = ()
-
-    def _spoil(self, launch: Launch) -> None:
-        """Undefine the output of a launch now, and again at its end."""
-        launch.spoilt = launch.suspect = True
-        for access in launch.accesses:
-            if access.writes:
-                access.memory.undefine(*access.key)

@@ -55,11 +55,8 @@ class Sanitizer:
             # A quick check, because every launch pays for it: no other run uses these bos, no
             # output is unread, and the host changed nothing since the last sync.
             for memory in launch.memories:
-                if (
-                    memory.last is not launch
-                    or memory.fresh
-                    or memory.host != (memory.agreed or memory.device)
-                ):
+                changed = memory.host != (memory.agreed or memory.device)
+                if changed or memory.last is not launch or memory.fresh:
                     self._check(launch, before)
                     break
         launch.unread = bool(launch.written)
@@ -103,10 +100,7 @@ class Sanitizer:
                 self._failed(ended)
 
     def _check_map_writes(self, launch: Launch) -> None:
-        """Check whether the host changed bytes of a run while it was in flight.
-
-        Only a write through `map()` can be found here, because it makes no call.
-        """
+        """Check for writes in flight through a view of `map()`, which make no call."""
         for access in launch.accesses:
             if not launch.spoilt and access.memory.changed_by_host(*access.key):
                 how = "write through map(), seen in "
@@ -121,12 +115,8 @@ class Sanitizer:
         for written in launch.written:
             for access in written.memory.accesses:
                 user = access.launch
-                if (
-                    user.in_flight
-                    and user.order > launch.order
-                    and not access.writes
-                    and access.overlaps(*written.key)
-                ):
+                reads = user.in_flight and user.order > launch.order and not access.writes
+                if reads and access.overlaps(*written.key):
                     how = "failure seen in "
                     self._report(Kind.FAILED_OUTPUT, access, launch.site, "launch", how)
                     user.spoil()
@@ -193,9 +183,8 @@ class Sanitizer:
     def argument_set(self, launch: Launch, index: int) -> None:
         """An argument of a run is about to be set."""
         if launch.in_flight:
-            self._log.add(
-                Kind.ARGUMENT_IN_FLIGHT, launch, f"argument {index}", (0, 0), launch.site, "launch"
-            )
+            what, site = f"argument {index}", launch.site
+            self._log.add(Kind.ARGUMENT_IN_FLIGHT, launch, what, (0, 0), site, "launch")
 
     def dropped(self, launch: Launch) -> None:
         """A run object is deleted while the run is in flight."""

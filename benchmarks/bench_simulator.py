@@ -151,7 +151,7 @@ def main() -> None:
     }
     if harness_ns() != simpy_ns():  # warms both up, too
         sys.exit(
-            "bench_simulator: the two do not simulate the same thing; see tests/test_simpy_agreement.py"
+            "bench_simulator: the two do not simulate the same thing; see tests/sim/test_simpy_agreement.py"
         )
     taken_s: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(REPETITIONS):

@@ -1,7 +1,7 @@
 """Rewrites errors of Hydra and OmegaConf as one line: the key, what is allowed, what to do.
 
 Neither library has an interface for that, so their texts are matched by patterns.
-tests/test_explain.py fails if a new version changes a text.
+tests/config/test_explain.py fails if a new version changes a text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""tests/data/pyxrt_2_25.json, which tests/test_pyxrt_surface.py holds the simulator to, is still what pyxrt says."""
+"""tests/data/pyxrt_2_25.json, which tests/sim/test_pyxrt_surface.py holds the simulator to, is still what pyxrt says."""
 
 from __future__ import annotations
 

@@ -31,14 +31,14 @@ HEAVY = ("scipy.stats", "hypothesis", "pydantic", "rich.table", "harness.run.exe
 """Imported once, before the children are forked; none of them imports a module that is mutated."""
 TIMEOUT_S = 120
 TESTS = {
-    "measure.bounds": ("test_totals_by_hand.py", "test_metrics.py"),
-    "measure.totals": ("test_totals_by_hand.py", "test_metrics.py"),
-    "measure.metric": ("test_metrics.py", "test_metric_table.py"),
-    "measure.metrics": ("test_metrics.py", "test_metric_table.py"),
-    "measure.rtf": ("test_totals_by_hand.py", "test_metrics.py"),
-    "measure.stats": ("test_metrics.py", "test_intervals.py"),
-    "results.speedup": ("test_identity.py",),
-    "results.identity": ("test_identity.py",),
+    "measure.bounds": ("measure/test_totals_by_hand.py", "measure/test_metrics.py"),
+    "measure.totals": ("measure/test_totals_by_hand.py", "measure/test_metrics.py"),
+    "measure.metric": ("measure/test_metrics.py", "measure/test_metric_table.py"),
+    "measure.metrics": ("measure/test_metrics.py", "measure/test_metric_table.py"),
+    "measure.rtf": ("measure/test_totals_by_hand.py", "measure/test_metrics.py"),
+    "measure.stats": ("measure/test_metrics.py", "measure/test_intervals.py"),
+    "results.speedup": ("results/test_identity.py",),
+    "results.identity": ("results/test_identity.py",),
 }
 LEFT_OUT = "not identical_noise"
 """Simulations of many trials: too slow to repeat for every mutant."""

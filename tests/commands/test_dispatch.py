@@ -24,7 +24,7 @@ from harness.commands import accounting, terminal
 from harness.commands.main import all_commands, dispatch
 from harness.commands.terminal import OutputError, output, say
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120
 NAMES = sorted(all_commands())
 QUICK = ("tracking=off", "workload.tiles=2", "measure.repeats=1", "measure.warmup=0")

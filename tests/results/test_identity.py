@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from record_samples import CONFIG, a_record
+from support.record_samples import CONFIG, a_record
 
 from harness.config.schema import Config
 from harness.config.strategy import Strategy

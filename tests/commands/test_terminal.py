@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from record_samples import a_record
 from support.process import ROOT, Shell, in_process, process
+from support.record_samples import a_record
 
 from harness.commands.hydra_argv import config_dir, take_presentation
 from harness.commands.main import dispatch

@@ -17,7 +17,7 @@ import pytest
 from harness.commands.emulate import ABORTED
 from harness.commands.main import dispatch
 
-XCLBIN = Path(__file__).parent / "data" / "mlir_aie.xclbin"
+XCLBIN = Path(__file__).parents[1] / "data" / "mlir_aie.xclbin"
 HEAD = """
 import sys
 import time

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_samples import a_record
+from support.record_samples import a_record
 
 from harness.errors import HarnessError
 from harness.results.record import FILE_NAME, Record, write_json

@@ -164,7 +164,9 @@ def test_every_kernel_gets_what_the_hardware_needs(
         "assert '--target=aie2-none-unknown-elf' in sys.argv and Path(sys.argv[-3]).is_file()\n"
         "Path(sys.argv[-1]).touch()",
     )
-    stand_in = "from test_kernel_build import Fifo as ObjectFifo, Program, Runtime, Worker, kernel as Kernel\n"
+    stand_in = (
+        "from test_build import Fifo as ObjectFifo, Program, Runtime, Worker, kernel as Kernel\n"
+    )
     for path, text in (
         ("iron/__init__.py", stand_in),
         ("iron/device.py", "def NPU1Col1(): return 'NPU1Col1'\n"),

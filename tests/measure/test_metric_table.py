@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from record_samples import AUDIO, SERIAL, TOTALS, a_record
+from support.record_samples import AUDIO, SERIAL, TOTALS, a_record
 
 from harness.config.strategy import Strategy
 from harness.measure.metric import Better, Measurement, Unit

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from record_samples import TOTALS
+from support.record_samples import TOTALS
 
 from harness.measure.bounds import bounds, makespan_ns
 from harness.measure.rtf import Audio, encoder_time, rtf_ceiling, rtf_encoder, rtf_end_to_end

@@ -31,8 +31,8 @@ from harness.device.host import locks, smi, sysfs
 from harness.device.host.state import MachineState
 from harness.kernel import kernels_root
 
-ROOT = Path(__file__).parent.parent
-XCLBIN = Path(__file__).parent / "data" / "mlir_aie.xclbin"
+ROOT = Path(__file__).parents[2]
+XCLBIN = Path(__file__).parents[1] / "data" / "mlir_aie.xclbin"
 OWN = ".".join(platform.python_version_tuple()[:2])
 PYXRT = """
 import json, os, sys, time

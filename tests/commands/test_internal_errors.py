@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import Shell, in_process
+from support.process import Shell, in_process
 
 from harness.run.verify import Checker, OutputCopies
 from harness.sim import pyxrt

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from harness.config import compose
+from harness.config.device import DEVICES
 from harness.config.schema import GROUPS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
@@ -292,7 +293,7 @@ def configuration() -> Iterator[str]:
 
 def device_keys() -> Iterator[str]:
     """Keys of each kind of device, with the defaults of its YAML file."""
-    for kind, cls in compose.DEVICES.items():
+    for kind, cls in DEVICES.items():
         device = compose.load("tracking=off", f"device={kind}").device
         sources = getattr(device, "sources", {})
         yield from ["", f"### device={kind}", ""]

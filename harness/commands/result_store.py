@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.config.schema import Config, TrackingKind
+from harness.config.schema import Config
 from harness.report.trace import save_trace
 from harness.results.record import Record
 from harness.results.speedup import speedups
 from harness.run.outcome import Outcome
-from harness.tracking import mlflow as tracking
+from harness.tracking.store import PARENT_VARIABLE, Store, TrackingError, backend_of
 
 log = logging.getLogger("harness")
 
@@ -50,7 +50,7 @@ class ResultStore:
             paths.append(composed)
         with self._tracked():
             if store := self._open(config):
-                store.log(record, folder, paths, os.environ.get(tracking.PARENT_VARIABLE))
+                store.log(record, folder, paths, os.environ.get(PARENT_VARIABLE))
                 return True
         return False
 
@@ -59,12 +59,12 @@ class ResultStore:
         with self._tracked():
             if store := self._open(config):
                 parent = store.begin_sweep(sweep_name(folder), folder.absolute())
-                os.environ[tracking.PARENT_VARIABLE] = parent
+                os.environ[PARENT_VARIABLE] = parent
 
     def end_sweep(self, config: Config, folder: Path, runs: Sequence[tuple[Record, Path]]) -> bool:
         """Close the MLflow run of a sweep; returns whether MLflow has it."""
         records = [record for record, _ in runs]
-        parent = os.environ.pop(tracking.PARENT_VARIABLE, None)
+        parent = os.environ.pop(PARENT_VARIABLE, None)
         with self._tracked():
             if parent and (store := self._open(config)):
                 by_folder = {}
@@ -75,11 +75,9 @@ class ResultStore:
                 return True
         return False
 
-    def _open(self, config: Config) -> tracking.Store | None:
-        wanted = config.tracking
-        if wanted.kind is TrackingKind.off or self._untracked:
-            return None
-        return tracking.open_store(wanted.uri, wanted.artifacts, wanted.experiment, self._here)
+    def _open(self, config: Config) -> Store | None:
+        backend = None if self._untracked else backend_of(config.tracking)
+        return backend.open_store(config.tracking, self._here) if backend else None
 
     @contextmanager
     def _written(self, folder: Path, what: str) -> Iterator[None]:
@@ -98,7 +96,7 @@ class ResultStore:
         """Report a failure of MLflow."""
         try:
             yield
-        except tracking.TrackingError as error:
+        except TrackingError as error:
             log.debug("tracking failed", exc_info=True)
             self._untracked = True
             self._fail(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from harness.commands.parser import Parser, composed, presentation_of
 from harness.commands.terminal import output, say, show
-from harness.config.schema import Tracking, TrackingKind
+from harness.config.schema import Tracking
 from harness.errors import RequestError
 from harness.report.roadmap import parts, save_picture
 from harness.report.tables import Format, formatted
 from harness.results.record import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
-from harness.tracking import mlflow as tracking
+from harness.tracking.store import Backend, TrackingError, backend_of
 
 HELP = "table and picture of what each phase has measured"
 RUN_NAME = "roadmap"
@@ -59,10 +59,8 @@ def _write(results: Roadmap, folder: Path) -> list[Path]:
     return [path, picture, write_json(folder / "roadmap.json", asdict(results))]
 
 
-def _store(results: Roadmap, paths: Sequence[Path], wanted: Tracking) -> None:
-    if wanted.kind is TrackingKind.off:
-        return
-    store = tracking.open_store(wanted.uri, wanted.artifacts, wanted.experiment, Path.cwd())
+def _store(results: Roadmap, paths: Sequence[Path], backend: Backend, wanted: Tracking) -> None:
+    store = backend.open_store(wanted, Path.cwd())
     metrics = {}
     for row in results.rows:
         for kind in ACCOUNTINGS:
@@ -75,6 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     """Read the records, write the roadmap beside them, store it in MLflow and print it."""
     options = _parser().parse_intermixed_args(arguments)
     presentation, wanted = presentation_of(options), _tracking(options.overrides)
+    backend = backend_of(wanted)
     if not options.outputs.is_dir():
         raise RequestError(
             f"--outputs={options.outputs}: no such folder; give the folder that holds the runs"
@@ -87,9 +86,9 @@ def main(arguments: Sequence[str]) -> int:
         say(f"the roadmap cannot be written ({error}); free space or give another --outputs")
         paths, code = [], 1
     try:
-        if paths:
-            _store(results, paths, wanted)
-    except tracking.TrackingError as error:
+        if paths and backend:
+            _store(results, paths, backend, wanted)
+    except TrackingError as error:
         say(f"{error}; the roadmap is written, but not in MLflow (tracking=off leaves MLflow out)")
         code = 1
     if presentation.form == "json":

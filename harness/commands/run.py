@@ -38,6 +38,7 @@ from harness.commands.show import show_runs
 from harness.commands.stored import run_folders
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
+from harness.config.explain import explain
 from harness.config.schema import Config
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
@@ -46,6 +47,7 @@ from harness.results.record import FILE_NAME as RECORD_NAME
 from harness.results.record import Record, record_of
 from harness.run.experiment import Experiment
 from harness.run.outcome import Outcome
+from harness.tracking.store import backend_of
 
 HELP = "run tiles or an encoder with a strategy (the default command)"
 OUTPUTS = Path("outputs")
@@ -156,7 +158,7 @@ class Invocation:
 
     def _refuse(self, error: Exception) -> None:
         """Report why the request is wrong; the traceback goes to outputs/harness.log."""
-        self.say(str(error) if isinstance(error, HarnessError) else configuration.explain(error))
+        self.say(str(error) if isinstance(error, HarnessError) else explain(error))
         self.exit_codes.add(2)
         with suppress(OSError):
             OUTPUTS.mkdir(exist_ok=True)
@@ -202,6 +204,7 @@ class Invocation:
             self.remark(ignored, "ignored depth")
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         preset = str(hydra_config.runtime.choices["strategy"])
+        backend_of(config.tracking)  # an unknown one is refused before anything runs
         experiment = Experiment(config)
         for remark in experiment.remarks:
             self.remark(remark)

@@ -24,36 +24,12 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from harness.config.device import Device
+from harness.config.device import DEVICES, Device
 from harness.config.explain import explain
-from harness.config.schema import (
-    DEVICES,
-    GROUPS,
-    Config,
-    Measure,
-    Tracking,
-    TrackingKind,
-    Verify,
-)
+from harness.config.schema import GROUPS, Config, Tracking
 from harness.config.setting import copied, setting_of
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
 from harness.errors import RequestError, nearest
-
-__all__ = [
-    "SWEEPER_TARGET",
-    "Config",
-    "Measure",
-    "Tracking",
-    "TrackingKind",
-    "Verify",
-    "build",
-    "conf_dir",
-    "deciding_part",
-    "explain",
-    "ignored_depth",
-    "load",
-    "register",
-]
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
 """Name under which Hydra finds `harness.commands.sweeper.CheckedSweeper`."""

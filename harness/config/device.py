@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.config.setting import MISSING, Schema, setting
 from harness.errors import RequestError, nearest
@@ -21,6 +21,8 @@ class Device(Schema):
     """Settings of both kinds of device."""
 
     group = "device."
+    backend: ClassVar[str] = ""
+    """Name of the module that opens the device (`harness.device.open`)."""
 
     kind: str = setting(MISSING, "simulator or hardware; chosen by device=<kind>")
     kernels_dir: str = setting(
@@ -83,6 +85,8 @@ def _executions(meaning: str, remedy: str = "executions count from 0") -> Any:
 @dataclass(frozen=True)
 class Hardware(Device):
     """A real NPU through pyxrt."""
+
+    backend = "harness.device.xrt.hardware"
 
     kind: str = setting("hardware", "hardware")
     index: int = setting(
@@ -158,6 +162,8 @@ class Simulator(Device):
     Costs take time of the host (open, alloc, write, read, launch) or of the columns (cold start,
     resume, exec, chain command), or pass between the two (completion).
     """
+
+    backend = "harness.device.xrt.simulated"
 
     kind: str = setting("simulator", "simulator")
     clock: ClockKind = setting(
@@ -250,3 +256,7 @@ class Simulator(Device):
     def sync_ns(self, fixed_ns: int, size_bytes: int) -> int:
         """Return the time of a sync of `size_bytes` on the host, in whole nanoseconds."""
         return fixed_ns + (size_bytes * self.sync_ns_per_mib + BYTES_PER_MIB // 2) // BYTES_PER_MIB
+
+
+DEVICES: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware}
+"""Settings of a device by its `kind`. A new device has a class above and a row here."""

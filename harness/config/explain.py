@@ -12,8 +12,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import cast
 
-from harness.config.device import Faults, Noise
-from harness.config.schema import DEVICES, GROUPS, Config
+from harness.config.device import DEVICES, Faults, Noise
+from harness.config.schema import GROUPS, Config
 from harness.errors import nearest
 
 _SCHEMAS: dict[str, type] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from harness.config.device import Device, Hardware, Simulator
+from harness.config.device import Device
 from harness.config.phase import Phase
 from harness.config.setting import MISSING, Schema, setting
 from harness.config.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
@@ -61,6 +61,7 @@ class Tracking(Schema):
     kind: TrackingKind = setting(
         TrackingKind.off, "local: a sqlite file; server: an MLflow server; off: no MLflow"
     )
+    backend: str = setting("mlflow", "module of harness/tracking/ that stores the runs")
     uri: str = setting("", "address of the store: sqlite:///<file>, or http://<host>:<port>")
     artifacts: str = setting("", "folder for the artifacts of a local store")
     experiment: str = setting("harness", "name of the MLflow experiment")
@@ -128,8 +129,6 @@ class Config(Schema):
         self.phase.check(self.strategy, self.workload)
 
 
-DEVICES: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware}
-"""Schema of a device by its `kind`."""
 GROUPS: dict[str, type] = {
     "strategy": Strategy,
     "workload": WORKLOAD_KEYS,

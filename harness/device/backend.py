@@ -178,7 +178,8 @@ class Backend(Protocol):
         backend.prepare(spec, columns=4)
         session = backend.open_session(spec, columns=4, timeout_ms=1000)
 
-    To add a backend, implement this Protocol and add its module to `harness.device.open.BACKENDS`.
+    To add a backend, implement this Protocol and name its module in a class of
+    `harness.config.device`.
     """
 
     @property

@@ -15,11 +15,12 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.config.schema import Tracking
 from harness.measure.metrics import SAMPLE, SPEEDUP
 from harness.measure.stats import Ratio
 from harness.results.record import Record
 from harness.run.outcome import Verdict
+from harness.tracking.store import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -27,17 +28,11 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 MOST_CHARACTERS = 160
 """Of an MLflow error in a line to the user."""
-PARENT_VARIABLE = "HARNESS_PARENT_RUN"
-"""Environment variable that gives a sweep's run id to the processes that launchers start."""
 PAGE_SIZE = 1000
 """Runs per answer of a search; MLflow's default, stated here because answers are paged through."""
 
 
 HOST_TAG, PID_TAG, STARTED_TAG = "harness.host", "harness.pid", "harness.pid_started"
-
-
-class TrackingError(HarnessError):
-    """MLflow could not be reached or written; the record is not affected."""
 
 
 class Store:
@@ -172,14 +167,16 @@ class Store:
                 return runs
 
 
-def open_store(uri: str, artifacts: str, experiment: str, here: Path) -> Store:
+def open_store(tracking: Tracking, here: Path) -> Store:
     """The store, opened once per process.
 
     Relative paths of a sqlite file and of artifacts start at the folder `here`.
     """
+    uri = tracking.uri
     if uri.startswith(SQLITE):
         uri = f"{SQLITE}{here / uri.removeprefix(SQLITE)}"
-    return _open(uri, str(here / artifacts) if artifacts else "", experiment)
+    artifacts = str(here / tracking.artifacts) if tracking.artifacts else ""
+    return _open(uri, artifacts, tracking.experiment)
 
 
 @lru_cache(maxsize=1)

@@ -11,8 +11,8 @@ import pytest
 
 from harness.api import open_device
 from harness.config.compose import deciding_part, load
-from harness.config.device import Faults, Noise
-from harness.config.schema import DEVICES, GROUPS, Config
+from harness.config.device import DEVICES, Faults, Noise
+from harness.config.schema import GROUPS, Config
 from harness.config.setting import setting_of
 from harness.config.workload import (
     VARIANTS,

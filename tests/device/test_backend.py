@@ -18,11 +18,10 @@ import numpy as np
 import pytest
 from support.small_device import ADD, COSTS, make_tiles
 
-from harness.config.device import ClockKind, Faults, Hardware, Hazards, Simulator
+from harness.config.device import DEVICES, ClockKind, Faults, Hardware, Hazards, Simulator
 from harness.config.strategy import Buffers, Strategy
-from harness.device import open as opening
 from harness.device.backend import MONOTONIC, VIRTUAL, Backend, Capabilities, Session, Submission
-from harness.device.open import BACKENDS, open_backend
+from harness.device.open import open_backend
 from harness.device.xrt import hardware
 from harness.device.xrt.open_devices import OpenDevices
 from harness.errors import DeviceCallError, DeviceError, DeviceTimeoutError, RequestError
@@ -97,12 +96,12 @@ def run_one(submission: Submission, tiles: Tiles, first: int, count: int = 1) ->
 
 
 def test_every_backend_of_the_registry_is_tested_here() -> None:
-    assert {kind.split()[0] for kind in KINDS} == set(BACKENDS)
+    assert {kind.split()[0] for kind in KINDS} == set(DEVICES)
 
 
-def test_an_unknown_kind_is_an_error_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "BACKENDS", {})
-    with pytest.raises(KeyError):
+def test_the_settings_of_a_device_name_its_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Simulator, "backend", "harness.device.absent")
+    with pytest.raises(ModuleNotFoundError, match="absent"):
         open_backend(Simulator(**COSTS), ADD)
 
 

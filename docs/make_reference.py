@@ -417,8 +417,9 @@ def _braced(value: Any) -> str:
 
 
 def description(path: Path) -> str:
-    """The first comment of a YAML file that is not an instruction to Hydra, as one line."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    """The first comment of a YAML file that is neither for Hydra nor a command, as one line."""
+    skipped = ("# @package", "# python -m")
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(skipped)]
     if not lines[0].startswith("# "):
         raise ValueError(f"{path}: begins with no comment; describe the option in its first line")
     return lines[0].removeprefix("# ")

@@ -100,7 +100,10 @@ def test_a_request_is_one_variant(overrides: list[str], workload: Workload) -> N
             ["workload=whisper_base", "+workload.links.gelu=pad"],
             "workload.links={gelu:pad}: connects kernels of a chain",
         ),
-        (["workload.layer=0"], "workload.layer=0: belongs to an encoder; use workload=whisper_base"),
+        (
+            ["workload.layer=0"],
+            "workload.layer=0: belongs to an encoder; use workload=whisper_base",
+        ),
         (
             ["workload.tiles=0"],
             "workload.tiles=0: out of range; allowed: 1 to 10000000; --cfg job shows a request "

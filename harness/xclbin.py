@@ -111,6 +111,7 @@ def read(path: Path) -> Container | None:
         if not head.startswith(MAGIC):
             return None
         size = path.stat().st_size
+        # Filled up, so that a truncated header unpacks; the check of the size follows.
         length, vbnv, identity, count = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
         if size < max(length, HEADER.size):
             raise ValueError(f"truncated xclbin: {size} bytes of {max(length, HEADER.size)}")

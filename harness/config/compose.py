@@ -53,6 +53,7 @@ def register() -> None:
     store.store(name="schema", node=_twin(Config))
     for kind, cls in DEVICES.items():
         node = OmegaConf.structured(_twin(cls))
+        # Without struct mode, OmegaConf accepts keys that are not there.
         for key in _OPEN_KEYS & set(node):
             OmegaConf.set_struct(node[key], False)
         store.store(group="schema", name=kind, node=node)
@@ -73,6 +74,7 @@ def load(*overrides: str) -> Config:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return build(compose("config", list(overrides)))
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        # Only the command line has -m.
         reason = explain(error).replace("add -m to sweep over them", "give one")
         raise RequestError(reason) from error
 
@@ -123,6 +125,7 @@ def _device_kind(values: dict[str, Any]) -> type[Device]:
     kind = values.get("kind", "")
     if kind not in DEVICES:
         raise RequestError(f"device.kind={kind}: unknown; {nearest(kind, DEVICES)}")
+    # device.kind=hardware alone changes the kind, but leaves the keys of the simulator preset.
     others = set().union(*map(_names, DEVICES.values())) - set(_names(DEVICES[kind]))
     if others & set(values):
         raise RequestError(

@@ -19,6 +19,7 @@ from harness.errors import nearest
 _SCHEMAS: dict[str, type] = {
     cls.__name__: cls for cls in (Config, *GROUPS.values(), *DEVICES.values(), Noise, Faults)
 }
+# Lines of OmegaConf's messages about its own types
 _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 

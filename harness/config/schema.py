@@ -88,11 +88,14 @@ class Tracking(Schema):
 
 @dataclass(frozen=True)
 class Config(Schema):
-    """The whole request: checked and immutable, and equal to any other with the same values.
+    """The whole request, checked and immutable.
 
-    config = load("strategy=pipelined", "depth=3")
-    config.strategy.depth, config.device.columns  # 3, 4
-    dataclasses.replace(config, verify=Verify.off)  # checks again
+    RequestError for a value out of range, and for groups that do not go together: more columns than
+    the device has, a layer without verification, a knob that the phase does not allow.
+
+        config = load("strategy=pipelined", "depth=3")
+        config.strategy.depth, config.device.columns  # 3, 4
+        dataclasses.replace(config, seed=1)  # is checked again
     """
 
     device: Device = setting(MISSING, "what runs the kernels")

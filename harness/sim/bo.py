@@ -93,6 +93,7 @@ class bo(PybindObject):
                 parent.machine, parent.memory, size, parent.offset + offset, offset
             )
         else:
+            # The form without flags allocates host memory.
             if isinstance(owner, hw_context) and len(values) == 3:
                 values = owner, values[1], bo_flags.host_only, values[2]
             if (
@@ -105,6 +106,7 @@ class bo(PybindObject):
             self._range = _allocate(owner._machine, int(values[1]), values[2], int(values[3]))
         self._range.memory.handles += 1
 
+    # A default argument, because the globals of a module may be gone when the interpreter exits.
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if "_range" in self.__dict__ and not finalizing():
             window = self._range
@@ -182,6 +184,7 @@ class bo(PybindObject):
             if key[1] > memory.size:
                 raise RuntimeError("Invalid offset and size when syncing sub buffer")
         machine.clock.now_ns += cost_ns
+        # Executions that ended by now have written their outputs.
         if machine.effects:
             machine.settle()
         last, undefined = memory.last, None
@@ -216,7 +219,8 @@ def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> BoRang
         raise RuntimeError("Bad BO type. (err=-22): Invalid argument")
     if not size:
         raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Invalid argument")
-    # Cacheable memory is the device's own heap, whatever the requested group is.
+    # Cacheable memory is the device's own heap, whatever the requested group is. The bits of a
+    # group id above 16 are the context's slot.
     bank = INSTRUCTION_BANK if kind is bo_flags.cacheable else group & 0xFFFF
     window = BoRange(machine, machine.allocate(size, bank), size, 0, 0)
     machine.clock.now_ns += machine.profile.alloc_ns

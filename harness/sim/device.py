@@ -52,6 +52,7 @@ class device(PybindObject):
     """An open device."""
 
     def __init__(self, *args: int | str, **kwargs: int | str) -> None:
+        # Without arguments, pyxrt creates a null object.
         if not args and not kwargs:
             return
         index, text = single(args, kwargs, "index"), as_text(single(args, kwargs, "bdf"))

@@ -51,6 +51,7 @@ class HazardLog:
         """
         later = present_call(self._machine.clock.now_ns, how)
         first = call_of(earlier, what) if earlier else None
+        # Places without their times, so that a loop gives one entry.
         first_place = first and (first.what, first.file, first.line)
         places = (kind, first_place, later.what, later.file, later.line)
         if hazard := self._hazards.get(places):

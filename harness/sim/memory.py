@@ -88,6 +88,7 @@ class Memory:
         before, ours = agreed[low:high], host[low:high]
         if ours != before:
             theirs = device[low:high]
+            # Both sides changed bytes since the last sync: lines decide which change survives.
             if theirs != before:
                 ours = _merged(ours, theirs, before)
             device[low:high] = agreed[low:high] = ours

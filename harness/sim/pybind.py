@@ -39,6 +39,7 @@ class PybindObject(metaclass=PybindType):
 
     def __getattr__(self, name: str) -> NoReturn:
         cls = type(self)
+        # Only an object without content lacks a private attribute.
         if name.startswith("_") and not name.startswith("__"):
             raise ProcessAborted(
                 f"a default-constructed pyxrt.{cls.__name__} was used: XRT would crash (SIGSEGV)"
@@ -65,11 +66,13 @@ class PybindObject(metaclass=PybindType):
         raise TypeError(f"cannot pickle 'pyxrt.{type(self).__name__}' object")
 
 
-def missing(owner: str, name: str, known: Sequence[str] = (), ending: str = "") -> AttributeError:
-    """Return the error for an attribute that `owner` does not have; it lists the `known` ones."""
+def missing(
+    owner: str, name: str, available: Sequence[str] = (), ending: str = ""
+) -> AttributeError:
+    """Return the error for an attribute that `owner` does not have; it lists those `available`."""
     return AttributeError(
         f"{owner} has no attribute '{name}'{ending}"
-        + (f"; pyxrt 2.25 has: {', '.join(known)}" if known else "")
+        + (f"; pyxrt 2.25 has: {', '.join(available)}" if available else "")
     )
 
 
@@ -110,6 +113,7 @@ def is_int(value: Any, bounds: tuple[int, int]) -> bool:
     if type(value) is not int:
         if isinstance(value, float | str | bytes | bytearray):
             return False
+        # numpy warns when an array of one element is converted; the warning may be an error.
         try:
             value = int(value)
         except (TypeError, ValueError, DeprecationWarning):

@@ -89,10 +89,12 @@ class Context:
         if place_ns > now_ns:
             machine.wait_until(place_ns)
             now_ns = place_ns
+        # A command before this one hangs, and the watchdog has not reset the context yet.
         if now_ns < self._reset_ns:
             self._abort(launches)
             return
         time_ns, completion_ns = column.free_ns, self._completion_ns
+        # The columns are idle, so the command starts now, or after a resume.
         if time_ns < now_ns:
             time_ns = now_ns if now_ns - time_ns <= self._idle_ns else self._resume(now_ns)
         if self._cold:
@@ -162,6 +164,7 @@ class Context:
             machine.executions += 1
             if number == faults.lost:
                 machine.lost_ns = time_ns
+            # The rest of a chain does not execute after a failure.
             if failed or time_ns >= machine.lost_ns:
                 launch.final, failed = _ABORT, True
                 continue

@@ -124,6 +124,7 @@ class run(PybindObject):
         if "_launch" not in self.__dict__ or finalizing():
             return
         machine = self._machine
+        # XRT's destructor of a run that is in flight ends the process.
         if self._launch.unseen and not machine.aborted:
             if machine.sanitizer:
                 machine.sanitizer.dropped(self._launch)
@@ -172,6 +173,7 @@ class run(PybindObject):
         if machine.lost_ns != NEVER_NS:
             machine.ioctl("EXEC_CMD")
         if machine.sanitizer is not None:
+            # Only a call through `kernel()` or a call log needs the search for the caller.
             frame = sys._getframe(1)
             if frame.f_code.co_filename in INSIDE:
                 frame = caller(frame)

@@ -102,6 +102,7 @@ class runlist(PybindObject):
             first = next(i for i, launch in enumerate(launches) if launch.final is not _COMPLETED)
             for launch in launches[first + 1 :]:
                 launch.final = _ABORT
+        # The program has now seen the end of every run.
         for member in self._runs:
             member.state()
         if failed:

@@ -27,11 +27,13 @@ _COMPLETED = ert_cmd_state.ERT_CMD_STATE_COMPLETED
 class Sanitizer:
     """Checks the calls of one machine. The simulated pyxrt calls it before a call takes effect.
 
-    machine = Machine(profile, models)  # with `profile.hazards` other than off
-    plug(machine)
-    ...  # a program that uses harness.sim.pyxrt
-    for hazard in machine.sanitizer.take():
-        print(hazard)  # the two calls, the bo, the bytes and the run
+    `Machine.sanitizer` is the only instance; it is None with `profile.hazards` off.
+
+        machine = Machine(profile, models)
+        plug(machine)
+        ...  # a program that uses harness.sim.pyxrt
+        for hazard in machine.sanitizer.take():
+            print(hazard)  # the two calls, the bo, the bytes and the run
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -81,9 +83,11 @@ class Sanitizer:
                 if memory.writers:
                     self._conflicts(access)
             self._uses_results(access, before)
+        # After the checks above, which need the launches before this one.
         for access in launch.accesses:
             access.memory.last = launch
         launch.restaged = launch.consumed = False
+        # The quick check compares whole memories, so a launch on a part needs the slow one.
         whole = all(access.key == access.memory.key for access in launch.accesses)
         launch.suspect = launch.spoilt or not whole
 
@@ -246,6 +250,7 @@ class Sanitizer:
                 self._report(Kind.WRITE_IN_FLIGHT, access, launch.site, "launch")
                 launch.spoil()
             return False
+        # The sync also moves the rest of its first and last cache line.
         first, last = whole_lines(low, high)
         for begin, end in ((first, low), (high, last)):
             touched = max(begin, access.key[0]), min(end, access.key[1])
@@ -275,6 +280,7 @@ class Sanitizer:
                     Kind.FAILED_OUTPUT, launch.access(memory, begin), launch.site, "launch"
                 )
             elif launch.spoilt or to_device:
+                # Already reported, or no attempt to read the output.
                 pass
             elif memory.changed_by_host(*whole_lines(begin, end)):
                 overwritten = memory.changed_by_host(begin, end)
@@ -283,6 +289,7 @@ class Sanitizer:
                     kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
                     self._report(kind, launch.access(memory, begin), memory.written, "write")
                     lost.append((max(begin, low), min(end, high)))
+            # Parts of the output outside the synced lines stay unread.
             rest = [((begin, low), launch)] * (begin < low) + [((high, end), launch)] * (high < end)
             launch.unread = bool(rest)
             left += rest

@@ -77,9 +77,8 @@ class Sanitizer:
                 self._report(Kind.NOT_SYNCED, access, memory.written, "write")
                 launch.spoil()
             if (last := memory.last) is not None:
-                memory.mixed |= last.context is not launch.context or (
-                    last is not launch and last.unread
-                )
+                other = last is not launch and last.unread
+                memory.mixed |= other or last.context is not launch.context
                 if memory.writers:
                     self._conflicts(access)
             self._uses_results(access, before)
@@ -276,9 +275,8 @@ class Sanitizer:
                 left.append(((begin, end), launch))
                 continue
             if launch.final is not _COMPLETED and not to_device:
-                self._report(
-                    Kind.FAILED_OUTPUT, launch.access(memory, begin), launch.site, "launch"
-                )
+                access = launch.access(memory, begin)
+                self._report(Kind.FAILED_OUTPUT, access, launch.site, "launch")
             elif launch.spoilt or to_device:
                 # Already reported, or no attempt to read the output.
                 pass
@@ -300,7 +298,6 @@ class Sanitizer:
         """Report the outputs of a memory that were neither synced nor used."""
         for (begin, _), launch in memory.fresh:
             if not launch.in_flight and not launch.consumed and launch.final is _COMPLETED:
-                self._report(
-                    Kind.NEVER_READ, launch.access(memory, begin), launch.site, "launch", how
-                )
+                access = launch.access(memory, begin)
+                self._report(Kind.NEVER_READ, access, launch.site, "launch", how)
         memory.fresh = ()

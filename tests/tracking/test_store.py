@@ -1,0 +1,54 @@
+"""The seam of tracking: a backend is a module and a line of YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.process import Shell, in_process
+
+from harness import tracking
+from harness.config.compose import load
+from harness.errors import RequestError
+from harness.tracking.store import backend_of
+
+LINES = """
+from pathlib import Path
+
+class Store:
+    def log(self, record, folder, artifacts, parent):
+        Path("lines.txt").write_text(f"{record.label} {record.verdict.value}\\n")
+        return "1"
+
+def open_store(tracking, here):
+    return Store()
+"""
+
+
+@pytest.fixture
+def shell(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
+    with in_process(monkeypatch, capfd) as run:
+        yield run
+
+
+def test_a_new_backend_is_one_module(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("lines.py").write_text(LINES)
+    monkeypatch.setattr(tracking, "__path__", [*tracking.__path__, str(Path.cwd())])
+    done = shell("tracking=server", "tracking.backend=lines")
+    assert done.code == 0, done.err
+    assert Path("lines.txt").read_text() == "pooled d2 b1 c1 OK\n"
+
+
+def test_an_unknown_backend_is_refused_before_anything_runs(shell: Shell) -> None:
+    done = shell("tracking.backend=mlfow")
+    assert (done.code, done.out, done.folders) == (2, "", [])
+    assert "tracking.backend=mlfow: no such backend; did you mean mlflow?" in done.err
+
+
+def test_off_has_no_backend() -> None:
+    assert backend_of(load("tracking=off").tracking) is None
+    with pytest.raises(RequestError, match="no such backend"):
+        backend_of(load("tracking.backend=store").tracking)

@@ -121,7 +121,7 @@ def test_a_dead_server(flags: list[str]) -> None:
     assert len(rows(done.out)) == len(done.folders)
     (line,) = error_lines(done)
     assert NOWHERE in line
-    assert "the record is kept" in line
+    assert "the record is stored" in line
 
 
 def test_a_sweep_asks_a_dead_server_once() -> None:

@@ -25,15 +25,12 @@ _COMPLETED = ert_cmd_state.ERT_CMD_STATE_COMPLETED
 
 
 class Sanitizer:
-    """Checks the calls of one machine. The simulated pyxrt calls it before a call takes effect.
+    """Checks the calls of one machine; the simulated pyxrt calls it before a call takes effect.
 
-    `Machine.sanitizer` is the only instance; it is None with `profile.hazards` off.
-
-        machine = Machine(profile, models)
-        plug(machine)
-        ...  # a program that uses harness.sim.pyxrt
-        for hazard in machine.sanitizer.take():
-            print(hazard)  # the two calls, the bo, the bytes and the run
+    plug(machine := Machine(profile, models))  # with `profile.hazards` other than off
+    ...  # a program that uses harness.sim.pyxrt
+    for hazard in machine.sanitizer.take():
+        print(hazard)  # the two calls, the bo, the bytes and the run
     """
 
     def __init__(self, machine: Machine) -> None:

@@ -577,7 +577,10 @@ def test_idle_suspend(control: str, delay: str, status: str, text: str) -> None:
     [
         (lambda build: (build / "attention.xclbin").unlink(), "no such file"),
         (lambda build: (build / "attention.insts.bin").unlink(), "no such file"),
-        (lambda build: (build / "attention.insts.bin").write_bytes(b""), "contains no instructions"),
+        (
+            lambda build: (build / "attention.insts.bin").write_bytes(b""),
+            "contains no instructions",
+        ),
         (
             lambda build: (build / "attention.xclbin").write_bytes(bytes(4096)),
             "Invalid xclbin; build kernel attention",

@@ -28,6 +28,7 @@ from harness.config.schema import GROUPS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState
+from harness.hazard import Call, Hazard
 from harness.measure.metrics import TABLE
 from harness.measure.totals import Totals
 from harness.models.operations import Operation
@@ -36,7 +37,6 @@ from harness.results.environment import Environment
 from harness.results.record import Record, RtfBasis, Samples
 from harness.run.outcome import MachineStates
 from harness.run.tile_passes import Step
-from harness.sim.hazard import Call, Hazard
 
 DOCS = Path(__file__).parent
 BY_HAND = "Written by `docs/make_reference.py`; do not edit."

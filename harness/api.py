@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.config import compose as config
-from harness.config.device import Device, Hardware
+from harness.config.device import Device
 from harness.config.strategy import Strategy
 from harness.config.workload import BLOCK, BLOCK_LINKS, FUSED_BLOCK
 from harness.device.backend import Session
@@ -59,11 +59,11 @@ class Pipeline:
         links: Mapping[str, Link] | None = None,
     ) -> None:
         device = device or open_device()
-        if isinstance(device, Hardware) and device.power_mode:
+        if mode := device.power_mode_to_hold:
             raise RequestError(
-                f"device.power_mode={device.power_mode.value}: a pipeline does not change the "
+                f"device.power_mode={mode.value}: a pipeline does not change the "
                 "power mode; set it by hand "
-                f"(sudo xrt-smi configure --pmode {device.power_mode.value}) "
+                f"(sudo xrt-smi configure --pmode {mode.value}) "
                 "and leave device.power_mode out"
             )
         self.strategy = strategy or Strategy(depth=2)

@@ -35,8 +35,6 @@ LAZY = {"pyxrt", "mlflow", "matplotlib", "soundfile", "harness.sim"}
 """Imported inside functions: slow to import, or absent on some machines."""
 ABOUT_THE_SIMULATOR = {"emulate", "emulation", "simulated"}
 """Modules that are imported only where the simulator is used."""
-NAMES_OF_HAZARDS = "harness.sim.hazard"
-"""The one module of the simulator that others import at the top: a few dataclasses."""
 
 
 def package_of(path: Path) -> str:
@@ -105,7 +103,6 @@ def test_slow_imports_are_lazy(path: Path) -> None:
         name
         for name in imports(path, at_top=True)
         if any(f"{name}.".startswith(f"{lazy}.") for lazy in LAZY)
-        and not name.startswith(NAMES_OF_HAZARDS)
     }
     assert not early, f"{path.name} imports {early} before it needs to"
 

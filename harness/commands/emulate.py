@@ -21,6 +21,7 @@ from harness.config.device import ClockKind, Hazards, Simulator
 from harness.device.interrupt import exit_code
 from harness.device.xrt.simulated import simulated_clock
 from harness.errors import RequestError
+from harness.hazard import Hazard
 from harness.kernel import load_kernel
 from harness.report.emulation import Emulation, parts
 from harness.report.trace import FILE_NAME, program_trace
@@ -29,7 +30,6 @@ from harness.sim import pyxrt
 from harness.sim.call_log import log_calls
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import plug
-from harness.sim.hazard import Hazard
 from harness.sim.machine import Machine
 from harness.sim.sites import call_of
 from harness.units import NS_PER_S

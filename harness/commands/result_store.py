@@ -61,7 +61,7 @@ class ResultStore:
                 parent = store.begin_sweep(sweep_name(folder), folder.absolute())
                 os.environ[PARENT_VARIABLE] = parent
 
-    def end_sweep(self, config: Config, folder: Path, runs: Sequence[tuple[Record, Path]]) -> bool:
+    def end_sweep(self, config: Config, runs: Sequence[tuple[Record, Path]]) -> bool:
         """Close the MLflow run of a sweep; returns whether MLflow has it."""
         records = [record for record, _ in runs]
         parent = os.environ.pop(PARENT_VARIABLE, None)

@@ -15,7 +15,7 @@ from harness.report.roadmap import parts, save_picture
 from harness.report.tables import Format, formatted
 from harness.results.record import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
-from harness.tracking.store import Backend, TrackingError, backend_of
+from harness.tracking.store import TrackingBackend, TrackingError, backend_of
 
 HELP = "table and picture of what each phase has measured"
 RUN_NAME = "roadmap"
@@ -59,7 +59,9 @@ def _write(results: Roadmap, folder: Path) -> list[Path]:
     return [path, picture, write_json(folder / "roadmap.json", asdict(results))]
 
 
-def _store(results: Roadmap, paths: Sequence[Path], backend: Backend, wanted: Tracking) -> None:
+def _store(
+    results: Roadmap, paths: Sequence[Path], backend: TrackingBackend, wanted: Tracking
+) -> None:
     store = backend.open_store(wanted, Path.cwd())
     metrics = {}
     for row in results.rows:

@@ -248,7 +248,7 @@ class Invocation:
         # Jobs of a launcher that starts processes of its own are known by their records only.
         runs = self.runs or [(Record.load(each), each) for each in run_folders(folder)]
         lines = [closing.sweep_line(folder)]
-        if self.results.end_sweep(config, folder, runs):
+        if self.results.end_sweep(config, runs):
             lines.append(closing.mlflow_line(config.tracking, sweep_name(folder), self.here))
         if runs:
             self._show(runs, *lines)

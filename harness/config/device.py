@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
-from harness.config.setting import MISSING, Schema, setting
+from harness.config.setting import Schema, setting
 from harness.errors import RequestError, nearest
 from harness.units import BYTES_PER_MIB, NS_PER_S
 
@@ -47,6 +47,16 @@ class Device(Schema):
         least=1,
         most=MOST_COUNT,
     )
+
+    @property
+    def hazards_fail(self) -> bool:
+        """Whether a hazard that the device reports fails the run."""
+        return True
+
+    @property
+    def power_mode_to_hold(self) -> PowerMode | None:
+        """The power mode that a run requests and restores; None leaves the mode as it is."""
+        return None
 
 
 class ClockKind(Enum):
@@ -102,6 +112,11 @@ class Hardware(Device):
     power_mode: PowerMode | None = setting(
         None, "mode to request through xrt-smi during the run; null leaves the mode as it is"
     )
+
+    @property
+    def power_mode_to_hold(self) -> PowerMode | None:
+        """`power_mode`."""
+        return self.power_mode
 
 
 @dataclass(frozen=True)
@@ -232,6 +247,11 @@ class Simulator(Device):
                     f"device.clock_mhz.{mode}: not a power mode; "
                     f"{nearest(mode, PowerMode.__members__)}"
                 )
+
+    @property
+    def hazards_fail(self) -> bool:
+        """Whether `hazards` is error."""
+        return self.hazards is Hazards.error
 
     def scaled(self, exec_ns: int) -> int:
         """Scale an execution time from the calibrated clock to the clock of the power mode.

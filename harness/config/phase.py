@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 
-from harness.config.setting import MISSING, Schema, setting
+from harness.config.setting import Schema, setting
 from harness.config.strategy import Buffers, Strategy
 from harness.config.workload import EncoderWorkload, Workload
 from harness.errors import RequestError, nearest, override_text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from enum import Enum
 
 from harness.config.device import Device
 from harness.config.phase import Phase
-from harness.config.setting import MISSING, Schema, setting
+from harness.config.setting import Schema, setting
 from harness.config.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
 from harness.config.workload import WORKLOAD_KEYS, LayerWorkload, Workload
 from harness.errors import RequestError, check_range
@@ -68,6 +68,10 @@ class Tracking(Schema):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.backend == "mlflow":
+            self._check_mlflow()
+
+    def _check_mlflow(self) -> None:
         if self.kind is TrackingKind.local and not self.uri.startswith("sqlite:///"):
             raise RequestError(
                 f"tracking.uri={self.uri}: not a local store; "

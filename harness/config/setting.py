@@ -99,6 +99,3 @@ def _limits(cls: Any) -> tuple[tuple[str, Setting], ...]:
     """
     settings = ((item.name, item.metadata.get(_KEY)) for item in fields(cls))
     return tuple((name, each) for name, each in settings if each and each.least is not None)
-
-
-__all__ = ["MISSING", "Schema", "Setting", "setting", "setting_of"]

@@ -31,7 +31,7 @@ from harness.kernel import Bytes, KernelSpec
 
 if TYPE_CHECKING:
     from harness.device.host.state import MachineState
-    from harness.sim.hazard import Hazard
+    from harness.hazard import Hazard
 
 VIRTUAL, MONOTONIC = "virtual", "monotonic"
 """Names of the two kinds of clock: computed time, and the host's real time."""

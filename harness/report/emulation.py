@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.hazard import Hazard
 from harness.measure.timeline import Spans
 from harness.report.tables import Part, Sheet, left, number, right
 from harness.sim.call_log import STAGES, CallLog, stage_of
-from harness.sim.hazard import Hazard
 from harness.sim.machine import Machine
 from harness.units import ns_to_ms
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.hazard import Call, Hazard
 from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
 from harness.results.record import write_json
-from harness.sim.hazard import Call, Hazard
 from harness.units import NS_PER_US
 
 FILE_NAME = "trace.json"

@@ -10,6 +10,7 @@ Schema history:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.errors import HarnessError
+from harness.hazard import Hazard
 from harness.measure.metric import Metrics
 from harness.measure.rtf import Audio
 from harness.measure.totals import Totals
@@ -30,7 +32,6 @@ from harness.results.environment import Environment, environment
 from harness.results.identity import config_hash
 from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.tile_passes import Step
-from harness.sim.hazard import Hazard
 from harness.units import ms_to_ns
 
 if TYPE_CHECKING:
@@ -210,6 +211,10 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot sync folders; the record itself is written.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

@@ -66,11 +66,11 @@ class RtfGap:
         reached = [
             f"{name} alone {times(factor)} as fast" for name, factor in alone.items() if factor
         ]
-        remedy = " or ".join(reached) or "no part of it alone, whatever its speed"
-        return (
-            f"{TARGET_RTF}x is {_ms(self.budget_s)}; now {', '.join(parts)}; "
-            f"would reach it: {remedy}; or all of it {times(self.further)} as fast"
-        )
+        everything = f"{times(self.further)} as fast"
+        remedy = f"no single part is enough: everything must be {everything}"
+        if reached:
+            remedy = f"enough would be {' or '.join(reached)}, or everything {everything}"
+        return f"{TARGET_RTF}x is {_ms(self.budget_s)}; now {', '.join(parts)}; {remedy}"
 
 
 def rtf_gap(record: Record) -> RtfGap | None:

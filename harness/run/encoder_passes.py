@@ -67,10 +67,11 @@ class EncoderPasses:
         self,
         config: Config,
         backend: Backend,
+        columns: Mapping[str, int],
         operations: Sequence[Operation],
         tiles: Mapping[str, Tiles],
     ) -> None:
-        """tiles: by name of the kernel. The host's own operations are left out."""
+        """columns, tiles: by name of the kernel. The host's own operations are left out."""
         self._operations = [each for each in operations if each.kernel]
         self._tiles = tiles
         strategy = config.strategy
@@ -79,7 +80,7 @@ class EncoderPasses:
         at_least = max(round_calls, slot_calls, (config.workload.tiles + 1) // 2)
         self._half = ceil(at_least / round_calls) * round_calls
         self._most = 2 * self._half
-        self._pool = SessionPool(config, backend, [each.spec for each in tiles.values()])
+        self._pool = SessionPool(config, backend, columns)
 
     @property
     def allocations(self) -> int:

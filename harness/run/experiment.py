@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from harness.config.device import Hardware, Hazards, Simulator
 from harness.config.schema import Config, Verify
 from harness.device.host.state import MachineState, changes
 from harness.errors import DeviceError, RequestError
+from harness.hazard import Hazard
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.stats import median_index
@@ -20,7 +20,6 @@ from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.prepare import prepare
 from harness.run.tile_passes import Pass, Passes
 from harness.run.verify import Comparison
-from harness.sim.hazard import Hazard
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +162,7 @@ class Experiment:
             findings.reason = (
                 f"the machine changed during the timed passes: {'; '.join(differences)}"
             )
-        wanted = device.power_mode if isinstance(device, Hardware) else None
+        wanted = device.power_mode_to_hold
         mode = before.power_mode if before else None
         if wanted and mode not in (None, wanted.value):
             findings.verdict = Verdict.INVALID
@@ -190,8 +189,8 @@ class Experiment:
     def _judge_hazards(self, findings: Findings, where: str) -> bool:
         """Whether the run may continue: no hazards so far, or `device.hazards` is not error."""
         self._take_hazards(findings)
-        device, hazards = self._config.device, findings.hazards
-        if not hazards or not isinstance(device, Simulator) or device.hazards is not Hazards.error:
+        hazards = findings.hazards
+        if not hazards or not self._config.device.hazards_fail:
             return True
         findings.verdict = Verdict.HAZARD
         more = f"; {len(hazards) - 1} more in the record" if len(hazards) > 1 else ""

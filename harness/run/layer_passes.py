@@ -57,6 +57,7 @@ class LayerPasses:
         self,
         config: Config,
         backend: Backend,
+        columns: Mapping[str, int],
         encoder: Encoder,
         tiling: Tiling,
         number: int,
@@ -67,7 +68,7 @@ class LayerPasses:
         self._specs = {spec.name: spec for spec in tiling.specs}
         self._begin = partial(LayerData, encoder, tiling, x, weights)
         self._refer = partial(layer_reference, encoder, tiling, x, weights)
-        self._pool = SessionPool(config, backend, tiling.specs)
+        self._pool = SessionPool(config, backend, columns)
 
     @cached_property
     def _expected(self) -> Int8:

@@ -8,12 +8,12 @@ from enum import Enum
 from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
+from harness.hazard import Hazard
 from harness.measure.metric import Metrics
 from harness.measure.rtf import Audio
 from harness.measure.timeline import Timeline
 from harness.measure.totals import Totals
 from harness.run.tile_passes import Step
-from harness.sim.hazard import Hazard
 
 
 class Verdict(Enum):

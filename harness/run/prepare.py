@@ -201,17 +201,18 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> Prepared:
         for spec in tiling.specs
     }
     first = tiles[tiling.matmul.name]
+    columns = {spec.name: each for spec, each in zip(plan.specs, plan.columns, strict=True)}
     if isinstance(workload, LayerWorkload):
         x = make_activations(encoder.frames, encoder.d_model, source, seed)
         weights = _weights(workload, seed)
         number = workload.number
-        layer = partial(LayerPasses, config, backend, encoder, tiling, number, x, weights)
+        layer = partial(LayerPasses, config, backend, columns, encoder, tiling, number, x, weights)
         audio, name = _audio(workload, first, None), f"{encoder.name} layer {number}"
         return Prepared(config, plan.remarks, name, backend, audio, first.host_ns, layer)
     calls = operations(encoder, tiling)
     windows = max(1, ceil(first.audio_s / encoder.audio_s))
     audio = _audio(workload, first, windows * sum(each.calls for each in calls))
-    passes = partial(EncoderPasses, config, backend, calls, tiles)
+    passes = partial(EncoderPasses, config, backend, columns, calls, tiles)
     return Prepared(config, plan.remarks, encoder.name, backend, audio, first.host_ns, passes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from harness.config.schema import Config
 from harness.device.backend import Backend, Session
@@ -11,7 +11,7 @@ from harness.run.executor import Executor
 
 
 class SessionPool:
-    """Sessions of `kernels`, opened on first use.
+    """Sessions of the kernels that an encoder calls, opened on first use.
 
     All of them stay open if the device has enough contexts; else only one kernel's session is open
     at a time. To make room, every session is closed: on npu1 the next submission fails if one of
@@ -21,12 +21,14 @@ class SessionPool:
     longer than the others.
     """
 
-    def __init__(self, config: Config, backend: Backend, kernels: Sequence[KernelSpec]) -> None:
+    def __init__(self, config: Config, backend: Backend, columns: Mapping[str, int]) -> None:
+        """columns: of each kernel, by name; a context each."""
         strategy, device = config.strategy, config.device
         self._strategy = strategy
+        self._columns = columns
         self._timeout_ms = device.timeout_ms
         self._backend = backend
-        self._all = len(kernels) * strategy.columns <= device.context_limit
+        self._all = sum(columns.values()) <= device.context_limit
         self._sessions: dict[str, Session] = {}
         self._executors: dict[tuple[str, int], Executor] = {}
         # By sessions that are closed by now.
@@ -43,7 +45,7 @@ class SessionPool:
             if not self._all:
                 self.close()
             session = self._sessions[spec.name] = self._backend.open_session(
-                spec, self._strategy.columns, self._timeout_ms
+                spec, self._columns[spec.name], self._timeout_ms
             )
             session.warm()
         executor = Executor([self._sessions[spec.name]], self._strategy, tiles)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.hazard import Kind
 from harness.sim.bo import BoRange
-from harness.sim.hazard import Kind
 from harness.sim.kernel_model import NO_BANK
 from harness.sim.memory import Memory
 from harness.sim.sites import Site

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.sim.hazard import Hazard, Kind
+from harness.hazard import Hazard, Kind
 from harness.sim.sites import Site, call_of, present_call
 
 if TYPE_CHECKING:

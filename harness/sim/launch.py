@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from harness.hazard import Kind
 from harness.kernel import FIRST_DATA_ARGUMENT, Bytes, KernelSpec
 from harness.sim.enums import ert_cmd_state
-from harness.sim.hazard import Kind
 from harness.sim.memory import Memory
 from harness.sim.sites import Site
 

@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from harness.hazard import Kind
 from harness.kernel import FIRST_DATA_ARGUMENT
 from harness.sim.argument import Argument, bo_argument
 from harness.sim.bo import bo
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import device, hw_context
 from harness.sim.enums import cu_access_mode, ert_cmd_state
-from harness.sim.hazard import Kind
 from harness.sim.kernel_model import NO_BANK
 from harness.sim.launch import NEVER_NS, Access, Launch
 from harness.sim.pybind import INT32, UINT32, PybindObject, as_text, incompatible, is_int, keywords

@@ -11,8 +11,8 @@ from __future__ import annotations
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from harness.hazard import Hazard, Kind
 from harness.sim.enums import ert_cmd_state
-from harness.sim.hazard import Hazard, Kind
 from harness.sim.hazard_log import HazardLog
 from harness.sim.memory import Memory, whole_lines
 from harness.sim.sites import Site

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import TypeAlias
 
-from harness.sim.hazard import Call
+from harness.hazard import Call
 
 Site: TypeAlias = tuple[CodeType, int, int]
 """Place and time of a call: code object, instruction in it, ns. Cheap to store; `call_of` converts

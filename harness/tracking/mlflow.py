@@ -35,7 +35,7 @@ PAGE_SIZE = 1000
 HOST_TAG, PID_TAG, STARTED_TAG = "harness.host", "harness.pid", "harness.pid_started"
 
 
-class Store:
+class MlflowStore:
     """One MLflow experiment."""
 
     def __init__(self, uri: str, artifacts: str, experiment: str) -> None:
@@ -167,7 +167,7 @@ class Store:
                 return runs
 
 
-def open_store(tracking: Tracking, here: Path) -> Store:
+def open_store(tracking: Tracking, here: Path) -> MlflowStore:
     """The store, opened once per process.
 
     Relative paths of a sqlite file and of artifacts start at the folder `here`.
@@ -180,8 +180,8 @@ def open_store(tracking: Tracking, here: Path) -> Store:
 
 
 @lru_cache(maxsize=1)
-def _open(uri: str, artifacts: str, experiment: str) -> Store:
-    return Store(uri, artifacts, experiment)
+def _open(uri: str, artifacts: str, experiment: str) -> MlflowStore:
+    return MlflowStore(uri, artifacts, experiment)
 
 
 def _params(record: Record) -> dict[str, Any]:
@@ -214,11 +214,9 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
 
 
 def _process_tags() -> dict[str, str]:
-    return {
-        HOST_TAG: os.uname().nodename,
-        PID_TAG: str(os.getpid()),
-        STARTED_TAG: _start_ticks("self") or "",
-    }
+    started = _start_ticks("self")
+    tags = {HOST_TAG: os.uname().nodename, PID_TAG: str(os.getpid())}
+    return {**tags, STARTED_TAG: started} if started else tags
 
 
 def _is_alive(tags: Mapping[str, str]) -> bool:

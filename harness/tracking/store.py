@@ -53,14 +53,14 @@ class Store(Protocol):
         """End the run of a sweep, and add speed-ups to its children, by the folder of each."""
 
 
-class Backend(Protocol):
+class TrackingBackend(Protocol):
     """A module that opens a store."""
 
     def open_store(self, tracking: Tracking, here: Path) -> Store:
         """Open the store; relative paths start at the folder `here`."""
 
 
-def backend_of(tracking: Tracking) -> Backend | None:
+def backend_of(tracking: Tracking) -> TrackingBackend | None:
     """The backend that a request names; None with tracking=off, RequestError for an unknown one."""
     if tracking.kind is TrackingKind.off:
         return None
@@ -71,4 +71,4 @@ def backend_of(tracking: Tracking) -> Backend | None:
             f"tracking.backend={tracking.backend}: no such backend; "
             f"{nearest(tracking.backend, names)}"
         )
-    return cast(Backend, import_module(f"{package.__name__}.{tracking.backend}"))
+    return cast(TrackingBackend, import_module(f"{package.__name__}.{tracking.backend}"))

@@ -10,8 +10,8 @@ import pytest
 from support.process import Done, Shell, in_process, rows
 
 from harness.device.xrt.slot import XrtSlot
+from harness.hazard import Kind
 from harness.measure.metrics import METRIC_NAMES
-from harness.sim.hazard import Kind
 from harness.sim.machine import Machine
 
 STRATEGIES = {

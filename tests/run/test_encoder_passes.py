@@ -41,7 +41,8 @@ def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[XrtBackend, Encod
     made = {
         spec.name: make_tiles(spec.name, 40, "random", 0, lambda: 0, 37) for spec in TILING.specs
     }
-    return world, EncoderPasses(config, world, operations(SMALL, TILING), made)
+    columns = dict.fromkeys((spec.name for spec in TILING.specs), config.strategy.columns)
+    return world, EncoderPasses(config, world, columns, operations(SMALL, TILING), made)
 
 
 def a_pass(tiles: int, *overrides: str, **costs: Any) -> Pass:

@@ -18,6 +18,7 @@ from harness.device.open import open_backend
 from harness.device.xrt.session import XrtSession
 from harness.device.xrt.slot import XrtSlot
 from harness.errors import DeviceCallError, DeviceError
+from harness.hazard import Kind
 from harness.kernel import Buffer, Part
 from harness.measure.bounds import bounds, makespan_ns
 from harness.measure.metrics import pass_metrics
@@ -27,7 +28,6 @@ from harness.run import verify
 from harness.run.executor import Executor
 from harness.run.verify import Checker, OutputCopies
 from harness.sim import pyxrt
-from harness.sim.hazard import Kind
 from harness.sim.launch import Launch
 
 strategies = st.builds(

@@ -32,7 +32,10 @@ def opened(*overrides: str, **costs: Any) -> tuple[XrtBackend, LayerPasses]:
     config = replace(config, device=Simulator(**{**COSTS, **costs}))
     world = open_backend(config.device, *TILING.specs)
     x = make_activations(SMALL.frames, SMALL.d_model, "speech", 0)
-    return world, LayerPasses(config, world, SMALL, TILING, 1, x, make_weights(SMALL, 0))
+    columns = dict.fromkeys((spec.name for spec in TILING.specs), config.strategy.columns)
+    return world, LayerPasses(
+        config, world, columns, SMALL, TILING, 1, x, make_weights(SMALL, 0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from support.rig import COMPLETED, FROM_DEVICE, OPCODE, SPECS, TO_DEVICE, Rig
 
+from harness.hazard import Hazard, Kind
 from harness.kernel import KernelSpec
 from harness.sim import pyxrt
-from harness.sim.hazard import Hazard, Kind
 
 pytestmark = pytest.mark.slow
 

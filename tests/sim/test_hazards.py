@@ -30,9 +30,9 @@ from support.rig import (
 )
 
 from harness.config.device import Faults, Hazards
+from harness.hazard import Hazard, Kind
 from harness.sim import pyxrt
 from harness.sim.clock import ProcessAborted
-from harness.sim.hazard import Hazard, Kind
 from harness.sim.memory import UNDEFINED
 
 Script = Callable[[Rig], Iterator[Any]]

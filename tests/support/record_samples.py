@@ -9,6 +9,7 @@ from unittest.mock import patch
 from harness.config.strategy import Buffers, Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
+from harness.hazard import Call, Hazard, Kind
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.rtf import Audio
@@ -19,7 +20,6 @@ from harness.results.environment import Environment
 from harness.results.record import Record, record_of
 from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.tile_passes import Step
-from harness.sim.hazard import Call, Hazard, Kind
 
 TOTALS = Totals("virtual", 1, 10, 100, 0, 20, 15, 60, 5, exec_ns=55, bound_ns=90)
 AUDIO = Audio(11.0, 304_700_000, 140.625)

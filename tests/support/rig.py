@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from harness.config.device import Simulator
+from harness.hazard import Hazard
 from harness.kernel import Buffer, KernelSpec, Part
 from harness.sim import pyxrt
 from harness.sim.device import plug
-from harness.sim.hazard import Hazard
 from harness.sim.kernel_model import model_of
 from harness.sim.machine import Machine
 from support.small_device import ADD, COSTS

@@ -14,7 +14,7 @@ import pytest
 from harness.measure.stats import Ratio
 from harness.run.outcome import Verdict
 from harness.tracking import mlflow as tracking
-from harness.tracking.mlflow import Store
+from harness.tracking.mlflow import MlflowStore
 
 
 @dataclass
@@ -87,8 +87,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
-def open_store() -> Store:
-    return Store("http://nowhere", "", "harness")
+def open_store() -> MlflowStore:
+    return MlflowStore("http://nowhere", "", "harness")
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 1000])

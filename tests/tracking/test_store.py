@@ -37,7 +37,9 @@ def shell(
 def test_a_new_backend_is_one_module(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("lines.py").write_text(LINES)
     monkeypatch.setattr(tracking, "__path__", [*tracking.__path__, str(Path.cwd())])
-    done = shell("tracking=server", "tracking.backend=lines")
+    Path("mine/tracking").mkdir(parents=True)
+    Path("mine/tracking/lines.yaml").write_text("kind: local\nbackend: lines\nuri: lines.txt\n")
+    done = shell("--config-dir", "mine", "tracking=lines")
     assert done.code == 0, done.err
     assert Path("lines.txt").read_text() == "pooled d2 b1 c1 OK\n"
 

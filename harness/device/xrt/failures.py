@@ -59,5 +59,11 @@ def explained(error: BaseException, unended: Sequence[str] = ()) -> str:
 
 
 def call_failed(error: BaseException, unended: Sequence[str] = ()) -> DeviceCallError:
-    """The DeviceCallError to raise for a failed call of pyxrt."""
+    """The DeviceCallError to raise for a failed call of pyxrt.
+
+    Raises `error` itself if pyxrt cannot have raised it: a subclass, such as RecursionError, comes
+    from our own code around the call.
+    """
+    if type(error) not in XRT_ERRORS:
+        raise error
     return DeviceCallError(explained(error, unended))

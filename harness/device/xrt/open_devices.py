@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from harness.device.host.locks import DeviceLock, lock_device
+from harness.device.xrt.failures import XRT_ERRORS
 from harness.device.xrt.pyxrt_api import XrtDevice
 from harness.errors import RequestError
 
@@ -29,7 +30,12 @@ class OpenDevices:
 
     def __init__(self) -> None:
         self._handles: dict[int, tuple[XrtDevice, DeviceLock]] = {}
-        self.unended: list[str] = []
+        self._unended: dict[str, None] = {}
+
+    @property
+    def unended(self) -> list[str]:
+        """Names of kernels with a run that has not ended, each once."""
+        return list(self._unended)
 
     def handle(self, index: int, open_device: Callable[[int], XrtDevice]) -> XrtDevice:
         """The handle of device `index`, which is locked for this process.
@@ -40,8 +46,10 @@ class OpenDevices:
             lock = lock_device(index)
             try:
                 self._handles[index] = _retried(lambda: open_device(index)), lock
-            except RuntimeError as error:
+            except BaseException as error:
                 lock.release()
+                if type(error) not in XRT_ERRORS:
+                    raise
                 raise RequestError(
                     f"device=hardware device.index={index}: XRT cannot open this device "
                     f"({str(error).strip()}); python -m harness doctor looks for the reason; "
@@ -54,7 +62,7 @@ class OpenDevices:
 
         XRT aborts a process that destroys a run in flight. kernel: name, for messages.
         """
-        self.unended.append(kernel)
+        self._unended[kernel] = None
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
 
 

@@ -84,7 +84,8 @@ class XrtSlot:
 
     def allocate(self) -> None:
         """Allocate new bos, bind the runs to them, and replace `submissions`."""
-        # The submissions hold views of the old bos, which must not outlive those.
+        # Submissions hold views of the old bos. The executor drops its own references to them when
+        # it takes the new ones.
         self.submissions = {}
         with self._session.backend.calls():
             self._allocate()

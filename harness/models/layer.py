@@ -210,7 +210,7 @@ def _role(operation: Operation) -> str:
     """Return the role of an operation; ValueError for an addition, which the host does."""
     role = FORMULAS[operation.name].role
     if role is None:
-        raise ValueError(f"{operation.name}: no kernel computes it; the host does")
+        raise ValueError(f"{operation.name}: no kernel computes it; the host does it")
     return role
 
 

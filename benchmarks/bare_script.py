@@ -1,6 +1,7 @@
-"""The script one would write without the harness: Hydra composes, MLflow files a run of the same size; nothing is run.
+"""The script one would write without the harness.
 
-The baseline of bench_startup.py and bench_sweep.py.
+Hydra composes and MLflow files a run of the same size; nothing is run. It is the baseline of
+bench_startup.py and bench_sweep.py.
 """
 
 from __future__ import annotations

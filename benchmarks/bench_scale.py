@@ -1,4 +1,4 @@
-"""Time and memory of one long pass: 1,000,000 tiles beside 10,000, sanitizer on, kernels timed only."""
+"""Time and memory of a pass of 1,000,000 tiles beside 10,000: sanitizer on, kernels only timed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAIRS = 3
 
 
 def measure(tiles: int) -> tuple[float, int]:
-    """CPU time, seconds a tile, of as many passes as make LONG tiles; and peak memory of this process, bytes."""
+    """CPU seconds a tile, of as many passes as make LONG tiles, and peak memory in bytes."""
     profile, spec = phoenix(), load_kernel("attention")
     inputs = Tiles(
         Chain((spec,)), tuple(np.zeros((1, bo.size_bytes), np.uint8) for bo in spec.inputs), 1.0, 0
@@ -55,9 +55,10 @@ def main() -> None:
     ]
     base, peak = pairs[0][0][1], pairs[0][1][1]
     print(
-        f"scale: time a tile, one pass of {LONG:,} / passes of {SHORT:,} tiles = {ratio:.2f} (target <= {TARGET}): "
-        f"{1e6 * long:.2f} / {1e6 * short:.2f} us of CPU time, the median of {PAIRS} pairs; peak memory "
-        f"{peak / 2**20:.0f} MiB, {(peak - base) / LONG:.0f} B a tile over the short passes' {base / 2**20:.0f} MiB"
+        f"scale: time a tile, one pass of {LONG:,} / passes of {SHORT:,} tiles = {ratio:.2f} "
+        f"(target <= {TARGET}): {1e6 * long:.2f} / {1e6 * short:.2f} us of CPU time, "
+        f"the median of {PAIRS} pairs; peak memory {peak / 2**20:.0f} MiB, "
+        f"{(peak - base) / LONG:.0f} B a tile over the short passes' {base / 2**20:.0f} MiB"
     )
 
 

@@ -1,6 +1,7 @@
-"""Tiles per second of the executor over the simulator, sanitizer on, beside a SimPy model of the same pipeline.
+"""Tiles per second of the executor over the simulator, sanitizer on, beside a SimPy model.
 
-Then where the executor's host time goes: the same passes over a pyxrt whose calls do nothing.
+Both simulate the same pipeline. Then it measures where the executor's host time goes: the same
+passes over a pyxrt whose calls do nothing.
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ def main() -> None:
     }
     if harness_ns() != simpy_ns():  # warms both up, too
         sys.exit(
-            "bench_simulator: the two do not simulate the same thing; see tests/sim/test_simpy_agreement.py"
+            "bench_simulator: the two do not simulate the same thing; "
+            "see tests/sim/test_simpy_agreement.py"
         )
     taken_s: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(REPETITIONS):
@@ -161,14 +163,16 @@ def main() -> None:
             taken_s[name].append(time.process_time() - begin_s)
     best_s = {name: min(times) for name, times in taken_s.items()}
     print(
-        f"simulator: harness / SimPy = {best_s['simpy'] / best_s['harness']:.2f} (target >= {TARGET}): "
+        f"simulator: harness / SimPy = {best_s['simpy'] / best_s['harness']:.2f} "
+        f"(target >= {TARGET}): "
         f"{TILES / best_s['harness']:,.0f} / {TILES / best_s['simpy']:,.0f} tiles/s of CPU time, "
         f"{TILES:,} tiles at depth {STRATEGY.depth}, minima of {REPETITIONS} interleaved"
     )
     whole_us, own_us = (1e6 * best_s[name] / TILES for name in ("harness", "nothing"))
     print(
         f"host time a tile: {whole_us:.1f} us, of which executor, slot and session {own_us:.1f} us "
-        f"(the same pass over a pyxrt whose calls do nothing) and the simulator {whole_us - own_us:.1f} us"
+        "(the same pass over a pyxrt whose calls do nothing) "
+        f"and the simulator {whole_us - own_us:.1f} us"
     )
 
 

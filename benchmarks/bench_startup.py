@@ -1,4 +1,4 @@
-"""How long a default run takes, from the shell's point of view, beside a bare Hydra and MLflow script."""
+"""How long a default run takes, seen from the shell, beside a bare Hydra and MLflow script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one more job of a tracked sweep costs, beside a bare Hydra and MLflow script that runs nothing."""
+"""What another job of a tracked sweep costs, beside a Hydra and MLflow script that runs nothing."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def main() -> None:
     job_ms = {name: 1000 * (min(all_s[name]) - min(one_s[name])) / (JOBS - 1) for name in places}
     harness_ms, bare_ms = job_ms["harness"], job_ms["bare script"]
     print(
-        f"sweep: harness / bare script = {harness_ms / bare_ms:.2f} (target <= {TARGET}): {harness_ms:.0f} ms / "
-        f"{bare_ms:.0f} ms a job, from minima of {REPETITIONS} interleaved sweeps of {JOBS} jobs and of one"
+        f"sweep: harness / bare script = {harness_ms / bare_ms:.2f} (target <= {TARGET}): "
+        f"{harness_ms:.0f} ms / {bare_ms:.0f} ms a job, "
+        f"from minima of {REPETITIONS} interleaved sweeps of {JOBS} jobs and of one"
     )
 
 

@@ -1,7 +1,8 @@
-"""The harness's own host time a tile in wall-clock mode, on a device that costs nothing, beside a plain loop.
+"""The harness's own host time a tile in wall-clock mode, beside a plain loop.
 
-`plain_loop.py` stages as scripts do: it concatenates the parts of a tile, makes bytes of them, writes, syncs, calls
-the kernel, waits, syncs and reads. Both use the same simulated pyxrt; what that takes is in both.
+The device costs nothing. `plain_loop.py` stages as scripts do: it concatenates the parts of a
+tile, makes bytes of them, writes, syncs, calls the kernel, waits, syncs and reads. Both use the
+same simulated pyxrt, so both include what that takes.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def main() -> None:
     taken = [(own_us(), plain_us()) for _ in range(REPETITIONS)]
     own, plain = (min(times) for times in zip(*taken, strict=True))
     print(
-        f"wall clock: harness / plain loop = {own / plain:.2f} (target <= {TARGET}): {own:.1f} / {plain:.1f} us of "
+        f"wall clock: harness / plain loop = {own / plain:.2f} (target <= {TARGET}): "
+        f"{own:.1f} / {plain:.1f} us of "
         f"host time a tile, minima of {REPETITIONS} interleaved; both serial, each output kept"
     )
 

@@ -15,12 +15,12 @@ COMMANDS = {
 LAST = {"harness": ["tracking=local"], "bare script": []}
 """What ends each command line: the bare script tracks as it is."""
 TREE = Path(__file__).parent.parent
-# For both: MLflow would call its makers' server, and a place without network would be timed waiting for it.
+# For both: MLflow would call its makers' server, and without a network that wait would be timed.
 ENVIRONMENT = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(TREE)}
 
 
 def run_s(name: str, folder: Path, *arguments: str) -> float:
-    """Wall seconds of one run in `folder`, where its store is; exits with what the run said if it fails."""
+    """Wall seconds of one run in `folder`, which holds its store; exits if the run fails."""
     line = [*COMMANDS[name], *arguments, *LAST[name]]
     begin = time.perf_counter()
     done = subprocess.run(
@@ -33,7 +33,7 @@ def run_s(name: str, folder: Path, *arguments: str) -> float:
 
 
 def folders(root: Path) -> dict[str, Path]:
-    """A working directory under `root` for each command, so that neither fills the other's store."""
+    """A working directory under `root` for each command: neither fills the other's store."""
     made = {name: root / name.split()[0] for name in COMMANDS}
     for folder in made.values():
         folder.mkdir()

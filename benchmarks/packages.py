@@ -10,6 +10,7 @@ NEEDED = ("numpy", "hydra", "mlflow", "simpy", "harness")
 missing = [name for name in NEEDED if find_spec(name) is None]
 if missing:
     sys.exit(
-        f"{sys.executable} has no {', '.join(missing)}; install what benchmarks need, in the folder of "
+        f"{sys.executable} has no {', '.join(missing)}; "
+        "install what benchmarks need, in the folder of "
         "the source: pip install -e '.[test]'"
     )

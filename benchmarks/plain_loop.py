@@ -2,8 +2,8 @@
 
     python -m harness emulate benchmarks/plain_loop.py [--in-flight 2]
 
-With two in flight it launches the next tile before it collects the last, with one pair of bos for both: quicker, and
-wrong.
+With two in flight it launches the next tile before it collects the last, with one pair of bos for
+both: it is quicker, and wrong.
 """
 
 from __future__ import annotations

@@ -208,7 +208,8 @@ def metrics() -> Iterator[str]:
     """The page of the table of metrics."""
     yield from [f"<!-- {BY_HAND} -->", "# Metrics", ""]
     yield from [
-        "`record.json`, MLflow and the tables use the same names. A metric is null (`-` in a table)",
+        "`record.json`, MLflow and the tables use the same names. "
+        "A metric is null (`-` in a table)",
         "if it was not measured or is not visible on the device; nothing is estimated. All metrics",
         "belong to one pass, the median of the timed ones, except where the description names all",
         "passes. Percentiles need enough independent samples: 459 for the 99th.",
@@ -264,8 +265,10 @@ def configuration() -> Iterator[str]:
     yield from [f"<!-- {BY_HAND} -->", "# Configuration", ""]
     yield from [
         "A request has one option of each group (`strategy=pipelined`) and a value for each key",
-        "(`strategy.batch=4`). The command line sets both; a key that it does not set has the value",
-        "of the option's YAML file in [conf/](../conf/), or the default below. With `-m`, a list of",
+        "(`strategy.batch=4`). The command line sets both; "
+        "a key that it does not set has the value",
+        "of the option's YAML file in [conf/](../conf/), or the default below. "
+        "With `-m`, a list of",
         "values makes a sweep: `depth=1,2,3`. `python -m harness --cfg job` prints the composed",
         "request and runs nothing. A misspelt key or a value out of range is an error that names",
         "the key, the value and what is allowed.",

@@ -1,9 +1,10 @@
-"""The NPU design of any kernel of these folders: one core of one column, a tile per run, as MLIR on stdout.
+"""The NPU design of any kernel of these folders: one core, a tile per run, as MLIR on stdout.
 
     python design.py matmul_64 > build/matmul_64.mlir
 
-The core's memory holds each buffer once: a run has one tile, so no other comes in meanwhile. The function called is
-`<kernel>`, of `build/<kernel>.o`. The API is IRON of mlir-aie 1.4; README.md says what was checked.
+The core's memory holds each buffer once: a run has one tile, so no other comes in meanwhile. The
+design calls the function `<kernel>` of `build/<kernel>.o`. The API is IRON of mlir-aie 1.4;
+README.md says what was checked.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ try:
 except ImportError:  # tests/contract runs where there is only what Debian's pyxrt needs
     pass
 else:
-    # Neither a deadline nor a limit on slow examples: a verdict must not depend on the load of the machine.
+    # No deadline and no limit on slow examples: a verdict must not depend on the machine's load.
     LOAD_PROOF = {
         "deadline": None,
         "suppress_health_check": [HealthCheck.too_slow],
@@ -33,7 +33,7 @@ else:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Here, and not in tests/npu: pytest takes options only from the first folder it is pointed at."""
+    """Here, not in tests/npu: pytest takes options only from the first folder it is given."""
     parser.addoption(
         "--run-npu", action="store_true", help="run tests/npu on the NPU of this machine, too"
     )

@@ -1,4 +1,4 @@
-"""The pages are true: commands print what is shown, links lead somewhere, references are current."""
+"""The pages are true: commands print what is shown, links work, references are current."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """xclbin files read as XRT reads them, and broken ones refused in one line.
 
-`build` writes the container member by member as XRT's xclbin.h lays it out; it shares nothing with the reader.
-tests/data/mlir_aie.xclbin was written by xclbinutil 2.25 from inputs as mlir-aie makes them, around a device image of
-1024 bytes that count up; what it holds was read back with xclbinutil.
+`build` writes the container member by member as XRT's xclbin.h has it; it shares nothing with the
+reader. xclbinutil 2.25 wrote tests/data/mlir_aie.xclbin from inputs as mlir-aie makes them, around
+a device image of 1024 bytes that count up; xclbinutil also read back what it holds.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def test_every_truncation_is_refused(
 def test_every_section_is_bounded_even_if_the_header_says_too_little(
     refused: Callable[[bytes], str],
 ) -> None:
-    """With a length of 0 in the header it is left to the sections to find that bytes are missing."""
+    """The header's length is 0, so it is the sections that show which bytes are missing."""
     short = FILE[:304] + bytes(8) + FILE[312:]
     for length in range(8, len(FILE) - 7):
         refused(short[:length])

@@ -1,6 +1,6 @@
 """All uses of private names of Hydra and argparse, so that a new version breaks one module.
 
-tests/commands/test_hydra_private.py checks that each name exists and reports the version that lacks it.
+tests/commands/test_hydra_private.py checks that each name exists and reports a version without it.
 """
 
 from __future__ import annotations

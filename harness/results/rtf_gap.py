@@ -86,7 +86,7 @@ def bound_by(record: Record) -> str | None:
     """What binds the timed pass of a record: `harness.measure.bottleneck`.
 
     Unlike `RtfGap.bottleneck` it leaves out preprocessing, which is not part of a pass, so it also
-    serves runs that encode no audio. A chain is `device: chain`: its totals are not split by kernel.
+    serves runs that encode no audio. A chain is `device: chain`: no kernel has totals of its own.
     None where nothing was timed.
     """
     is_chain = not record.steps and "+" in record.kernel

@@ -1,4 +1,4 @@
-"""The accounting command: what it counts, both accountings apart, and what it says of wrong requests."""
+"""The accounting command: what it counts, both accountings apart, and its answers to errors."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def test_json_has_every_operation_and_whole_numbers(capsys):
     [
         (
             ["base"],
-            "model=base: no such encoder; did you mean whisper_base? Allowed: whisper_base, whisper_small, whisper_t",
+            "model=base: no such encoder; did you mean whisper_base? "
+            "Allowed: whisper_base, whisper_small, whisper_t",
         ),
         (
             ["--matmul=matmul_65"],

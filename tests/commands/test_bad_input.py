@@ -1,4 +1,4 @@
-"""Wrong requests: exit code 2, one line that says what was given and what is allowed, and no run begun."""
+"""Wrong requests exit with code 2 and one line that says what is allowed, and begin no run."""
 
 from __future__ import annotations
 

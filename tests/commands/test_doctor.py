@@ -420,8 +420,8 @@ def test_a_driver_that_is_not_loaded() -> None:
     status, text = told(machine.check_driver(subject(address=None)))
     assert status == "fail"
     assert (
-        f"NPU at {BDF} (Phoenix or Hawk Point), but amdxdna is not loaded; load it: sudo modprobe amdxdna"
-        in text
+        f"NPU at {BDF} (Phoenix or Hawk Point), but amdxdna is not loaded; "
+        "load it: sudo modprobe amdxdna" in text
     )
 
 

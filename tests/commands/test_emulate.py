@@ -123,12 +123,12 @@ def test_a_right_script(emulate: Emulate) -> None:
     assert calls["bo.sync(TO_DEVICE)"][0] == "4"
     assert calls["bo.sync(FROM_DEVICE)"] == ["3", "0.024", "8.0", "read"]
     assert (
-        "column 0: 3 executions in 5.730 ms, 61.3 % busy from first to last; 2 stalls of 0.318 ms in all"
-        in lines
+        "column 0: 3 executions in 5.730 ms, 61.3 % busy from first to last; "
+        "2 stalls of 0.318 ms in all" in lines
     )
     assert (
-        "host: open 71.000 ms, alloc 0.036 ms, write 0.088 ms, launch 0.207 ms, wait 9.210 ms, read 0.024 ms"
-        in lines
+        "host: open 71.000 ms, alloc 0.036 ms, write 0.088 ms, launch 0.207 ms, wait 9.210 ms, "
+        "read 0.024 ms" in lines
     )
     assert lines[-2:] == ["hazards: none", "trace: trace.json"]
 
@@ -153,8 +153,8 @@ def test_a_shared_bo_is_reported(emulate: Emulate) -> None:
     assert done.code == 1
     launch, staged = line_of("launched here", SHARED), line_of("bo.sync(TO)", SHARED)
     assert (
-        "hazard shared-output (3 times): two runs in flight write the same bytes: the first output is lost"
-        in done.out
+        "hazard shared-output (3 times): two runs in flight write the same bytes: "
+        "the first output is lost" in done.out
     )
     assert f"  kernel() at script.py:{launch} (" in done.out
     assert f"  after launch at script.py:{launch} (" in done.out
@@ -213,7 +213,8 @@ time.sleep(30)
 run = kernel(3, code, 64, given, result)
 run.wait()
 result.sync(FROM)
-print(30 < time.perf_counter() - begin < 31, time.monotonic_ns() - clock > 30e9, time.time() - wall > 30)
+print(30 < time.perf_counter() - begin < 31, time.monotonic_ns() - clock > 30e9, \
+time.time() - wall > 30)
 """
     slept: list[float] = []
     real = slept.append
@@ -254,7 +255,8 @@ def test_real_xclbins_are_read(emulate: Emulate, tmp_path: Path) -> None:
     shutil.copy(XCLBIN, tmp_path / "design.xclbin")
     body = """
 other = pyxrt.xclbin("design.xclbin")
-print([(each.get_name(), each.get_num_args()) for each in other.get_kernels()], other.get_uuid().to_string())
+print([(each.get_name(), each.get_num_args()) for each in other.get_kernels()], \
+other.get_uuid().to_string())
 unknown = pyxrt.kernel(pyxrt.hw_context(device, device.register_xclbin(other)), "MLIR_AIE")
 for _ in range(2):
     run = unknown(3, code, 64, given, result)

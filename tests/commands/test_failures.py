@@ -1,4 +1,4 @@
-"""What is left when outputs cannot be written, the tracking server is dead, or a signal ends the process."""
+"""What is left after a failed write, a dead tracking server, or a signal that ends the process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def job_begun(name: str = "") -> Callable[[], bool]:
 
 
 def whole(folder: Path) -> list[str]:
-    """Names of the records and traces below a folder, temporary ones too, all of which are whole."""
+    """Names of the records and traces below a folder, temporary ones too; each must be whole."""
     paths = [*folder.rglob("*record.json*"), *folder.rglob("*trace.json*")]
     for path in paths:
         json.loads(path.read_text())
@@ -169,7 +169,7 @@ def test_ctrl_c_in_a_run(function: str, recorded: bool) -> None:
 
 
 def interrupted_sweep(*arguments: str) -> Done:
-    """A sweep of two short runs and two long ones, ended by Ctrl-C in the verification of the third."""
+    """A sweep of two short runs and two long ones; Ctrl-C ends it as it verifies the third."""
     short, repeats = ("workload.tiles=10,11,20000,20001", 3)
     passes_before = 2 * (1 + 1 + repeats)
     setup = marking(PASS, "third", passes_before + 1)

@@ -145,7 +145,10 @@ def test_a_device_without_a_watchdog_hangs_no_longer_than_the_timeout(
         hang,
         "device.context_open_ns=0",
     )
-    waited = "harness: waiting for 2 submissions in flight; Ctrl-C stops waiting and leaves them running\n"
+    waited = (
+        "harness: waiting for 2 submissions in flight; "
+        "Ctrl-C stops waiting and leaves them running\n"
+    )
     check_failed(done, "attention: no completion within device.timeout_ms=30", said=waited)
     assert 0 < sum(slept_s) < 15, "what is waited for is bounded"
 

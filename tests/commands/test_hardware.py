@@ -1,4 +1,4 @@
-"""device=hardware from end to end: the very lines that real hardware runs, over a stand-in for its pyxrt."""
+"""device=hardware from end to end: the lines that real hardware runs, over a stand-in for pyxrt."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def start(kernels: Path) -> START:
 
 @pytest.fixture
 def harness(start: START, in_folder: Path) -> Callable[..., Done]:
-    """The same, until it has ended; no run in flight was dropped and, if it went well, no buffer used wrongly."""
+    """The same, until it has ended. It drops no run in flight, and a success has no hazard."""
 
     def run(*arguments: str, **wanted: Any) -> Done:
         done = end(start(*arguments, **wanted))
@@ -306,7 +306,7 @@ def test_more_columns_than_there_are(harness: Callable[..., Done], kernels: Path
 
 
 def test_passes_far_apart(harness: Callable[..., Done]) -> None:
-    """A device that has been idle is woken; nothing of that is kept from later runs or counted as the pass's."""
+    """The harness wakes an idle device; it keeps nothing of that and counts none in a pass."""
     done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, setup=ALWAYS_IDLE)
     assert (done.code, done.verdicts) == (0, ["OK"] * 3), [
         record["reason"] for record in done.records
@@ -362,7 +362,10 @@ def test_ctrl_c_in_a_pass(start: START, strategy: str) -> None:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> None:
-    """Once: its end is waited for, here by the watchdog. Twice: it is left in flight, and still not dropped."""
+    """Once: the harness waits for the end of the run, which the watchdog brings about.
+
+    Twice: it leaves the run in flight and still does not drop it.
+    """
     running = start(
         *("strategy=pipelined", "device.timeout_ms=600000"),
         setup=marking("harness.run.executor:finish_in_flight", "drain"),
@@ -430,7 +433,7 @@ def test_the_machine_changes(harness: Callable[..., Done]) -> None:
 def test_another_power_mode_than_was_asked_for(
     harness: Callable[..., Done], in_folder: Path
 ) -> None:
-    """xrt-smi says yes, the device something else: filed as right, it would be compared with the wrong runs."""
+    """xrt-smi says yes, the device something else: an OK would allow wrong comparisons."""
     smi = Smi(in_folder / "bin")
     told = json.dumps({"platforms": [{"status": {"power_mode": "default"}}]})
     done = harness("strategy=pooled", "device.power_mode=performance", answers={"platform": [told]})
@@ -484,7 +487,7 @@ def test_a_window(
 def test_a_window_that_fails(
     harness: Callable[..., Done], kernels: Path, in_folder: Path, fault: Any
 ) -> None:
-    """In the first run on a context or later: what the failed run has not given back, the next one misses."""
+    """A context's first run fails, or a later one: the next run lacks what the failed one keeps."""
     build_others(kernels)
     arguments = ("-m", "seed=1,2", *SMALL_WINDOW, "strategy.columns=4")
     done = harness(
@@ -498,7 +501,10 @@ def test_a_window_that_fails(
 def test_a_window_with_a_hang_that_nothing_ends(
     harness: Callable[..., Done], kernels: Path, in_folder: Path, hang: int
 ) -> None:
-    """Nothing that the run needs goes before it: its instructions and its context are kept as its buffers are."""
+    """Nothing that the run needs goes before it.
+
+    The harness keeps its instructions and its context as it keeps its buffers.
+    """
     build_others(kernels)
     hanging = {"faults": {"hang": [hang]}, "machine": {"watchdog_ns": 0}}
     done = harness(*SMALL_WINDOW, TWO, "device.timeout_ms=100", setup=REGISTER_SMALL, **hanging)
@@ -529,7 +535,7 @@ def test_a_device_that_hangs_when_it_is_woken(
 def test_ctrl_c_in_a_window(
     start: START, kernels: Path, in_folder: Path, wanted: dict[str, Any], state: str, kept: int
 ) -> None:
-    """Its first pass is of 200 calls a column: nothing of it is a context's first run for ten seconds."""
+    """Its first pass has 200 calls a column: for ten seconds, none is a context's first run."""
     build_others(kernels)
     arguments = (*WINDOW, "workload.tiles=400", TWO, "device.timeout_ms=600000")
     running = start(*arguments, marks=[state], **wanted)

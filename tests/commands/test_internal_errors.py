@@ -1,4 +1,4 @@
-"""Whose fault an error is: only what the device's library raised fails a run; the rest is the harness's own."""
+"""Whose fault an error is: only errors of the device's library fail a run; others are our own."""
 
 from __future__ import annotations
 

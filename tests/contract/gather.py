@@ -1,7 +1,7 @@
-"""Gathers what pyxrt says of itself into the terms of tests/data/pyxrt_2_25.json, whose "about" explains them.
+"""Gathers what pyxrt says of itself, in the terms of tests/data/pyxrt_2_25.json.
 
-`PYTHONPATH=.:tests python -m contract.gather` prints that file, made anew for the probes it holds, where pyxrt is
-installed and there is no NPU.
+The "about" of that file explains them. `PYTHONPATH=.:tests python -m contract.gather` prints the
+file, made anew for the probes it holds, where pyxrt is installed and there is no NPU.
 """
 
 from __future__ import annotations

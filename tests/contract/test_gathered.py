@@ -1,4 +1,4 @@
-"""tests/data/pyxrt_2_25.json, which tests/sim/test_pyxrt_surface.py holds the simulator to, is still what pyxrt says."""
+"""tests/data/pyxrt_2_25.json is still what pyxrt says; tests/sim/test_pyxrt_surface.py uses it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def gathered() -> Any:
     version = os.environ.get("PYXRT_VERSION", OF_VERSION)  # Debian's; a pyxrt does not tell its own
     if OF_VERSION not in version:
         pytest.skip(
-            f"pyxrt is {version} by now, not {OF_VERSION}; `python -m contract.gather` makes another file"
+            f"pyxrt is {version} by now, not {OF_VERSION}; "
+            "`python -m contract.gather` makes another file"
         )
     if pyxrt.enumerate_devices():
         pytest.skip("there is an NPU here; the file tells of a system without one")

@@ -1,4 +1,4 @@
-"""Every overload that pyxrt's documentation lists can be called in the simulator, and nothing longer."""
+"""The simulator takes every overload that pyxrt's documentation lists, and nothing longer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.sim import pyxrt as simulated
 LISTED: dict[str, list[str]] = json.loads(
     (Path(__file__).parents[1] / "data" / "pyxrt_2_25.json").read_text()
 )["signatures"]
-"""By callable: a heading, and its overloads as pyxrt's errors list them; tests/contract/test_gathered.py."""
+"""By callable: a heading, then its overloads as pyxrt's errors list them (test_gathered.py)."""
 FROM_C_ONLY = re.compile(r"std::|CapsuleType|xrt::elf|axlf")
 """Types that nothing in Python, or nothing that the simulator has, is converted to."""
 NUMBERED = re.compile(r"arg\d+")
@@ -31,7 +31,7 @@ def split(parameters: str) -> Overload:
 
 
 def listed(path: str) -> list[Overload]:
-    """The overloads of tests/data/pyxrt_2_25.json: `1. pyxrt.bo(arg0: ...)` or `1. (self: pyxrt.bo, ...) -> int`."""
+    """The overloads of LISTED: `1. pyxrt.bo(arg0: ...)` or `1. (self: pyxrt.bo, ...) -> int`."""
     matches = [
         re.search(r"^    \d+\. [\w.]*\((.*?)\)(?: -> .*)?$", line) for line in LISTED[path][1:]
     ]
@@ -39,7 +39,7 @@ def listed(path: str) -> list[Overload]:
 
 
 def documented(pyxrt: ModuleType, path: str) -> list[Overload]:
-    """The overloads of a docstring: `name(...) -> ...` or `1. name(...) -> ...`, each on a line of its own."""
+    """The overloads of a docstring, one on a line: `name(...) -> ...` or `1. name(...) -> ...`."""
     text = operator.attrgetter(path)(pyxrt).__doc__.replace(
         "typing.SupportsInt | typing.SupportsIndex", "int"
     )
@@ -83,7 +83,7 @@ def arguments(rig: Rig) -> dict[str, Any]:
 
 
 def refusal(function: Any, *given: Any, **named: Any) -> str:
-    """The text of the TypeError that a call raises; empty if the arguments were taken, whatever came of it."""
+    """The text of the TypeError that a call raises; empty if the call takes the arguments."""
     try:
         function(*given, **named)
     except TypeError as error:

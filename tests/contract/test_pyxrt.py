@@ -1,4 +1,4 @@
-"""What the session, and scripts like it, rely on of pyxrt, as far as it can be seen without a device."""
+"""What the session, and scripts like it, rely on of pyxrt, as far as no device is needed."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_enumerations(
 
 
 def test_a_state_that_has_no_name(pyxrt: ModuleType) -> None:
-    """RUNNING is not bound: its number still has a member, which the session's set of numbers finds."""
+    """RUNNING is not bound, but its number has a member: the session's set of numbers finds it."""
     running = pyxrt.ert_cmd_state(3)
     assert (str(running), int(running), running == 3) == ("ert_cmd_state.???", 3, True)
     assert running in {3}
@@ -272,7 +272,8 @@ def test_what_no_overload_takes(deviceless: ModuleType, call: str) -> None:
     with pytest.raises(TypeError) as raised:
         eval(call, dict(vars(deviceless)))
     assert re.search(
-        r"\(\): incompatible (constructor|function) arguments|positional argument|unexpected keyword",
+        r"\(\): incompatible (constructor|function) arguments"
+        r"|positional argument|unexpected keyword",
         str(raised.value),
     )
 

@@ -68,7 +68,7 @@ def test_as_mlir_aie_makes_them(pyxrt: ModuleType, written: Write) -> None:
 
 @pytest.mark.parametrize("name", ["SOMEBODY", "MLIR_AI2", "ätten"])
 def test_other_names(pyxrt: ModuleType, written: Write, name: str) -> None:
-    """A name of as many bytes in its place, in the metadata and the layout: nothing else depends on it."""
+    """Metadata and layout hold another name of as many bytes; nothing else depends on the name."""
     path = written(COMMITTED.replace(b"MLIR_AIE", name.encode().ljust(8, b"_")))
     agree(pyxrt, path)
     assert pyxrt.xclbin(path).get_kernels()[0].get_name().startswith(name)

@@ -43,7 +43,7 @@ HANG = {"faults": Faults(hang=[0]), "watchdog_ns": 0}
 
 
 class Opened:
-    """A backend of one kind, and what it needs on this machine. `machine`: the simulated one behind it."""
+    """A backend of one kind and what it needs here. `machine`: the simulated one behind it."""
 
     def __init__(self, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""What is read of the machine, from xrt-smi, pyxrt and the kernel's files, and what of it counts as a change."""
+"""What the harness reads of the machine (xrt-smi, pyxrt, sysfs), and what counts as a change."""
 
 from __future__ import annotations
 

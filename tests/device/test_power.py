@@ -1,4 +1,4 @@
-"""The power mode is what was wanted inside, and what it was before, afterwards, whatever happens."""
+"""The power mode is the wanted one inside, and the former one afterwards, whatever happens."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def test_an_answer_that_comes_too_late(
 ) -> None:
     late = (
         '[ "$last" = performance ] && '
-        "{ echo performance > $(dirname $0)/mode; touch $(dirname $0)/late; read never < $(dirname $0)/never; }"
+        "{ echo performance > $(dirname $0)/mode; touch $(dirname $0)/late; "
+        "read never < $(dirname $0)/never; }"
     )
     made = plug(configure=late)
     fifo(made.folder / "never")
@@ -219,7 +220,8 @@ def fifo(path: Path) -> Path:
 
 def test_ctrl_c_while_it_is_being_restored(plug: Callable[..., Smi]) -> None:
     made = plug(
-        configure='[ "$last" = default ] && { touch $(dirname $0)/restoring; read go < $(dirname $0)/go; }'
+        configure='[ "$last" = default ] && '
+        "{ touch $(dirname $0)/restoring; read go < $(dirname $0)/go; }"
     )
     go = fifo(made.folder / "go")
     with started(made, HELD) as process:

@@ -21,7 +21,7 @@ from harness.sim import pyxrt
 
 
 class Runs:
-    """Runs that log what is done to them; `errors` by run are raised by its waits, `refused` can't be started."""
+    """Runs that log what is done to them. Waits raise `errors`, by run; `refused` cannot start."""
 
     def __init__(self, count: int, errors: dict[int, DeviceError], refused: int = -1) -> None:
         self.log: list[str] = []

@@ -1,4 +1,4 @@
-"""Audio to int8: log-mel against librosa and transformers, reading against files that soundfile writes."""
+"""Audio to int8: log-mel against librosa and transformers, reading against soundfile's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import WhisperFeatureExtractor
 from harness.errors import RequestError
 from harness.inputs.audio import CLIP, load_audio, log_mel, mel_filters, project
 
-# Both oracles use float32 filters, and transformers rounds its result as well: a few units of float32 near 1.
+# Both oracles use float32 filters, and transformers rounds its result: a few float32 units near 1.
 TOLERANCE = 2e-6
 
 
@@ -79,7 +79,7 @@ def stereo_sine(rate_hz, samples):
 def test_stereo_at_any_rate_becomes_mono_at_16_khz(tmp_path, rate_hz, samples):
     sound = load_audio(saved(tmp_path / "sine.wav", stereo_sine(rate_hz, samples), rate_hz))
     assert (sound.shape, sound.dtype) == ((-(-samples * 16_000 // rate_hz),), np.float32)
-    # The sine, at half its height since one channel is silent; the ends carry the resampler's edges.
+    # The sine at half its height, since one channel is silent; the resampler distorts the ends.
     expected = 0.4 * np.sin(2 * np.pi * 1000 * np.arange(len(sound)) / 16_000)
     np.testing.assert_allclose(sound[200:-200], expected[200:-200], atol=2e-3)
 
@@ -174,9 +174,10 @@ def test_noise_of_any_length_equals_librosa(samples, seed):
 
 
 def test_the_clip_equals_whisper(clip, mel):
-    """Whisper pads to 30 s first, so the last window, which alone reaches past the clip, sees zeros for a mirror.
+    """Whisper pads to 30 s first: only the last window reaches past the clip, and it sees zeros.
 
-    The clip ends in silence: the largest value, which the range of 8 hangs from, is the same in both.
+    Ours sees a mirror. The clip ends in silence, so both have the same largest value, from which
+    the range of 8 hangs.
     """
     whisper = (
         WhisperFeatureExtractor()(clip, sampling_rate=16_000, return_tensors="np")

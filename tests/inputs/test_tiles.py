@@ -1,4 +1,7 @@
-"""Tiles of every kernel from every source: constants stay the same, the rest differs, attention's are as ever."""
+"""Tiles of every kernel from every source: constants stay the same, and the rest differs.
+
+Attention's tiles are as ever.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The attention kernel against plain whole-number loops, bit for bit, and against float64 attention."""
+"""The attention kernel against plain whole-number loops, bit for bit, and against float64."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_random_tile_matches_plain_integers(seed, spreads):
 
 @pytest.mark.parametrize("seed", [192, 374, 1137, 1219])
 def test_sums_beyond_float32_match_plain_integers(seed):
-    """Tiles picked for a quotient so near a half that a sum rounded to float32 falls on its other side."""
+    """Each tile has a quotient so near a half that rounding its sum to float32 changes the side."""
     rng = np.random.default_rng(seed)
     q, k = rng.integers(-8, 9, (2, 64, 64)).astype(np.int8)
     v = rng.integers(96, 128, (64, 64)).astype(np.int8)

@@ -1,4 +1,4 @@
-"""The NPU design and the Makefile against stand-ins for mlir-aie and its tools: nothing is built."""
+"""The NPU design and the Makefile, run with stand-ins for mlir-aie and its tools: no real build."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_source_defines_the_function(name: str) -> None:
 
 @pytest.mark.parametrize("name", native.NAMES)
 def test_a_core_has_memory_for_it(name: str) -> None:
-    """64 KiB of data memory in an AIE2 core: buffers, stack, and the 4.5 KiB at most of static arrays and tables."""
+    """An AIE2 core has 64 KiB: buffers, stack, and at most 4.5 KiB of static arrays and tables."""
     spec = load_kernel(name)
     assert spec.inputs[0].size_bytes + spec.output.size_bytes + 2048 + 4608 < 64 * 1024
 
@@ -155,8 +155,10 @@ def test_every_kernel_gets_what_the_hardware_needs(
     named = "Path(next(each for each in sys.argv if each.startswith(flag)).partition('=')[2])"
     driver = script(
         tmp_path / "aiecc",
-        "assert Path(sys.argv[-1]).read_text() == 'module\\n' and Path(sys.argv[-1]).with_suffix('.o').is_file()\n"
-        "assert {'--get-xclbin', '--get-npu-insts', '--xclbin-kernel-name=MLIR_AIE'} < set(sys.argv)\n"
+        "assert Path(sys.argv[-1]).read_text() == 'module\\n' "
+        "and Path(sys.argv[-1]).with_suffix('.o').is_file()\n"
+        "assert {'--get-xclbin', '--get-npu-insts', '--xclbin-kernel-name=MLIR_AIE'} "
+        "< set(sys.argv)\n"
         f"for flag in ('--xclbin-name', '--npu-insts-name'): {named}.touch()",
     )
     script(

@@ -1,4 +1,4 @@
-"""The gelu kernel against the nearest whole number to the exact result, for every value there is."""
+"""The gelu kernel gives the whole number nearest to the exact result, for every possible value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layernorm kernel against plain whole-number loops, bit for bit, and against float64 layer normalisation."""
+"""The layernorm kernel against plain whole-number loops, bit for bit, and against float64."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_random_tile_matches_plain_integers(seed, spread, centre):
 
 @pytest.mark.parametrize(("gamma", "expected"), [(1, [1, -1, 2, -2, 0]), (-3, [-2, 2, -5, 5, 0])])
 def test_halves_round_away_from_zero(gamma, expected):
-    """Values of +-1/2 and +-3/2 standard deviations, exactly: 256 * (16 * 8^2 + 112 * 24^2) = 4096^2."""
+    """Values are exactly +-1/2 and +-3/2 deviations: 256 * (16 * 8^2 + 112 * 24^2) = 4096^2."""
     x = np.repeat([8, -8, 24, -24, 0], [8, 8, 56, 56, 128]).astype(np.int8)
     out = SPEC.reference(x[None], full(gamma)[None], full(0)[None])
     assert out[0, [0, 8, 16, 72, 128]].tolist() == expected

@@ -1,4 +1,4 @@
-"""The matmul kernels against plain whole-number loops, bit for bit, and against float64 products."""
+"""The matmul kernels against plain whole-number loops, bit for bit, and against float64."""
 
 from __future__ import annotations
 

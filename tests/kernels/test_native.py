@@ -1,4 +1,4 @@
-"""The C++ of every kernel against its reference, bit for bit: compiled for this machine, not for an NPU."""
+"""The C++ of every kernel, compiled for this machine and not an NPU, equals its reference."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_what_one_pass_cannot_show_their_sum_cannot() -> None:
 
 
 def test_a_sample_stands_for_more_tiles_at_the_rate_of_its_own() -> None:
-    """Of 2 tiles in 275 ns and 6 in 675, the rest takes 100 ns a tile: filling and draining count once."""
+    """2 tiles take 275 ns, 6 take 675: the rest takes 100 ns a tile; fill and drain count once."""
     few, many = (
         totals_of(timeline()),
         replace(totals_of(timeline()), tiles=6, makespan_ns=675, exec_ns=600, stalls=4),

@@ -36,7 +36,7 @@ def frames_of(encoder, seed=0):
 
 
 def run(encoder, tiling, x, weights):
-    """The layer's data with every operation carried out, kernels by their references, a part of the calls at a time."""
+    """The layer's data after every operation; references compute kernels, some calls at a time."""
     data = LayerData(encoder, tiling, x, weights)
     specs = {spec.name: spec for spec in tiling.specs}
     for operation in layer_operations(encoder, tiling, 0):
@@ -81,7 +81,7 @@ def limited(values):
 
 
 def tiling_of(m, k, n, q, s, d, w, v):
-    """Kernels of any tile sizes, whose values depend on where in a tile they are; some of two buffers."""
+    """Kernels of any tile sizes; values depend on the place in a tile; some of two buffers."""
 
     def kernel(name, reference, ops, out, *buffers):
         inputs = tuple(
@@ -143,7 +143,8 @@ def test_tiles_of_keys_weigh_as_many_keys_as_they_have_and_halves_go_up():
     data, found = data_of(
         ROW, tiling_of(1, 1, 1, 1, 2, 1, 1, 1), query=[0] * 3, key=[0] * 3, value=[0] * 3
     )
-    # Per row a tile of two keys, and one of one: (2 * 1 + 2) / 3, (2 * -1 - 2) / 3, (2 * 127 + 127) / 3.
+    # Per row a tile of two keys and one of one: (2 * 1 + 2) / 3, (2 * -1 - 2) / 3 and
+    # (2 * 127 + 127) / 3.
     data.take(
         found["attention"], np.array([[1], [2], [-1], [-2], [127], [127]], np.int8).view(np.uint8)
     )

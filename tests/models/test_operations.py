@@ -1,4 +1,4 @@
-"""Whisper's encoders as calls: counts against enumerated indices, sizes against published ones, times by hand."""
+"""Whisper's encoders as calls: counts against indices, sizes against published ones, hand times."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_the_host_adds_partial_sums():
     ],
 )
 def test_sizes_are_the_published_ones(name, layers, heads, head_width, parameters):
-    """Parameters of the checkpoints on Hugging Face: decoders have the encoders' sizes, and 51,865 tokens."""
+    """Parameters of Hugging Face's checkpoints; decoders have the same sizes and 51,865 tokens."""
     encoder = ENCODERS[name]
     width, ffn = encoder.d_model, encoder.ffn
     attention, hidden, norm = 4 * width**2 + 3 * width, 2 * width * ffn + width + ffn, 2 * width
@@ -226,7 +226,10 @@ def test_totals_of_whisper(model, matmul, calls, linear, macs, tile_macs):
 
 
 def test_base_by_hand():
-    """Of 16 x 16 x 16: 94 rows of tiles, 32 x 32 to a projection and 32 x 128 to half a hidden layer, 6 layers."""
+    """The products' tiles are 16 x 16 x 16, and there are 6 layers.
+
+    94 rows of tiles; 32 x 32 to a projection and 32 x 128 to half a hidden layer.
+    """
     found = operations(BASE, load_tiling())
     assert (
         sum(each.work for each in named(found, *LINEAR))

@@ -62,7 +62,7 @@ class Opened:
 
 @dataclass
 class Job:
-    """A run with all that must live as long, which XRT does not see to, and what its output must be."""
+    """A run, what must live as long (XRT does not see to that), and what its output must be."""
 
     opened: Opened
     run: Any

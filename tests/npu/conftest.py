@@ -24,7 +24,7 @@ def device(request: pytest.FixtureRequest) -> Device:
 
 @pytest.fixture
 def npu(device: Device) -> Iterator[Bench]:
-    """The device with a kernel's files at hand; at the end, no hazard must have been found by who looks for them."""
+    """The device with a kernel's files at hand; a device that looks for hazards must find none."""
     bench = Bench(device)
     yield bench
     bench.settle()

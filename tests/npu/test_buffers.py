@@ -107,7 +107,7 @@ def test_nothing(npu: Bench) -> None:
 
 
 def test_groups(npu: Bench) -> None:
-    """Scalars have no bank; data lies in bank 0, instructions in bank 1, above them the context's slot."""
+    """Scalars have no bank; data is in bank 0, instructions in bank 1, the context's slot above."""
     first, second = npu.open(), npu.open()
     groups = [[opened.kernel.group_id(index) for index in range(5)] for opened in (first, second)]
     for banks in groups:

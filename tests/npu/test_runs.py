@@ -187,7 +187,10 @@ def test_after_a_rest(npu: Bench) -> None:
 def test_a_run_that_is_dropped(
     device: Device, request: pytest.FixtureRequest, tmp_path: Path, before: str, ends: bool
 ) -> None:
-    """Before its end was seen: XRT aborts the process, the simulator raises ProcessAborted at the next call."""
+    """Before its end was seen, XRT aborts the process.
+
+    The simulator raises ProcessAborted at the next call.
+    """
     simulated = isinstance(device, Simulator)
     path = "sim" if simulated else str(Path(request.config.getoption("--kernels-dir")).absolute())
     found = (

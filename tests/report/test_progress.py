@@ -12,7 +12,7 @@ from support.process import program
 
 
 def stderr_of(patience_s: float, folder: Path, *, terminal: bool) -> str:
-    """What a run draws on stderr, a terminal or a pipe, where work of more than `patience_s` counts as long."""
+    """What a run draws on stderr, a terminal or a pipe; more than `patience_s` of work is long."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
     patience = program(
         f"import harness.report.progress; harness.report.progress.PATIENCE_S = {patience_s}"

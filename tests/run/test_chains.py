@@ -1,4 +1,4 @@
-"""Chains of kernels: how they connect, exact logs worked out by hand, and whatever the knobs, the right bytes."""
+"""Chains of kernels: how they connect, exact logs worked out by hand, right bytes for any knobs."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_tile_passes_the_kernels_one_after_the_other() -> None:
 
 
 def test_a_tile_between_kernels_blocks_no_other() -> None:
-    """While tile 1 is at the first kernel, tile 0 is taken from the second as soon as it ends, and tile 2 begun."""
+    """Tile 1 is at the first kernel; tile 0 leaves the second as soon as it ends; tile 2 begins."""
     entries = log(run(TWO, 3, depth=2))
     assert [entry for entry in entries if entry[0] in ("exec", "launch", "wait")] == [
         ("launch", 0, 0, 10, 30),
@@ -143,7 +143,10 @@ def test_a_long_kernel_does_not_hold_up_a_short_one() -> None:
 
 
 def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
-    """Tile 0 is slow on its column; tiles 1, 3 and 5 overtake it on the other, and tile 2 has no slot until it ends."""
+    """Tile 0 is slow on its column; tiles 1, 3 and 5 overtake it on the other.
+
+    Tile 2 has no slot until tile 0 ends.
+    """
     recording = run(TWO, 6, {"faults": Faults(slow=[0, 12], slow_factor=40)}, columns=2)
     ends = [
         end
@@ -221,7 +224,7 @@ def test_whatever_the_knobs_the_outputs_are_right(
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_resident_constants_are_sent_once(batch: int) -> None:
-    """A sync costs 1 ns a byte here; of a tile's 128 bytes, 96 change: two lines of 64 in any case, or one less."""
+    """A sync costs 1 ns a byte. 96 of a tile's 128 bytes change: two lines of 64, or one less."""
     spec = replace(
         SCALE, inputs=(Buffer("in", (Part("x", (64,)), Part("factor", (64,), constant=True))),)
     )
@@ -252,7 +255,7 @@ def test_resident_constants_are_sent_once(batch: int) -> None:
 
 
 def test_what_a_link_drops_is_verified_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of attention's 4,096 bytes the block takes 256; a device that gets the others wrong is wrong."""
+    """The block takes 256 of attention's 4,096 bytes; corrupting the others is still wrong."""
     done = shell("tracking=off", "workload=encoder_block", "device.faults.corrupt=[4]")
     assert (done.code, done.record["verdict"]) == (1, "WRONG")
     right = Tiles.expect

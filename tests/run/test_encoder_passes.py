@@ -1,4 +1,4 @@
-"""A window of an encoder by its operations: exact times, what is run stands for the rest, contexts take turns."""
+"""A window of an encoder by its operations: exact times, samples for the rest, contexts in turn."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_some_calls_stand_for_all(overrides: list[str]) -> None:
 
 
 def test_kernels_without_contexts_side_by_side_take_turns() -> None:
-    """Two columns need eight contexts of six. Opening two of them, and the first run of each, is in the makespan."""
+    """Two columns need eight contexts of six: the makespan has two openings and both first runs."""
     made = a_pass(24, "strategy=pipelined", "strategy.columns=2")
     kernels = [step.operation.kernel for step in made.steps]
     turns = sum(

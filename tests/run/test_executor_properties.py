@@ -141,7 +141,7 @@ def test_stalls_are_gaps_that_the_host_left() -> None:
 
 
 def test_a_shared_bo_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The classic fault: all tiles in flight share one pair of bos. Timing is the same, outputs are wrong."""
+    """The classic fault: all tiles in flight share a pair of bos. Times stay, outputs are wrong."""
     shared: list[XrtSlot] = []
 
     def allocate_shared(self: XrtSlot, original=XrtSlot.allocate) -> None:

@@ -1,4 +1,4 @@
-"""One layer of an encoder with its data, from the command down to the bytes: right, and wrong where one call is."""
+"""One layer of an encoder with its data, from command to bytes: right, or wrong if one call is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Random programs of the pyxrt API: the correct ones bring no hazard and right outputs, the others are caught.
+"""Random programs of the pyxrt API: correct ones have no hazard, and the others are caught.
 
-`Oracle` says of every call of a program, from the rules alone, whether it is legal; `Writer` writes programs of legal
-calls; `Player` makes the calls. A program is a list of tuples, so that it can be broken at random and judged again.
+`Oracle` judges from the rules alone whether each call of a program is legal; `Writer` writes
+programs of legal calls; `Player` makes the calls. A program is a list of tuples, so that a test
+can break it at random and judge it again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def data_of(seed: int, size: int) -> np.ndarray:
 
 @dataclass(eq=False)
 class Root:
-    """One allocation: what host and device have, and what both last had; how often the host staged each byte anew."""
+    """One allocation: the host's bytes, the device's, the last common ones, and their versions.
+
+    The host adds to a byte's version whenever it stages that byte.
+    """
 
     host: np.ndarray
     device: np.ndarray
@@ -74,7 +78,10 @@ class Launch:
 
 @dataclass(eq=False)
 class Result:
-    """An output that nobody has synced: `left` tells its bytes. used: by later runs, in part (1) or whole (2)."""
+    """An output that nobody has synced.
+
+    left: its bytes. used: whether later runs use it, in part (1) or whole (2).
+    """
 
     low: int
     high: int
@@ -95,7 +102,7 @@ class Result:
 
 @dataclass(eq=False)
 class Run:
-    """A run object: its arguments by handle, as (root, low, high); its latest launch, and whether it was waited for."""
+    """A run object: its arguments as (root, low, high), its latest launch, and if pending."""
 
     column: int
     bound: list[tuple[Root, int, int] | None]
@@ -408,7 +415,7 @@ class Oracle:
         return wrong
 
     def _loses(self, result: Result, run: Run, uses: list[Use]) -> Verdict:
-        """Whether a launch over a result that nobody has taken loses it, or does the same work again."""
+        """What a launch over a result that nobody took loses; nothing if it repeats the work."""
         work, inputs, versions = self._work(run, uses)
         lost = result.lost
         if lost != {Kind.NEVER_READ}:
@@ -584,7 +591,7 @@ class Writer:
             self.can("free", name)
 
     def fitting(self, column: int) -> list[str] | None:
-        """Bos for a run: chains where they can be, and so sometimes another's output as an input."""
+        """Bos for a run: chains where possible, so that some inputs are another run's output."""
         oracle, chosen = self.oracle, []
         spec, _ = oracle.columns[column]
         for buffer in (*spec.inputs, spec.output):
@@ -673,7 +680,7 @@ class Writer:
         return call
 
     def collect(self) -> None:
-        """Sync what has been seen to end, through any bo that shows it, whole or in parts, and look at it."""
+        """Sync and check outputs of runs seen to end, through any bo, whole or in parts."""
         if self.chance(60):
             self.wait()
         oracle = self.oracle
@@ -917,7 +924,7 @@ def told(calls: list[Call], found: list[Hazard]) -> str:
 
 
 def check_correct(calls: list[Call], profile: dict[str, Any]) -> tuple[int, int]:
-    """Play a correct program: no hazard, right outputs; returns how many launches and reads there were."""
+    """Play a correct program: no hazard and right outputs; returns its launches and reads."""
     oracle, player = Oracle(), Player(**profile)
     launches = reads = 0
     for done, call in enumerate(calls):
@@ -1045,7 +1052,7 @@ def first_wrong(calls: list[Call]) -> tuple[int, Verdict] | None:
 
 
 def check_broken(calls: list[Call], wrong: Verdict, profile: dict[str, Any]) -> None:
-    """Play a program of which only the last call is `wrong`: it has a hazard of those kinds, and not earlier."""
+    """Play a program whose last call alone is `wrong`: that call, none earlier, has the hazard."""
     player = Player(**profile)
     for done, legal in enumerate(calls[:-1]):
         player.make(legal)

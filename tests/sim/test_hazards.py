@@ -1,7 +1,7 @@
-"""Every hazard, as a script of the pyxrt API would bring it about; and its nearest neighbours that are none.
+"""Every hazard, as a script of the pyxrt API brings it about, and the nearest scripts without it.
 
-A script is a generator: what it yields, with its bos and runs still alive, should read as undefined. The comments
-`# earlier` and `# later` mark the two calls that the report has to name.
+A script is a generator: what it yields, with its bos and runs still alive, should read as
+undefined. The comments `# earlier` and `# later` mark the two calls that the report has to name.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @dataclass
 class Expected:
-    """What a script brings about. bo: its number and size; calls: what the earlier and the later call are."""
+    """What a script brings about. bo: its number and size; calls: the earlier and the later."""
 
     script: Script
     kind: Kind
@@ -113,7 +113,7 @@ def play(script: Script, rig: Rig) -> tuple[list[Hazard], Any]:
 
 
 def close(playing: Iterator[Any]) -> None:
-    """Let a script's objects go; what their destructors cannot say is the matter of a test of its own."""
+    """Let a script's objects go; another test covers what their destructors cannot say."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         playing.close()
@@ -1031,7 +1031,7 @@ def failed_output_as_an_input(rig: Rig) -> Iterator[Any]:
 
 @hazard(Kind.FAILED_OUTPUT, faults=Faults(error=[0]))
 def chain_whose_first_run_fails(rig: Rig) -> Iterator[Any]:
-    """Nobody could know when the second was launched; but it has used what the first did not write."""
+    """Nobody could know at the second launch, but that run used what the first did not write."""
     column = rig.columns[0]
     operands, parent, result = rig.staged(256), rig.bo(256), rig.bo(128)
     half = pyxrt.bo(parent, 128, 0)
@@ -1358,7 +1358,7 @@ def refill_after_the_wait(rig: Rig) -> Iterator[Any]:
 
 @correct()
 def refill_after_the_wait_for_a_later_run(rig: Rig) -> Iterator[Any]:
-    """The wait for the second shows the end of the first, whose own wait comes when its input is already new."""
+    """The wait for the second shows the end of the first; its own comes once its input is new."""
     pairs = [rig.pair(0), rig.pair(1)]
     first, second = (rig.run(*pair) for pair in pairs)
     first.start()
@@ -1537,7 +1537,7 @@ def restaged_after_the_output_was_used(rig: Rig) -> Iterator[Any]:
 
 @correct()
 def prefetch_of_other_data_while_an_output_is_unread(rig: Rig) -> Iterator[Any]:
-    """Double-buffered: the next input is staged, and its run started, before the last output is taken."""
+    """Double-buffered: the next input is staged and its run started before the last is read."""
     pairs = [rig.pair(0), rig.pair(1)]
     runs = [rig.run(*pair) for pair in pairs]
     runs[0].start()
@@ -1686,7 +1686,7 @@ def sync_beside_an_input_in_flight(rig: Rig) -> Iterator[Any]:
 
 @correct()
 def change_of_a_window_beside_the_one_in_flight(rig: Rig) -> Iterator[Any]:
-    """Of a bo larger than the run's argument the rest is free; so is what the kernel does not take of the argument."""
+    """What is outside the run's argument is free, and so is the part the kernel does not take."""
     parent, total = rig.staged(512), rig.bo(192)
     run = rig.run(parent, total)
     run.start()

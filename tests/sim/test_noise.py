@@ -1,7 +1,8 @@
 """The noise of the simulator, against the statistics of the published samples that it stands for.
 
-Bursts and outliers are found again in the series; nothing is asked of the generator. A tolerance is five standard
-errors of what it bounds, worked out beside it, unless it is a limit of the description itself.
+The tests find bursts and outliers in the series and ask nothing of the generator. A tolerance is
+five standard errors of what it bounds, worked out beside it, unless it is a limit of the
+description itself.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def windows(series: np.ndarray) -> np.ndarray:
 
 
 def test_the_calibrated_centre_is_kept(series: np.ndarray) -> None:
-    """The share below 1 has a standard error of 0.13 %, mostly the bursts': one of 0.013 % of the median."""
+    """The share below 1 has a standard error of 0.13 %, mostly bursts': 0.013 % of the median."""
     assert np.median(series) == pytest.approx(1, abs=0.00065)
 
 
@@ -64,15 +65,16 @@ def test_the_centre_is_kept_with_other_shares(
 ) -> None:
     """As far as a `burst_pct` of 44.
 
-    The share below 1 has a standard error of 0.15 %; at the worst (20, 44) the density at the median is 0.09 by
-    deviation of the tight mode: so one of 0.0175 deviations. Uncorrected, the median would be off by 0.97 of them.
+    The share below 1 has a standard error of 0.15 %. At the worst (20, 44) the density at the
+    median is 0.09 by deviation of the tight mode, so that error is 0.0175 deviations. Uncorrected,
+    the median would be off by 0.97 of them.
     """
     found = np.median(draw(seed=2, tight_pct=tight_pct, fast_pct=fast_pct, burst_pct=burst_pct))
     assert found == pytest.approx(1, abs=0.0875 * tight_pct / 100 / 0.6745)
 
 
 def test_tight_mode(series: np.ndarray) -> None:
-    """Its MAD by its centre: the standard error is 1.17 / sqrt(158,000) of it, and the cut at 0.91 takes 0.5 %."""
+    """MAD by centre: its standard error is 1.17 / sqrt(158,000); the cut at 0.91 takes 0.5 %."""
     tight = series[(series > 0.91) & (series < SLOW)]
     centre = np.median(tight)
     assert np.median(np.abs(tight - centre)) / centre == pytest.approx(0.02, rel=0.02)
@@ -84,9 +86,9 @@ def test_tight_mode(series: np.ndarray) -> None:
 def test_share_of_slow_calls(series: np.ndarray, windows: np.ndarray) -> None:
     """Both published samples are in 11 to 25 %.
 
-    With lengths of variance 8.25 and gaps of 373, the share of 200,000 calls has a standard error of 0.15 %, and that
-    of a window of 100 one of 6.5 %: so about 75 % of windows are within those 7 % of 18 %. With gaps of an
-    exponential distribution, it would be 54 %; the limit is half-way.
+    With lengths of variance 8.25 and gaps of 373, the share of 200,000 calls has a standard error
+    of 0.15 %, and that of a window of 100 one of 6.5 %: so about 75 % of windows are within those
+    7 % of 18 %. With gaps of an exponential distribution, it would be 54 %; the limit is half-way.
     """
     assert np.mean(series > SLOW) == pytest.approx(0.18, abs=0.0075)
     shares = np.mean(windows > SLOW, axis=1)
@@ -120,8 +122,8 @@ def test_lengths_of_bursts(series: np.ndarray) -> None:
 def test_levels_of_bursts(series: np.ndarray) -> None:
     """x1.2 to x2.6; a level for each burst and little about it.
 
-    The published mean of all slow calls is 1.81, that of log-uniform levels with room for jitter 1.796; the standard
-    error of 4800 levels weighted by their lengths is 0.005.
+    The published mean of all slow calls is 1.81, that of log-uniform levels with room for jitter
+    1.796; the standard error of 4800 levels weighted by their lengths is 0.005.
     """
     found = bursts(series)
     slow = np.concatenate(found)
@@ -150,13 +152,17 @@ PUBLISHED = {
     "slow calls": (25, 11),
     "fast calls": (3, 3),
 }
-"""Of sets A and B: computed from the 2 x 100 times of performance_benchmarks.json, by the median of their set. The MAD
-is not among them: it is a knob's, and the default is between the two."""
+"""Of sets A and B, from the 2 x 100 times of performance_benchmarks.json by their set's median.
+
+The MAD is not among them: a knob sets it, and the default is between the two."""
 
 
 @pytest.mark.parametrize("figure", PUBLISHED)
 def test_published_samples_could_be_windows(windows: np.ndarray, figure: str) -> None:
-    """Of 2000 windows, one at least is as extreme as each: for six figures of two samples, a level of 0.6 %."""
+    """At least one of 2000 windows is as extreme as each published sample.
+
+    For six figures of two samples, that is a level of 0.6 %.
+    """
     by_median = windows / np.median(windows, axis=1, keepdims=True)
     found = {
         "mean by median": by_median.mean(axis=1),
@@ -188,7 +194,7 @@ def test_the_seed_is_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("tight_pct", [0.5, 2, 20])
 def test_only_the_tight_mode(tight_pct: float) -> None:
-    """Log-normal: the greatest distance of 20,000 to it is 1.95 / sqrt(20,000) once in a thousand."""
+    """Log-normal: the greatest distance of 20,000 is 1.95 / sqrt(20,000) once in a thousand."""
     series = np.sort(draw(20_000, seed=6, tight_pct=tight_pct, fast_pct=0, burst_pct=0))
     sigma = tight_pct / 100 / 0.67449
     expected = [(1 + erf(log(factor) / sigma / sqrt(2))) / 2 for factor in series]
@@ -203,7 +209,7 @@ def test_nothing_is_exactly_nothing() -> None:
 
 
 def test_knobs_are_independent() -> None:
-    """What a share adds leaves the other calls as they were, but for the place of the tight mode."""
+    """What a share adds leaves the other calls unchanged, except the place of the tight mode."""
     alone, all_on = draw(20_000, fast_pct=0, burst_pct=0), draw(20_000)
     ratio, times = np.unique(np.round(all_on / alone, 9), return_counts=True)
     assert times.max() == pytest.approx(20_000 * 0.79, rel=0.05)
@@ -214,7 +220,10 @@ def test_knobs_are_independent() -> None:
 @pytest.mark.parametrize("fast_pct", [0, 1e-300, 20])
 @pytest.mark.parametrize("burst_pct", [0, 1e-300, 1e-9, 50])
 def test_extremes(tight_pct: float, fast_pct: float, burst_pct: float) -> None:
-    """Standard errors of the shares: 0.43 % for bursts (1333 cycles, a variance of 5.6 each), 0.33 % for outliers."""
+    """The shares' standard errors are 0.43 % for bursts and 0.33 % for outliers.
+
+    Bursts have 1333 cycles, with a variance of 5.6 each.
+    """
     knobs = {"tight_pct": tight_pct, "fast_pct": fast_pct, "burst_pct": burst_pct}
     series = draw(20_000, seed=2**80, **knobs)
     assert np.isfinite(series).all()

@@ -1,7 +1,8 @@
-"""The simulated pyxrt against pyxrt 2.25.0: what both do without a device, and what is known of the rest.
+"""The simulated pyxrt against pyxrt 2.25.0: what both do without a device, and the known rest.
 
-tests/data/pyxrt_2_25.json was made by a script from the real module, in a system without an NPU: its "about" says how.
-What needs a device follows XRT 2.25's binary (its texts) and sources, and the amdxdna driver.
+A script made tests/data/pyxrt_2_25.json from the real module, in a system without an NPU: its
+"about" says how. What needs a device follows XRT 2.25's binary (its texts) and sources, and the
+amdxdna driver.
 """
 
 from __future__ import annotations
@@ -36,10 +37,13 @@ ARITY = re.compile(
 """How Python refuses what pybind11 refuses by its list of signatures."""
 OTHER_SELF = "a method called on another type's object"
 DELIBERATE = {
-    "pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED is pyxrt.ert_cmd_state(4)": "members are found, not made anew",
+    "pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED "
+    "is pyxrt.ert_cmd_state(4)": "members are found, not made anew",
     "import enum ;; issubclass(pyxrt.ert_cmd_state, enum.Enum)": "Python's enumerations serve",
-    "pyxrt.xrt_info_device.bdf.name, type(pyxrt.xrt_info_device.bdf.name)": "Python 3.11's enumerations know better",
-    "pyxrt.bo.__new__(pyxrt.bo).sync(pyxrt.xclBOSyncDirection(7))": "the direction is looked at first",
+    "pyxrt.xrt_info_device.bdf.name, "
+    "type(pyxrt.xrt_info_device.bdf.name)": "Python 3.11's enumerations know better",
+    "pyxrt.bo.__new__(pyxrt.bo)"
+    ".sync(pyxrt.xclBOSyncDirection(7))": "the direction is looked at first",
     "pyxrt.hw_context.access_mode.__qualname__, pyxrt.hw_context.access_mode.__module__, "
     "pyxrt.hw_context.access_mode.__name__": "the module that pickle finds it in",
     "pyxrt.bo.__init__()": OTHER_SELF,
@@ -746,7 +750,10 @@ def test_an_idle_device_is_suspended() -> None:
 
 
 def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As mlir-aie makes them: without a pattern it takes time and says so, once; with one, it is that kernel."""
+    """As mlir-aie makes them. A kernel of no pattern takes time and says so once.
+
+    A pattern makes it the kernel of that pattern.
+    """
     machine = Machine(Simulator(unknown_exec_ns=7_000), {})
     plug(machine)
     for _ in range(2):

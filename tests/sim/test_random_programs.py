@@ -1,4 +1,4 @@
-"""Any program on the simulated pyxrt against the SimPy model of the machine: the same times and results."""
+"""Any program on the simulated pyxrt, against the SimPy model: the same times and results."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def check(program: list[Step], profile: Simulator) -> None:
     assert actual.spans == expected.spans, f"{actual.spans} instead of {expected.spans}"
 
 
-# Many of the same size, some the same: so that whatever can overtake something else does, or meets it.
+# Many are of similar size and some equal: what can overtake something else does so, or meets it.
 round_ns = st.sampled_from([0, 1, 10, 100, 200])
 round_ms = st.sampled_from([NS_PER_MS // 2, NS_PER_MS, 2 * NS_PER_MS])
 small = st.integers(0, 5) | st.integers(0, 300) | round_ns

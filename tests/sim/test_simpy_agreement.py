@@ -1,4 +1,4 @@
-"""The simulated pipeline against the SimPy model of it: the same makespan and executions, to the nanosecond."""
+"""The simulated pipeline against its SimPy model: the same makespan and executions, to the ns."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ profiles = st.builds(
     launch_ns=costs(69_000),
     completion_ns=costs(60_000),
     chain_command_ns=costs(27_700),
-    # Kernels that take milliseconds, and kernels so short that the host is what everything waits for.
+    # Kernels that take milliseconds, and kernels so short that everything waits for the host.
     exec_ns=st.fixed_dictionaries({SPEC.name: costs(1_910_000) | costs(30_000)}),
     queue_depth=st.integers(1, 6),
     chain_length=st.integers(1, 24) | st.just(24),
@@ -137,7 +137,7 @@ def test_cold_serial_pass_adds_the_cold_start(phoenix):
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_full_queue_holds_the_host(phoenix, depth):
-    """Ten one-tile chains into one place: the host is let go when the ninth ends, and waits for the last alone."""
+    """Ten one-tile chains into one place: the ninth's end frees the host, which awaits the last."""
     profile = replace(phoenix, queue_depth=1, chain_length=1, exec_ns={SPEC.name: 1_000_000})
     strategy = Strategy(depth=depth, batch=10)
     _, warm = run_passes(profile, strategy, SPEC, tiles=10, passes=2)

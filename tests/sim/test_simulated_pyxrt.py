@@ -60,7 +60,10 @@ def test_a_sync_moves_whole_lines(rig: Rig) -> None:
 
 
 def test_a_sync_back_writes_changed_lines_to_the_device_first(rig: Rig) -> None:
-    """Both directions flush and invalidate: lines that the host changed overwrite what the device wrote."""
+    """Both directions flush and invalidate.
+
+    Lines that the host changed overwrite what the device wrote.
+    """
     rig = Rig(hazards=Hazards.off)
     operands, total = rig.bo(256), rig.bo(128)
     fill(operands)[:] = 3

@@ -1,11 +1,18 @@
-"""Stands where XRT's pyxrt would: the simulator's API over a machine in real time, as the test wants it.
+"""Stands where XRT's pyxrt would: the simulator's API over a machine in real time.
 
-STAND_IN in the environment is a JSON object: `machine`, fields of `harness.config.device.Simulator`; `faults`, of its faults;
-`without`, names this pyxrt lacks; `locks`, the folder of the locks; `answers`, texts of device.get_info by kind, the
-last for good; `refuse`, the number of the start that is refused; `exhausted`, of the bo that finds no memory;
-`interrupt`, whether Ctrl-C comes while a runlist is waited for; `interrupt_at`, the state in which it comes; `marks`,
-states each of which creates a file of its name beside the report; `report`, the file that hazards, runs left in flight
-and the number of starts are written to at the end. States: `start N`, from 0, and `opening`, of a context.
+STAND_IN in the environment is a JSON object, by which a test says what it wants:
+
+`machine`: fields of `harness.config.device.Simulator`; `faults`: fields of its faults.
+`without`: the names that this pyxrt lacks.
+`locks`: the folder of the locks.
+`answers`: texts of device.get_info by kind; the last one stays for good.
+`refuse`: the number of the start that is refused; `exhausted`: of the bo that finds no memory.
+`interrupt`: whether Ctrl-C comes while a runlist is waited for; `interrupt_at`: the state in which
+it comes.
+`marks`: states, each of which creates a file of its name beside the report.
+`report`: the file for hazards, runs left in flight and the number of starts, written at the end.
+
+States are `start N`, from 0, and `opening`, of a context.
 """
 
 import atexit
@@ -90,7 +97,7 @@ class run(simulated.run):
 
 
 class runlist(simulated.runlist):
-    """One that the driver refuses in its second chunk must be waited for all the same (xrt_kernel.cpp)."""
+    """A list that the driver refuses in its second chunk needs a wait, too (xrt_kernel.cpp)."""
 
     def execute(self):
         super().execute()

@@ -1,4 +1,4 @@
-"""The roadmap says what the newest right record of each phase says, and what phases allow is all that they do."""
+"""The roadmap tells the newest right record of each phase; a phase changes only what it allows."""
 
 from __future__ import annotations
 
@@ -149,8 +149,8 @@ def test_the_newest_right_run_counts_and_others_are_told(
         out = printed(capfd, "tracking=off")[1]
         assert "left out: 1 records that cannot be read" in out
         assert (
-            "run with other settings than the newest, so not to be compared with it: baseline (guide), "
-            in out
+            "run with other settings than the newest, so not to be compared with it: "
+            "baseline (guide), " in out
         )
         assert "outputs not compared (verify=off): dma (guide)" in out
         (newest / "kept").rename(newest / "record.json")
@@ -219,7 +219,8 @@ def test_nothing_was_run(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert printed(capfd) == (
         2,
         "",
-        "harness: no phase has been run here; run python -m harness -m phase=baseline,dma,multicore,fusion,memory\n",
+        "harness: no phase has been run here; "
+        "run python -m harness -m phase=baseline,dma,multicore,fusion,memory\n",
     )
 
 

@@ -1,4 +1,4 @@
-"""What rests on assumed numbers: conclusions that change are named with the number that changes them, and no other."""
+"""What rests on assumed numbers: only conclusions that change are named, with the number."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ HAND = (
     "device.exec_ns.attention=1_000_000",
     "workload.tiles=4",
 )
-"""Executions of 1 ms and nothing else, all of it measured: a test says what else costs and what of it is assumed."""
+"""Executions of 1 ms and nothing else, all measured; a test adds costs and says what is assumed."""
 CHAINS = (
     *HAND,
     "--strategies=pooled,batch",
@@ -57,7 +57,10 @@ CHAINS = (
     "device.sources.chain_command_ns=assumed",
     "device.sources.exec_ns.attention=assumed",
 )
-"""4 tiles in 4 x (0.1 + 1) ms pooled, in 0.1 + 4 x 1 + 3 x chain command ms as a batch: level at 0.1 ms a command."""
+"""4 tiles take 4 x (0.1 + 1) ms pooled, and 0.1 + 4 x 1 + 3 x chain command ms as a batch.
+
+The two are level at 0.1 ms a command.
+"""
 OVERRIDES_OF_ENTRY = "device.sources.exec_ns.attention="
 
 
@@ -93,7 +96,7 @@ class Said:
 @pytest.fixture
 def ask(capfd: pytest.CaptureFixture[str]) -> Ask:
     def ask(*arguments: str) -> Said:
-        """The command in this process. A key with a dot in it is given as Hydra's grammar takes it."""
+        """The command in this process. A dotted key is given in the form of Hydra's grammar."""
         entry = [text for text in arguments if text.startswith(OVERRIDES_OF_ENTRY)]
         others = [text for text in arguments if text not in entry]
         if entry:
@@ -144,7 +147,7 @@ def test_a_number_that_decides_when_it_is_smaller(ask: Ask) -> None:
 
 
 def test_up_to_one_percent_is_the_same(ask: Ask) -> None:
-    """Batch 4.300 ms, 2.3 % ahead of 4.400; with the command at 100 us level with it, and no longer faster."""
+    """Batch takes 4.300 ms, 2.3 % less than 4.400; a command of 100 us makes them level."""
     said = ask(*CHAINS, "device.chain_command_ns=66_666")
     assert said.changes()["chain_command_ns"] == ["+50 %: batch no longer faster than pooled"]
     said = ask(*CHAINS, "device.chain_command_ns=100_000")
@@ -159,7 +162,8 @@ def test_what_survives_is_said_to(ask: Ask) -> None:
     assert said.line("batch").endswith(" pooled")
     assert said.line("chain_command_ns").endswith(" none")
     assert said.line("survive") == (
-        "survive all 4 variations: the ranking (order of the rows), 1 of 1 comparisons (within 1 % is the same), "
+        "survive all 4 variations: the ranking (order of the rows), "
+        "1 of 1 comparisons (within 1 % is the same), "
         "2 of 2 bounds, 2 of 2 gains of one deeper"
     )
 
@@ -167,8 +171,8 @@ def test_what_survives_is_said_to(ask: Ask) -> None:
 def test_the_side_that_binds_can_change(ask: Ask) -> None:
     """0.9 ms of launching against 1 ms of execution: 1.35 ms of it is the host's turn."""
     said = ask(
-        *HAND, "--strategies=pipelined,pooled", "device.launch_ns=900_000", "device.sources.launch_ns=assumed",
-        "workload.tiles=40",
+        *HAND, "--strategies=pipelined,pooled", "device.launch_ns=900_000",
+        "device.sources.launch_ns=assumed", "workload.tiles=40",
     )  # fmt: skip
     assert said.changes() == {
         "launch_ns": ["+50 %: pipelined bound by the host", "+50 %: pooled bound by the host"]
@@ -177,10 +181,10 @@ def test_the_side_that_binds_can_change(ask: Ask) -> None:
 
 
 def test_whether_depth_pays_can_change(ask: Ask) -> None:
-    """A second tile in flight hides a launch: 9.5 us of a tile's 1,010 are too few, 14.25 are not."""
+    """A second tile in flight hides a launch: of a tile's 1,010 us, 9.5 do not pay; 14.25 do."""
     said = ask(
-        *HAND, "--strategies=pooled,baseline", "device.launch_ns=9_500", "device.sources.launch_ns=assumed",
-        "workload.tiles=40",
+        *HAND, "--strategies=pooled,baseline", "device.launch_ns=9_500",
+        "device.sources.launch_ns=assumed", "workload.tiles=40",
     )  # fmt: skip
     assert set(said.changes()["launch_ns"]) == {
         "+50 %: pooled: d2 pays",

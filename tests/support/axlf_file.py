@@ -1,4 +1,4 @@
-"""xclbin files written member by member as XRT's xclbin.h lays them out; shares nothing with the reader."""
+"""xclbin files, written member by member as XRT's xclbin.h has them; the reader shares no code."""
 
 from __future__ import annotations
 
@@ -69,18 +69,24 @@ def partition(columns: int) -> bytes:
 def arg(index: int | str, name: str, kind: str = "void*", qualifier: int | str = GLOBAL) -> str:
     """An argument as xclbinutil writes it."""
     return (
-        f'<arg name="{name}" addressQualifier="{qualifier}" id="{index}" size="0x8" offset="0x00" hostOffset="0x0" '
-        f'hostSize="0x8" type="{kind}"/>'
+        f'<arg name="{name}" addressQualifier="{qualifier}" id="{index}" size="0x8" '
+        f'offset="0x00" hostOffset="0x0" hostSize="0x8" type="{kind}"/>'
     )
 
 
 def kernel(name: str, *args: str) -> str:
-    return f'<kernel name="{name}" language="c" type="dpu">{"".join(args)}<instance name="x"/></kernel>'
+    return (
+        f'<kernel name="{name}" language="c" type="dpu">'
+        f'{"".join(args)}<instance name="x"/></kernel>'
+    )
 
 
 def xml(*kernels: str) -> bytes:
     core = "".join(kernels)
-    text = f'<?xml version="1.0" encoding="utf-8"?>\n<project><platform><device><core>{core}</core></device></platform>'
+    text = (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f"<project><platform><device><core>{core}</core></device></platform>"
+    )
     return f"{text}</project>\n".encode()
 
 

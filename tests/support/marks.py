@@ -9,7 +9,7 @@ from typing import Any
 
 
 def mark(function: str, path: str, number: int) -> None:
-    """Create the file `path` when call `number` (from 1) of `function`, named module:attribute, begins."""
+    """Create file `path` when call `number` (from 1) of `function` (module:attribute) begins."""
     module, _, names = function.partition(":")
     owner: Any = importlib.import_module(module)
     *outer, name = names.split(".")

@@ -1,4 +1,4 @@
-"""The kernels' C++, compiled by g++ for this machine: called in this process, or run under sanitizers in another."""
+"""The kernels' C++, compiled by g++ for this machine; called here, or under sanitizers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def compute(name: str, packed: Bytes) -> Bytes:
 
 
 def compute_sanitized(name: str, packed: Bytes, folder: Path) -> Bytes:
-    """The same under the sanitizers of undefined behaviour and of addresses, which end the process."""
+    """The same under the sanitizers of undefined behaviour and addresses, which end the process."""
     spec = load_kernel(name)
     main, program = folder / "main.cc", folder / "main"
     main.write_text(

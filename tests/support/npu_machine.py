@@ -1,4 +1,4 @@
-"""A machine with an NPU for tests: files of the kernel below a folder, and an xrt-smi that is a shell script."""
+"""A machine with an NPU for tests: a kernel's files in a folder, and a shell script as xrt-smi."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ echo "$@" >> {folder}/calls
 {before}
 case "$1" in
 examine)
-    case "$*" in *--advanced*) [ -e {folder}/no-advanced ] && {{ echo "ERROR: Unrecognized arguments:" >&2; exit 1; }};;
+    case "$*" in *--advanced*) [ -e {folder}/no-advanced ] && \
+{{ echo "ERROR: Unrecognized arguments:" >&2; exit 1; }};;
     esac
     while [ $# -gt 0 ]; do [ "$1" = -o ] && output=$2; shift; done
     sed "s/@MODE@/$(cat {folder}/mode)/" {folder}/report.json > "$output";;
@@ -30,14 +31,16 @@ configure)
 esac
 """
 REFUSED = """printf 'COMMAND: configure\\n\\nDESCRIPTION: Device and host configuration.\\n'
-    echo '[xrt-smi] ERROR: DRM_IOCTL_AMDXDNA_SET_STATE IOCTL failed (err=-13): Permission denied' >&2; exit 1"""
+    echo '[xrt-smi] ERROR: DRM_IOCTL_AMDXDNA_SET_STATE IOCTL failed (err=-13): \
+Permission denied' >&2; exit 1"""
 """What xrt-smi answers to a user who is not root (xdna-driver #307)."""
 
 
 def report(mode: str = "@MODE@", contexts: Any = "", clocks: Any = None) -> dict[str, Any]:
     """What `xrt-smi examine -f JSON` writes for one NPU: every value is text, an empty list too.
 
-    Shapes: XRT, core/tools/common/reports/Report{Host,Platform,AiePartitions,Clocks}.cpp and core/common/info_platform.
+    Shapes: XRT, core/tools/common/reports/Report{Host,Platform,AiePartitions,Clocks}.cpp and
+    core/common/info_platform.
     """
     partitions = contexts and [
         {"start_col": "1", "num_cols": "4", "partition_index": "0", "hw_contexts": contexts},
@@ -145,7 +148,7 @@ class Smi:
 def files(
     root: Path, *, driver: bool = True, governor: str = "performance", node: bool = True
 ) -> Path:
-    """Give `root` the files that a kernel shows of a Phoenix NPU; without `driver`, of one that nobody drives."""
+    """Give `root` a kernel's files of a Phoenix NPU; without `driver`, of an undriven one."""
     content = {
         f"sys/bus/pci/devices/{BDF}/vendor": "0x1022",
         f"sys/bus/pci/devices/{BDF}/device": "0x1502",
@@ -174,7 +177,7 @@ def files(
 
 
 def expire_when(monkeypatch: pytest.MonkeyPatch, state: Callable[[], Any]) -> None:
-    """Have a program that the harness runs exceed its limit once `state()` is true; none before or after that."""
+    """Have one program of the harness exceed its limit: the first once `state()` is true."""
     wait, expired = subprocess.Popen.wait, False
 
     def expire(self: Any, timeout: float | None = None) -> int:

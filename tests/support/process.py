@@ -1,4 +1,4 @@
-"""The harness command for tests: in this process, or as a process of its own that is waited for by its state."""
+"""The harness command for tests: in this process, or in one that they wait for by its state."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def in_process(
 
 
 def program(setup: str) -> list[str]:
-    """Arguments of Python that run the command after the statements `setup`, with tests/ on the path."""
+    """Python's arguments to run `setup`'s statements, then the command, with tests/ on the path."""
     return ["-c", f"{setup}\nimport runpy; runpy.run_module('harness', run_name='__main__')"]
 
 
 def start(*arguments: str, setup: str = "", **options: Any) -> subprocess.Popen[str]:
-    """Start the command as a process of its own in this folder; `setup`: statements to run in it first."""
+    """Start the command as a process in this folder; it runs the statements `setup` first."""
     paths = os.pathsep.join([str(ROOT), str(TESTS)])
     environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(Path.cwd())}
     command = [sys.executable, *(program(setup) if setup else ["-m", "harness"]), *arguments]
@@ -124,7 +124,8 @@ def wait_for(state: Callable[[], Any], process: subprocess.Popen[str] | None = N
     while not state():
         if process and process.poll() is not None and not state():
             pytest.fail(
-                f"the process ended with code {process.returncode} before that: {process.communicate()}"
+                f"the process ended with code {process.returncode} before that: "
+                f"{process.communicate()}"
             )
         if time.monotonic() > until_s:
             pytest.fail(f"not reached in {LIMIT_S} s")
@@ -132,7 +133,10 @@ def wait_for(state: Callable[[], Any], process: subprocess.Popen[str] | None = N
 
 
 def marking(function: str, path: Path | str, number: int = 1) -> str:
-    """Statements for `setup`: create the file `path` when call `number` of `function` (module:attribute) begins."""
+    """Statements for `setup`: create `path` when call `number` of `function` begins.
+
+    The function is named module:attribute.
+    """
     return f"from support.marks import mark; mark({function!r}, {str(path)!r}, {number})"
 
 

@@ -107,7 +107,7 @@ class Rig:
 
 
 def content(size: int, seed: int = 0) -> np.ndarray:
-    """Bytes (size,) that differ from one place, and one seed, to the next, and are never zero or 0xA5."""
+    """Bytes (size,) that differ by place and by seed, and are never zero or 0xA5."""
     return (np.arange(size) * 7 + 31 * seed) % 163 + 1
 
 

@@ -32,7 +32,7 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Command:
-    """A chain of tiles on its way through a column's queue. `place` is given back, `ended` fired at its end."""
+    """A chain of tiles in a column's queue. At its end `place` is given back and `ended` fires."""
 
     tiles: range
     place: simpy.resources.resource.Request
@@ -80,7 +80,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Group:
-    """Consecutive tiles submitted together. `ended` fires when the last of them has been executed."""
+    """Consecutive tiles submitted together. `ended` fires when the last has been executed."""
 
     tiles: range
     column: Column
@@ -88,7 +88,7 @@ class Group:
 
 
 class Host:
-    """The serial host loop: launch what is staged, else stage what fits, else collect the oldest."""
+    """The serial host loop: launch what is staged, or stage what fits, or collect the oldest."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Host:
         )
 
     def _moving_ns(self, group: Group, tile_bytes: int) -> int:
-        """Time for the group's bytes, each tile on cache lines of its own; half a nanosecond rounds up."""
+        """Time for the group's bytes, each tile on its own cache lines; half a ns rounds up."""
         lines = len(group.tiles) * ((tile_bytes + 63) // 64)
         return (2 * lines * 64 * self._profile.sync_ns_per_mib + MIB) // (2 * MIB)
 

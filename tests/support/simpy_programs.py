@@ -1,7 +1,8 @@
-"""Programs on a machine of several contexts, as SimPy processes: an oracle for the simulated pyxrt, of no common code.
+"""Programs on a machine of several contexts, as SimPy processes.
 
-A program is a list of steps, plain data. `legal` makes of it the calls that a script could make; `simulate` makes them
-to a model in which the host is one process and every column another. Time is whole nanoseconds.
+This is an oracle for the simulated pyxrt and shares no code with it. A program is a list of steps,
+plain data. `legal` makes of it the calls that a script could make; `simulate` makes them to a model
+in which the host is one process and every column another. Time is whole nanoseconds.
 """
 
 from __future__ import annotations
@@ -37,10 +38,13 @@ Name = tuple[str, int, int]
 class Step(NamedTuple):
     """One step of a program.
 
-    open, close: context. start, wait, wait2, state: context, number of the run; `amount` of a wait: milliseconds, 0 is
-    no limit. execute, list_wait, look: context, number of the list; `amount`: members it has if it is a new one, or the
-    member to look at (of those it has, modulo that). sync: to
-    (`number` 0) or from (1) the device, `amount` bytes. host: `amount` nanoseconds of the host's own work.
+    open, close: context.
+    start, wait, wait2, state: context, number of the run; `amount` of a wait: milliseconds, 0 is no
+    limit.
+    execute, list_wait, look: context, number of the list; `amount`: members it has if it is a new
+    one, or the member to look at (of those it has, modulo that).
+    sync: to (`number` 0) or from (1) the device, `amount` bytes.
+    host: `amount` nanoseconds of the host's own work.
     """
 
     op: str
@@ -87,9 +91,10 @@ class Outcome:
 def legal(program: list[Step]) -> Generator[Call, Logged, None]:
     """The calls of a program; each is answered by how it went.
 
-    A run or list that is in flight, as far as the script has seen, is waited for before it is started again, before its
-    context is closed, and at the end. Steps without sense are left out: those of a context that is not open, waiting
-    for what was not started, looking twice at the same instant at what is in flight.
+    `legal` waits for a run or list that the script has not seen to end before it starts it again,
+    before it closes its context, and at the end. It leaves out steps without sense: those of a
+    context that is not open, a wait for what was not started, and a second look at the same
+    instant at what is in flight.
     """
     contexts: set[int] = set()
     members: dict[Name, int] = {}
@@ -338,9 +343,10 @@ class Host:
         yield from self._pass(profile.context_open_ns)
 
     def _place(self) -> Column:
-        """The first free column, else that with the fewest contexts; of several, the one in use for longest.
+        """The first free column, or that with the fewest contexts.
 
-        So does xdna-driver's aie2_solver.c. Unless contexts are closed that is the lowest.
+        Of several it is the one in use for longest, which is the lowest unless contexts are closed.
+        xdna-driver's aie2_solver.c does the same.
         """
         self._in_use = [column for column in self._in_use if column.contexts]
         for column in self._columns:
@@ -425,7 +431,7 @@ class Host:
         return None if set(self._states(name)) == {COMPLETED} else RAISED
 
     def _members(self, name: Name, _: int) -> Events:
-        """States of a list's runs: those after one that failed count as aborted, whatever became of them."""
+        """States of a list's runs; those after one that failed count as aborted in any case."""
         yield from self._pass(0)
         states = self._states(name)
         failed = next(
@@ -435,7 +441,10 @@ class Host:
 
 
 def simulate(program: list[Step], profile: Simulator) -> Outcome:
-    """What the program sees on a machine of that profile; kernels as in its `exec_ns`, one for each context in turn."""
+    """What the program sees on a machine of that profile.
+
+    Its kernels are those of `exec_ns`, one for each context in turn.
+    """
     env = simpy.Environment(profile.device_open_ns)
     spans: list[Span] = []
     device = Device(env, profile, spans)

@@ -21,7 +21,7 @@ def filed(store: Path = Path("outputs/mlflow.db")) -> list[Run]:
 
 
 def import_mlflow() -> None:
-    """Before anything of MLflow is used in this process: at import it uses what SQLAlchemy has deprecated."""
+    """Call it before this process uses MLflow, whose import uses what SQLAlchemy has deprecated."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     with warnings.catch_warnings(action="ignore"):
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401

@@ -1,4 +1,4 @@
-"""What the real pyxrt 2.25.0 says of itself, from tests/data/pyxrt_2_25.json, and how a probe of it is observed."""
+"""What pyxrt 2.25.0 says of itself (tests/data/pyxrt_2_25.json); how to observe a probe."""
 
 from __future__ import annotations
 

@@ -18,5 +18,8 @@ COSTS: dict[str, Any] = {
 
 SMALL = Encoder("small", layers=1, heads=2, d_model=32, ffn=64, frames=70)
 """1,003 calls: 20 tiles of attention (2 heads, 2 x 2 and padding), a product's 16s, the rest."""
-REGISTER_SMALL = "from harness.models.whisper import ENCODERS; from support.window import SMALL; ENCODERS[SMALL.name] = SMALL"
+REGISTER_SMALL = (
+    "from harness.models.whisper import ENCODERS; "
+    "from support.window import SMALL; ENCODERS[SMALL.name] = SMALL"
+)
 """Statements by which a process knows workload.model=small."""

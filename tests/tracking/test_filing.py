@@ -1,4 +1,4 @@
-"""MLflow as an index of the records: what is filed, under what, and that nothing else is touched."""
+"""MLflow as an index of the records: what is filed, and under what; nothing else is touched."""
 
 from __future__ import annotations
 

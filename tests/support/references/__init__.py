@@ -1,1 +1,1 @@
-"""The kernels' arithmetic written a second time: `plain` in Python's integers, `exact` in float64."""
+"""The kernels' arithmetic, written again: `plain` in Python's integers, `exact` in float64."""

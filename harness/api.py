@@ -1,6 +1,6 @@
-"""The harness from Python: open a device, and run tiles of one's own through its kernels.
+"""The Python API: open a device and run your own tiles through its kernels.
 
-What the guide calls `NPUEncoderBlock` and `PipelinedNPUExecutor` are `EncoderBlock` and `Pipeline` here.
+The guide's `NPUEncoderBlock` and `PipelinedNPUExecutor` are `EncoderBlock` and `Pipeline` here.
 """
 
 from __future__ import annotations
@@ -18,26 +18,37 @@ from harness.device.backend import Session
 from harness.errors import RequestError
 from harness.inputs.chain import Link, make_chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Array, Bytes, load_kernel
+from harness.kernel import Array, Bytes, Part, load_kernel
 from harness.measure.timeline import Timeline
 from harness.run.executor import Executor
 from harness.run.prepare import deal_columns, open_kernels
 
 
 def open_device(*overrides: str) -> Device:
-    """A device as the command line would have it: `open_device("device=hardware", "device.index=1")`.
+    """The configuration of a device, from overrides as on the command line.
 
-    RequestError for what cannot be composed.
+        open_device("device=hardware", "device.index=1")
+
+    RequestError if the overrides are not valid.
     """
     return config.load("tracking=off", *overrides).device
 
 
 class Pipeline:
-    """A chain of kernels on a device, its contexts open until it is closed.
+    """A chain of kernels on a device. Its contexts stay open until `close`.
 
-    Where there are too few contexts for a chain on so many columns, `strategy` has as many as any kernel gets.
-    links: how a kernel takes the output before it, by its name, where not exactly. RequestError where kernels do not
-    connect or the device cannot be had; DeviceError where it fails or has no context left.
+        with Pipeline(["attention"], strategy=Strategy(depth=3)) as pipeline:
+            outputs = pipeline.run([q, k, v])  # (tiles, 64, 64) int8 each
+            print(pipeline.timeline.log())
+
+    kernels: names. device: by default the simulated Phoenix. strategy: by default depth 2.
+    links: how a kernel takes the output of the kernel before it, by name of the kernel that takes
+    it; by default the bytes must match exactly.
+
+    If the device has too few contexts for `strategy.columns` columns of every kernel, the
+    attribute `strategy` has the largest number of columns that any kernel has. RequestError if the
+    kernels do not connect or the device cannot be opened; DeviceError if the device fails or no
+    context is free.
     """
 
     def __init__(
@@ -50,8 +61,10 @@ class Pipeline:
         device = device or open_device()
         if isinstance(device, Hardware) and device.power_mode:
             raise RequestError(
-                f"device.power_mode={device.power_mode.value}: pipelines run in the mode they find; set it by hand "
-                f"(sudo xrt-smi configure --pmode {device.power_mode.value}) and leave device.power_mode out"
+                f"device.power_mode={device.power_mode.value}: a pipeline does not change the "
+                "power mode; set it by hand "
+                f"(sudo xrt-smi configure --pmode {device.power_mode.value}) "
+                "and leave device.power_mode out"
             )
         self.strategy = strategy or Strategy(depth=2)
         self.chain = make_chain([load_kernel(name) for name in kernels], links or {})
@@ -75,29 +88,32 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Give the contexts back, but for those of a run that has not been seen to end."""
+        """Close the contexts, except those that a run in flight may use."""
         for session in [] if self._stuck else self._sessions:
             session.close()
         self._sessions = []
 
     def run(self, inputs: Sequence[Array], constants: Sequence[Sequence[Array]] = ()) -> Array:
-        """Run tiles through the chain: arrays (tiles, *shape) of the first kernel's varying parts, in order.
+        """Run tiles through the chain; returns the last kernel's output, (tiles, *shape).
 
-        constants: for each kernel, arrays (*shape) of its constant parts. Returns the last kernel's output, (tiles,
-        *shape), and leaves the pass in `timeline`. RequestError where shapes or dtypes do not fit.
+        inputs: arrays (tiles, *shape), one for each varying part of the first kernel, in order.
+        constants: for each kernel, arrays (*shape), one for each of its constant parts. Stores
+        the spans of the pass in `timeline`. RequestError if shapes or dtypes do not fit, or the
+        pipeline is closed; DeviceError if the device fails.
         """
         kernels = self.chain.kernels
         self.timeline = None
         if not self._sessions:
             raise RequestError("this pipeline is closed; open another")
-        given = [tuple(each) for each in constants] or [()] * len(kernels)
-        if len(given) != len(kernels):
+        by_kernel = [tuple(each) for each in constants] or [()] * len(kernels)
+        if len(by_kernel) != len(kernels):
             raise RequestError(
-                f"constants: given for {len(given)} kernels; the chain has {len(kernels)}"
+                f"constants: {len(by_kernel)} groups, but the chain has {len(kernels)} kernels; "
+                "pass one group for each kernel"
             )
         packed = [
             self._packed(kernel_index, inputs if kernel_index == 0 else None, each)
-            for kernel_index, each in enumerate(given)
+            for kernel_index, each in enumerate(by_kernel)
         ]
         if not len(packed[0]):
             return self._unpacked(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
@@ -109,41 +125,38 @@ class Pipeline:
         return self._pass(tiles, len(packed[0]))
 
     def _packed(
-        self, kernel_index: int, varying: Sequence[Array] | None, constants: Sequence[Array]
+        self, kernel_index: int, inputs: Sequence[Array] | None, constants: Sequence[Array]
     ) -> Bytes:
-        """The input buffer of a kernel, (tiles, size_bytes) uint8; one tile of zeros where nothing varying is given."""
+        """The input buffer of a kernel, (tiles, size_bytes) uint8.
+
+        inputs: the varying parts; None for one tile of zeros, which carries the constants.
+        """
         spec = self.chain.kernels[kernel_index]
         if len(spec.inputs) != 1:
             raise RequestError(
-                f"{spec.name}: takes {len(spec.inputs)} input buffers; kernels of one are run from here"
+                f"{spec.name}: takes {len(spec.inputs)} input buffers; "
+                "a pipeline runs kernels with one input buffer only"
             )
         (buffer,) = spec.inputs
-        varies = [part for part in buffer.parts if not part.constant]
-        arrays = (
-            list(varying)
-            if varying is not None
-            else [np.zeros((1, *part.shape), part.dtype) for part in varies]
-        )
-        same = [part for part in buffer.parts if part.constant]
-        if (len(arrays), len(constants)) != (len(varies), len(same)):
-            inputs, others = (
-                ", ".join(part.name for part in parts) or "none" for parts in (varies, same)
-            )
+        varying = [part for part in buffer.parts if not part.constant]
+        constant = [part for part in buffer.parts if part.constant]
+        if inputs is None:
+            inputs = [np.zeros((1, *part.shape), part.dtype) for part in varying]
+        if (len(inputs), len(constants)) != (len(varying), len(constant)):
             raise RequestError(
-                f"{spec.name}: given {len(arrays)} inputs and {len(constants)} constants; takes inputs {inputs} and "
-                f"constants {others}"
+                f"{spec.name}: got {len(inputs)} inputs and {len(constants)} constants; "
+                f"takes inputs {_names(varying)} and constants {_names(constant)}"
             )
-        count = len(arrays[0])
-        repeated = [
-            np.broadcast_to(constant, (count, *np.shape(constant))) for constant in constants
-        ]
-        return buffer.pack(*arrays, *repeated)
+        count = len(inputs[0])
+        repeated = [np.broadcast_to(each, (count, *np.shape(each))) for each in constants]
+        return buffer.pack(*inputs, *repeated)
 
     def _pass(self, tiles: Tiles, count: int) -> Array:
+        """Run one pass and store its timeline; returns the unpacked outputs."""
         outputs = np.empty((count, tiles.spec.output.size_bytes), np.uint8)
 
-        def sink(first: int, given: Bytes) -> None:
-            outputs[first : first + len(given)] = given
+        def sink(first: int, part: Bytes) -> None:
+            outputs[first : first + len(part)] = part
 
         constants = tiles.constants_to_hold(self.strategy.resident)
         executor = Executor(self._sessions, self.strategy, count, constants, self.chain.links)
@@ -158,11 +171,18 @@ class Pipeline:
         return array
 
 
-class EncoderBlock(Pipeline):
-    """The guide's encoder block: attention, layernorm, a 16x16 product with `weights`, GELU; the host's glue between.
+def _names(parts: Sequence[Part]) -> str:
+    return ", ".join(part.name for part in parts) or "none"
 
-    weights: (16, 16) int8 in units of 1/32; by default the identity. fused: two kernels in place of four, with the same
-    outputs.
+
+class EncoderBlock(Pipeline):
+    """The guide's encoder block: attention, layernorm, a 16x16 product with `weights`, GELU.
+
+        with EncoderBlock(depth=3) as block:
+            outputs = block.forward_batch(q, k, v, gamma, beta)  # (tiles, 512) int8
+
+    The host copies the bytes between the kernels. weights: (16, 16) int8 in units of 1/32; by
+    default the identity. fused: run two kernels instead of four, with the same outputs.
     """
 
     def __init__(
@@ -179,14 +199,18 @@ class EncoderBlock(Pipeline):
         self._fused = fused
 
     def forward(self, q: Array, k: Array, v: Array, gamma: Array, beta: Array) -> Array:
-        """One tile: q, k, v (64, 64), gamma, beta (256,) int8 -> (512,) int8."""
+        """Run one tile: q, k, v (64, 64) and gamma, beta (256,) int8; returns (512,) int8."""
         one: Array = self.forward_batch(q[None], k[None], v[None], gamma, beta, batch_size=1)[0]
         return one
 
     def forward_batch(
         self, q: Array, k: Array, v: Array, gamma: Array, beta: Array, batch_size: int = 8
     ) -> Array:
-        """Tiles: q, k, v (tiles, 64, 64) -> (tiles, 512) int8; `batch_size` of them to a submission."""
+        """Run tiles: q, k, v (tiles, 64, 64) int8; returns (tiles, 512) int8.
+
+        batch_size: tiles per submission.
+        """
         self.strategy = Strategy(depth=self.strategy.depth, batch=max(1, min(batch_size, len(q))))
         norm, product = (gamma, beta), (self._weights,)
-        return self.run((q, k, v), (norm, product) if self._fused else ((), norm, product, ()))
+        constants = (norm, product) if self._fused else ((), norm, product, ())
+        return self.run((q, k, v), constants)

@@ -99,16 +99,16 @@ def test_a_device_that_fails() -> None:
         (
             [np.zeros((2, 256), np.int8)],
             [],
-            "given 1 inputs and 0 constants; takes inputs x and constants gamma, beta",
+            "got 1 inputs and 0 constants; takes inputs x and constants gamma, beta",
         ),
-        ([], [[GAMMA, BETA]], "given 0 inputs and 2 constants"),
+        ([], [[GAMMA, BETA]], "got 0 inputs and 2 constants"),
         ([np.zeros((2, 255), np.int8)], [[GAMMA, BETA]], r"given int8\[255\], takes int8\[256\]"),
         ([np.zeros((2, 256))], [[GAMMA, BETA]], r"given float64\[256\], takes int8"),
         ([np.zeros((2, 256), np.int8)], [[GAMMA, BETA[:9]]], r"beta: given int8\[9\]"),
         (
             [np.zeros((2, 256), np.int8)],
             [[GAMMA, BETA], []],
-            "constants: given for 2 kernels; the chain has 1",
+            "constants: 2 groups, but the chain has 1 kernels",
         ),
     ],
 )

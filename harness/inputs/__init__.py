@@ -1,4 +1,4 @@
-"""The inputs of kernels, and the outputs that their references expect.
+"""Inputs of kernels, and the expected outputs that the kernels' references compute from them.
 
 In: kernel specs, an audio file or a seed. Out: packed tiles, chains of kernels, expected outputs.
 """

@@ -1,6 +1,7 @@
-"""From an audio file to the int8 matrices that tiles are cut from.
+"""Converts an audio file to the int8 matrices that tiles are cut from.
 
-A tile holds frames, of 10 ms each, of a projection of the log-mel spectrum: no trained weights.
+A tile contains frames of 10 ms of the log-mel spectrum, projected with random weights. There are no
+trained weights.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ _REMEDY = "give speech, random, or an audio file that libsndfile reads (wav, fla
 
 
 def load_audio(path: Path) -> NDArray[np.float32]:
-    """The sound in `path` as mono, 16 kHz float32, at least one sample; whatever exceeds [-1, 1] is clipped.
+    """Read an audio file as mono float32 at 16 kHz, clipped to [-1, 1]; at least one sample.
 
-    Channels are averaged; other sample rates (1 kHz to 768 kHz) are resampled to ceil(samples * 16000 / rate)
-    samples. RequestError if the file is missing, unreadable, not audio, empty, or holds NaN or infinity.
+    Channels are averaged. Other sample rates (1 kHz to 768 kHz) are resampled to
+    ceil(samples * 16000 / rate) samples. RequestError if the file is missing, unreadable, not
+    audio, empty, or contains NaN or infinity.
     """
     frames, rate_hz = _read(path)
     if not frames.size:
@@ -37,7 +39,7 @@ def load_audio(path: Path) -> NDArray[np.float32]:
         raise _refusal(path, "holds NaN or infinite samples")
     if not 1_000 <= rate_hz <= 768_000:
         raise _refusal(path, f"has a sample rate of {rate_hz} Hz; allowed: 1000 to 768000")
-    # The average of the largest float32 numbers only fits a wider type.
+    # The sum of two of the largest float32 numbers overflows float32.
     samples = frames.mean(axis=1, dtype=np.float64)
     if rate_hz != SAMPLE_RATE_HZ:
         from scipy.signal import resample_poly
@@ -53,7 +55,8 @@ def _read(path: Path) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
     try:
-        # Opened here, for libsndfile calls a missing file "System error" and goes by the suffix.
+        # Open the file here: libsndfile reports a missing file as "System error", and chooses the
+        # format of a path by its suffix.
         with path.open("rb") as file:
             frames, rate_hz = soundfile.read(
                 file.fileno(), dtype="float32", always_2d=True, closefd=False
@@ -74,15 +77,17 @@ def _refusal(path: Path, fault: str) -> RequestError:
 
 
 def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Whisper's log-mel spectrum of 16 kHz samples: (frames, 80) float32, frames = max(1, samples // 160).
+    """Whisper's log-mel spectrum of 16 kHz samples, (frames, 80) float32.
 
-    Frame i is centred on sample 160 i: 400 samples under a periodic Hann window, the clip mirrored at its
-    ends (over and over where it is shorter than the window). Power, then 80 mel bands, then log10 of at
-    least 1e-10, kept within 8 of the largest, then (x + 4) / 4. The clip is not padded to 30 s as Whisper's
-    is; only one shorter than a hop is padded, with zeros to a hop. ValueError if there are no samples.
+    The number of frames is max(1, samples // 160).
+    Frame i is centred on sample 160 i and has 400 samples under a periodic Hann window. The clip is
+    mirrored at its ends (repeatedly if it is shorter than the window). The result is power, then 80
+    mel bands, then log10 of at least 1e-10, at most 8 below the largest value, then (x + 4) / 4.
+    Unlike Whisper's, the clip is not padded to 30 s; a clip shorter than a hop is padded to a hop
+    with zeros. ValueError if there are no samples.
 
-    Source: Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, 2022, section 2.2,
-    and the feature extraction published with it.
+    Source: Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, 2022,
+    section 2.2, and the feature extraction published with it.
     """
     if not samples.size:
         raise ValueError("log_mel: no samples; give at least one")
@@ -100,10 +105,10 @@ def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def mel_filters() -> NDArray[np.float64]:
-    """Weights (80 bands, 201 bins) of triangles of area 1, equally wide in mel, from 0 to 8000 Hz.
+    """Weights (80 bands, 201 bins): triangles of area 1, of equal width in mel, from 0 to 8000 Hz.
 
-    Slaney's mel scale: 200/3 Hz per mel up to 1000 Hz, then 27 mels per factor of 6.4. Source: Slaney,
-    Auditory Toolbox, Interval Research report 1998-010.
+    Slaney's mel scale: 200/3 Hz per mel up to 1000 Hz, then 27 mels per factor of 6.4. Source:
+    Slaney, Auditory Toolbox, Interval Research report 1998-010.
     """
     top_mel = 15 + 27 * np.log(8) / np.log(6.4)
     mel = np.linspace(0, top_mel, MEL_BANDS + 2)
@@ -120,12 +125,14 @@ def project(
 ) -> list[NDArray[np.int8]]:
     """Random Gaussian projections of mel (frames, bands): one (frames, width) int8 per width.
 
-    The mean over the frames is removed first. Each result is quantised on its own, symmetrically: the
-    largest magnitude becomes 127, halves round to even, silence stays 0. `seed` and `head`, both 0 or more,
-    fix the weights: the same pair gives the same arrays, whatever the widths after them.
+    The mean over the frames is removed first. Each result is quantised separately and
+    symmetrically: the largest magnitude becomes 127, halves round to even, silence stays 0.
+    seed, head: 0 or more; they determine the weights. The same pair gives the same array for a
+    width, regardless of the widths after it.
     """
     weights = np.random.default_rng([seed, head])
-    # In float64 the mean of a constant float32 band is exact: 0 is left of it, not noise to be scaled up.
+    # In float64 the mean of a constant float32 band is exact. The difference is 0, not rounding
+    # noise that the quantisation would scale up.
     centred = mel - mel.mean(axis=0, dtype=np.float64)
     return [_quantise(centred @ weights.standard_normal((mel.shape[1], width))) for width in widths]
 

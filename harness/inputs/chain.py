@@ -1,4 +1,4 @@
-"""A chain: the kernels that a tile passes through one after the other, and the host's glue between them."""
+"""Chains: the kernels that a tile passes through in order, and how the host connects them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ from harness.kernel import Bytes, KernelSpec
 
 
 class Link(Enum):
-    """How a kernel's varying input is made of the output before it.
+    """How the host forms a kernel's varying input from the output of the kernel before it.
 
-    exact: the same bytes. first: the first bytes of a longer output. pad: a shorter output and zeros after it.
+    exact: the same bytes. first: the first bytes of a longer output. pad: a shorter output,
+    followed by zeros.
     """
 
     exact = "exact"
     first = "first"
     pad = "pad"
 
-    def fits(self, given_bytes: int, taken_bytes: int) -> bool:
-        """Whether an output of `given_bytes` makes an input of `taken_bytes`."""
+    def fits(self, output_bytes: int, input_bytes: int) -> bool:
+        """Whether this link can connect an output and an input of these sizes."""
         if self is Link.exact:
-            return given_bytes == taken_bytes
-        return given_bytes > taken_bytes if self is Link.first else given_bytes < taken_bytes
+            return output_bytes == input_bytes
+        return output_bytes > input_bytes if self is Link.first else output_bytes < input_bytes
 
 
 @dataclass(frozen=True)
 class Chain:
-    """`kernels` in order; links[k] leads from kernel k to kernel k + 1. RequestError where the bytes do not connect."""
+    """Kernels in order; links[k] connects kernel k to kernel k + 1.
+
+    RequestError if the sizes of an output and the next input do not fit their link.
+    """
 
     kernels: tuple[KernelSpec, ...]
     links: tuple[Link, ...] = ()
@@ -41,15 +45,16 @@ class Chain:
             before, after = self.kernels[number], self.kernels[number + 1]
             if len(after.inputs) != 1:
                 raise RequestError(
-                    f"workload.chain: {after.name} takes {len(after.inputs)} input buffers; after another kernel it "
-                    "can take one only"
+                    f"workload.chain: {after.name} takes {len(after.inputs)} input buffers; "
+                    "a kernel after another one must take a single buffer"
                 )
-            given, taken = before.output.size_bytes, after.inputs[0].varying_bytes
-            if not link.fits(given, taken):
-                fitting = next(each for each in Link if each.fits(given, taken))
+            output_bytes, input_bytes = before.output.size_bytes, after.inputs[0].varying_bytes
+            if not link.fits(output_bytes, input_bytes):
+                allowed = next(each for each in Link if each.fits(output_bytes, input_bytes))
                 raise RequestError(
-                    f"workload.links.{after.name}={link.value}: {before.name} gives {given} bytes and {after.name} "
-                    f"takes {taken}, without its constants; allowed: {fitting.value}"
+                    f"workload.links.{after.name}={link.value}: {before.name} returns "
+                    f"{output_bytes} bytes and {after.name} takes {input_bytes}, without its "
+                    f"constants; allowed: {allowed.value}"
                 )
 
     @property
@@ -58,47 +63,58 @@ class Chain:
         return "+".join(kernel.name for kernel in self.kernels)
 
     def columns(self, wanted: int, contexts: int) -> tuple[int, ...]:
-        """Columns that each kernel's tiles are dealt over, a context each: `wanted`, where there are contexts for all.
+        """Number of columns for each kernel, one context per column.
 
-        Else every kernel has one, and the others go one by one to the kernel with most operations per column.
-        RequestError where there are not even so many, or a kernel alone wants more than there are.
+        wanted: columns that each kernel gets if the device has enough contexts. If not, every
+        kernel gets one column, and each further context goes to the kernel with the most
+        operations per column. RequestError if there are fewer contexts than kernels, or if a
+        single kernel needs more contexts than the device has.
         """
         if len(self.kernels) == 1 and wanted > contexts:
             raise RequestError(
-                f"strategy.columns={wanted}: takes a context for each column; the device has {contexts}: use 1 to "
-                f"{contexts}"
+                f"strategy.columns={wanted}: takes a context for each column; "
+                f"the device has {contexts}: use 1 to {contexts}"
             )
         if len(self.kernels) > contexts:
             raise RequestError(
-                f"workload.chain: {self.name} needs a context for each kernel, {len(self.kernels)}; the device has "
-                f"{contexts}: make the chain shorter"
+                f"workload.chain: {self.name} needs a context for each kernel, "
+                f"{len(self.kernels)}; the device has {contexts}: make the chain shorter"
             )
-        dealt = [1] * len(self.kernels)
+        shares = [1] * len(self.kernels)
         for _ in range(contexts - len(self.kernels)):
-            open_to = [index for index, columns in enumerate(dealt) if columns < wanted]
-            if open_to:
-                busiest = max(open_to, key=lambda index: self.kernels[index].ops / dealt[index])
-                dealt[busiest] += 1
-        return tuple(dealt)
+            below_limit = [index for index, columns in enumerate(shares) if columns < wanted]
+            if below_limit:
+                busiest = max(
+                    below_limit, key=lambda index: self.kernels[index].ops / shares[index]
+                )
+                shares[busiest] += 1
+        return tuple(shares)
 
     def glue(self, kernel_index: int, outputs: Bytes) -> Bytes:
-        """What kernel `kernel_index` takes of the outputs (tiles, size_bytes) before it: (tiles, varying_bytes) uint8."""
-        taken = self.kernels[kernel_index].inputs[0].varying_bytes
-        if outputs.shape[1] >= taken:
-            return outputs[:, :taken]
-        padded = np.zeros((len(outputs), taken), np.uint8)
+        """The varying input of kernel `kernel_index`, (tiles, varying_bytes) uint8.
+
+        outputs: of the kernel before it, (tiles, size_bytes) uint8.
+        """
+        input_bytes = self.kernels[kernel_index].inputs[0].varying_bytes
+        if outputs.shape[1] >= input_bytes:
+            return outputs[:, :input_bytes]
+        padded = np.zeros((len(outputs), input_bytes), np.uint8)
         padded[:, : outputs.shape[1]] = outputs
         return padded
 
 
 def make_chain(kernels: Sequence[KernelSpec], links: Mapping[str, Link]) -> Chain:
-    """The chain of `kernels`, linked exactly where `links`, by name of the kernel that takes, says nothing else."""
+    """The chain of `kernels`; links: by name of the receiving kernel, by default exact.
+
+    RequestError if the kernels do not connect, or a name in `links` is not in the chain.
+    """
     if not kernels:
         raise RequestError("workload.chain=[]: no kernel; name one or more")
     after = [kernel.name for kernel in kernels[1:]]
     for name in links:
         if name not in after:
             raise RequestError(
-                f"workload.links.{name}: no kernel of the chain that takes another's output; {nearest(name, after)}"
+                f"workload.links.{name}: the chain has no kernel of this name "
+                f"that takes another's output; {nearest(name, after)}"
             )
     return Chain(tuple(kernels), tuple(links.get(name, Link.exact) for name in after))

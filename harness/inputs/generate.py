@@ -1,4 +1,4 @@
-"""Makes tiles: inputs taken from speech or drawn at random, and how many of them differ."""
+"""Creates tiles: from speech or random numbers, and decides how many distinct ones a run needs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from harness.units import BYTES_PER_MIB
 PRIMES = tuple(
     number for number in range(2, 1022) if all(number % each for each in range(2, number))
 )
-"""Numbers of distinct tiles: primes, as few numbers are multiples of a prime."""
+"""Possible numbers of distinct tiles; primes, because few numbers are multiples of a prime."""
 MOST_DISTINCT_BYTES = 64 * BYTES_PER_MIB
-"""Of the inputs and expected outputs of all distinct tiles, unless the slots alone need more."""
+"""Memory for inputs and expected outputs of all distinct tiles; more only if the slots need it."""
 TILE_FRAMES = 64
-"""From the first frame of a tile to that of the next, or more: as many as an attention tile has."""
+"""Least distance in frames between the begins of two tiles: the frames of an attention tile."""
 RANDOM_AUDIO_S = 11.0
-"""Seconds of audio that random tiles stand for, as long as the guide's clip."""
+"""Seconds of audio that random tiles represent: the length of the guide's clip."""
 
 
 def distinct_tiles(tile_bytes: int, between: int) -> int:
-    """How many tiles differ, of `tile_bytes` each: about a thousand, or what fits MOST_DISTINCT_BYTES.
+    """Number of distinct tiles: about a thousand, or as many as fit MOST_DISTINCT_BYTES.
 
-    between: tiles from one use of a slot to the next. It is no multiple of the result, or a slot would meet the inputs
-    that it had before, and a stale output would be right. The result is more than `between`, whatever the bytes, up to
-    about a thousand.
+    tile_bytes: inputs and expected outputs of one tile. between: tiles from one use of a slot to
+    the next. `between` must not be a multiple of the result: a slot would then get the same inputs
+    again, and a stale output would look right. The result is larger than `between` even if that
+    takes more memory, up to about a thousand.
     """
     usable = [period for period in PRIMES if between % period]
     fitting = [period for period in usable if period * tile_bytes <= MOST_DISTINCT_BYTES]
@@ -45,7 +46,10 @@ def distinct_tiles(tile_bytes: int, between: int) -> int:
 
 @cache
 def check_source(kernel: str, source: str) -> None:
-    """RequestError for an unknown kernel, or a source that tiles can't be cut from; quiet and quick the next time."""
+    """RequestError for an unknown kernel, or a source that cannot be read.
+
+    Cached, because every job of a sweep calls it.
+    """
     load_kernel(kernel)
     if source != "random":
         _samples(source)
@@ -55,10 +59,11 @@ def check_source(kernel: str, source: str) -> None:
 def make_tiles(
     kernel: str, tiles: int, source: str, seed: int, now_ns: Callable[[], int], most: int
 ) -> Tiles:
-    """Inputs for `tiles` tiles of `kernel`, `most` of them distinct.
+    """Inputs for `tiles` tiles of `kernel`, at most `most` of them distinct.
 
-    RequestError for an unknown kernel, or audio that can't be read or has nothing in it. Cached: the jobs of a sweep
-    share them, and the host time, by the clock `now_ns`, is that of the first making.
+    source: speech, random, or path of an audio file. now_ns: clock for the preprocessing time.
+    RequestError for an unknown kernel, and for audio that cannot be read or is silent. Cached: the
+    jobs of a sweep share the tiles and the measured time.
     """
     spec = load_kernel(kernel)
     period = max(1, min(tiles, most))
@@ -76,7 +81,8 @@ def make_tiles(
     tiles_of_speech = _speech(spec, period, source, seed, now_ns)
     if period > 1 and all((packed == packed[0]).all() for packed in tiles_of_speech.packed):
         raise RequestError(
-            f"workload.source={source}: all its tiles are alike (silence?), so no mix-up would show"
+            f"workload.source={source}: all its tiles are the same (silence?), "
+            "so swapped tiles could not be detected; give other audio"
         )
     return tiles_of_speech
 
@@ -84,19 +90,21 @@ def make_tiles(
 def make_chain_tiles(
     chain: Chain, tiles: int, source: str, seed: int, now_ns: Callable[[], int], most: int
 ) -> Tiles:
-    """Tiles as `make_tiles` makes them for the first kernel, with constants of the other kernels' own."""
+    """Inputs for the first kernel of a chain as in `make_tiles`, and constants for the others."""
     first, *later = chain.kernels
-    made = make_tiles(first.name, tiles, source, seed, now_ns, most)
+    first_tiles = make_tiles(first.name, tiles, source, seed, now_ns, most)
     if not later:
-        return made
+        return first_tiles
+    # One tile is enough: only its constants are used.
     others = [make_tiles(spec.name, 1, "random", seed, now_ns, 1) for spec in later]
-    return replace(made, chain=chain, later_constants=tuple(each.constants[0] for each in others))
+    constants = tuple(each.constants[0] for each in others)
+    return replace(first_tiles, chain=chain, later_constants=constants)
 
 
 def make_activations(frames: int, width: int, source: str, seed: int) -> Array:
-    """What an encoder's layer works on, (frames, width) int8: frames of log-mel, projected; a short clip repeats.
+    """The input of an encoder's layer, (frames, width) int8: frames of log-mel, projected.
 
-    RequestError for audio that can't be read.
+    A clip with fewer frames repeats. RequestError for audio that cannot be read.
     """
     if source == "random":
         return np.random.default_rng(seed).integers(-64, 64, (frames, width), np.int8)
@@ -108,19 +116,22 @@ def make_activations(frames: int, width: int, source: str, seed: int) -> Array:
 
 
 def _random(spec: KernelSpec, period: int, seed: int) -> tuple[Bytes, ...]:
-    """Uniform int8 in [-64, 63], as the guide's own tests draw them."""
+    """Uniform int8 in [-64, 63], the range of the guide's own tests."""
     generator = np.random.default_rng(seed)
-    return _pack(
-        spec, period, seed, lambda part: generator.integers(-64, 64, (period, *part.shape), np.int8)
-    )
+
+    def draw(part: Part) -> Array:
+        return generator.integers(-64, 64, (period, *part.shape), np.int8)
+
+    return _pack(spec, period, seed, draw)
 
 
 def _pack(
     spec: KernelSpec, period: int, seed: int, cut: Callable[[Part], Array]
 ) -> tuple[Bytes, ...]:
-    """Tiles of what `cut` gives for each part that varies, (period, *shape) int8, and of constants.
+    """Pack the arrays of all parts into one (period, size_bytes) uint8 per input buffer.
 
-    Constants are uniform int8 in [-64, 63], from a stream of their own: neither `period` nor what varies changes them.
+    cut: returns (period, *shape) int8 for a varying part. Constants are uniform int8 in [-64, 63].
+    They have their own random stream, so neither `period` nor the varying parts change them.
     """
     constants = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
 
@@ -137,25 +148,25 @@ def _pack(
 def _speech(
     spec: KernelSpec, period: int, source: str, seed: int, now_ns: Callable[[], int]
 ) -> Tiles:
-    """The rows of each part that varies are consecutive frames of log-mel, projected to the part's width.
+    """Tiles of speech: rows of a varying part are frames of log-mel, projected to its width.
 
-    A clip that is out of tiles begins again under another projection (the next head). The host time is that of
-    reading, log-mel and one head: what the clip costs, however many tiles are asked for.
+    When the clip ends, it begins again with another projection (the next head). The measured host
+    time is that of reading, log-mel and one head, whatever the number of tiles.
     """
     from harness.inputs.audio import SAMPLE_RATE_HZ, log_mel, project
 
     parts = [part for part in spec.parts if not part.constant]
     rows = [int(np.prod(part.shape[:-1], dtype=int)) for part in parts]
     widths = [part.shape[-1] for part in parts]
-    _samples(source)  # once unmeasured: its imports are no preprocessing
+    # The first call imports modules, which is not preprocessing.
+    _samples(source)
     begin_ns = now_ns()
     samples = _samples(source)
     mel = log_mel(samples)
     project(mel, widths, seed, 0)
-    taken_ns = now_ns() - begin_ns
-    mel = np.resize(
-        mel, (max(len(mel), TILE_FRAMES, *rows), mel.shape[1])
-    )  # a clip shorter than a tile repeats
+    host_ns = now_ns() - begin_ns
+    # A clip shorter than a tile repeats.
+    mel = np.resize(mel, (max(len(mel), TILE_FRAMES, *rows), mel.shape[1]))
     starts = _starts(mel, max(rows))
     pieces: list[list[Bytes]] = [[] for _ in parts]
     for head in range(-(-period // len(starts))):
@@ -165,11 +176,14 @@ def _speech(
             piece.append(cut.reshape(len(starts), *part.shape))
     arrays = iter([np.concatenate(piece)[:period] for piece in pieces])
     packed = _pack(spec, period, seed, lambda part: next(arrays))
-    return Tiles(Chain((spec,)), packed, len(samples) / SAMPLE_RATE_HZ, taken_ns)
+    return Tiles(Chain((spec,)), packed, len(samples) / SAMPLE_RATE_HZ, host_ns)
 
 
 def _starts(mel: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """First frames of one head's tiles of `count` frames; of short ones only those that differ: silence is alike."""
+    """First frames of the tiles of one head, each `count` frames long.
+
+    Short tiles of silence are equal, so of equal tiles only one is used.
+    """
     step = max(TILE_FRAMES, count)
     starts = np.arange(len(mel) // step) * step
     if count < TILE_FRAMES:

@@ -1,4 +1,4 @@
-"""Tiles: the inputs of a chain of kernels, and what the reference of each kernel makes of them."""
+"""Tiles: the inputs of a chain of kernels, and the outputs that the references compute."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PIECE_TILES = 4096
 
 @dataclass(frozen=True)
 class Tiles:
-    """Distinct tiles of a chain of kernels; of more tiles than that, tile i is distinct tile i modulo the period.
+    """The distinct tiles of a chain; a pass may run more tiles: tile i is distinct tile i % period.
 
-    packed: of the first kernel, one (period, size_bytes) uint8 per input buffer. audio_s: seconds of audio they stand
-    for. host_ns: measured time of loading and preprocessing. later_constants: of each kernel after the first, the
-    constants' bytes per input buffer.
+    packed: inputs of the first kernel, one (period, size_bytes) uint8 per input buffer. audio_s:
+    seconds of audio that the tiles represent. host_ns: measured time of loading and preprocessing.
+    later_constants: for each kernel after the first, the bytes of its constants per input buffer.
     """
 
     chain: Chain
@@ -38,12 +38,12 @@ class Tiles:
 
     @property
     def first_spec(self) -> KernelSpec:
-        """The first kernel, whose inputs are staged from here."""
+        """The first kernel of the chain, which takes `packed`."""
         return self.chain.kernels[0]
 
     @property
     def spec(self) -> KernelSpec:
-        """The last kernel, whose outputs are the chain's."""
+        """The last kernel of the chain, whose outputs are the chain's outputs."""
         return self.chain.kernels[-1]
 
     @property
@@ -53,7 +53,7 @@ class Tiles:
 
     @cached_property
     def constants(self) -> tuple[tuple[Bytes, ...], ...]:
-        """Of each kernel, the constants' bytes per input buffer."""
+        """For each kernel, the bytes of its constants per input buffer."""
         first = tuple(
             packed[0, buffer.varying_bytes :]
             for packed, buffer in zip(self.packed, self.first_spec.inputs, strict=True)
@@ -61,31 +61,37 @@ class Tiles:
         return (first, *self.later_constants)
 
     def constants_to_hold(self, resident: bool) -> tuple[tuple[Bytes, ...], ...]:
-        """The constants that an executor must have; none of a single kernel, unless they are `resident`.
+        """The constants that an executor needs; empty if every tile is staged with its constants.
 
-        Then they are staged with every tile, wherever in its buffers they are.
+        That is so for a single kernel, unless the strategy keeps constants resident.
         """
         return self.constants if resident or self.later_constants else ()
 
     @cached_property
     def expected(self) -> tuple[Bytes, ...]:
-        """The references' outputs, of each kernel (period, size_bytes) uint8."""
-        outputs = [_computed(self.first_spec, self.packed)]
+        """Outputs of the references, (period, size_bytes) uint8 for each kernel."""
+        outputs = [_reference_outputs(self.first_spec, self.packed)]
         for kernel_index, spec in list(enumerate(self.chain.kernels))[1:]:
             varying = self.chain.glue(kernel_index, outputs[-1])
             (constants,) = self.later_constants[kernel_index - 1]
             repeated = np.broadcast_to(constants, (len(varying), len(constants)))
-            outputs.append(_computed(spec, (np.concatenate([varying, repeated], axis=1),)))
+            whole = np.concatenate([varying, repeated], axis=1)
+            outputs.append(_reference_outputs(spec, (whole,)))
         return tuple(outputs)
 
     def expect(self, first: int, count: int, kernel_index: int = -1) -> Bytes:
-        """What a kernel makes of those tiles, (count, size_bytes) uint8; by default the last one."""
+        """Expected outputs of `count` tiles from `first` on, (count, size_bytes) uint8.
+
+        kernel_index: by default the last kernel of the chain.
+        """
         return self.expected[kernel_index][np.arange(first, first + count) % self.period]
 
     def batches(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
-        """A function of the first tile: `count` tiles' inputs from it on, count * stride_bytes bytes per buffer.
+        """A function that returns the inputs of `count` tiles from a first tile on.
 
-        varying: (count, varying_bytes) uint8 of each buffer that has any, as slots with resident constants stage it.
+        It returns count * stride_bytes bytes per input buffer. With `varying` it returns
+        (count, varying_bytes) uint8 for each buffer with varying parts, as slots with resident
+        constants stage them.
         """
         period = self.period
         if varying:
@@ -99,12 +105,13 @@ class Tiles:
             )
         if count > 1:
             return lambda first: self._rows(first % period, count)
+        # Prepared here, because a timed pass calls the function for every tile.
         single = [self._rows(tile, 1) for tile in range(period)]
         return lambda first: single[first % period]
 
     @cached_property
     def _padded(self) -> tuple[memoryview, ...]:
-        """All distinct tiles as bos hold them, flat per input buffer: each tile on cache lines of its own."""
+        """All distinct tiles as in a bo, flat per input buffer; each begins on a cache line."""
         padded = (
             np.pad(packed, ((0, 0), (0, buffer.stride_bytes - buffer.size_bytes)))
             for packed, buffer in zip(self.packed, self.first_spec.inputs, strict=True)
@@ -112,7 +119,7 @@ class Tiles:
         return tuple(np.ascontiguousarray(each).reshape(-1).data for each in padded)
 
     def _rows(self, first: int, count: int) -> tuple[memoryview, ...]:
-        """Tiles modulo the period, per input buffer."""
+        """The bytes of `count` tiles from `first` on, modulo the period, per input buffer."""
         strides = [buffer.stride_bytes for buffer in self.first_spec.inputs]
         if first + count <= self.period:
             return tuple(
@@ -124,15 +131,13 @@ class Tiles:
         return tuple(flat[rows].reshape(-1).data for flat in flats)
 
 
-def _computed(spec: KernelSpec, inputs: tuple[Bytes, ...]) -> Bytes:
-    """Outputs of a kernel's reference; RequestError where it fails."""
+def _reference_outputs(spec: KernelSpec, inputs: tuple[Bytes, ...]) -> Bytes:
+    """Outputs of a kernel's reference, (tiles, size_bytes) uint8; RequestError if it fails."""
+    pieces = []
     try:
-        return np.concatenate(
-            [
-                spec.compute(*(packed[first : first + PIECE_TILES] for packed in inputs))
-                for first in range(0, len(inputs[0]), PIECE_TILES)
-            ]
-        )
+        for first in range(0, len(inputs[0]), PIECE_TILES):
+            pieces.append(spec.compute(*(each[first : first + PIECE_TILES] for each in inputs)))
+        return np.concatenate(pieces)
     except Exception as error:
         raise RequestError(
             f"kernel {spec.name}: its reference fails ({type(error).__name__}: {error}); "

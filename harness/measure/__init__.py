@@ -1,5 +1,6 @@
-"""Arithmetic on timelines: totals, bounds, metrics and statistics.
+"""Computes totals, bounds, metrics and statistics from timelines.
 
-In: the time stamps of a pass. Out: metrics under the names that every record uses.
-Pure: it knows neither devices nor configuration nor records, so a stored timeline gives the same.
+In: the time stamps of a pass. Out: metrics under the names that every record uses. The functions
+are pure and use neither devices nor configuration nor records, so a stored timeline gives the same
+results as the run itself.
 """

@@ -1,4 +1,4 @@
-"""The guide's accounting of audio: tiles that encode it, and the preprocessing before them."""
+"""The guide's accounting of audio: how many tiles encode it, and how long preprocessing takes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ GUIDE_HOST_MS = 304.7
 GUIDE_AUDIO_S = 11.0
 """Mel preprocessing takes 304.7 ms for 11 s of audio on the guide's machine (its fuller report)."""
 GUIDE_TILES_PER_WINDOW = 6 * 1500 / 64
-"""Of a Whisper base encoder: 6 blocks over 1500 frames, 64 frames a tile, per 30 s window."""
+"""Whisper base: 6 blocks over 1500 frames per 30 s window, 64 frames per tile."""
 GUIDE_KERNEL = "attention"
-"""A tile of the guide is of this kernel, or of a chain that begins with it."""
+"""The guide counts tiles of this kernel, or of a chain that begins with it."""
 GUIDE_ENCODER = "whisper_base"
-"""The one that the guide counts tiles of."""
+"""The encoder whose tiles the guide counts."""
 WINDOW_S = 30
+"""Length of Whisper's input."""
 
 
 def encoder_tiles(name: str, audio_s: float) -> float | None:
-    """Tiles that encode `audio_s` seconds: whole windows of 30 s, as Whisper pads them.
+    """Number of tiles that encode `audio_s` seconds, in whole 30 s windows as in Whisper.
 
-    name: of the kernel or the chain, `attention+layernorm`; None if the guide counts no tiles of
-    it.
+    name: a kernel or chain such as `attention+layernorm`. None if the guide counts no tiles of it.
     """
     if name != GUIDE_KERNEL and not ("+" in name and name.startswith(GUIDE_KERNEL)):
         return None
@@ -30,7 +30,11 @@ def encoder_tiles(name: str, audio_s: float) -> float | None:
 
 
 def host_ns(host_ms: str, audio_s: float, measured_ns: int) -> int:
-    """Preprocessing that the RTF counts; host_ms: guide, measured, or milliseconds."""
+    """Preprocessing time for the RTF.
+
+    host_ms: `guide` scales the guide's time to `audio_s`, `measured` returns measured_ns, and a
+    number is the time in milliseconds.
+    """
     if host_ms == "measured":
         return measured_ns
     if host_ms == "guide":

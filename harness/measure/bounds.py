@@ -1,4 +1,4 @@
-"""The shortest makespan that the stage times of a pass allow."""
+"""Computes the shortest makespan that the stage times of a pass allow."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ import numpy as np
 from harness.measure.timeline import DEVICE_WORK, Stage, Timeline, lengths_ns
 
 TRANSFER = (Stage.ALLOC, Stage.WRITE, Stage.READ)
+"""The host's stages whose whole time is work; launch and wait also contain idle time."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Nanoseconds.
+    """Lower bounds of a pass's makespan, in nanoseconds.
 
-    bound_ns = max(host, fill + device / columns + completion + drain), because the host's work is
-    serial, the first execution follows staging and launching the first submission (fill), and the
-    last one precedes seeing its completion and reading its output (drain). No pass with these stage
-    times can be shorter. For a chain, device and columns are those of the kernel with most work per
-    column: each kernel has its own contexts, which may work side by side.
+    bound_ns = max(host, fill + device / columns + completion + drain). No pass with these stage
+    times can be shorter, because
 
-    A launch counts until its own first execution begins, and as the shortest one of the pass: the
-    rest was back-pressure of a full queue, not work. Completion counts as the shortest of the pass.
-    serial_ns: the same work with nothing overlapped.
+    * the host's work is serial;
+    * the first execution starts after staging and launching the first submission (fill);
+    * the last execution ends before its completion is noticed and its output is read (drain).
+
+    For a chain, device and columns are those of the kernel with the most work per column, because
+    the kernels have their own contexts and can run in parallel.
+
+    A launch counts only until its own first execution begins, and as the shortest launch of the
+    pass; the rest is waiting for a place in a full queue. Completion counts as the shortest of the
+    pass. serial_ns: the same work without any overlap.
     """
 
     makespan_ns: int
@@ -37,35 +42,36 @@ class Bounds:
 
     @property
     def device_bound_ns(self) -> int:
-        """The shortest makespan if only fill and drain took host time, rounded down."""
+        """The bound on the device's side: host time counts only in fill and drain. Rounded down."""
         return self.fill_ns + self.device_ns // self.columns + self.completion_ns + self.drain_ns
 
     @property
     def bound_ns(self) -> int:
-        """The shortest makespan."""
+        """The shortest makespan, whichever side limits it."""
         return max(self.host_ns, self.device_bound_ns)
 
 
 def makespan_ns(timeline: Timeline) -> int:
-    """First stage-in to last collect."""
+    """Time from the first stage-in to the last collect; 0 for an empty pass."""
     rows = timeline.rows
     return int(rows[:, 5].max() - rows[:, 4].min()) if len(rows) else 0
 
 
 def bounds(timeline: Timeline) -> Bounds | None:
-    """Bounds of a pass; None for an empty one, or where the device gave no timestamps."""
+    """Bounds of a pass; None for an empty pass, or without device timestamps."""
     if not timeline.has_device or not timeline.tiles:
         return None
     waits, execs, reads = timeline.of(Stage.WAIT), timeline.of(Stage.EXEC), timeline.of(Stage.READ)
     kernels = len(timeline.kernels)
     last_of_group = waits[:, 1] + waits[:, 2] - 1
     ends_ns = execs[last_of_group * kernels + waits[:, 6], 5]
-    completion_ns = int((waits[:, 5] - ends_ns).min())  # a late look makes it longer, never shorter
+    # A late check of the state makes a completion longer, never shorter: the minimum is the cost.
+    completion_ns = int((waits[:, 5] - ends_ns).min())
     launches = timeline.of(Stage.LAUNCH)
     device = timeline.of(*DEVICE_WORK)
-    begun_ns = np.full((timeline.tiles, kernels), launches[:, 5].max())
-    np.minimum.at(begun_ns, (device[:, 1], device[:, 6]), device[:, 4])
-    launched_ns = np.minimum(launches[:, 5], begun_ns[launches[:, 1], launches[:, 6]])
+    first_work_ns = np.full((timeline.tiles, kernels), launches[:, 5].max())
+    np.minimum.at(first_work_ns, (device[:, 1], device[:, 6]), device[:, 4])
+    launched_ns = np.minimum(launches[:, 5], first_work_ns[launches[:, 1], launches[:, 6]])
     host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
     device_ns = timeline.sum_ns(*DEVICE_WORK)
     work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(kernels)]

@@ -1,4 +1,4 @@
-"""What a metric is, what it is computed from, and the ways to compute one."""
+"""The type of a metric, the data that metrics are computed from, and common formulas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.units import ns_to_ms
 
 Value = float | int | None
 Metrics = dict[str, Value]
-"""Value by name. Every record has every metric; None is what was not measured or is not visible."""
+"""Value by name. Every record has every metric; None: not measured, or not visible to the host."""
 
 
 class Better(Enum):
@@ -42,11 +42,11 @@ class Unit(Enum):
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything that one run's metrics are computed from.
+    """The data that one run's metrics are computed from.
 
-    totals: of the timed pass; intervals_ns: completion to completion, of all timed passes one after
-    the other. verified, mismatches: tiles compared and tiles wrong. hazards: None where the device
-    does not detect them. allocations: bos created during the timed pass.
+    totals: of the timed pass. intervals_ns: times from one completion to the next, of all timed
+    passes, (n,) int64. verified, mismatches: number of tiles compared and of wrong tiles. hazards:
+    None if the device does not detect them. allocations: bos allocated during the timed pass.
     """
 
     totals: Totals | None = None
@@ -60,9 +60,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Metric:
-    """A row: `heading` is its column in tables, empty where it has none.
+    """One metric: a row of `harness.measure.metrics.TABLE`.
 
-    compute: the value of one run; None for a metric that several runs are needed for.
+    compute: function from a run's data to the value; None for a metric that needs several runs.
+    heading: its column heading in tables; empty if tables do not show it.
     """
 
     name: str
@@ -74,17 +75,17 @@ class Metric:
 
 
 def of_totals(formula: Callable[[Totals], Value]) -> Callable[[Measurement], Value]:
-    """A formula over the totals; None where nothing was timed."""
+    """Make a metric from a formula over the totals; None if nothing was timed."""
     return lambda data: formula(data.totals) if data.totals else None
 
 
 def of_audio(formula: Callable[[Totals, Audio], Value]) -> Callable[[Measurement], Value]:
-    """A formula over totals and audio; None where nothing was timed or no audio is encoded."""
+    """Make a metric from totals and audio; None if nothing was timed or there is no audio."""
     return lambda data: formula(data.totals, data.audio) if data.totals and data.audio else None
 
 
 def per_tile(time_ns: Callable[[Totals], int | None]) -> Callable[[Measurement], Value]:
-    """Milliseconds per tile."""
+    """Make a metric in milliseconds per tile from a time in the totals."""
 
     def formula(totals: Totals) -> Value:
         whole_ns = time_ns(totals)
@@ -94,15 +95,18 @@ def per_tile(time_ns: Callable[[Totals], int | None]) -> Callable[[Measurement],
 
 
 def interval(quantile: float) -> Callable[[Measurement], Value]:
-    """A percentile of the completion intervals, in ms; None where there are too few of them."""
+    """Make a metric from a quantile of the completion intervals, in ms; None if there are too few.
+
+    See `harness.measure.stats.samples_needed`.
+    """
     return lambda data: as_ms(percentile(data.intervals_ns, quantile))
 
 
 def as_ms(time_ns: float | None) -> float | None:
-    """Nanoseconds in ms; None stays None."""
+    """Convert nanoseconds to milliseconds; None stays None."""
     return None if time_ns is None else ns_to_ms(time_ns)
 
 
 def ratio(above: float | None, below: float | None) -> float | None:
-    """The quotient; None where a side is None or the divisor is 0."""
+    """above / below; None if either is None or the divisor is 0."""
     return None if above is None or not below else above / below

@@ -1,6 +1,11 @@
-"""The table of metrics: one row each, from which record, MLflow, tables and docs are made.
+"""The table of all metrics. Records, MLflow, terminal tables and docs are derived from it.
 
-To add a metric, add a row.
+To add a metric, add a row to TABLE:
+
+    Metric(
+        "time/read_ms", Unit.ms, Better.lower, "Host time to sync and read outputs, mean per tile.",
+        per_tile(lambda totals: totals.read_ns), heading="read",
+    )
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from harness.units import NS_PER_S, NS_PER_US, ns_to_ms
 
 
 def _efficiency(totals: Totals) -> float | None:
+    """Overlap achieved as a share of the possible overlap; 1 if none is possible."""
     if totals.serial_ns is None or totals.bound_ns is None:
         return None
     possible_ns = totals.serial_ns - totals.bound_ns
@@ -32,6 +38,7 @@ def _efficiency(totals: Totals) -> float | None:
 
 
 def _self_us(totals: Totals) -> float | None:
+    """Host time per tile outside of all stages; None in virtual time, which does not pass there."""
     if totals.clock == "virtual" or not totals.tiles:
         return None
     own_ns = totals.makespan_ns - totals.host_ns - totals.wait_ns - totals.open_ns
@@ -159,9 +166,7 @@ TABLE = (
         Unit.share,
         Better.higher,
         "Share of the pass that the columns spend executing.",
-        of_totals(
-            lambda totals: ratio(totals.exec_ns, totals.makespan_ns * totals.columns),
-        ),
+        of_totals(lambda totals: ratio(totals.exec_ns, totals.makespan_ns * totals.columns)),
         "busy",
     ),
     Metric(
@@ -263,7 +268,7 @@ METRICS = {metric.name: metric for metric in TABLE}
 METRIC_NAMES = tuple(METRICS)
 SPEEDUP = "speedup/vs_baseline"
 SAMPLE = "sample/total_ms"
-"""In MLflow only: time/total_ms of each timed pass, as steps."""
+"""In MLflow only: time/total_ms of each timed pass; the pass is MLflow's step."""
 
 
 def metrics_of(data: Measurement) -> Metrics:

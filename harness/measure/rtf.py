@@ -12,9 +12,9 @@ from harness.units import NS_PER_S
 class Audio:
     """The audio that an RTF is about.
 
-    seconds: its length. host_ns: preprocessing on the host. tiles: passes through the kernel that
-    encode it, None where tiles of this kernel are no part of an encoder. overlaps: the audio is a
-    stream, whose next piece is preprocessed while the encoder of this one waits for the device.
+    seconds: length of the audio. host_ns: preprocessing time on the host. tiles: number of tiles
+    that encode it; None if the kernel is not part of an encoder. overlaps: the audio is a stream,
+    and the host preprocesses its next piece while the encoder waits for the device.
     """
 
     seconds: float
@@ -34,12 +34,12 @@ class EncoderTime:
 
     @property
     def encoder_s(self) -> float:
-        """The encoder without preprocessing."""
+        """Time of the encoder without preprocessing."""
         return self.host_s + self.device_s
 
     @property
     def whole_s(self) -> float:
-        """From audio to encoding; of a stream, from one encoding to the next.
+        """Time from audio to encoding; for a stream, from one encoding to the next.
 
         One host thread does all host work, so only the device's part overlaps with preprocessing.
         """
@@ -49,10 +49,10 @@ class EncoderTime:
 
 
 def encoder_time(totals: Totals, audio: Audio) -> EncoderTime | None:
-    """Scale the times of a pass to the tiles that the audio takes; None where it takes none.
+    """Scale the times of a pass to the tiles of the audio; None if no tiles encode it.
 
     Waiting and opening contexts count as the device's time. So does the part of a launch that
-    waits for a place in a full queue, where device timestamps show it (`bounds.Bounds`).
+    waits for a place in a full queue, if device timestamps show it (`bounds.Bounds`).
     """
     if audio.tiles is None or not totals.tiles:
         return None
@@ -65,19 +65,19 @@ def encoder_time(totals: Totals, audio: Audio) -> EncoderTime | None:
 
 
 def rtf_end_to_end(totals: Totals, audio: Audio) -> float | None:
-    """Audio time over the time of preprocessing and encoder."""
+    """Length of the audio divided by the time of preprocessing and encoder."""
     time = encoder_time(totals, audio)
     return audio.seconds / time.whole_s if time and time.whole_s else None
 
 
 def rtf_encoder(totals: Totals, audio: Audio) -> float | None:
-    """Audio time over the time of the encoder alone."""
+    """Length of the audio divided by the time of the encoder alone."""
     time = encoder_time(totals, audio)
     return audio.seconds / time.encoder_s if time and time.encoder_s else None
 
 
 def rtf_ceiling(audio: Audio) -> float | None:
-    """The end-to-end factor if the encoder took no time; None where no tile counts."""
+    """The end-to-end factor if the encoder took no time; None if no tiles encode the audio."""
     if audio.tiles is None or not audio.host_ns:
         return None
     return audio.seconds * NS_PER_S / audio.host_ns

@@ -1,4 +1,4 @@
-"""Statistics that claim no more than their samples support."""
+"""Statistics that return None where the samples do not support a result."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 LEAST_SAMPLES = 5
-"""Samples of each side below which an interval of their ratio is refused."""
+"""Least number of samples on each side for an interval of their ratio."""
 LEVEL = 0.95
 """Confidence level of intervals."""
 RESAMPLES = 2000
+"""Resamples of the bootstrap."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times larger one quantity is than another; low, high: None where unknown."""
+    """A ratio with its confidence interval; low, high: None if there are too few samples."""
 
     low: float | None
     ratio: float
@@ -26,19 +27,20 @@ class Ratio:
 
 
 def samples_needed(quantile: float, confidence: float = 0.99) -> int:
-    """Independent samples needed for the largest to exceed `quantile` with that confidence.
+    """Number of independent samples of which the largest exceeds `quantile` with `confidence`.
 
-    459 for p99 at 99 %.
+    It is 459 for p99 at 99 %.
     """
     return ceil(log(1 - confidence) / log(quantile))
 
 
 def effective_samples(samples: ArrayLike) -> float:
-    """How many independent samples these are worth, which were taken one after the other.
+    """Number of independent samples with the same information as these samples of a time series.
 
-    n (1 - r) / (1 + r) with r the lag-1 autocorrelation, where that is positive: the variance of a
-    mean of n samples of a first-order autoregressive process is that of so many independent ones.
-    Source: D. S. Wilks, Statistical Methods in the Atmospheric Sciences, "effective sample size".
+    It is n (1 - r) / (1 + r), with r the lag-1 autocorrelation if that is positive, else 0. For a
+    first-order autoregressive process, the mean of n samples has the variance of the mean of so
+    many independent ones. Source: D. S. Wilks, Statistical Methods in the Atmospheric Sciences,
+    "effective sample size".
     """
     values = np.asarray(samples, float)
     centred = values - values.mean() if len(values) else values
@@ -48,14 +50,14 @@ def effective_samples(samples: ArrayLike) -> float:
 
 
 def percentile(samples: ArrayLike, quantile: float) -> float | None:
-    """The quantile of samples taken one after the other, or None where they do not support it."""
+    """The quantile of a time series; None if it has too few effective samples."""
     if effective_samples(samples) < samples_needed(quantile):
         return None
     return float(np.quantile(np.asarray(samples), quantile))
 
 
 def median_index(samples: ArrayLike) -> int:
-    """Index of the (lower) median: a pass that was measured, not a mean of two."""
+    """Index of the (lower) median: always a measured sample, never the mean of two."""
     values = np.asarray(samples)
     return int(np.argsort(values, kind="stable")[(len(values) - 1) // 2])
 
@@ -69,11 +71,11 @@ def spread(samples: Sequence[float]) -> float | None:
 
 
 def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Ratio:
-    """The ratio of two medians from independent samples of each, with its interval.
+    """The ratio of the medians of two independent sets of samples, with its interval.
 
-    The interval is scipy's percentile bootstrap at `LEVEL`. Identical noise on both sides is called
-    different in 3 to 6 % of trials from five samples up, but in 10 to 16 % with three; so below
-    `LEAST_SAMPLES` on either side there is no interval.
+    The interval is scipy's percentile bootstrap at `LEVEL`. In trials with identical noise on both
+    sides it excluded 1 in 3 to 6 % of cases from five samples up, but in 10 to 16 % with three. So
+    with fewer than `LEAST_SAMPLES` on either side there is no interval.
     """
     above, below = np.asarray(numerators, float), np.asarray(denominators, float)
     ratio = float(np.median(above) / np.median(below))

@@ -1,4 +1,8 @@
-"""Spans of one pass: who did what, for which tiles, from when to when."""
+"""The time stamps of one pass: as marks while it is recorded, as spans for analysis.
+
+A pass runs all tiles of a workload once. A mark is the clock's time at one point of a submission,
+for example the begin of its launch. A span is the time between two marks: a stage of a submission.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,10 @@ Spans = NDArray[np.int64]
 
 
 class Stage(IntEnum):
-    """What a span is. The host's stages are serial; LOAD and EXEC are the device's own."""
+    """The kind of a span. The host's stages are serial; LOAD and EXEC run on the device.
+
+    LOAD: a column starts a new context, or resumes after the device was suspended.
+    """
 
     ALLOC = 0
     WRITE = 1
@@ -29,7 +36,10 @@ HOST = (Stage.ALLOC, Stage.WRITE, Stage.LAUNCH, Stage.WAIT, Stage.READ)
 DEVICE_WORK = (Stage.LOAD, Stage.EXEC)
 MARKS = 9
 ALLOC, ALLOCATED, WRITE, WRITTEN, LAUNCH, LAUNCHED, WAIT, WAITED, READ = range(MARKS)
-"""Marks of a submission, in the order they are passed; reading begins when waiting has ended."""
+"""Columns of the marks of a submission at a kernel, in the order of time.
+
+ALLOC, WRITE, LAUNCH and WAIT are begins, the others are ends. Reading begins at WAITED.
+"""
 _HOST_SPANS = (
     (Stage.ALLOC, ALLOC, ALLOCATED),
     (Stage.WRITE, WRITE, WRITTEN),
@@ -39,16 +49,18 @@ _HOST_SPANS = (
 )
 Marks: TypeAlias = "array[int]"
 FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns", "kernel")
+"""Columns of `Timeline.rows`."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """`rows`: int64 (spans, 7) with columns FIELDS, in the order recorded; times count from the pass's begin.
+    """All spans of one pass.
 
-    A span covers tiles `tile` to `tile + tiles - 1` at one `kernel` of the chain, by index. `widths`:
-    columns that the tiles of each kernel are dealt over. `clock`: "virtual" or "monotonic". `has_device` is False
-    where the device gave no timestamps: then what it did is unknown, not zero. `kernels`: their names.
-    `held`: columns of the device that the contexts take.
+    rows: int64 (spans, 7) with the columns FIELDS; times count from the begin of the pass. A span
+    covers tiles `tile` to `tile + tiles - 1` at one kernel of the chain, by index. tiles: number of
+    tiles. widths: number of columns of each kernel. clock: "virtual" or "monotonic". has_device:
+    False without device timestamps; the device's work is then unknown, not zero. kernels: names.
+    held: number of columns that the contexts occupy; 0 if unknown.
     """
 
     rows: Spans
@@ -61,41 +73,45 @@ class Timeline:
 
     @property
     def columns(self) -> int:
-        """Columns of the kernel that has most."""
+        """The largest number of columns of any kernel."""
         return max(self.widths)
 
     def of(self, *stages: Stage) -> Spans:
-        """The rows of the named stages."""
+        """The rows of these stages."""
         return self.rows[np.isin(self.rows[:, 0], stages)]
 
     def sum_ns(self, *stages: Stage) -> int:
-        """Total length of the named stages' spans."""
+        """Total length of the spans of these stages."""
         return int(lengths_ns(self.of(*stages)).sum())
 
     def log(self) -> list[tuple[str, int, int, int]]:
-        """(stage, tile, start_ns, end_ns) by start: what tests of exact timings assert."""
+        """All spans as (stage, tile, start_ns, end_ns), sorted by start."""
         ordered = sorted(self.rows.tolist(), key=lambda row: (row[4], row[0], row[1]))
         return [(Stage(row[0]).name.lower(), row[1], row[4], row[5]) for row in ordered]
 
 
 def lengths_ns(rows: Spans) -> Spans:
-    """Length of each span."""
+    """Length of each span, (spans,) int64."""
     return rows[:, 5] - rows[:, 4]
 
 
 def blank_marks(submissions: int) -> Marks:
-    """Marks of a pass to come: MARKS times a submission, 72 bytes, written by index while it runs."""
+    """A zeroed array for the marks of a pass: MARKS integers of 8 bytes per submission.
+
+    It is an `array`, whose items are faster to assign than those of a numpy array.
+    """
     return array("q", bytes(8 * MARKS * submissions))
 
 
 @dataclass(frozen=True)
 class PassMarks:
-    """A pass as it was recorded: what a `Timeline` is made of, at a third of its size.
+    """The recorded marks of one pass; `timeline` expands them to spans of three times the size.
 
-    marks: int64 (submissions * kernels, MARKS); times of the clock, which stood at `origin_ns` when the pass began.
-    trace: int64 (n, 5) of is_load, context, column, start_ns, end_ns, of each context as submitted; None where there is
-    none. kernels: names of the kernels, and widths, columns of each; contexts were opened kernel by kernel, column
-    by column. Submission s was in slot s % slots, and that on column slot % width of each kernel.
+    marks: int64 (submissions * kernels, MARKS), clock times; 0 for a mark that was not set.
+    origin_ns: clock time at the begin of the pass. trace: int64 (n, 5) of is_load, context, column,
+    start_ns, end_ns, in the order of submission for each context; None without device timestamps.
+    kernels: names. widths: number of columns of each kernel; contexts were opened kernel by kernel,
+    column by column. Submission s was in slot s % slots, on column slot % width of each kernel.
     """
 
     marks: Spans
@@ -110,21 +126,21 @@ class PassMarks:
 
     @property
     def makespan_ns(self) -> int:
-        """First stage-in to last collect."""
+        """Time from the first stage-in to the last collect; 0 for an empty pass."""
         if not len(self.marks):
             return 0
-        return int(
-            self.marks[:, READ].max() - self.marks[0, ALLOC if self.marks[0, ALLOCATED] else WRITE]
-        )
+        # Only strategies that allocate per tile set ALLOCATED.
+        begin = ALLOC if self.marks[0, ALLOCATED] else WRITE
+        return int(self.marks[:, READ].max() - self.marks[0, begin])
 
     @property
     def intervals_ns(self) -> Spans:
-        """Completion to completion: time between the ends of successive waits for a tile's last kernel."""
+        """Times between the ends of successive waits for the last kernel, (submissions - 1,)."""
         ends: Spans = np.sort(self.marks[len(self.kernels) - 1 :: len(self.kernels), WAITED])
         return ends[1:] - ends[:-1]
 
     def timeline(self) -> Timeline:
-        """The spans between the marks, and those of the device, counted from the begin of the pass."""
+        """The spans between the marks and those of the device, from the begin of the pass on."""
         times, batch, kernels = self.marks, self.batch, len(self.kernels)
         submission, kernel = np.divmod(np.arange(len(times)), kernels)
         first = submission * batch
@@ -148,15 +164,15 @@ class PassMarks:
         )
 
     def _columns(self, submission: Spans, kernel: Spans) -> Spans:
-        """The column that a submission has at a kernel."""
+        """The column on which each submission runs at a kernel."""
         columns: Spans = submission % max(1, self.slots) % np.array(self.widths)[kernel]
         return columns
 
     def _device_rows(self, trace: NDArray[np.int64]) -> Spans:
-        """What the device did, as spans.
+        """The device's spans.
 
-        A context is one column's of one kernel, and executes what is dealt to it in the order of launches; a load
-        belongs to the tile that follows it.
+        A context belongs to one column of one kernel, and executes its submissions in the order of
+        their launches. A load belongs to the tile executed after it.
         """
         kernels, submissions = len(self.kernels), len(self.marks) // len(self.kernels)
         rows = [np.zeros((0, len(FIELDS)), np.int64)]
@@ -167,17 +183,18 @@ class PassMarks:
             for column in np.unique(self._columns(every, np.full_like(every, kernel)))
         ]
         for (kernel, column), context in zip(used, np.unique(trace[:, 1]), strict=True):
-            dealt = np.flatnonzero(self._columns(every, np.full_like(every, kernel)) == column)
-            dealt = dealt[np.argsort(self.marks[dealt * kernels + kernel, LAUNCH], kind="stable")]
-            tiles = (dealt[:, None] * self.batch + np.arange(self.batch)).ravel()
+            own = np.flatnonzero(self._columns(every, np.full_like(every, kernel)) == column)
+            own = own[np.argsort(self.marks[own * kernels + kernel, LAUNCH], kind="stable")]
+            tiles = (own[:, None] * self.batch + np.arange(self.batch)).ravel()
             tiles = tiles[tiles < self.tiles]
-            of_column = trace[trace[:, 1] == context]
-            is_load = of_column[:, 0].astype(bool)
+            of_context = trace[trace[:, 1] == context]
+            is_load = of_context[:, 0].astype(bool)
+            # The number of executions before a row is the index of its tile.
             tile = tiles[np.cumsum(~is_load) - ~is_load]
             stage = np.where(is_load, Stage.LOAD, Stage.EXEC)
             one = np.ones_like(tile)
             rows.append(
-                np.column_stack([stage, tile, one, one * column, of_column[:, 3:], one * kernel])
+                np.column_stack([stage, tile, one, one * column, of_context[:, 3:], one * kernel])
             )
         together = np.concatenate(rows)
         return together[np.lexsort((together[:, 6], together[:, 1]))]

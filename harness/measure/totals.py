@@ -1,4 +1,4 @@
-"""Additive totals of a pass: sums over its timeline, which add to those of other passes."""
+"""Totals of a pass: sums over its timeline, which can be added to those of other passes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
 
 @dataclass(frozen=True)
 class Totals:
-    """Nanoseconds, except the counts `tiles` and `stalls`; None without device timestamps.
+    """Totals of a pass, or of several passes one after the other, in nanoseconds.
 
-    columns: held on the device. open_ns: time to open contexts between the passes of a sum, part of
-    makespan_ns but of no bound. bound_ns, serial_ns, and the bound's two sides, host_bound_ns and
-    device_bound_ns: as in `bounds.Bounds`.
+    tiles and stalls are counts. Fields that need device timestamps are None without them. columns:
+    columns occupied on the device. open_ns: time to open contexts between the passes; it is part of
+    makespan_ns but not of the bounds. bound_ns, serial_ns, host_bound_ns, device_bound_ns: as in
+    `bounds.Bounds`.
     """
 
     clock: str
@@ -41,35 +42,36 @@ class Totals:
 
     @property
     def host_ns(self) -> int:
-        """All stages of the host except waiting."""
+        """Sum of the host's stages without waiting."""
         return self.alloc_ns + self.write_ns + self.launch_ns + self.read_ns
 
     def extrapolated(self, shorter: Totals, tiles: int) -> Totals:
-        """Totals of `tiles`, at the rate between a shorter pass and this one.
+        """Totals of a pass over `tiles` tiles, from this pass and a shorter one.
 
-        So filling and draining the pipeline count once, as in a pass of all of them. Where the
-        shorter pass took as long because of a hitch, all is in proportion to this pass. Rounded;
-        no less than this pass.
+        The additional tiles count at the rate between the two passes, so filling and draining the
+        pipeline count once, as in a real pass. If the shorter pass took longer, because of a
+        disturbance, all values scale in proportion instead. Rounded; no less than this pass.
         """
-        hitch = shorter.makespan_ns >= self.makespan_ns
-        more = (
-            tiles / self.tiles - 1 if hitch else (tiles - self.tiles) / (self.tiles - shorter.tiles)
-        )
+        is_disturbed = shorter.makespan_ns >= self.makespan_ns
+        factor = tiles / self.tiles - 1
+        if not is_disturbed:
+            factor = (tiles - self.tiles) / (self.tiles - shorter.tiles)
 
-        def longer(value: int | None, few: int | None) -> int | None:
-            if value is None or few is None:
+        def extrapolate(value: int | None, less: int | None) -> int | None:
+            if value is None or less is None:
                 return None
-            return round(value + max(0, value if hitch else value - few) * more)
+            return round(value + max(0, value if is_disturbed else value - less) * factor)
 
         pairs = zip(_sums(self).items(), _sums(shorter).values(), strict=True)
-        grown: dict[str, Any] = {name: longer(value, few) for (name, value), few in pairs}
-        return replace(self, **grown)
+        sums: dict[str, Any] = {name: extrapolate(value, less) for (name, value), less in pairs}
+        return replace(self, **sums)
 
 
 _NO_SUMS = ("clock", "columns")
 
 
 def _sums(totals: Totals) -> dict[str, Any]:
+    """The additive fields by name."""
     return {
         item.name: getattr(totals, item.name)
         for item in fields(totals)
@@ -78,7 +80,7 @@ def _sums(totals: Totals) -> dict[str, Any]:
 
 
 def added(parts: Sequence[Totals]) -> Totals:
-    """The sum of passes one after the other, at least one; None in any part gives None."""
+    """The totals of one or more passes one after the other; None in any part gives None."""
     columns = {name: [_sums(part)[name] for part in parts] for name in _sums(parts[0])}
     sums: dict[str, Any] = {
         name: None if None in values else sum(filter(None, values))
@@ -88,12 +90,12 @@ def added(parts: Sequence[Totals]) -> Totals:
 
 
 def stalls_ns(timeline: Timeline) -> Spans | None:
-    """Lengths of the stalls, or None where the device gave no timestamps.
+    """Lengths of the stalls, (stalls,) int64; None without device timestamps.
 
-    A stall is a gap between two pieces of a column's work: the column had finished all launched
-    work, and the host had not launched more. Time before a column's first launch (fill) and after
-    its last completion (drain) is none. The contexts of all kernels of a chain count as one: some
-    kernel is always idle.
+    A stall is a gap in a column's work: the column has finished all launched work, and the host
+    has not launched more. Time before a column's first launch (fill) and after its last completion
+    (drain) is not a stall. All kernels of a chain count together on a column, because some kernel
+    is always idle.
     """
     if not timeline.has_device:
         return None

@@ -91,12 +91,12 @@ class EncoderPasses:
         checkers: list[Comparison] = []
         for number, (operation, tiles, calls) in enumerate(self._runs()):
             progress(number / len(self._operations))
-            checker = Checker(tiles, of=str(operation))
+            checker = Checker(tiles, operation=str(operation))
             self._pool.executor(tiles.spec, calls).run(tiles, checker, checker.poison)
             checkers.append(checker)
         return checkers
 
-    def make(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
+    def run(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         """Run one pass at full speed.
 
         The outputs of an operation are compared before the next one starts, outside of both times.
@@ -104,19 +104,20 @@ class EncoderPasses:
         steps, checkers = list[Step](), list[Comparison]()
         open_ns = self._pool.open_ns
 
-        def run(operation: Operation, tiles: Tiles, calls: int) -> Totals:
+        def run_calls(operation: Operation, tiles: Tiles, calls: int) -> Totals:
             executor = self._pool.executor(tiles.spec, calls)
             if not check:
                 return totals_of(executor.run(tiles, lambda first, outputs: None).timeline())
-            checker, copies = Checker(tiles, of=str(operation)), OutputCopies(tiles, calls)
+            checker, copies = Checker(tiles, operation=str(operation)), OutputCopies(tiles, calls)
             executor.poison(checker.poison)
             totals = totals_of(executor.run(tiles, copies).timeline())
             checkers.append(copies.feed(checker))
             return totals
 
         for operation, tiles, calls in self._runs():
-            shorter = run(operation, tiles, self._half) if calls < operation.calls else None
-            totals = run(operation, tiles, calls)
+            is_part = calls < operation.calls
+            shorter = run_calls(operation, tiles, self._half) if is_part else None
+            totals = run_calls(operation, tiles, calls)
             if shorter:
                 totals = totals.extrapolated(shorter, operation.calls)
             steps.append(Step(operation, calls, totals))

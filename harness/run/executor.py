@@ -41,7 +41,7 @@ chain, in the order in which the submissions of the last kernel end.
 Poison = Callable[[int, int, int], Bytes]
 """poison(kernel_index, first, count): content (count, size_bytes) of output bos before launch."""
 Inspect = Callable[[int, int, Bytes], None]
-"""inspect(kernel_index, first, outputs): receives a kernel's outputs before the next kernel runs."""
+"""inspect(kernel_index, first, outputs): receives each kernel's outputs before they are used."""
 NO_STEP = -1
 
 

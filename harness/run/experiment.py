@@ -1,4 +1,4 @@
-"""One experiment: preflight, verification with poisoned outputs, warm-up, timed passes, verdict."""
+"""Runs one experiment: verification with poisoned outputs, warm-up, timed passes, verdict."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ from harness.sim.hazard import Hazard
 log = logging.getLogger(__name__)
 
 NO_RUNLIST = "no-runlist"
-"""In the label of a run whose batches were started run by run: its pyxrt has no runlists."""
+"""Part of a run's label if pyxrt has no runlists, so that batches were started run by run."""
 Progress = Callable[[str, float], None]
-"""Called with the name of each pass when it begins and its completed share, outside of timings."""
+"""progress(name, share): called outside of timed code with a pass and how much of it is done."""
 
 
 @dataclass
 class Findings:
-    """The state of an experiment under way; a failure leaves what was recorded before it."""
+    """What an experiment has measured so far; after a failure, everything before it is kept.
+
+    compared, mismatches: tiles compared and tiles wrong. allocations: bos allocated in each timed
+    pass. passes: the timed passes. before, after: the machine's state around them.
+    """
 
     verdict: Verdict = Verdict.OK
     reason: str = ""
@@ -45,14 +49,21 @@ class Findings:
     after: MachineState | None = None
 
     def fail(self, reason: str) -> None:
-        """The experiment ends here."""
+        """Record that the experiment could not be completed."""
         self.verdict, self.reason = Verdict.FAILED, reason
 
 
 class Experiment:
-    """A prepared request: inputs ready, device open. RequestError where it cannot run at all."""
+    """One experiment: prepare it, run it, get its outcome.
+
+    experiment = Experiment(compose.load("strategy=pipelined", "depth=3"))
+    print(*experiment.remarks)
+    outcome = experiment.run()
+    print(outcome.verdict, outcome.metrics["time/tile_ms"])
+    """
 
     def __init__(self, config: Config) -> None:
+        """Create the inputs and open the device; RequestError if the experiment cannot run."""
         self._prepared = prepare(config)
         self._config = self._prepared.config
         self._backend = self._prepared.backend
@@ -64,9 +75,10 @@ class Experiment:
         return self._prepared.remarks
 
     def run(self, progress: Progress = lambda name, share: None) -> Outcome:
-        """Run it. A failure of the device is a verdict of the outcome, not an exception.
+        """Run the experiment and return its outcome.
 
-        RequestError where the requested power mode cannot be set: then nothing was run.
+        If the device fails or Ctrl-C stops the run, the outcome has the verdict FAILED; neither
+        is raised. RequestError if the requested power mode cannot be set: then nothing has run.
         """
         findings, interrupted = Findings(), False
         try:
@@ -84,9 +96,10 @@ class Experiment:
         return self._outcome(findings, interrupted)
 
     def _measure_started(self, findings: Findings, progress: Progress) -> None:
+        """Run all passes. A RequestError from here on is a failure of the run."""
         try:
             self._measure(findings, progress)
-        except RequestError as error:  # too late to refuse: passes have run
+        except RequestError as error:
             findings.fail(str(error))
 
     @contextmanager
@@ -101,7 +114,7 @@ class Experiment:
         measure = self._config.measure
         with self._passes() as opened:
             findings.before = self._backend.read_state()
-            if self._computes and not self._verified(opened, findings, progress):
+            if self._computes and not self._verify(opened, findings, progress):
                 return
             for _ in range(measure.warmup):
                 progress("warm-up", 0)
@@ -110,7 +123,8 @@ class Experiment:
             if measure.warmup:
                 self._timed(opened, range(measure.repeats), findings, progress)
                 return
-        for number in range(measure.repeats):  # each on fresh contexts: cold
+        # Without warm-up, every pass is a cold one, on contexts of its own.
+        for number in range(measure.repeats):
             with self._passes() as opened:
                 if not self._timed(opened, [number], findings, progress):
                     return
@@ -118,9 +132,9 @@ class Experiment:
     def _timed(
         self, passes: Passes, numbers: Sequence[int], findings: Findings, progress: Progress
     ) -> bool:
-        """Run the timed passes of those numbers between two readings of the machine's state.
+        """Run the timed passes with these numbers; returns whether all their outputs were right.
 
-        Returns whether all outputs were right.
+        The machine's state is read before the first pass of the experiment and after the last.
         """
         repeats = self._config.measure.repeats
         for number in numbers:
@@ -137,39 +151,44 @@ class Experiment:
             if number == repeats - 1:
                 passes.wake()
                 findings.after = self._backend.read_state()
-        if (
-            findings.before
-            and findings.after
-            and (changed := changes(findings.before, findings.after))
-        ):
+        self._judge_machine(findings)
+        return True
+
+    def _judge_machine(self, findings: Findings) -> None:
+        """The verdict INVALID if the machine changed, or was in another mode than requested."""
+        before, after, device = findings.before, findings.after, self._config.device
+        differences = changes(before, after) if before and after else []
+        if differences:
             findings.verdict = Verdict.INVALID
-            findings.reason = f"the machine changed during the timed passes: {'; '.join(changed)}"
-        device, before = self._config.device, findings.before
+            findings.reason = (
+                f"the machine changed during the timed passes: {'; '.join(differences)}"
+            )
         wanted = device.power_mode if isinstance(device, Hardware) else None
         mode = before.power_mode if before else None
         if wanted and mode not in (None, wanted.value):
             findings.verdict = Verdict.INVALID
             findings.reason = f"device.power_mode={wanted.value}: the device was in mode {mode}"
-        return True
 
-    def _verified(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
+    def _verify(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
+        """Run the verification pass; returns whether it had right outputs and no hazards."""
         progress("verify", 0)
         checkers = passes.verify(lambda share: progress("verify", share))
-        return self._without_hazards(findings, "") and self._judge(checkers, findings, "")
+        return self._judge_hazards(findings, "") and self._judge_outputs(checkers, findings, "")
 
     def _pass(self, passes: Passes, findings: Findings, name: str) -> Pass | None:
-        """A pass at full speed, if it is right."""
-        result, compare = passes.make(self._computes)
-        right = self._without_hazards(findings, f" in {name}") and self._judge(
-            compare(), findings, f" in {name}"
-        )
-        return result if right else None
+        """Run one pass at full speed; None if it had wrong outputs or hazards."""
+        result, compare = passes.run(self._computes)
+        where = f" in {name}"
+        # Hazards first: they are the cause of wrong outputs, if both exist.
+        if not self._judge_hazards(findings, where):
+            return None
+        return result if self._judge_outputs(compare(), findings, where) else None
 
     def _take_hazards(self, findings: Findings) -> None:
         findings.hazards += self._backend.take_hazards()
 
-    def _without_hazards(self, findings: Findings, where: str) -> bool:
-        """Whether the passes so far had no hazards, or hazards are no errors here."""
+    def _judge_hazards(self, findings: Findings, where: str) -> bool:
+        """Whether the run may continue: no hazards so far, or `device.hazards` is not error."""
         self._take_hazards(findings)
         device, hazards = self._config.device, findings.hazards
         if not hazards or not isinstance(device, Simulator) or device.hazards is not Hazards.error:
@@ -179,10 +198,12 @@ class Experiment:
         findings.reason = f"{hazards[0]}{where}{more}"
         return False
 
-    def _judge(self, checkers: Sequence[Comparison], findings: Findings, where: str) -> bool:
-        compared, mismatches = (
-            sum(getattr(each, name) for each in checkers) for name in ("compared", "mismatches")
-        )
+    def _judge_outputs(
+        self, checkers: Sequence[Comparison], findings: Findings, where: str
+    ) -> bool:
+        """Whether all compared outputs are right."""
+        compared = sum(each.compared for each in checkers)
+        mismatches = sum(each.mismatches for each in checkers)
         findings.compared += compared
         findings.mismatches += mismatches
         if mismatches:
@@ -192,9 +213,11 @@ class Experiment:
         return not mismatches
 
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
+        """The outcome; metrics are those of the median pass, and only for the verdict OK."""
         config, prepared = self._config, self._prepared
-        sampled = findings.verdict in (Verdict.OK, Verdict.INVALID)
-        passes = findings.passes if sampled else []
+        # Samples of an INVALID run are stored too, for whoever wants to see the change.
+        has_samples = findings.verdict in (Verdict.OK, Verdict.INVALID)
+        passes = findings.passes if has_samples else []
         times_ns = tuple(each.makespan_ns for each in passes)
         chosen = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
         timed = None if chosen is None else passes[chosen]
@@ -214,13 +237,13 @@ class Experiment:
                 audio=prepared.audio,
                 allocations=findings.allocations[chosen],
             )
-        without_runlists = config.strategy.batch > 1 and not capabilities.batches
+        lacks_runlists = config.strategy.batch > 1 and not capabilities.batches
         return Outcome(
             kernel=prepared.name,
             device=config.device.kind,
             phase=config.phase.name,
             strategy=config.strategy,
-            label=config.strategy.label + (f" {NO_RUNLIST}" if without_runlists else ""),
+            label=config.strategy.label + (f" {NO_RUNLIST}" if lacks_runlists else ""),
             accounting=config.workload.accounting,
             audio=prepared.audio,
             measured_host_ns=prepared.measured_host_ns,

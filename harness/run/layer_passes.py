@@ -79,11 +79,14 @@ class LayerPasses:
         return self._pool.allocations
 
     def verify(self, progress: Share) -> list[Comparison]:
-        """Run one pass with poisoned outputs; returns a comparison per operation and the result's."""
+        """Run one pass with poisoned outputs.
+
+        Returns a comparison for each operation on the device and one for the layer's result.
+        """
         calls = sum(operation.calls for operation in self._operations)
         done = 0
 
-        def run(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
+        def run_poisoned(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
             nonlocal done
             copies = OutputCopies(tiles, count)
 
@@ -96,9 +99,9 @@ class LayerPasses:
             progress(done / calls)
             return totals_of(marks.timeline()), copies.outputs
 
-        return self._run_operations(run)[1]
+        return self._run_operations(run_poisoned)[1]
 
-    def make(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
+    def run(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         """Run one pass at full speed.
 
         The outputs of an operation are compared before the next one starts, outside of both times.
@@ -106,18 +109,21 @@ class LayerPasses:
         # Without real outputs the next operation would have no inputs.
         assert check
 
-        def run(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
+        def run_timed(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
             executor, copies = self._pool.executor(tiles.spec, count), OutputCopies(tiles, count)
             executor.poison(checker.poison)
             totals = totals_of(executor.run(tiles, copies).timeline())
             copies.feed(checker)
             return totals, copies.outputs
 
-        result, comparisons = self._run_operations(run)
+        result, comparisons = self._run_operations(run_timed)
         return result, lambda: comparisons
 
     def _run_operations(self, run: RunTiles) -> tuple[EncoderPass, list[Comparison]]:
-        """Run every operation on the results before it: the device's with `run`, the host's here."""
+        """Run every operation on the results before it.
+
+        run: runs the operations of the device; those of the host run here.
+        """
         data, steps, comparisons = self._begin(), list[Step](), list[Comparison]()
         open_ns = self._pool.open_ns
         for operation in self._operations:
@@ -125,7 +131,7 @@ class LayerPasses:
                 data.host(operation)
                 continue
             tiles = Tiles(Chain((self._specs[operation.kernel],)), data.stage(operation), 0.0, 0)
-            checker = Checker(tiles, of=str(operation))
+            checker = Checker(tiles, operation=str(operation))
             comparisons.append(checker)
             totals, outputs = run(tiles, operation.calls, checker)
             steps.append(Step(operation, operation.calls, totals))

@@ -1,4 +1,4 @@
-"""What an experiment produces: its verdict, its figures, and the machine that they are from."""
+"""The outcome of an experiment: verdict, metrics, and the state of the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from harness.sim.hazard import Hazard
 
 
 class Verdict(Enum):
-    """How a run ended."""
+    """How a run ended.
+
+    OK: right outputs, valid times. WRONG: an output differs from the reference. HAZARD: wrong use
+    of a buffer. FAILED: the device failed, or Ctrl-C. INVALID: right outputs, but the machine
+    changed during the timed passes, so the times mean nothing.
+    """
 
     OK = "OK"
     WRONG = "WRONG"
@@ -28,7 +33,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class MachineStates:
-    """The machine before and after the timed passes; `after` is None where it could not be read."""
+    """The machine before and after the timed passes; after: None if it could not be read."""
 
     before: MachineState
     after: MachineState | None
@@ -38,11 +43,13 @@ class MachineStates:
 class Outcome:
     """One finished experiment.
 
-    kernel: name of the kernel, chain or encoder. strategy: the effective knobs; label: as tables
-    show them. audio: what the RTF counts; measured_host_ns: its preprocessing as measured.
-    pass_times_ns: of the timed passes, in order; `timed_pass` is the index of the median one, which
-    metrics, totals, steps and timeline are of. Those are None or empty where nothing was timed, the
-    timeline also where a pass keeps no spans. machine: None where its state cannot change.
+    kernel: name of the kernel, chain or encoder. strategy: the effective knobs; label: the same
+    knobs as text for tables. audio: the audio that the RTF is about; measured_host_ns: measured
+    time of its preprocessing. pass_times_ns: makespans of the timed passes, in order.
+
+    timed_pass: index of the median pass. Metrics, totals, steps and timeline are those of this
+    pass; they are None or empty if nothing was timed. timeline: also None if the pass stores no
+    spans. machine: None if the machine's state cannot change.
     """
 
     kernel: str

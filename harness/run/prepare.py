@@ -1,4 +1,4 @@
-"""From a request to what can run: look up kernels, deal contexts, open the device, make inputs."""
+"""Prepares an experiment: looks up kernels, assigns contexts, opens the device, creates inputs."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ from harness.run.tile_passes import Passes, TilePasses
 
 @dataclass(frozen=True)
 class Plan:
-    """A request with its kernels looked up and contexts dealt, once for everything that runs it.
+    """A request with its kernels looked up and their contexts assigned.
 
-    config: the request, with what it comes to where the device or the workload leaves no choice.
-    remarks: a line for every key whose value that changes. kernels: a chain that tiles pass
-    through, or those that an encoder is cut into. columns: of each kernel, a context each.
+    config: the effective configuration, after changes that the device or the workload requires.
+    remarks: a line for each changed key. kernels: a chain of kernels, or the kernels that an
+    encoder's operations are cut into. columns: number of columns of each kernel; a column is one
+    context.
     """
 
     config: Config
@@ -55,17 +56,18 @@ class Plan:
         return self.kernels.kernels if isinstance(self.kernels, Chain) else self.kernels.specs
 
     def open(self) -> Backend:
-        """The device, with the files of the kernels read; RequestError where they cannot be had."""
+        """Open the device and the files of the kernels; RequestError if that fails."""
         computes = self.config.verify is Verify.all
         return open_kernels(self.config.device, self.specs, self.columns, computes)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request whose device is open and whose inputs are made.
+    """A request with an open device and inputs.
 
-    config, remarks: of its `Plan`. name: of what runs. audio: what the RTF counts;
-    measured_host_ns: of its preprocessing. passes: opens them.
+    config, remarks: as in `Plan`. name: of the kernel, chain or encoder. audio: the audio that the
+    RTF is about; measured_host_ns: measured time of its preprocessing. passes: opens contexts and
+    returns the passes on them.
     """
 
     config: Config
@@ -78,9 +80,10 @@ class Prepared:
 
 
 def preflight(config: Config) -> Config:
-    """The configuration, if an experiment with it could begin; else RequestError.
+    """Check that an experiment could start; returns the configuration, else raises RequestError.
 
-    Leaves nothing open but hardware, which is locked for this process from here on.
+    Call it for every job of a sweep before the first job runs. A real NPU stays open and locked
+    for this process.
     """
     workload = config.workload
     check_source(workload.kernels[0], workload.source)
@@ -91,7 +94,7 @@ def preflight(config: Config) -> Config:
 
 
 def prepare(config: Config) -> Prepared:
-    """Kernels, device and inputs of a request; RequestError where it cannot run at all."""
+    """Look up the kernels, open the device and create the inputs; RequestError if one fails."""
     plan = make_plan(config)
     backend = plan.open()
     if isinstance(plan.kernels, Chain):
@@ -100,9 +103,9 @@ def prepare(config: Config) -> Prepared:
 
 
 def make_plan(config: Config) -> Plan:
-    """Look up the kernels of a request and deal contexts to them.
+    """Look up the kernels of a request and assign contexts to them.
 
-    RequestError where they do not fit.
+    RequestError if the kernels do not connect, or need more contexts than the device has.
     """
     workload, strategy = config.workload, config.strategy
     kernels = _look_up(workload, strategy)
@@ -110,26 +113,25 @@ def make_plan(config: Config) -> Plan:
     plan = Plan(config, (), kernels, columns)
     remarks = list[str]()
     if max(columns) < strategy.columns:
-        dealt = ", ".join(
+        shares = ", ".join(
             f"{spec.name} {each}" for spec, each in zip(plan.specs, columns, strict=True)
         )
         remarks.append(
-            f"strategy.columns={strategy.columns}: would take a context for each kernel on each "
-            "column; of the "
-            f"device's {config.device.context_limit}, kernels get by their work: {dealt}"
+            f"strategy.columns={strategy.columns}: needs a context for each kernel on each column, "
+            f"and the device has {config.device.context_limit}; "
+            f"columns by the kernels' work: {shares}"
         )
         strategy = replace(strategy, columns=max(columns))
     if isinstance(workload, FullEncoder) and strategy.resident:
         remarks.append(
-            "strategy.resident=true has no effect: by full accounting, calls differ in their "
-            "weights; what is written "
-            "and synced is whole"
+            "strategy.resident=true has no effect: with full accounting every call has other "
+            "weights, so whole buffers are written and synced"
         )
         strategy = replace(strategy, resident=False)
     if isinstance(workload, FullEncoder) and workload.fused:
         remarks.append(
-            "workload.fused=true has no effect: by full accounting, what follows a product takes "
-            "the sum of many calls"
+            "workload.fused=true has no effect: with full accounting a matrix product is the sum "
+            "of many calls, so the next kernel cannot be fused with one of them"
         )
         workload = replace(workload, fused=False)
     effective = replace(config, workload=workload, strategy=strategy)
@@ -137,10 +139,11 @@ def make_plan(config: Config) -> Plan:
 
 
 def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) -> tuple[int, ...]:
-    """Columns of each kernel, a context each; RequestError where the device has too few contexts.
+    """Number of columns of each kernel; a column is one context.
 
-    Kernels of a chain hold their contexts side by side. Those of an encoder take turns where they
-    must, so only one kernel's contexts have to be open at once.
+    All kernels of a chain have their contexts open at the same time. Kernels of an encoder take
+    turns if necessary, so the contexts of a single kernel must fit. RequestError if the device has
+    too few contexts.
     """
     wanted, limit = strategy.columns, device.context_limit
     if isinstance(kernels, Chain):
@@ -151,9 +154,9 @@ def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) ->
 def open_kernels(
     device: Device, specs: Sequence[KernelSpec], columns: Sequence[int], computes: bool = True
 ) -> Backend:
-    """The device, with the files of `specs` read.
+    """Open the device and the files of `specs`; RequestError if that fails.
 
-    computes: as of `open_backend`. RequestError where they cannot be had.
+    computes: as in `open_backend`.
     """
     backend = open_backend(device, *specs, computes=computes)
     for spec, width in zip(specs, columns, strict=True):
@@ -162,18 +165,19 @@ def open_kernels(
 
 
 def _look_up(workload: Workload, strategy: Strategy) -> Chain | Tiling:
-    """The kernels of a workload; RequestError where one is missing, or they do not connect."""
+    """The kernels of a workload; RequestError if one is missing, or if they do not connect."""
     if isinstance(workload, FullEncoder):
         return load_tiling(workload.matmul, workload.attention, key="workload.")
     chain = make_chain([load_kernel(name) for name in workload.kernels], workload.chain_links)
     if strategy.resident:
         for buffer in (buffer for spec in chain.kernels for buffer in spec.inputs):
-            buffer.varying_bytes  # noqa: B018 - raises where constants are mixed with the rest
+            # Raises RequestError if constant parts are not behind the varying ones.
+            buffer.varying_bytes  # noqa: B018
     return chain
 
 
 def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> Prepared:
-    """Tiles of the first kernel, and constants of the others."""
+    """Prepare passes over tiles of the first kernel, with constants for the other kernels."""
     config = plan.config
     tile_bytes = sum(spec.size_bytes for spec in chain.kernels)
     arguments = _tile_arguments(config, tile_bytes)
@@ -184,16 +188,18 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> Prepared:
 
 
 def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> Prepared:
-    """Tiles of each kernel that the operations call; of one layer, its activations and weights."""
+    """Prepare passes over an encoder's operations, or over one of its layers with real data."""
     config, workload = plan.config, plan.config.workload
-    assert isinstance(workload, FullEncoder)  # only its kernels are a Tiling
+    # `_look_up` returns a Tiling for no other workload.
+    assert isinstance(workload, FullEncoder)
     encoder = workload.encoder
     tile_bytes = max(spec.size_bytes for spec in tiling.specs)
     source, seed, now_ns, period = _tile_arguments(config, tile_bytes)
+    # Distinct tiles only: calls beyond the period use them again.
     tiles = {
         spec.name: make_tiles(spec.name, period, source, seed, now_ns, period)
         for spec in tiling.specs
-    }  # as many as differ: more calls than these run
+    }
     first = tiles[tiling.matmul.name]
     if isinstance(workload, LayerWorkload):
         x = make_activations(encoder.frames, encoder.d_model, source, seed)
@@ -210,23 +216,20 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> Prepared:
 
 
 def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:
-    """Of the layer that runs."""
+    """The weights of the layer, by name: random ones, or those in a file."""
     if workload.weights == "random":
         return make_weights(workload.encoder, seed)
     return load_weights(Path(workload.weights), workload.encoder)
 
 
 def _tile_arguments(config: Config, tile_bytes: int) -> tuple[str, int, Callable[[], int], int]:
-    """What `make_tiles` takes beside the kernel and the number of tiles.
-
-    The last is how many differ.
-    """
+    """The last four arguments of `make_tiles`: source, seed, clock and number of distinct tiles."""
     workload, strategy = config.workload, config.strategy
     period = distinct_tiles(tile_bytes, strategy.slots * strategy.batch)
     return workload.source, config.seed, host_now_ns, period
 
 
 def _audio(workload: Workload, tiles: Tiles, counted: float | None) -> Audio:
-    """What the RTF counts, with `counted` tiles or calls for all of the audio."""
+    """The audio that the RTF is about; counted: tiles or calls that encode all of it."""
     host = host_ns(workload.host_ms, tiles.audio_s, tiles.host_ns)
     return Audio(tiles.audio_s, host, counted, workload.overlap_host)

@@ -1,4 +1,4 @@
-"""Executors of several kernels on one device, whose contexts may be too few for all of them at once."""
+"""Executors for several kernels on a device that may have too few contexts for all of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from harness.run.executor import Executor
 
 
 class SessionPool:
-    """Sessions of `kernels`, opened when first used: all kept where the device has contexts for them, else one.
+    """Sessions of `kernels`, opened on first use.
 
-    Where one makes way, all do: on npu1 the next submission fails after one context of several was destroyed (mlir-aie,
-    CachedXRTRuntime, empties its whole cache for that). open_ns: what opening took so far, the first run on each
-    context included, which takes longer than others.
+    All of them stay open if the device has enough contexts; else only one kernel's session is open
+    at a time. To make room, every session is closed: on npu1 the next submission fails if one of
+    several contexts was destroyed (mlir-aie's CachedXRTRuntime empties its cache for this reason).
+
+    open_ns: total time to open sessions, including the first run on each context, which takes
+    longer than the others.
     """
 
     def __init__(self, config: Config, backend: Backend, kernels: Sequence[KernelSpec]) -> None:
@@ -26,14 +29,15 @@ class SessionPool:
         self._all = len(kernels) * strategy.columns <= device.context_limit
         self._sessions: dict[str, Session] = {}
         self._executors: dict[tuple[str, int], Executor] = {}
-        self._allocated = 0  # by sessions that are closed
+        # By sessions that are closed by now.
+        self._allocated = 0
         self.open_ns = 0
 
     def executor(self, spec: KernelSpec, tiles: int) -> Executor:
-        """One for passes over so many tiles; DeviceError where it cannot be had."""
-        found = self._executors.get((spec.name, tiles))
-        if found:
-            return found
+        """The executor for passes over `tiles` tiles; DeviceError if no session can be opened."""
+        existing = self._executors.get((spec.name, tiles))
+        if existing:
+            return existing
         begin_ns = self._backend.clock.now_ns
         if spec.name not in self._sessions:
             if not self._all:
@@ -42,24 +46,23 @@ class SessionPool:
                 spec, self._strategy.columns, self._timeout_ms
             )
             session.warm()
-        made = self._executors[spec.name, tiles] = Executor(
-            [self._sessions[spec.name]], self._strategy, tiles
-        )
+        executor = Executor([self._sessions[spec.name]], self._strategy, tiles)
+        self._executors[spec.name, tiles] = executor
         self.open_ns += self._backend.clock.now_ns - begin_ns
-        return made
+        return executor
 
     @property
     def allocations(self) -> int:
-        """Bos made so far for tiles."""
+        """Number of bos allocated so far for tiles."""
         return self._allocated + sum(session.allocations for session in self._sessions.values())
 
     def wake(self) -> None:
-        """Wake the device, if it may have gone to sleep."""
+        """Warm the device up if it may have been suspended."""
         for session in self._sessions.values():
             session.wake()
 
     def close(self) -> None:
-        """Let go of all slots and contexts, but for what must be kept."""
+        """Free all slots and contexts, except those that a run in flight may use."""
         self._allocated = self.allocations
         released = dict.fromkeys(self._sessions, True)
         for (name, _), executor in self._executors.items():

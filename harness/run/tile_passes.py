@@ -1,4 +1,8 @@
-"""What an experiment repeats: passes over the tiles of a kernel or a chain, and their outputs compared."""
+"""Passes over the tiles of a kernel or a chain, and the Protocols of all kinds of passes.
+
+A pass runs all tiles of the workload once, from the first stage-in to the last collect. An
+experiment repeats it: once with poisoned outputs to verify them, then to warm up, then timed.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,15 @@ from harness.run.executor import Executor
 from harness.run.verify import Checker, Comparison, OutputCopies
 
 Share = Callable[[float], None]
-"""Told the share of a pass that is done."""
+"""progress(share): called with the share of a pass that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What an operation took, by the calls of it that were run; totals: of all its calls."""
+    """One operation of an encoder in a pass.
+
+    run: how many of its calls were run. totals: of all its calls, extrapolated if not all ran.
+    """
 
     operation: Operation
     run: int
@@ -32,85 +39,98 @@ class Step:
 
 
 class Pass(Protocol):
-    """A pass that was made."""
+    """The times of one finished pass."""
 
     @property
     def makespan_ns(self) -> int:
-        """First stage-in to last collect."""
+        """Time from the first stage-in to the last collect."""
 
     @property
     def intervals_ns(self) -> Spans:
-        """Completion to completion."""
+        """Times from one completion to the next, (submissions - 1,) int64; empty if not stored."""
 
     @property
     def totals(self) -> Totals:
-        """What it adds up to."""
+        """Sums over the whole pass."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Of a window, what each operation adds up to."""
+        """Sums for each operation of an encoder; empty for other workloads."""
 
     def timeline(self) -> Timeline | None:
-        """Its spans; None where they are not kept."""
+        """All spans of the pass; None if they are not stored."""
 
 
 class Passes(Protocol):
-    """Passes of one kind, with contexts and bos that last from one to the next."""
+    """Runs passes of one workload, any number of times, on the same contexts and bos.
+
+    comparisons = passes.verify(lambda share: None)
+    timed, compare = passes.run(check=True)
+    comparisons = compare()
+    passes.close()
+    """
 
     @property
     def allocations(self) -> int:
-        """Bos made so far for tiles."""
+        """Number of bos allocated so far for tiles."""
 
     def verify(self, progress: Share) -> list[Comparison]:
-        """One pass whose output bos are poisoned before every launch; returns what compared its outputs."""
+        """Run one pass and compare its outputs; output bos are poisoned before every launch."""
 
-    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
-        """One pass at full speed; check: its outputs are kept. Returns what compares them, to be called after it."""
+    def run(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
+        """Run one pass at full speed.
+
+        check: copy the outputs. Returns the pass, and a function that compares the copies; it is
+        separate so that the comparison is not timed.
+        """
 
     def wake(self) -> None:
-        """Wake the device, if it may have gone to sleep."""
+        """Warm the device up if it may have been suspended."""
 
     def close(self) -> None:
-        """Give back what can be."""
+        """Close the contexts, except those that a run in flight may use."""
 
 
 @dataclass(frozen=True)
 class TilesPass:
-    """A pass over tiles, which is expanded to its spans when they are asked for: they take three times the memory."""
+    """A finished pass over tiles; implements `Pass`.
 
-    recording: PassMarks
+    It stores marks and expands them to spans on demand, because spans take three times the memory.
+    """
+
+    marks: PassMarks
 
     @property
     def makespan_ns(self) -> int:
-        """First stage-in to last collect."""
-        return self.recording.makespan_ns
+        """Time from the first stage-in to the last collect."""
+        return self.marks.makespan_ns
 
     @property
     def intervals_ns(self) -> Spans:
-        """Completion to completion."""
-        return self.recording.intervals_ns
+        """Times from one completion to the next."""
+        return self.marks.intervals_ns
 
     @property
     def totals(self) -> Totals:
-        """What it adds up to."""
-        return totals_of(self._expanded)
+        """Sums over the whole pass."""
+        return totals_of(self._timeline)
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """None."""
+        """Empty: a pass over tiles has no operations of an encoder."""
         return ()
 
     def timeline(self) -> Timeline:
-        """Its spans."""
-        return self._expanded
+        """All spans of the pass."""
+        return self._timeline
 
     @cached_property
-    def _expanded(self) -> Timeline:
-        return self.recording.timeline()
+    def _timeline(self) -> Timeline:
+        return self.marks.timeline()
 
 
 class TilePasses:
-    """Passes over the tiles of a kernel or a chain: a session per kernel, and one executor."""
+    """Runs passes over the tiles of a kernel or a chain, with a session per kernel."""
 
     def __init__(
         self,
@@ -120,7 +140,7 @@ class TilePasses:
         backend: Backend,
         tiles: Tiles,
     ) -> None:
-        """columns: of each kernel of the chain. DeviceError where contexts or bos cannot be had."""
+        """columns: number of columns of each kernel. DeviceError if contexts or bos run out."""
         self._tiles = tiles
         self._count = count = config.workload.tiles
         strategy, sessions = config.strategy, list[Session]()
@@ -136,11 +156,14 @@ class TilePasses:
 
     @property
     def allocations(self) -> int:
-        """Bos made so far for tiles."""
+        """Number of bos allocated so far for tiles."""
         return self._executor.allocations
 
     def verify(self, progress: Share) -> list[Comparison]:
-        """One poisoned pass; what is returned is of the first kernel of the chain that is wrong, or of the last."""
+        """Run one pass with poisoned outputs and compare the outputs of every kernel of the chain.
+
+        Returns one comparison: that of the first kernel with a wrong output, else the last one's.
+        """
         last = len(self._tiles.chain.kernels) - 1
         checkers = [Checker(self._tiles, kernel_index) for kernel_index in range(last + 1)]
 
@@ -155,19 +178,22 @@ class TilePasses:
         self._executor.run(self._tiles, sink, checkers[last].poison, inspect)
         return [next((each for each in checkers if each.mismatches), checkers[last])]
 
-    def make(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
-        """One pass at full speed; its outputs are compared after it, for some races exist only then."""
+    def run(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
+        """Run one pass at full speed; with `check`, outputs are copied to be compared afterwards.
+
+        Comparing them here too finds races that only occur at full speed.
+        """
         if not check:
             return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
-        checker, kept = Checker(self._tiles), OutputCopies(self._tiles, self._count)
+        checker, copies = Checker(self._tiles), OutputCopies(self._tiles, self._count)
         self._executor.poison(checker.poison)
-        recording = self._executor.run(self._tiles, kept)
-        return TilesPass(recording), lambda: [kept.feed(checker)]
+        marks = self._executor.run(self._tiles, copies)
+        return TilesPass(marks), lambda: [copies.feed(checker)]
 
     def wake(self) -> None:
-        """Wake the device, if it may have gone to sleep."""
+        """Warm the device up if it may have been suspended."""
         self._executor.wake()
 
     def close(self) -> None:
-        """Give back what can be."""
+        """Close the contexts, except those that a run in flight may use."""
         self._executor.close()

@@ -1,4 +1,4 @@
-"""Outputs against the reference, bit for bit."""
+"""Compares outputs with the reference, bit for bit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import numpy as np
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes
 
-MOST_KEPT_BYTES = 1 << 30
+MOST_COPIED_BYTES = 1 << 30
+"""Largest memory for the outputs of one timed pass."""
 CHUNK_TILES = 1024
+"""Tiles per comparison of copied outputs."""
 
 
 class Comparison(Protocol):
-    """What came of comparing outputs: how many tiles were, how many of them are wrong, and what is of the first."""
+    """The result of comparing outputs with a reference.
+
+    compared: number of tiles compared. mismatches: number of wrong ones. first_mismatch: place and
+    values of the first wrong one, as text; empty if all are right.
+    """
 
     compared: int
     mismatches: int
@@ -22,23 +28,27 @@ class Comparison(Protocol):
 
 
 class Checker:
-    """A sink that compares every tile when it is collected, and remembers the first that is wrong.
+    """A sink for `Executor.run` that compares every tile with the reference.
 
-    The poison it gives for a tile is the bitwise complement of the right output, so that no byte that was not
-    written can pass.
+        checker = Checker(tiles)
+        executor.run(tiles, checker, checker.poison)
+        print(checker.mismatches, checker.first_mismatch)
+
+    The poison for a tile is the bitwise complement of the right output, so every byte that the
+    device does not write is a mismatch.
     """
 
-    def __init__(self, tiles: Tiles, kernel_index: int = -1, of: str = "") -> None:
-        """kernel_index: whose outputs; by default the last kernel's. of: what the tiles are calls of."""
+    def __init__(self, tiles: Tiles, kernel_index: int = -1, operation: str = "") -> None:
+        """kernel_index: kernel whose outputs are compared; operation: its name, for messages."""
         self._tiles = tiles
         self._kernel_index = kernel_index
-        self._of = f"{of}: " if of else ""
+        self._operation = f"{operation}: " if operation else ""
         self.compared = 0
         self.mismatches = 0
         self.first_mismatch = ""
 
     def poison(self, kernel_index: int, first: int, count: int) -> Bytes:
-        """What a kernel's output bos of these tiles hold before launch: (count, size_bytes) uint8."""
+        """Content for a kernel's output bos before launch, (count, size_bytes) uint8."""
         return ~self._tiles.expect(first, count, kernel_index)
 
     def __call__(self, first: int, outputs: Bytes) -> None:
@@ -55,50 +65,55 @@ class Checker:
         """Tile, first differing index in the output's own shape, and both values."""
         kernels = self._tiles.chain.kernels
         spec = kernels[self._kernel_index]
-        buffer, kernel = spec.output, f"{spec.name}: " if len(kernels) > 1 else self._of
+        buffer, prefix = spec.output, f"{spec.name}: " if len(kernels) > 1 else self._operation
         for part, got, right in zip(
             buffer.parts, buffer.unpack(output), buffer.unpack(expected), strict=True
         ):
             differing = np.argwhere(got[0] != right[0])
             if len(differing):
                 index = tuple(int(i) for i in differing[0])
-                where = f"{part.name}[{', '.join(map(str, index))}]"
-                return f"{kernel}tile {tile}: {where} is {got[0][index]}, the reference says {right[0][index]}"
-        return f"{kernel}tile {tile}: bytes differ"
+                place = f"{part.name}[{', '.join(map(str, index))}]"
+                return (
+                    f"{prefix}tile {tile}: {place} is {got[0][index]}, expected {right[0][index]}"
+                )
+        return f"{prefix}tile {tile}: bytes differ"
 
 
 class OutputCopies:
-    """A sink that keeps the outputs of a timed pass, to be checked after it.
+    """A sink for `Executor.run` that copies the outputs of a timed pass, to compare them later.
 
-    All of them, up to MOST_KEPT_BYTES; of a longer pass the last ones. Row i is tile i modulo the rows.
+    It copies all outputs, or the last MOST_COPIED_BYTES of a longer pass. Tile i is in row i modulo
+    the number of rows.
     """
 
     def __init__(self, tiles: Tiles, count: int) -> None:
         size_bytes = tiles.spec.output.size_bytes
         self._count = count
-        self._rows = max(1, min(count, MOST_KEPT_BYTES // size_bytes))
+        self._rows = max(1, min(count, MOST_COPIED_BYTES // size_bytes))
         self._outputs: Bytes = np.empty((self._rows, size_bytes), np.uint8)
-        self._outputs.fill(
-            0
-        )  # touched here: the first touch of memory takes longer than the copy that is timed
+        # Linux maps memory on its first write, which would take longer than the timed copy itself.
+        self._outputs.fill(0)
 
     def __call__(self, first: int, outputs: Bytes) -> None:
         """Copy outputs (count, size_bytes) uint8 of tiles `first`, `first` + 1, ..."""
-        kept, count = self._outputs, len(outputs)
+        copies, count = self._outputs, len(outputs)
         start = first % self._rows
         if start + count <= self._rows:
-            kept[start : start + count] = outputs
+            copies[start : start + count] = outputs
         else:
-            kept[np.arange(first, first + count) % self._rows] = outputs
+            copies[np.arange(first, first + count) % self._rows] = outputs
 
     @property
     def outputs(self) -> Bytes:
-        """All outputs of the pass, (count, size_bytes) uint8, in tile order; only where all could be kept."""
+        """All outputs of the pass, (count, size_bytes) uint8, in tile order.
+
+        Only for a pass whose outputs fit MOST_COPIED_BYTES.
+        """
         assert self._rows >= self._count
         return self._outputs[: self._count]
 
     def feed(self, checker: Checker) -> Checker:
-        """Have a checker compare what is kept, in tile order; returns it."""
+        """Pass the copies to a checker in tile order; returns the checker."""
         for first in range(max(0, self._count - self._rows), self._count, CHUNK_TILES):
             tiles = np.arange(first, min(first + CHUNK_TILES, self._count))
             checker(first, self._outputs[tiles % self._rows])

@@ -278,19 +278,19 @@ def test_what_a_link_drops_is_verified_too(shell: Shell, monkeypatch: pytest.Mon
         (
             (ADD, SCALE),
             {},
-            r"links\.scale=exact: add gives 128 bytes and scale takes 96, .*allowed: first",
+            r"links\.scale=exact: add returns 128 bytes and scale takes 96, .*allowed: first",
         ),
         (
             (SCALE, NEG),
             {"neg": Link.first},
-            r"links\.neg=first: scale gives 96 bytes and neg takes 128.*allowed: pad",
+            r"links\.neg=first: scale returns 96 bytes and neg takes 128.*allowed: pad",
         ),
         ((ADD, NEG), {"neg": Link.pad}, r"allowed: exact"),
         ((ADD, NEG), {"net": Link.pad}, r"links\.net: .*did you mean neg"),
         (
             (ADD, NEG),
             {"add": Link.pad},
-            r"links\.add: no kernel of the chain that takes another's output",
+            r"links\.add: the chain has no kernel of this name that takes another's output",
         ),
     ],
 )
@@ -385,8 +385,9 @@ def test_columns_that_there_are_no_contexts_for_are_said(shell: Shell) -> None:
     )
     assert done.code == 0
     assert done.err == (
-        "harness: strategy.columns=4: would take a context for each kernel on each column; of the device's 6, kernels "
-        "get by their work: attention 3, layernorm 1, matmul 1, gelu 1\n"
+        "harness: strategy.columns=4: needs a context for each kernel on each column, and the "
+        "device has 6; columns by the kernels' work: "
+        "attention 3, layernorm 1, matmul 1, gelu 1\n"
     )
     assert (done.record["label"], done.record["knobs"]["columns"]) == ("pooled d2 b1 c3", 3)
     used = {
@@ -432,7 +433,7 @@ def test_fused_and_unfused_give_the_same_bytes() -> None:
         (["strategy.columns=8"], "strategy.columns=8"),
         (
             ["workload.links.gelu=exact"],
-            "workload.links.gelu=exact: matmul gives 256 bytes and gelu takes 512",
+            "workload.links.gelu=exact: matmul returns 256 bytes and gelu takes 512",
         ),
         (["workload.chain=[attention,layrnorm]"], "layrnorm"),
         (["workload.kernel=attention"], "workload.kernel=attention"),

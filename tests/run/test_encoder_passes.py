@@ -49,7 +49,7 @@ def a_pass(tiles: int, *overrides: str, **costs: Any) -> Pass:
     world, passes = opened(tiles, *overrides, **costs)
     checkers = passes.verify(lambda share: None)
     for _ in range(2):
-        made, compare = passes.make(check=True)
+        made, compare = passes.run(check=True)
         checkers += compare()
     passes.close()
     assert all(each.compared for each in checkers)
@@ -145,14 +145,14 @@ def test_a_wrong_output_of_any_kernel_is_seen() -> None:
 def test_what_is_left_of_the_pass_before_is_no_output() -> None:
     """Outputs that are not synced back are those of the pass before, which were right."""
     _, passes = opened(4, "strategy=pipelined")
-    passes.make(check=True)
+    passes.run(check=True)
     for executor in passes._pool._executors.values():
         for slot in [each for slots in executor._slots for each in slots]:
             slot.submissions = {
                 count: replace(group, collect=lambda: None)
                 for count, group in slot.submissions.items()
             }
-    _, compare = passes.make(check=True)
+    _, compare = passes.run(check=True)
     first = compare()[0]
     assert first.mismatches == first.compared > 0
     passes.close()

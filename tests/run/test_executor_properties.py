@@ -213,7 +213,7 @@ def test_a_mismatch_names_tile_index_and_values() -> None:
     right = tiles.spec.output.unpack(tiles.expect(0, 3))[0][1, 2, 5]
     wrong = np.int8(right + np.int8(1)) if right < 127 else np.int8(-128)
     assert checker.mismatches == 1
-    assert checker.first_mismatch == f"tile 1: sum[2, 5] is {wrong}, the reference says {right}"
+    assert checker.first_mismatch == f"tile 1: sum[2, 5] is {wrong}, expected {right}"
 
 
 def test_more_tiles_than_distinct_inputs_wrap_around() -> None:
@@ -229,7 +229,7 @@ def test_more_tiles_than_distinct_inputs_wrap_around() -> None:
 def test_of_a_pass_too_long_to_keep_the_last_outputs_are_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verify, "MOST_KEPT_BYTES", 9 * ADD.output.size_bytes)
+    monkeypatch.setattr(verify, "MOST_COPIED_BYTES", 9 * ADD.output.size_bytes)
     tiles = make_tiles(ADD, 7)
     kept, checker = OutputCopies(tiles, 20), Checker(tiles)
     Executor([XrtSession(make_backend(), ADD, 1, 1000)], Strategy(depth=2, batch=4), 20).run(

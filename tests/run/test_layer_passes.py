@@ -48,7 +48,7 @@ def test_whatever_the_strategy_the_layer_is_right(overrides: list[str]) -> None:
     world, passes = opened(*overrides)
     told: list[float] = []
     compared = passes.verify(told.append)
-    made, compare = passes.make(check=True)
+    made, compare = passes.run(check=True)
     compared += compare()
     assert [each.first_mismatch for each in compared if each.mismatches] == []
     calls = sum(step.operation.calls for step in made.steps)

@@ -12,5 +12,6 @@ espeak-ng -v en-gb -s 165 -w "$raw" \
 hand them to the device one by one, and ask two things of each. \
 Is the answer right, and where did the time go?"
 
-# -D: no dither, so that the result is the same each time; -V1: cutting within the end padding is no news.
+# -D: no dither, so that the result is always the same.
+# -V1: no warning that the clip is cut within the padding at its end.
 sox -D -V1 "$raw" -b 16 --comment "" "$out" gain -n -3 rate -v 16000 pad 0.1 1 trim 0 176000s

@@ -63,7 +63,7 @@ def median_index(samples: ArrayLike) -> int:
 
 
 def spread(samples: Sequence[float]) -> float | None:
-    """The range of samples as a share of their median; None for fewer than two, or a median of 0."""
+    """The range of samples divided by their median; None for fewer than two, or a median of 0."""
     if len(samples) < 2:
         return None
     middle = samples[median_index(samples)]

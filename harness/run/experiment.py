@@ -163,11 +163,13 @@ class Experiment:
             findings.reason = (
                 f"the machine changed during the timed passes: {'; '.join(differences)}"
             )
-        wanted = device.power_mode if isinstance(device, Hardware) else None
-        mode = before.power_mode if before else None
-        if wanted and mode not in (None, wanted.value):
+        requested = device.power_mode if isinstance(device, Hardware) else None
+        actual = before.power_mode if before else None
+        if requested and actual not in (None, requested.value):
             findings.verdict = Verdict.INVALID
-            findings.reason = f"device.power_mode={wanted.value}: the device was in mode {mode}"
+            findings.reason = (
+                f"device.power_mode={requested.value}: the device was in mode {actual}"
+            )
 
     def _verify(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
         """Run the verification pass; returns whether it had right outputs and no hazards."""
@@ -215,7 +217,7 @@ class Experiment:
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
         """The outcome; metrics are those of the median pass, and only for the verdict OK."""
         config, prepared = self._config, self._prepared
-        # Samples of an INVALID run are stored too, for whoever wants to see the change.
+        # Samples of an INVALID run are stored too: they show how the times changed.
         has_samples = findings.verdict in (Verdict.OK, Verdict.INVALID)
         passes = findings.passes if has_samples else []
         times_ns = tuple(each.makespan_ns for each in passes)

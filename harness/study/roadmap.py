@@ -157,11 +157,11 @@ def _measured(record: Record, folder: Path) -> Measured:
 def _differing(records: Iterable[Record]) -> list[str]:
     """A remark that names the rows with other settings than the newest row; empty if none has."""
     ordered = sorted(records, key=lambda record: record.created)
-    wanted = phase_setting(ordered[-1].config)
+    newest = phase_setting(ordered[-1].config)
     others = [
         f"{record.phase} ({record.accounting.kind.value})"
         for record in ordered
-        if phase_setting(record.config) != wanted
+        if phase_setting(record.config) != newest
     ]
     if not others:
         return []

@@ -1,4 +1,4 @@
-"""What limits a pass: the host, the device, or that they wait for each other."""
+"""Finds what limits a pass: the host, the device, or that the two work in turns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ STAGES = ("alloc", "write", "launch", "read")
 def bottleneck(totals: Totals | None, busiest: str) -> str | None:
     """What binds a pass: `host: <stage>`, `device: <kernel>`, or `in turns (1.39 x bound)`.
 
-    The stage is the one that takes most host time. busiest: the kernel that executes longest.
-    Time to open contexts is part of no bound, so it counts for neither side. Without device
-    timestamps there is no bound: the host's own time and its waiting are compared. None where
-    nothing was timed, or where these two are equal.
+    The stage is the one with the most host time. busiest: the kernel that executes longest. Time
+    to open contexts is not part of the bounds, so it counts for neither side. Without device
+    timestamps there are no bounds, and the host's work is compared with its waiting instead. None
+    if nothing was timed, or if work and waiting are equal.
     """
     if totals is None or not totals.makespan_ns:
         return None

@@ -1,4 +1,4 @@
-"""The machine and the software that a record was made with."""
+"""Reads the machine and the software versions of this process, for the record."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PACKAGES = ("npu-harness", "hydra-core", "omegaconf", "numpy", "scipy", "mlflow"
 
 @dataclass(frozen=True)
 class Environment:
-    """None is what could not be read.
+    """The environment of a run; a field is None if it could not be read.
 
-    kernel: release of the operating system's. packages: versions by name. git_commit, git_dirty: of
+    kernel: release of the Linux kernel. packages: version by name. git_commit, git_dirty: state of
     the source tree, None for an installed package. command: `sys.argv`.
     """
 
@@ -35,7 +35,7 @@ class Environment:
 
 @cache
 def environment() -> Environment:
-    """The environment of this process."""
+    """The environment of this process, read once."""
     status = _git("status", "--porcelain", "-uno")
     return Environment(
         host=platform.node(),
@@ -58,7 +58,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Output of git on the source tree; None for an installed package or without git."""
+    """Output of git in the source tree; None for an installed package or without git."""
     tree = Path(__file__).parent.parent.parent
     if not (tree / ".git").exists():
         return None

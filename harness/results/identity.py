@@ -1,4 +1,4 @@
-"""What each key of the configuration counts for when runs are identified or compared."""
+"""Decides which keys of the configuration identify a run, and which must agree to compare runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Counts:
-    """Whether a key is part of a run's identity, and where its values must be equal.
+    """Which comparisons a key of the configuration affects.
 
-    identity: another value is another configuration (`config_hash`). speedup: a run and its
-    baseline must agree on it. phases: rows of one roadmap must agree on it.
+    identity: the key is part of `config_hash`. speedup: a run and its baseline must have the same
+    value. phases: rows of one roadmap must have the same value.
     """
 
     identity: bool
@@ -30,31 +30,35 @@ NO_EFFECT = Counts(identity=False, speedup=False, phases=False)
 KEYS = {
     "device": RESULT,
     "workload": RESULT,
-    "workload.accounting": FREE_BETWEEN_PHASES,  # a roadmap has a column for each
-    "workload.fused": FREE_BETWEEN_PHASES,  # fusion is a phase
-    "measure": RESULT,  # a cold pass is slower than a warm one by more than most strategies gain
+    # A roadmap has a column for each accounting.
+    "workload.accounting": FREE_BETWEEN_PHASES,
+    # Fusion is a phase of its own.
+    "workload.fused": FREE_BETWEEN_PHASES,
+    # A cold pass is slower than a warm one by more than most strategies gain.
+    "measure": RESULT,
     "seed": RESULT,
-    "verify": FREE_BETWEEN_PHASES,  # outputs are compared outside of the timed passes
+    # Outputs are compared outside of the timed passes.
+    "verify": FREE_BETWEEN_PHASES,
     "strategy": COMPARED,
     "depth": COMPARED,
     "phase": COMPARED,
     "tracking": NO_EFFECT,
 }
-"""By dotted key. A key without a row counts as its parent, at the top as RESULT."""
+"""By dotted key. A key without an entry counts as its parent does, a top-level key as RESULT."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """sha256 of what identifies a resolved configuration, whatever the order of its keys."""
+    """sha256 of the keys that identify a resolved configuration, independent of their order."""
     return _hash(config, "identity")
 
 
 def speedup_setting(config: Mapping[str, Any]) -> str:
-    """Equal for two configurations whose times make a speed-up."""
+    """A hash that is equal for two configurations if the ratio of their times is a speed-up."""
     return _hash(config, "speedup")
 
 
 def phase_setting(config: Mapping[str, Any]) -> str:
-    """Equal for two configurations whose runs are rows of one roadmap."""
+    """A hash that is equal for two configurations if their runs can be rows of one roadmap."""
     return _hash(config, "phases")
 
 
@@ -64,7 +68,10 @@ def _hash(config: Mapping[str, Any], use: str) -> str:
 
 
 def _part(config: Mapping[str, Any], use: str, prefix: str, inherited: Counts) -> dict[str, Any]:
-    """The keys that count for a use; those without a row of their own count as their parent."""
+    """The part of a configuration that counts for `use`, a field of `Counts`.
+
+    inherited: what keys without an entry of their own count as.
+    """
     part: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"

@@ -1,11 +1,11 @@
-"""The record of a run: the store that everything else is an index or a picture of.
+"""The record of a run, stored as `record.json`: tables, plots and MLflow are derived from it.
 
 Schema history:
-1  first.
-2  machine: its state before and after the timed passes; samples of INVALID runs are stored.
-   Schema 1 reads as without a machine.
-3  totals: sums over the timed pass; steps: those of each operation of an encoder.
-   Schemas 1 and 2 read as without them.
+1  First version.
+2  Adds `machine`, its state before and after the timed passes, and stores samples of INVALID runs.
+   In records of schema 1, `machine` is None.
+3  Adds `totals`, the sums over the timed pass, and `steps`, the sums of each operation of an
+   encoder. In records of schemas 1 and 2, they are None and empty.
 """
 
 from __future__ import annotations
@@ -40,21 +40,26 @@ if TYPE_CHECKING:
 FILE_NAME = "record.json"
 SCHEMA_VERSION: Literal[3] = 3
 IN_LABEL = ("strategy", "depth", "tracking", "hydra")
-"""Configuration groups whose overrides a record's label shows, or which change no result."""
+"""Configuration groups whose overrides the label already shows, or that do not change results."""
 MOST_CHARACTERS = 60
-"""Of a wrong value in an error message."""
+"""Longest text of a wrong value in an error message."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Raw values per timed pass, in order."""
+    """Raw values of the timed passes, in order."""
 
     total_ns: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class RtfBasis:
-    """What the RTF counts: `Audio`, and by which accounting; host_ms: preprocessing as counted."""
+    """The audio that the RTF is about, and how it is counted.
+
+    kind: the accounting. host_ms: preprocessing time in the RTF; measured_host_ms: as measured in
+    this run. encoder_tiles: tiles that encode the audio, None if the kernel is not part of an
+    encoder. overlap_host: preprocessing overlaps with waiting for the device.
+    """
 
     kind: Accounting
     audio_s: float
@@ -65,7 +70,7 @@ class RtfBasis:
 
     @property
     def audio(self) -> Audio:
-        """As the RTF's formulas take it."""
+        """The audio in the form that the formulas of the RTF take."""
         host_ns = ms_to_ns(self.host_ms)
         return Audio(self.audio_s, host_ns, self.encoder_tiles, self.overlap_host)
 
@@ -74,10 +79,14 @@ class RtfBasis:
 class Record:
     """One finished run, immutable.
 
-    config: the resolved configuration; config_hash: `harness.results.identity.config_hash` of it.
-    knobs: the effective strategy. timed_pass: index of the median pass, which the metrics are of.
-    machine: None where its state cannot change. totals: of the timed pass, None where nothing was
-    timed. steps: of an encoder, each operation, how many of its calls ran, and the totals of all.
+        record = Record.load(Path("outputs/2026-01-31/12-00-00"))
+        if record.ok:
+            print(record.label, record.metrics["time/tile_ms"], record.samples.total_ns)
+
+    config: the resolved configuration; config_hash: its `harness.results.identity.config_hash`.
+    knobs: the effective strategy. timed_pass: index of the median pass, which metrics, totals and
+    steps describe. machine: None if its state cannot change. totals: None if nothing was timed.
+    steps: the operations of an encoder; empty for other workloads.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
@@ -110,21 +119,21 @@ class Record:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What the command line set beyond what the label shows, as key -> value."""
+        """The overrides of the command line that the label does not show, as key -> value."""
         return settings_beyond_label(self.overrides)
 
     @property
     def ok(self) -> bool:
-        """Whether the run completed with right outputs."""
+        """Whether the run has correct outputs and valid times."""
         return self.verdict is Verdict.OK
 
     def save(self, folder: Path) -> Path:
-        """Write `record.json` into `folder`, whole or not at all; OSError where that fails."""
+        """Write `record.json` into `folder`, completely or not at all; OSError if that fails."""
         return write_json(folder / FILE_NAME, _adapter().dump_python(self, mode="json"))
 
     @classmethod
     def load(cls, folder: Path) -> Record:
-        """Read the record in `folder`; HarnessError for none, or a damaged or foreign one."""
+        """Read the record in `folder`; HarnessError if it is missing, damaged or not a record."""
         from pydantic import ValidationError
 
         path = folder / FILE_NAME
@@ -141,9 +150,14 @@ class Record:
 def record_of(
     outcome: Outcome, resolved: dict[str, Any], preset: str, overrides: list[str]
 ) -> Record:
-    """The record of an outcome, and of the request that led to it.
+    """Create the record of a finished experiment.
+
+        outcome = Experiment(config).run()
+        record = record_of(outcome, resolved, "pipelined", ["depth=3"])
+        record.save(folder)
 
     resolved: the whole configuration as plain data. preset: name of the strategy's YAML file.
+    overrides: of the command line.
     """
     audio = outcome.audio
     settings = settings_beyond_label(overrides)
@@ -187,9 +201,10 @@ def settings_beyond_label(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any, *, durable: bool = True) -> Path:
-    """Write JSON atomically: a reader or a crash sees the old file or the whole new one.
+    """Write JSON atomically: a reader never sees a part of the file, even after a crash.
 
-    durable: survive a loss of power, and indent for readers; else write as fast as possible.
+    durable: flush to disk, so that the file survives a loss of power, and indent the JSON for
+    people. Without it, writing is as fast as possible.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -221,14 +236,14 @@ def _sync_folder(folder: Path) -> None:
 
 @cache
 def _adapter() -> TypeAdapter[Record]:
-    """Reads and writes records."""
+    """The converter between records and JSON; building it takes time, so it is built once."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Record)
 
 
 def _first_error(error: ValidationError) -> str:
-    """The first error as one line: field, what was expected, what is there."""
+    """The first error as one line: the field, the expected value and the actual value."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     expected = first["msg"][0].lower() + first["msg"][1:]

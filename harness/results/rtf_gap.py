@@ -1,4 +1,4 @@
-"""How far a run is from the target RTF, and which part has to be how much faster to reach it."""
+"""How far a run is from the target RTF, and how much faster each part must be to reach it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ PARTS = {
 
 @dataclass(frozen=True)
 class RtfGap:
-    """A run's times for `audio_s` seconds of audio; busiest: the kernel that executes longest."""
+    """The distance of a run from the target RTF.
+
+    audio_s: length of the audio. time: what its parts take. totals: of the timed pass. busiest:
+    the kernel that executes longest.
+    """
 
     audio_s: float
     time: EncoderTime
@@ -37,28 +41,32 @@ class RtfGap:
 
     @property
     def further(self) -> float:
-        """Speed-up of everything that is still needed; 1 or less at the target."""
+        """Speed-up of the whole that the target still needs; 1 or less if it is reached."""
         return self.time.whole_s / self.budget_s
 
     def alone(self, part: str) -> float | None:
-        """Speed-up of one of PARTS that reaches the target alone; None where no speed-up does."""
+        """Speed-up of one of PARTS that is enough to reach the target; None if none is enough."""
         now_s: float = getattr(self.time, part)
         then_s = now_s - (self.time.whole_s - self.budget_s)
         changed: dict[str, Any] = {part: then_s}
+        # Where parts overlap, a shorter part does not always shorten the whole by as much.
         if then_s <= 0 or replace(self.time, **changed).whole_s > self.budget_s * (1 + 1e-9):
             return None
         return now_s / then_s
 
     @property
     def bottleneck(self) -> str:
-        """What limits the run: preprocessing where it takes longer than the encoder; or a bound."""
+        """What limits the run: `preprocessing` if it takes longer than the encoder, else a bound.
+
+        A stream's preprocessing overlaps with the device, so it is compared with the device only.
+        """
         encoder_s = self.time.device_s if self.time.overlaps else self.time.encoder_s
         if self.time.preprocessing_s > encoder_s:
             return "preprocessing"
         return bottleneck(self.totals, self.busiest) or f"device: {self.busiest}"
 
     def remedies(self) -> str:
-        """One line: the target, what each part takes, and which of them would reach it alone."""
+        """One line: the target's time, the time of each part, and the speed-ups that are enough."""
         if self.further <= 1:
             return f"{TARGET_RTF}x is reached"
         parts = [f"{name} {_ms(getattr(self.time, part))}" for part, name in PARTS.items()]
@@ -74,7 +82,7 @@ class RtfGap:
 
 
 def rtf_gap(record: Record) -> RtfGap | None:
-    """The gap of a record; None where it counts no encoder, or has no totals of a timed pass."""
+    """The gap of a record; None if its kernel is not part of an encoder, or nothing was timed."""
     audio, totals = record.accounting.audio, record.totals
     time = encoder_time(totals, audio) if totals else None
     if not totals or not time:
@@ -83,7 +91,7 @@ def rtf_gap(record: Record) -> RtfGap | None:
 
 
 def bound_by(record: Record) -> str | None:
-    """What binds the timed pass of a record: `harness.measure.bottleneck`.
+    """What limits the timed pass of a record, as in `harness.measure.bottleneck`.
 
     Unlike `RtfGap.bottleneck` it leaves out preprocessing, which is not part of a pass, so it also
     serves runs that encode no audio. A chain is `device: chain`: no kernel has totals of its own.
@@ -102,7 +110,7 @@ def _busiest(record: Record) -> str:
 
 
 def sums_by_kernel(steps: Sequence[Step], of: Callable[[Totals], int]) -> dict[str, int]:
-    """Sums over the steps of each kernel; the host's own operations are no kernel's."""
+    """Sums over the steps of each kernel, by its name; operations of the host are left out."""
     sums: dict[str, int] = {}
     for step in steps:
         if kernel := step.operation.kernel:
@@ -115,5 +123,5 @@ def _ms(time_s: float) -> str:
 
 
 def times(factor: float) -> str:
-    """A factor in three digits."""
+    """A factor as text with three digits."""
     return f"{factor:,.3g}x" if factor < 1000 else f"{factor:,.0f}x"

@@ -1,4 +1,4 @@
-"""How much faster than the baseline: only between runs that differ in strategy alone."""
+"""Computes speed-ups over the baseline, only between runs that differ in nothing but strategy."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from harness.results.record import Record
 
 
 def speedups(records: Sequence[Record]) -> list[Ratio | None]:
-    """For each record, the time of its baseline over its own; None without a baseline.
+    """The time of a record's baseline divided by its own time, for each record.
 
-    A baseline is a right run of the serial strategy in the same setting
-    (`harness.results.identity`).
+    None if there is no baseline. A baseline is a run with correct outputs, with the serial
+    strategy, in the same setting (`harness.results.identity.speedup_setting`).
     """
     baselines = {
         speedup_setting(record.config): record

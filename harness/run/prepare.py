@@ -145,10 +145,10 @@ def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) ->
     turns if necessary, so the contexts of a single kernel must fit. RequestError if the device has
     too few contexts.
     """
-    wanted, limit = strategy.columns, device.context_limit
+    columns, limit = strategy.columns, device.context_limit
     if isinstance(kernels, Chain):
-        return kernels.columns(wanted, limit)
-    return tuple(Chain((spec,)).columns(wanted, limit)[0] for spec in kernels.specs)
+        return kernels.columns(columns, limit)
+    return tuple(Chain((spec,)).columns(columns, limit)[0] for spec in kernels.specs)
 
 
 def open_kernels(

@@ -1,4 +1,4 @@
-"""The numbers of a simulated device's profile, and profiles in which one of them differs."""
+"""Lists the numbers of a simulated device's profile, and changes one of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from harness.config.device import Simulator
 
 COSTS = ("ns", "mib", "mhz", "pct")
-"""Endings of the names of costs; other numbers are limits."""
+"""Endings of the keys of costs; other numbers are limits."""
 SHARES = ("-50 %", "+50 %")
 """Variations of a number, as names of `Number.variants`."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """One number of the profile: its YAML key below `device`; `source` is empty without one."""
+    """One number of the profile. key: YAML key below `device`. source: empty if it has none."""
 
     key: str
     value: float
@@ -25,41 +25,43 @@ class Number:
 
     @property
     def is_limit(self) -> bool:
-        """Whether it is a count of something, not what something costs."""
+        """Whether the number limits a count, such as columns, and is not a cost."""
         return not any(part.endswith(COSTS) for part in self.key.split("."))
 
     @property
     def is_assumed(self) -> bool:
-        """Whether its source says so, or it is a cost without one."""
+        """Whether the number is assumed: its source says so, or it is a time without a source."""
         return "assumed" in self.source if self.source else "_ns" in self.key
 
     @property
     def variants(self) -> dict[str, float]:
-        """Its half and one and a half times it; integers stay integers, limits and clocks >= 1."""
+        """Half the number and one and a half times the number, without unchanged values.
+
+        Integers stay integers; limits and clocks stay at least 1.
+        """
         low, high = self.value / 2, self.value * 3 / 2
         if isinstance(self.value, int):
-            low, high = max(int(self.is_limit or "_mhz" in self.key), int(low)), ceil(high)
-        return {
-            share: new for share, new in zip(SHARES, (low, high), strict=True) if new != self.value
-        }
+            least = int(self.is_limit or "_mhz" in self.key)
+            low, high = max(least, int(low)), ceil(high)
+        variants = dict(zip(SHARES, (low, high), strict=True))
+        return {share: value for share, value in variants.items() if value != self.value}
 
 
 def numbers_of(device: Simulator, kernels: Sequence[str], everything: bool = False) -> list[Number]:
-    """The assumed costs of a profile, without those of other kernels.
+    """The assumed costs of a profile, without those of kernels that are not in `kernels`.
 
-    everything: also all numbers that have a source.
+    everything: also include all numbers with a source.
     """
     others = {f"exec_ns.{name}" for name in device.exec_ns if name not in kernels}
-    numbers = [
-        Number(key, value, _source(device, key))
-        for key, value in _entries(device)
-        if key not in others
-    ]
-    return [
-        each
-        for each in numbers
-        if (each.is_assumed and not each.is_limit) or (everything and each.source)
-    ]
+    numbers = []
+    for key, value in _entries(device):
+        if key in others:
+            continue
+        number = Number(key, value, _source(device, key))
+        is_assumed_cost = number.is_assumed and not number.is_limit
+        if is_assumed_cost or (everything and number.source):
+            numbers.append(number)
+    return numbers
 
 
 def _entries(device: Simulator) -> Iterator[tuple[str, float]]:
@@ -68,17 +70,13 @@ def _entries(device: Simulator) -> Iterator[tuple[str, float]]:
         value = getattr(device, item.name)
         if is_dataclass(value):
             value = {inner.name: getattr(value, inner.name) for inner in fields(value)}
-        flat = (
-            {f"{item.name}.{key}": each for key, each in value.items()}
-            if isinstance(value, dict)
-            else {}
-        )
-        for key, each in (flat or {item.name: value}).items():
-            if (
-                isinstance(each, int | float)
-                and not isinstance(each, bool)
-                and not key.endswith(".seed")
-            ):
+        entries = {item.name: value}
+        if isinstance(value, dict) and value:
+            entries = {f"{item.name}.{key}": each for key, each in value.items()}
+        for key, each in entries.items():
+            is_number = isinstance(each, int | float) and not isinstance(each, bool)
+            # A seed is not a cost.
+            if is_number and not key.endswith(".seed"):
                 yield key, each
 
 
@@ -87,7 +85,7 @@ def _source(device: Simulator, key: str) -> str:
 
 
 def with_number(device: Simulator, key: str, value: float) -> Simulator:
-    """The profile with one number changed; RequestError where that is out of range."""
+    """The profile with one number changed; RequestError if the value is out of range."""
     name, _, inner = key.partition(".")
     changed: Any = value
     if inner:

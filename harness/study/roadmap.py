@@ -1,6 +1,6 @@
-"""The phases of the optimisation programme, from stored records: the RTF of each, and its limit.
+"""The roadmap: RTF and bottleneck of each phase of the optimisation programme, from records.
 
-Every figure is that of one run; no speed-ups are multiplied.
+Every figure comes from one run; speed-ups are not multiplied.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ PHASES = ("baseline", "dma", "multicore", "fusion", "memory")
 ACCOUNTINGS = ("guide", "full")
 COMMAND = f"python -m harness -m phase={','.join(PHASES)}"
 MLFLOW_COPIES = "artifacts"
-"""Name of the folders that hold MLflow's copies of records, one per run."""
+"""Name of the folders with MLflow's copies of records, one per run."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of a phase: its RTF, the speed-up still needed to the target, and its bottleneck."""
+    """One run of a phase.
+
+    record: its folder. rtf, ceiling: the metrics rtf/end_to_end and rtf/ceiling. further: speed-up
+    that the target still needs. bottleneck: what limits the run. verified: outputs were compared.
+    """
 
     record: str
     label: str
@@ -36,7 +40,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """A phase: what the guide expects of it, and its newest right run by each accounting."""
+    """A phase: the guide's expectation, and its newest run with correct outputs by accounting."""
 
     phase: str
     goal: str
@@ -48,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Roadmap:
-    """Rows in the order of the phases, of one device and encoder; remarks: their limitations."""
+    """The rows of all phases, in order, for one device and encoder; remarks: their limitations."""
 
     device: str
     model: str
@@ -57,9 +61,9 @@ class Roadmap:
 
 
 def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
-    """Records of phases below a folder, oldest first, each with its folder.
+    """The records of phases below a folder, oldest first, each with its folder.
 
-    Also returns how many records are unreadable.
+    Also returns the number of records that cannot be read.
     """
     records, unreadable = [], 0
     for path in outputs.glob(f"**/{FILE_NAME}"):
@@ -69,21 +73,23 @@ def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
             record = Record.load(path.parent)
             if record.phase in PHASES and record.config["workload"].get("model"):
                 records.append((record, path.parent))
-        except (HarnessError, KeyError):  # a configuration without a workload
+        # KeyError: the stored configuration has no workload.
+        except (HarnessError, KeyError):
             unreadable += 1
     return sorted(records, key=lambda each: each[0].created), unreadable
 
 
 def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Roadmap:
-    """The newest right run of each phase and accounting, of the newest one's device and encoder.
+    """The newest run with correct outputs of each phase and accounting.
 
-    RequestError where there is none.
+    Device and encoder are those of the newest such run; others are left out, with a remark.
+    RequestError if there is no such run.
     """
     right = [(record, folder) for record, folder in records if record.ok and rtf_gap(record)]
     if not right:
         number = len(records)
-        failed = f" ({number} runs of phases, none of them right and timed)" if records else ""
-        raise RequestError(f"no phase has been run here{failed}; run {COMMAND}")
+        failed = f" ({number} runs of phases, none with correct outputs and times)"
+        raise RequestError(f"no phase has been run here{failed if records else ''}; run {COMMAND}")
     device, model = _about(right[-1][0])
     ours = [(record, folder) for record, folder in right if _about(record) == (device, model)]
     newest = {
@@ -104,11 +110,10 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
     ]
     if missing:
         remarks.append(f"not run yet: {', '.join(missing)}; {COMMAND} runs all")
-    if unverified := [
-        f"{phase} ({kind})"
-        for (phase, kind), (record, _) in newest.items()
-        if not _verified(record)
-    ]:
+    unverified = [
+        f"{phase} ({kind})" for (phase, kind), (each, _) in newest.items() if not _verified(each)
+    ]
+    if unverified:
         remarks.append(f"outputs not compared (verify=off): {', '.join(unverified)}")
     rows = []
     for phase in PHASES:
@@ -126,6 +131,7 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
 
 
 def _about(record: Record) -> tuple[str, str]:
+    """Device and encoder of a run."""
     return record.device, str(record.config["workload"]["model"])
 
 
@@ -135,7 +141,8 @@ def _verified(record: Record) -> bool:
 
 def _measured(record: Record, folder: Path) -> Measured:
     gap, metrics = rtf_gap(record), record.metrics
-    assert gap is not None  # `roadmap` leaves out records without
+    # `roadmap` leaves out records without a gap.
+    assert gap is not None
     return Measured(
         record=str(folder),
         label=record.label,
@@ -148,17 +155,14 @@ def _measured(record: Record, folder: Path) -> Measured:
 
 
 def _differing(records: Iterable[Record]) -> list[str]:
-    """A line that names the rows whose setting differs from the newest row's."""
+    """A remark that names the rows with other settings than the newest row; empty if none has."""
     ordered = sorted(records, key=lambda record: record.created)
-    wanted = phase_setting(ordered[-1].config)
+    newest = phase_setting(ordered[-1].config)
     others = [
         f"{record.phase} ({record.accounting.kind.value})"
         for record in ordered
-        if phase_setting(record.config) != wanted
+        if phase_setting(record.config) != newest
     ]
     if not others:
         return []
-    return [
-        "run with other settings than the newest, so not to be compared with it: "
-        + ", ".join(others)
-    ]
+    return [f"other settings than the newest row, so not comparable with it: {', '.join(others)}"]

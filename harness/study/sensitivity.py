@@ -27,25 +27,30 @@ SERIAL = Strategy(buffers=Buffers.per_tile)
 
 @dataclass(frozen=True)
 class Point:
-    """One strategy on one profile: the time of a pass, and which side binds it."""
+    """One strategy on one profile: the time of a pass, and which side (host, device) limits it."""
 
     total_ns: int
     binding: str
 
     def longer_pct(self, other: Point) -> float:
-        """By how much it takes longer than the other."""
+        """By how many percent this point takes longer than the other; negative if it is faster."""
         if not other.total_ns:
             return inf if self.total_ns else 0.0
         return 100 * self.total_ns / other.total_ns - 100
 
 
 Failure = str
+"""Reason why a strategy could not run."""
 Measured = Point | Failure
 
 
 @dataclass(frozen=True)
 class Case:
-    """All strategies on one profile, by name: as they are and one deeper; serial: the baseline."""
+    """All strategies on one profile.
+
+    points: by name of the strategy. deeper: the same strategies with a depth of one more. serial:
+    the serial strategy.
+    """
 
     points: dict[str, Measured]
     deeper: dict[str, Measured]
@@ -54,7 +59,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Study:
-    """The strategies, fastest first; the profile as it is, and with each number at each share."""
+    """The results of a sensitivity study.
+
+    strategies: by name, fastest first. numbers: the varied numbers. base: results on the unchanged
+    profile. varied: results on each variation, by number and share (`profile_numbers.SHARES`).
+    """
 
     strategies: dict[str, Strategy]
     numbers: list[Number]
@@ -62,14 +71,19 @@ class Study:
     varied: dict[tuple[Number, str], Case]
 
     def conclusions(self, case: Case) -> dict[tuple[str, ...], str]:
-        """Every conclusion from one case, in words; the first part of its key is its kind."""
-        points = {
-            name: point for name in self.strategies if isinstance(point := case.points[name], Point)
-        }
-        whole = len(points) == len(self.strategies)
-        texts: dict[tuple[str, ...], str] = (
-            {("ranking",): f"ranking {_ranking(points)}"} if whole else {}
-        )
+        """Every conclusion from one case as text, by key.
+
+        Keys are ("ranking",), ("comparison", first, second), ("bound", name), ("depth", name).
+        Strategies that failed have no conclusions, and then there is no ranking.
+        """
+        points: dict[str, Point] = {}
+        for name in self.strategies:
+            point = case.points[name]
+            if isinstance(point, Point):
+                points[name] = point
+        texts: dict[tuple[str, ...], str] = {}
+        if len(points) == len(self.strategies):
+            texts["ranking",] = f"ranking {_ranking(points)}"
         for (first, one), (second, other) in combinations(points.items(), 2):
             if max(one.longer_pct(other), other.longer_pct(one)) <= SAME_PCT:
                 text = f"{first} and {second} the same"
@@ -86,7 +100,7 @@ class Study:
         return texts
 
     def runnable(self) -> list[Case]:
-        """The variations that any strategy runs in."""
+        """The variations in which at least one strategy runs."""
         return [
             each
             for each in self.varied.values()
@@ -103,40 +117,45 @@ class Study:
         }
 
     def changes(self, number: Number) -> dict[str, list[str]]:
-        """Conclusions that differ, or failures, where `number` is another -> at which shares."""
+        """Conclusions that change and strategies that fail when `number` varies.
+
+        Each as text, with the shares at which it occurs.
+        """
         base, shares = self.conclusions(self.base), dict[str, list[str]]()
         for (varied, share), case in self.varied.items():
             if varied != number:
                 continue
-            failed = {
+            failures = {
                 name: point for name, point in case.points.items() if isinstance(point, Failure)
             }
-            if failed:
-                who = ", ".join(failed) if len(failed) < len(case.points) else "every strategy"
-                shares.setdefault(f"{who} fails ({next(iter(failed.values()))})", []).append(share)
+            if failures:
+                is_every = len(failures) == len(case.points)
+                who = "every strategy" if is_every else ", ".join(failures)
+                reason = next(iter(failures.values()))
+                shares.setdefault(f"{who} fails ({reason})", []).append(share)
             for key, text in self.conclusions(case).items():
                 if text != base[key]:
-                    shares.setdefault(
-                        _reversal(base[key], text) if key[0] == "comparison" else text, []
-                    ).append(share)
+                    change = _reversal(base[key], text) if key[0] == "comparison" else text
+                    shares.setdefault(change, []).append(share)
         return shares
 
     def moves(self, number: Number) -> dict[str, float]:
-        """Share of `number` -> the largest change of any strategy's time per tile, percent."""
+        """For each share of `number`, the largest change of any strategy's time, in percent."""
         largest: dict[str, float] = {}
         for (varied, share), case in self.varied.items():
-            if varied == number:
-                pairs = [(case.points[name], self.base.points[name]) for name in self.strategies]
-                moved = [
-                    new.longer_pct(old)
-                    for new, old in pairs
-                    if isinstance(new, Point) and isinstance(old, Point)
-                ]
-                largest |= {share: max(moved, key=abs)} if moved else {}
+            if varied != number:
+                continue
+            changes_pct = []
+            for name in self.strategies:
+                new, old = case.points[name], self.base.points[name]
+                if isinstance(new, Point) and isinstance(old, Point):
+                    changes_pct.append(new.longer_pct(old))
+            if changes_pct:
+                largest[share] = max(changes_pct, key=abs)
         return largest
 
     def inert(self, number: Number) -> bool:
-        """Whether nothing at all depends on `number`."""
+        """Whether no result at all depends on `number`."""
         return all(
             case == self.base for (varied, _), case in self.varied.items() if varied == number
         )
@@ -147,7 +166,9 @@ def study(
 ) -> Study:
     """Run the strategies on the profile and on each variation of it.
 
-    HarnessError where one fails on the profile as it is.
+    configs: one per strategy, by name, equal in everything else. everything: also vary numbers
+    that are not assumed. progress: called with the key of each number before it is varied.
+    HarnessError if a strategy fails on the unchanged profile.
     """
     config = next(iter(configs.values()))
     device = config.device
@@ -162,12 +183,10 @@ def study(
         for share, value in number.variants.items():
             try:
                 case = _case(configs, with_number(device, number.key, value))
-            except RequestError as error:  # no profile, or none for these strategies
-                case = Case(
-                    dict.fromkeys(configs, str(error)),
-                    dict.fromkeys(configs, str(error)),
-                    str(error),
-                )
+            # The value is out of range, or the device it describes cannot run these strategies.
+            except RequestError as error:
+                failures: dict[str, Measured] = dict.fromkeys(configs, str(error))
+                case = Case(failures, failures, str(error))
             varied[number, share] = case
     totals = {
         name: point.total_ns for name, point in base.points.items() if isinstance(point, Point)
@@ -181,28 +200,27 @@ def study(
 
 
 def _case(configs: dict[str, Config], device: Simulator) -> Case:
-    """Every strategy on one profile; a strategy that has two names runs once."""
+    """Every strategy on one profile; equal strategies under two names run once."""
+    template = replace(next(iter(configs.values())), device=device)
 
     @cache
-    def measured(strategy: Strategy) -> Measured:
-        return _measured(replace(some, strategy=strategy))
+    def measure(strategy: Strategy) -> Measured:
+        return _measure(replace(template, strategy=strategy))
 
-    def deeper(strategy: Strategy) -> Measured:
+    def measure_deeper(strategy: Strategy) -> Measured:
         try:
-            return measured(replace(strategy, depth=strategy.depth + 1))
+            return measure(replace(strategy, depth=strategy.depth + 1))
         except RequestError as error:
             return str(error)
 
-    some = replace(next(iter(configs.values())), device=device)
     strategies = {name: config.strategy for name, config in configs.items()}
-    points = {name: measured(strategy) for name, strategy in strategies.items()}
-    return Case(
-        points, {name: deeper(strategy) for name, strategy in strategies.items()}, measured(SERIAL)
-    )
+    points = {name: measure(strategy) for name, strategy in strategies.items()}
+    deeper = {name: measure_deeper(strategy) for name, strategy in strategies.items()}
+    return Case(points, deeper, measure(SERIAL))
 
 
-def _measured(config: Config) -> Measured:
-    """One timed pass of an experiment; without noise, all passes take the same time."""
+def _measure(config: Config) -> Measured:
+    """Run one timed pass of an experiment; without noise, all passes take the same time."""
     measure = replace(config.measure, repeats=1)
     outcome = Experiment(replace(config, measure=measure, verify=Verify.off)).run()
     if outcome.interrupted:
@@ -214,7 +232,7 @@ def _measured(config: Config) -> Measured:
 
 
 def _ranking(points: dict[str, Point]) -> str:
-    """Names, fastest first; `=` between those of one time."""
+    """Names of the strategies, fastest first, with `=` between those that take the same time."""
     ordered = groupby(
         sorted(points, key=lambda name: points[name].total_ns),
         key=lambda name: points[name].total_ns,
@@ -223,13 +241,14 @@ def _ranking(points: dict[str, Point]) -> str:
 
 
 def _reversal(was: str, now: str) -> str:
-    """A comparison's new result, in words that relate it to the old one."""
+    """The text of a comparison that changed from `was` to `now`."""
     if "faster" not in now:
         return was.replace("faster", "no longer faster")
     return f"{now}, reversed" if "faster" in was else now
 
 
 def _gain(point: Point, deeper: Measured) -> str:
+    """The effect of one more depth, as text."""
     if isinstance(deeper, Failure):
         return "fails"
     if max(point.longer_pct(deeper), deeper.longer_pct(point)) <= SAME_PCT:

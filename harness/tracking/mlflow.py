@@ -1,4 +1,4 @@
-"""MLflow as an index of records: written after them, and never in a timed window."""
+"""The MLflow store. Everything is logged after a run, never while a pass is timed."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 MOST_CHARACTERS = 160
-"""Of an MLflow error in a line to the user."""
+"""Longest text of an MLflow error in a message."""
 PAGE_SIZE = 1000
-"""Runs per answer of a search; MLflow's default, stated here because answers are paged through."""
-
+"""Runs per page of a search; equal to MLflow's default."""
 
 HOST_TAG, PID_TAG, STARTED_TAG = "harness.host", "harness.pid", "harness.pid_started"
+"""Tags that identify the process of a run, to recognise runs whose process was killed."""
 
 
 class MlflowStore:
     """One MLflow experiment."""
 
     def __init__(self, uri: str, artifacts: str, experiment: str) -> None:
-        """Create the store and the experiment if they are new; TrackingError where that fails."""
-        # Before the import: telemetry is on by default, and a dead server is retried for minutes.
+        """Create the store and the experiment if they do not exist; TrackingError if that fails."""
+        # MLflow reads these when it is imported. By default it sends telemetry, and retries a
+        # server that does not answer for minutes.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -62,7 +63,7 @@ class MlflowStore:
     def log(
         self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None
     ) -> str:
-        """File a record; returns the MLflow run id."""
+        """Store a record as an MLflow run below `parent`; returns the run id."""
         from mlflow.entities import Metric, Param
 
         begin_ms = int(datetime.fromisoformat(record.created).timestamp() * 1000)
@@ -92,7 +93,7 @@ class MlflowStore:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> str:
-        """File a result of several records as a run of its own; returns its id."""
+        """Store a result of several records as a separate run; returns the run id."""
         from mlflow.entities import Metric
 
         now_ms = int(datetime.now().timestamp() * 1000)
@@ -109,7 +110,7 @@ class MlflowStore:
         return str(run.info.run_id)
 
     def begin_sweep(self, name: str, folder: Path) -> str:
-        """Start the run that the runs of a sweep hang under; returns its id."""
+        """Start the parent run of a sweep; returns its id."""
         tags = {"sweep": str(folder), **_process_tags()}
         with _translated(self._uri):
             return str(
@@ -119,7 +120,10 @@ class MlflowStore:
     def end_sweep(
         self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, Ratio]
     ) -> None:
-        """Close a sweep's run, and log the speed-ups of its children, by the folder of each."""
+        """End the parent run of a sweep, and log the speed-ups of its children.
+
+        speedups: by folder of the child's record.
+        """
         from mlflow.entities import Metric
 
         counts = {
@@ -129,15 +133,17 @@ class MlflowStore:
         }
         with _translated(self._uri):
             for child in self._search(f"tags.`mlflow.parentRunId` = '{parent}'"):
-                if speedup := speedups.get(child.data.tags["record"]):
-                    named = {"": speedup.ratio, "_low": speedup.low, "_high": speedup.high}
-                    now_ms = int(datetime.now().timestamp() * 1000)
-                    metrics = [
-                        Metric(f"{SPEEDUP}{name}", value, now_ms, 0)
-                        for name, value in named.items()
-                        if value is not None
-                    ]
-                    self._client.log_batch(child.info.run_id, metrics)
+                speedup = speedups.get(child.data.tags["record"])
+                if speedup is None:
+                    continue
+                values = {"": speedup.ratio, "_low": speedup.low, "_high": speedup.high}
+                now_ms = int(datetime.now().timestamp() * 1000)
+                metrics = [
+                    Metric(f"{SPEEDUP}{suffix}", value, now_ms, 0)
+                    for suffix, value in values.items()
+                    if value is not None
+                ]
+                self._client.log_batch(child.info.run_id, metrics)
             for name, count in counts.items():
                 self._client.log_metric(parent, name, count)
             self._client.set_terminated(
@@ -145,7 +151,7 @@ class MlflowStore:
             )
 
     def _mark_killed(self) -> None:
-        """Mark runs of this host as KILLED whose process is gone: nothing else will end them."""
+        """Mark RUNNING runs of this host as KILLED if their process no longer exists."""
         running = self._search(
             f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )
@@ -154,7 +160,7 @@ class MlflowStore:
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
     def _search(self, filter_string: str) -> list[Run]:
-        """All runs of the experiment that match, however many pages they fill."""
+        """All runs of the experiment that match, from all pages of the search."""
         runs: list[Run] = []
         token = None
         while True:
@@ -170,7 +176,7 @@ class MlflowStore:
 def open_store(tracking: Tracking, here: Path) -> MlflowStore:
     """The store, opened once per process.
 
-    Relative paths of a sqlite file and of artifacts start at the folder `here`.
+    here: folder from which relative paths of a sqlite file and of artifacts start.
     """
     uri = tracking.uri
     if uri.startswith(SQLITE):
@@ -185,7 +191,7 @@ def _open(uri: str, artifacts: str, experiment: str) -> MlflowStore:
 
 
 def _params(record: Record) -> dict[str, Any]:
-    """The effective knobs and other settings: the columns of MLflow's compare view."""
+    """MLflow's params of a record: the effective knobs and other settings of the run."""
     knobs = {
         f"strategy.{key}": getattr(value, "value", value)
         for key, value in asdict(record.knobs).items()
@@ -195,8 +201,9 @@ def _params(record: Record) -> dict[str, Any]:
 
 
 def _tags(record: Record, folder: Path) -> dict[str, str]:
-    lasting = {key: value for key, value in asdict(record.environment).items() if key != "command"}
-    environment = json.dumps(lasting, sort_keys=True)
+    """MLflow's tags of a record. The environment's hash leaves out the command line."""
+    fields = {key: value for key, value in asdict(record.environment).items() if key != "command"}
+    environment = json.dumps(fields, sort_keys=True)
     return {
         "phase": record.phase,
         "strategy": record.preset,
@@ -220,27 +227,31 @@ def _process_tags() -> dict[str, str]:
 
 
 def _is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process of a run still exists; runs without a start time go by the pid alone."""
+    """Whether the process of a run still exists, by pid and start time.
+
+    Runs without a start time are compared by pid only.
+    """
     start = _start_ticks(tags[PID_TAG])
     return start is not None and tags.get(STARTED_TAG, start) == start
 
 
 def _start_ticks(pid: str) -> str | None:
-    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+    """Start time of a process, in clock ticks since boot (proc_pid_stat(5), field 22).
 
-    A pid is used again after its process has ended; pid and start time together are not. None where
-    there is no such process.
+    The kernel reuses pids, but not a pid with the same start time. None if there is no such
+    process.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return stat.rpartition(")")[2].split()[19]  # field 2, the name, may contain anything
+    # Field 2, the name in parentheses, may contain spaces and parentheses.
+    return stat.rpartition(")")[2].split()[19]
 
 
 @contextmanager
 def _locked(uri: str) -> Iterator[None]:
-    """Hold a lock beside a sqlite store: two processes that migrate its schema at once crash."""
+    """Lock a sqlite store: MLflow crashes if two processes migrate its schema at the same time."""
     if not uri.startswith(SQLITE):
         yield
         return
@@ -253,7 +264,7 @@ def _locked(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _translated(uri: str) -> Iterator[None]:
-    """Raise any failure as a TrackingError: MLflow passes on those of other libraries."""
+    """Raise every exception as TrackingError: MLflow also raises those of other libraries."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The seam of tracking: what a backend stores, and how the one that a request names is opened.
+"""The interface of tracking backends, and the function that finds the requested one.
 
 A backend is a module of this package with `open_store(tracking, here) -> Store`. The key
 `tracking.backend` names it.
@@ -20,7 +20,7 @@ from harness.results.record import Record
 from harness.run.outcome import Verdict
 
 PARENT_VARIABLE = "HARNESS_PARENT_RUN"
-"""Environment variable that gives a sweep's run id to the processes that launchers start."""
+"""Environment variable with the run id of the sweep, for the processes that launchers start."""
 
 
 class TrackingError(HarnessError):
@@ -28,7 +28,13 @@ class TrackingError(HarnessError):
 
 
 class Store(Protocol):
-    """One experiment of a store. Every method raises TrackingError if the store fails."""
+    """One experiment of a store. Every method raises TrackingError if the store fails.
+
+    store = backend.open_store(config.tracking, Path.cwd())
+    parent = store.begin_sweep("depth", folder)
+    store.log(record, folder, [folder / "record.json"], parent)
+    store.end_sweep(parent, [record.verdict], {})
+    """
 
     def log(
         self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None
@@ -42,7 +48,7 @@ class Store(Protocol):
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> str:
-        """Store what was computed from several records as a run; returns the run id."""
+        """Store a result of several records as a separate run; returns the run id."""
 
     def begin_sweep(self, name: str, folder: Path) -> str:
         """Start the parent run of a sweep; returns its id."""
@@ -50,7 +56,10 @@ class Store(Protocol):
     def end_sweep(
         self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, Ratio]
     ) -> None:
-        """End the run of a sweep, and add speed-ups to its children, by the folder of each."""
+        """End the parent run of a sweep, and log the speed-ups of its children.
+
+        speedups: by folder of the child's record.
+        """
 
 
 class TrackingBackend(Protocol):

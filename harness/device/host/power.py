@@ -22,7 +22,7 @@ BY_HAND = (
 
 
 @contextmanager
-def power_mode(wanted: PowerMode | None, index: int) -> Iterator[None]:
+def power_mode(mode: PowerMode | None, index: int) -> Iterator[None]:
     """Hold the device with XRT's index `index` in a power mode.
 
     None, or the mode that is already set, changes nothing. The previous mode is restored at the
@@ -34,24 +34,24 @@ def power_mode(wanted: PowerMode | None, index: int) -> Iterator[None]:
     RequestError if the mode cannot be set, or if the present mode cannot be read, so that it could
     not be restored. DeviceError if the mode could not be restored after a body without errors.
     """
-    if wanted is None:
+    if mode is None:
         yield
         return
     address = sysfs.bdf(index)
     before = read_state(index).power_mode
-    if before == wanted.value:
+    if before == mode.value:
         yield
         return
     if before is None or before not in PowerMode.__members__:
         raise RequestError(
-            f"device.power_mode={wanted.value}: the present mode cannot be read "
+            f"device.power_mode={mode.value}: the present mode cannot be read "
             f"({before or _no_reading()}), so it could not be restored; source XRT's setup script, "
             "which puts xrt-smi on PATH, or leave device.power_mode out"
         )
     previous = _PreviousMode(before, address)
     try:
         with Interrupt().held():
-            _enter(wanted.value, index, previous)
+            _enter(mode.value, index, previous)
         yield
     except BaseException as error:
         try:

@@ -70,7 +70,7 @@ class Chain:
         operations per column. RequestError if there are fewer contexts than kernels, or if a
         single kernel needs more contexts than the device has.
         """
-        if len(self.kernels) == 1 and requested > contexts:
+        if len(self.kernels) == 1 and wanted > contexts:
             raise RequestError(
                 f"strategy.columns={wanted}: takes a context for each column; "
                 f"the device has {contexts}: use 1 to {contexts}"

@@ -147,7 +147,7 @@ def test_a_store_that_cannot_be_made() -> None:
 @pytest.mark.parametrize(
     ("function", "recorded"),
     [
-        ("harness.commands.run:Command.job", False),
+        ("harness.commands.run:Invocation.job", False),
         ("harness.run.prepare:prepare", False),
         (PASS, True),
     ],

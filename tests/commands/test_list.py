@@ -63,7 +63,7 @@ def test_the_users_own_presets_are_marked(
     out = listed(capfd, "strategies", "--config-dir", str(tmp_path))
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "* mine Deep and wide" in lines
-    assert "pooled Serial over bos allocated once" in lines
+    assert "pooled Serial, with bos that are allocated once" in lines
     assert f"* from --config-dir {tmp_path}" in lines
 
 

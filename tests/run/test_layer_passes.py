@@ -33,9 +33,7 @@ def opened(*overrides: str, **costs: Any) -> tuple[XrtBackend, LayerPasses]:
     world = open_backend(config.device, *TILING.specs)
     x = make_activations(SMALL.frames, SMALL.d_model, "speech", 0)
     columns = dict.fromkeys((spec.name for spec in TILING.specs), config.strategy.columns)
-    return world, LayerPasses(
-        config, world, columns, SMALL, TILING, 1, x, make_weights(SMALL, 0)
-    )
+    return world, LayerPasses(config, world, columns, SMALL, TILING, 1, x, make_weights(SMALL, 0))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from harness.device.interrupt import Interrupt
 from harness.device.xrt.failures import XRT_ERRORS, call_failed
 from harness.device.xrt.open_devices import OpenDevices
 from harness.device.xrt.open_kernel import OpenKernel, open_kernel
-from harness.device.xrt.pyxrt_api import PyXrt, Run, XrtDevice
+from harness.device.xrt.pyxrt_api import PyXrt, Run, State, XrtDevice
 from harness.device.xrt.session import XrtSession
 from harness.device.xrt.wait import Pause, wait_loop
 from harness.kernel import Bytes, KernelSpec
@@ -78,6 +78,14 @@ class XrtBackend:
         with self.calls():
             ended = self.first_ended(looks, timeout_ns)
         return looks.index(ended[0]) if ended else 0
+
+    def wait(self, run: Run, timeout_ns: int) -> State | None:
+        """State in which a started run has ended; None if still in flight after `timeout_ns`.
+
+        For programs that drive pyxrt themselves, as tests/npu does.
+        """
+        ended = self.first_ended((run.state,), timeout_ns)
+        return ended and ended[1]
 
     @contextmanager
     def calls(self) -> Iterator[None]:

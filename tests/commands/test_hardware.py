@@ -663,7 +663,7 @@ def test_a_lock_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "npu-harness-0.lock").symlink_to(tmp_path / "elsewhere")
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
     with pytest.raises(
-        locks.RequestError, match=r"npu-harness-0\.lock: this lock .* cannot be opened"
+        locks.RequestError, match=r"npu-harness-0\.lock: the lock file .* cannot be opened"
     ):
         locks.lock_device(0)
 

@@ -205,7 +205,7 @@ def test_every_encoder_runs(shell: Shell, model: str) -> None:
     assert set(record["totals"]) == set(Totals.__dataclass_fields__)
     assert sum(step["totals"]["tiles"] for step in record["steps"]) == counted
     assert f"{counted:,} calls, by " in done.out
-    assert "220x needs 50.0 ms" in done.out
+    assert "220x is 50.0 ms" in done.out
 
 
 def test_what_has_no_effect_is_said_and_left_out(shell: Shell) -> None:

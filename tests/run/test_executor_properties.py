@@ -356,7 +356,7 @@ def test_a_pass_keeps_no_bos_of_tiles_that_are_done() -> None:
     )
 
     def flights() -> int:
-        return sum(isinstance(each, Launch) for each in gc.get_objects())
+        return sum(type(each) is Launch for each in gc.get_objects())
 
     gc.collect()
     gc.disable()

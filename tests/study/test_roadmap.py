@@ -149,7 +149,7 @@ def test_the_newest_right_run_counts_and_others_are_told(
         out = printed(capfd, "tracking=off")[1]
         assert "left out: 1 records that cannot be read" in out
         assert (
-            "run with other settings than the newest, so not to be compared with it: "
+            "other settings than the newest row, so not comparable with it: "
             "baseline (guide), " in out
         )
         assert "outputs not compared (verify=off): dma (guide)" in out

@@ -17,10 +17,11 @@ sys.path.insert(0, str(ROOT / "docs"))
 import make_reference  # noqa: E402
 from shown_commands import BLOCK, Done, Shown, pages, run, shown_on  # noqa: E402
 
-SKIPPED = {".venv", ".xrt", ".hypothesis", ".pytest_cache", "outputs", "build", "dist"}
-MARKDOWN = [
-    path for path in sorted(ROOT.rglob("*.md")) if not SKIPPED & set(path.relative_to(ROOT).parts)
-]
+FOLDERS = ("docs", "kernels", "benchmarks", "harness", "tests")
+"""Folders with pages; others may hold an environment or a whole root file system."""
+MARKDOWN = sorted(
+    [*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))]
+)
 README_LINES = 150
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 EXTERNAL = re.compile(r"https?://[\w.-]+(:\d+)?(/\S*)?")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Part:
     dtype: str = "int8"
     constant: bool = False
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Size of the array in bytes."""
         return prod(self.shape) * np.dtype(self.dtype).itemsize
@@ -55,17 +55,17 @@ class Buffer:
     name: str
     parts: tuple[Part, ...]
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Size of one tile's data in bytes."""
         return sum(part.size_bytes for part in self.parts)
 
-    @property
+    @cached_property
     def stride_bytes(self) -> int:
         """Distance between two tiles of a batch: `size_bytes` rounded up to cache lines."""
         return -(-self.size_bytes // LINE_BYTES) * LINE_BYTES
 
-    @property
+    @cached_property
     def varying_bytes(self) -> int:
         """Bytes at the start that differ between tiles; the constant parts follow them.
 
@@ -143,12 +143,12 @@ class KernelSpec:
     reference: Callable[..., Array]
     ops: int
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The parts of all input buffers, in order."""
         return tuple(part for buffer in self.inputs for part in buffer.parts)
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Bytes moved per tile: inputs and output."""
         return self.output.size_bytes + sum(buffer.size_bytes for buffer in self.inputs)

@@ -105,9 +105,13 @@ class Tiles:
             )
         if count > 1:
             return lambda first: self._rows(first % period, count)
-        # Prepared here, because a timed pass calls the function for every tile.
-        single = [self._rows(tile, 1) for tile in range(period)]
+        single = self._single
         return lambda first: single[first % period]
+
+    @cached_property
+    def _single(self) -> list[tuple[memoryview, ...]]:
+        """The bytes of each distinct tile, prepared because a timed pass asks for every tile."""
+        return [self._rows(tile, 1) for tile in range(self.period)]
 
     @cached_property
     def _padded(self) -> tuple[memoryview, ...]:

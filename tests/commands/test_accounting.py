@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -47,12 +48,7 @@ def test_the_report_of_tiny_in_larger_tiles(capsys):
 def test_the_guide_counts_no_tiles_of_another_kernel():
     tiling = load_tiling()
     assert accounting.accountings(BASE, tiling)["guide"]["attention"] == 140.625
-    other = type(tiling)(
-        **{
-            **vars(tiling),
-            "attention": type(tiling.attention)(**{**vars(tiling.attention), "name": "a"}),
-        }
-    )
+    other = replace(tiling, attention=replace(tiling.attention, name="a"))
     assert set(accounting.accountings(BASE, other)["guide"].values()) == {None}
 
 

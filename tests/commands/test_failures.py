@@ -6,7 +6,6 @@ import json
 import resource
 import signal
 import socketserver
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.process import (
     Done,
+    Process,
     end,
     error_lines,
     marking,
@@ -206,7 +206,7 @@ def test_ctrl_c_twice() -> None:
 # kill -9
 
 
-def kill(running: subprocess.Popen[str]) -> Done:
+def kill(running: Process) -> Done:
     running.kill()
     done = end(running)
     assert done.code == -signal.SIGKILL

@@ -27,12 +27,14 @@ from support.axlf_file import (
     partition,
     xml,
 )
+from support.fork_server import Forked
 from support.npu_machine import Smi
 from support.process import (
     LIMIT_S,
     ROOT,
     TESTS,
     Done,
+    Process,
     end,
     error_lines,
     marking,
@@ -61,7 +63,7 @@ STRATEGIES = {
     "stacked": ("pooled d2 b4 c2 p1", ["strategy.columns=2", "strategy.prefetch=1"]),
 }
 REGULAR = {"refuse": -1, "exhausted": -1, "interrupt": False, "interrupt_at": "", "marks": []}
-START = Callable[..., "subprocess.Popen[str]"]
+START = Callable[..., Process]
 
 
 @pytest.fixture
@@ -76,9 +78,12 @@ def kernels(in_folder: Path) -> Path:
 
 @pytest.fixture
 def start(kernels: Path) -> START:
-    """Start the command on the stand-in: its arguments, and keywords for the stand-in."""
+    """Start the command on the stand-in: its arguments, and keywords for the stand-in.
 
-    def begin(*arguments: str, setup: str = "", **wanted: Any) -> subprocess.Popen[str]:
+    forked: false where the command line that /proc shows matters.
+    """
+
+    def begin(*arguments: str, setup: str = "", forked: bool = True, **wanted: Any) -> Process:
         settings = {"machine": {}, "faults": {}, "without": [], "answers": {}, **REGULAR, **wanted}
         settings |= {"locks": str(kernels.parent), "report": str(kernels.parent / "report.json")}
         paths = os.pathsep.join([str(TESTS / "standin"), str(ROOT), str(TESTS)])
@@ -95,14 +100,13 @@ def start(kernels: Path) -> START:
             "tracking=off",
             f"workload.tiles={TILES}",
         ]
-        command = [
-            sys.executable,
-            *(program(setup) if setup else ["-m", "harness"]),
-            *given,
-            *arguments,
-        ]
+        if forked:
+            return Forked(setup, [*given, *arguments], environment)
+        command = [sys.executable, *(program(setup) if setup else ["-m", "harness"]), *given]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+        return subprocess.Popen(
+            [*command, *arguments], stdout=pipe, stderr=pipe, text=True, env=environment
+        )
 
     return begin
 
@@ -402,7 +406,9 @@ def test_ctrl_c_that_is_ignored(start: START) -> None:
     marks = [f"start {number}" for number in range(500, 5500, 500)]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        running = start("strategy=pooled", "workload.tiles=1000", marks=["opening", *marks])
+        running = start(
+            "strategy=pooled", "workload.tiles=1000", marks=["opening", *marks], forked=False
+        )
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for state in ("opening", *marks):
@@ -551,7 +557,7 @@ def test_ctrl_c_in_a_window(
 
 
 def test_two_processes_at_once(start: START, harness: Callable[..., Done]) -> None:
-    first = start("strategy=pooled", "workload.tiles=2000", ENDLESS)
+    first = start("strategy=pooled", "workload.tiles=2000", ENDLESS, forked=False)
     wait_for(locked, first)
     done = harness("strategy=pooled")
     assert (done.code, done.out) == (2, "")
@@ -595,12 +601,12 @@ def test_contexts_are_opened_one_process_at_a_time(
     code = (
         "from pathlib import Path; from harness.device.host import locks\n"
         f"locks.FOLDER = Path({str(tmp_path)!r})\n"
-        "taken = locks._taken\n"
+        "taken = locks._try_lock\n"
         "def tell(lock):\n"
         "    found = taken(lock)\n"
         "    print('free' if found else 'busy', flush=True)\n"
         "    return found\n"
-        "locks._taken = tell\n"
+        "locks._try_lock = tell\n"
         "with locks.opening(0): print('in', flush=True)"
     )
     with locks.opening(0):

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.commands.main import dispatch
+from support.fork_server import Forked
 
 TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
@@ -55,6 +56,7 @@ class Done:
 
 
 Shell = Callable[..., Done]
+Process = subprocess.Popen[str] | Forked
 
 
 def run_folders() -> set[Path]:
@@ -91,10 +93,16 @@ def program(setup: str) -> list[str]:
     return ["-c", f"{setup}\nimport runpy; runpy.run_module('harness', run_name='__main__')"]
 
 
-def start(*arguments: str, setup: str = "", **options: Any) -> subprocess.Popen[str]:
-    """Start the command as a process in this folder; it runs the statements `setup` first."""
+def start(*arguments: str, setup: str = "", **options: Any) -> Process:
+    """Start the command as a process in this folder; it runs the statements `setup` first.
+
+    It is a fork unless there are statements, which may replace what imports bind, or `options` for
+    Popen.
+    """
     paths = os.pathsep.join([str(ROOT), str(TESTS)])
     environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(Path.cwd())}
+    if not setup and not options:
+        return Forked(setup, arguments, environment)
     command = [sys.executable, *(program(setup) if setup else ["-m", "harness"]), *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -102,7 +110,7 @@ def start(*arguments: str, setup: str = "", **options: Any) -> subprocess.Popen[
     )
 
 
-def end(process: subprocess.Popen[str]) -> Done:
+def end(process: Process) -> Done:
     """Wait for the end of a process."""
     try:
         out, err = process.communicate(timeout=LIMIT_S)
@@ -118,7 +126,7 @@ def process(*arguments: str, **options: Any) -> Done:
     return end(start(*arguments, **options))
 
 
-def wait_for(state: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+def wait_for(state: Callable[[], Any], process: Process | None = None) -> None:
     """Wait until `state()` is true; fail when `process` ends before, or at the limit."""
     until_s = time.monotonic() + LIMIT_S
     while not state():
@@ -140,7 +148,7 @@ def marking(function: str, path: Path | str, number: int = 1) -> str:
     return f"from support.marks import mark; mark({function!r}, {str(path)!r}, {number})"
 
 
-def signal_pending(process: subprocess.Popen[str], number: int) -> bool:
+def signal_pending(process: Process, number: int) -> bool:
     """Whether a signal was sent to a process and has not been delivered to it yet."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     pending = [
@@ -151,7 +159,7 @@ def signal_pending(process: subprocess.Popen[str], number: int) -> bool:
     return any(mask >> (number - 1) & 1 for mask in pending)
 
 
-def send(process: subprocess.Popen[str], number: int) -> None:
+def send(process: Process, number: int) -> None:
     """Send a signal and wait until the process has received it."""
     process.send_signal(number)
     wait_for(lambda: process.poll() is not None or not signal_pending(process, number))

@@ -1,0 +1,142 @@
+"""Starts the command as forks of a process that has imported it, which saves a second each.
+
+A fork is a process of its own: its own memory, signals, descriptors and exit code. What depends on
+the start of Python itself (buffering, flags, the name in /proc) needs `support.process.start`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PRELOAD = (
+    "import harness.commands.run, harness.sim.pyxrt; "
+    # As the command imports it: with its own settings of MLflow.
+    "from harness.tracking.mlflow import MlflowStore; MlflowStore('sqlite://', '', 'none')"
+)
+POLL_S = 0.01
+LONGEST_MESSAGE = 1 << 17
+
+
+class Forked:
+    """A running fork, with the methods of `subprocess.Popen` that tests use."""
+
+    def __init__(self, setup: str, arguments: Sequence[str], environment: Mapping[str, str]):
+        """Run the statements `setup`, then the command, in this process's folder."""
+        # Files instead of pipes: a fork never waits for a reader.
+        self._streams = [os.memfd_create(name) for name in ("stdout", "stderr")]
+        self.returncode: int | None = None
+        request = {
+            "setup": setup,
+            "arguments": arguments,
+            "environment": dict(environment),
+            "folder": str(Path.cwd()),
+        }
+        self.pid = _ask(request, self._streams)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = _ask({"ended": self.pid})
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        until_s = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > until_s:
+                raise subprocess.TimeoutExpired(f"pid {self.pid}", timeout)
+            time.sleep(POLL_S)
+        assert self.returncode is not None
+        return self.returncode
+
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+        self.wait(timeout)
+        texts = []
+        for stream in self._streams:
+            os.lseek(stream, 0, os.SEEK_SET)
+            with os.fdopen(stream, encoding="utf-8") as file:
+                texts.append(file.read())
+        return texts[0], texts[1]
+
+    def send_signal(self, number: int) -> None:
+        # The server reaps a fork only when `poll` asks for its end, so the pid is still its own.
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """The connection to the server, which ends when this process does."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = f"{PRELOAD}; from support.fork_server import serve; serve({its.fileno()})"
+    command = [sys.executable, "-c", code]
+    server = subprocess.Popen(command, pass_fds=[its.fileno()], env=_environment())
+    server.returncode = 0  # Nothing waits for it: it ends with the connection.
+    its.close()
+    return ours
+
+
+def _environment() -> dict[str, str]:
+    tests = Path(__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
+
+
+def _ask(request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> Any:
+    server = _server()
+    socket.send_fds(server, [json.dumps(request).encode()], descriptors)
+    return json.loads(server.recv(LONGEST_MESSAGE))
+
+
+def serve(descriptor: int) -> None:
+    """Answer requests until the connection closes; in a fork, run what was asked and exit."""
+    connection = socket.socket(fileno=descriptor)
+    running = set[int]()
+    while True:
+        message, streams, *_ = socket.recv_fds(connection, LONGEST_MESSAGE, 2)
+        if not message:
+            for pid in running:
+                os.kill(pid, signal.SIGKILL)
+            return
+        request = json.loads(message)
+        if "ended" in request:
+            pid, status = os.waitpid(request["ended"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+            running -= {pid}
+        else:
+            answer = os.fork()
+            if not answer:
+                connection.close()
+                _become(request, streams)
+            running.add(answer)
+            for each in streams:
+                os.close(each)
+        connection.send(json.dumps(answer).encode())
+
+
+def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
+    """Be the command: with its streams, environment, folder and arguments. Does not return."""
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    tempfile.tempdir = None
+    sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
+    sys.argv = ["harness", *request["arguments"]]
+    exec(request["setup"], {})
+    runpy.run_module("harness", run_name="__main__", alter_sys=True)
+    sys.exit()

@@ -20,7 +20,7 @@ from harness.device.xrt.backend import XrtBackend
 from harness.inputs.generate import make_activations
 from harness.models.tiling import load_tiling
 from harness.models.weights import make_weights, weight_shapes
-from harness.models.whisper import Encoder
+from harness.models.whisper import ENCODERS, Encoder
 from harness.run.layer_passes import LayerPasses
 
 SMALL = Encoder("small", layers=2, heads=2, d_model=48, ffn=64, frames=70)
@@ -96,36 +96,28 @@ def shell(
         yield run
 
 
-@pytest.mark.slow
-def test_the_command_runs_a_layer(shell: Shell) -> None:
-    encoder = load("workload=whisper_tiny").workload
-    shapes = weight_shapes(
-        harness.run.layer_passes.Encoder("whisper_tiny", layers=4, heads=6, d_model=384, ffn=1536)
-    )
+def test_the_command_runs_a_layer(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = replace(SMALL, layers=4)
+    monkeypatch.setitem(ENCODERS, encoder.name, encoder)
     generator = np.random.default_rng(1)
-    np.savez(
-        "w.npz",
-        **{
-            name: generator.integers(-9, 9, shape).astype(np.int8) for name, shape in shapes.items()
-        },
-    )
+    weights = {
+        name: generator.integers(-9, 9, shape).astype(np.int8)
+        for name, shape in weight_shapes(encoder).items()
+    }
+    np.savez("w.npz", **weights)
     done = shell(
-        *(
-            "tracking=off",
-            f"workload={encoder.model}",
-            "workload.layer=3",
-            "workload.weights=w.npz",
-        ),
+        *("tracking=off", "workload=whisper_tiny", f"workload.model={encoder.name}"),
+        *("workload.layer=3", "workload.weights=w.npz"),
         *("workload.matmul=matmul_64", "measure.warmup=0", "measure.repeats=1"),
     )
     assert (done.code, done.err) == (0, "")
     record = done.record
-    assert record["kernel"] == "whisper_tiny layer 3"
+    assert record["kernel"] == "small layer 3"
     calls = sum(step["operation"]["calls"] for step in record["steps"])
     assert record["metrics"]["verify/tiles"] == 2 * (calls + 1)
     assert record["metrics"]["verify/mismatches"] == 0
     assert record["metrics"]["rtf/end_to_end"] is None
-    assert "counts no tiles of whisper_tiny layer 3" in done.out
+    assert "counts no tiles of small layer 3" in done.out
 
 
 @pytest.mark.parametrize(

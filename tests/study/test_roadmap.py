@@ -20,6 +20,7 @@ from harness.config.phase import KNOBS, Phase
 from harness.errors import RequestError
 from harness.measure.rtf import EncoderTime
 from harness.measure.totals import Totals
+from harness.models.whisper import ENCODERS
 from harness.results.record import Record
 from harness.results.rtf_gap import RtfGap, rtf_gap
 from harness.study.roadmap import ACCOUNTINGS, PHASES, read
@@ -32,9 +33,11 @@ QUICK = ("workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """In a folder for the whole file."""
+    """In a folder for the whole file, with encoders of one layer."""
     import_mlflow()
     with pytest.MonkeyPatch.context() as monkeypatch, in_process(monkeypatch) as run:
+        for name, encoder in list(ENCODERS.items()):
+            monkeypatch.setitem(ENCODERS, name, replace(encoder, layers=1))
         monkeypatch.chdir(tmp_path_factory.mktemp("roadmap"))
         yield run
 

@@ -1,4 +1,4 @@
-"""The roadmap: RTF and bottleneck of each phase of the optimisation programme, from records.
+"""The roadmap: RTF and bottleneck of each optimisation phase, from records.
 
 Every figure comes from one run; speed-ups are not multiplied.
 """
@@ -148,7 +148,7 @@ def _measured(record: Record, folder: Path) -> Measured:
         label=record.label,
         rtf=float(metrics["rtf/end_to_end"] or 0),
         ceiling=metrics["rtf/ceiling"],
-        further=gap.further,
+        further=gap.speedup_needed,
         bottleneck=gap.bottleneck,
         verified=_verified(record),
     )

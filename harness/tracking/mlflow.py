@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SQLITE = "sqlite:///"
-MOST_CHARACTERS = 160
+MOST_ERROR_CHARACTERS = 160
 """Longest text of an MLflow error in a message."""
 PAGE_SIZE = 1000
 """Runs per page of a search; equal to MLflow's default."""
@@ -270,5 +270,5 @@ def _translated(uri: str) -> Iterator[None]:
     except Exception as error:
         text = next(iter(str(error).strip().splitlines()), "")
         raise TrackingError(
-            f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_CHARACTERS)}"
+            f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_ERROR_CHARACTERS)}"
         ) from error

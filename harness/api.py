@@ -75,8 +75,8 @@ class Pipeline:
         self._backend = open_kernels(device, self.chain.kernels, columns)
         self._sessions: list[Session] = []
         try:
-            for spec, width in zip(self.chain.kernels, columns, strict=True):
-                self._sessions.append(self._backend.open_session(spec, width, device.timeout_ms))
+            for spec, count in zip(self.chain.kernels, columns, strict=True):
+                self._sessions.append(self._backend.open_session(spec, count, device.timeout_ms))
         except BaseException:
             self.close()
             raise
@@ -112,11 +112,11 @@ class Pipeline:
                 "pass one group for each kernel"
             )
         packed = [
-            self._packed(kernel_index, inputs if kernel_index == 0 else None, each)
+            self._pack(kernel_index, inputs if kernel_index == 0 else None, each)
             for kernel_index, each in enumerate(by_kernel)
         ]
         if not len(packed[0]):
-            return self._unpacked(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
+            return self._unpack(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
         later = tuple(
             (row[0, spec.inputs[0].varying_bytes :],)
             for row, spec in zip(packed[1:], kernels[1:], strict=True)
@@ -124,7 +124,7 @@ class Pipeline:
         tiles = Tiles(self.chain, (packed[0],), 0.0, 0, later)
         return self._pass(tiles, len(packed[0]))
 
-    def _packed(
+    def _pack(
         self, kernel_index: int, inputs: Sequence[Array] | None, constants: Sequence[Array]
     ) -> Bytes:
         """The input buffer of a kernel, (tiles, size_bytes) uint8.
@@ -164,9 +164,9 @@ class Pipeline:
             self.timeline = executor.run(tiles, sink).timeline()
         finally:
             self._stuck |= not executor.release()
-        return self._unpacked(outputs)
+        return self._unpack(outputs)
 
-    def _unpacked(self, outputs: Bytes) -> Array:
+    def _unpack(self, outputs: Bytes) -> Array:
         array: Array = self.chain.kernels[-1].output.unpack(outputs)[0]
         return array
 

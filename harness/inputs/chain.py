@@ -62,17 +62,17 @@ class Chain:
         """The kernels' names: `attention+layernorm`."""
         return "+".join(kernel.name for kernel in self.kernels)
 
-    def columns(self, wanted: int, contexts: int) -> tuple[int, ...]:
+    def columns(self, columns_each: int, contexts: int) -> tuple[int, ...]:
         """Number of columns for each kernel, one context per column.
 
-        wanted: columns that each kernel gets if the device has enough contexts. If not, every
+        columns_each: columns that each kernel gets if the device has enough contexts. If not, every
         kernel gets one column, and each further context goes to the kernel with the most
         operations per column. RequestError if there are fewer contexts than kernels, or if a
         single kernel needs more contexts than the device has.
         """
-        if len(self.kernels) == 1 and wanted > contexts:
+        if len(self.kernels) == 1 and columns_each > contexts:
             raise RequestError(
-                f"strategy.columns={wanted}: takes a context for each column; "
+                f"strategy.columns={columns_each}: takes a context for each column; "
                 f"the device has {contexts}: use 1 to {contexts}"
             )
         if len(self.kernels) > contexts:
@@ -82,7 +82,7 @@ class Chain:
             )
         shares = [1] * len(self.kernels)
         for _ in range(contexts - len(self.kernels)):
-            below_limit = [index for index, columns in enumerate(shares) if columns < wanted]
+            below_limit = [index for index, columns in enumerate(shares) if columns < columns_each]
             if below_limit:
                 busiest = max(
                     below_limit, key=lambda index: self.kernels[index].ops / shares[index]

@@ -75,7 +75,7 @@ def bounds(timeline: Timeline) -> Bounds | None:
     host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
     device_ns = timeline.sum_ns(*DEVICE_WORK)
     work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(kernels)]
-    longest = max(range(kernels), key=lambda each: work_ns[each] / timeline.widths[each])
+    longest = max(range(kernels), key=lambda each: work_ns[each] / timeline.kernel_columns[each])
     return Bounds(
         makespan_ns=makespan_ns(timeline),
         host_ns=host_ns,
@@ -83,6 +83,6 @@ def bounds(timeline: Timeline) -> Bounds | None:
         fill_ns=int(launched_ns[0] - timeline.rows[:, 4].min()),
         completion_ns=completion_ns,
         drain_ns=int(lengths_ns(reads).min()),
-        columns=timeline.widths[longest],
+        columns=timeline.kernel_columns[longest],
         serial_ns=host_ns + device_ns + len(waits) * completion_ns,
     )

@@ -79,7 +79,7 @@ def _sums(totals: Totals) -> dict[str, Any]:
     }
 
 
-def added(parts: Sequence[Totals]) -> Totals:
+def sum_totals(parts: Sequence[Totals]) -> Totals:
     """The totals of one or more passes one after the other; None in any part gives None."""
     columns = {name: [_sums(part)[name] for part in parts] for name in _sums(parts[0])}
     sums: dict[str, Any] = {
@@ -114,7 +114,7 @@ def totals_of(timeline: Timeline) -> Totals:
     limits, stalls = bounds(timeline), stalls_ns(timeline)
     return Totals(
         clock=timeline.clock,
-        columns=max(timeline.columns, timeline.held),
+        columns=max(timeline.columns, timeline.occupied_columns),
         tiles=timeline.tiles,
         makespan_ns=makespan_ns(timeline),
         alloc_ns=timeline.sum_ns(Stage.ALLOC),

@@ -36,7 +36,7 @@ def parts(emulation: Emulation) -> list[Part]:
     if log.counts:
         found += [_calls(log), _host(log)]
     found += _columns(emulation.trace)
-    found += [f"note: {line}" for line in machine.said]
+    found += [f"note: {line}" for line in machine.notes]
     if machine.aborted:
         found.append(f"process ended: {machine.aborted}")
     found += [_hazard(hazard) for hazard in hazards]

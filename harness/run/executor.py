@@ -164,11 +164,13 @@ class Executor:
         # A single kernel's steps end in order, so two counters replace the queue of steps in
         # flight. That keeps the loop's own time, which is part of the pass, short.
         in_order = kernels == 1
-        whole, rest = (inputs.batches(count, strategy.resident) for count in (batch, self._tail))
+        full_batch, last_batch = (
+            inputs.batches(count, strategy.resident) for count in (batch, self._tail)
+        )
         marks = blank_marks(submissions * kernels)
         ready, ring = self._ready, self._ring
         # Steps in flight, in the order of launches; and steps staged from the outputs before them.
-        flying: deque[int] = deque()
+        in_flight: deque[int] = deque()
         onward: deque[int] = deque()
         finished = bytearray(submissions)
         # Submissions staged and launched at the first kernel, and collected from the last one.
@@ -193,7 +195,7 @@ class Executor:
                         ready[step % ring].launch()
                         launching = NO_STEP
                         if not in_order:
-                            flying.append(step)
+                            in_flight.append(step)
                         marks[at + LAUNCHED] = clock.now_ns
                         continue
                     if (staged < submissions and staged - collected < slots) and (
@@ -201,7 +203,7 @@ class Executor:
                     ):
                         step, first = staged * kernels, staged * batch
                         at = step * MARKS
-                        data = whole(first) if staged < full else rest(first)
+                        data = full_batch(first) if staged < full else last_batch(first)
                         if not pooled:
                             marks[at + ALLOC] = clock.now_ns
                             for slot in self._slots[staged % slots]:
@@ -213,7 +215,7 @@ class Executor:
                         staged += 1
                     else:
                         wait_ns = clock.now_ns
-                        step = collected if in_order else flying[self._next_ended(flying)]
+                        step = collected if in_order else in_flight[self._next_ended(in_flight)]
                         at, submission = step * MARKS, ready[step % ring]
                         marks[at + WAIT] = wait_ns
                         submission.wait(1)
@@ -222,7 +224,7 @@ class Executor:
                         if in_order:
                             number, kernel_index = step, 0
                         else:
-                            flying.remove(step)
+                            in_flight.remove(step)
                             number, kernel_index = divmod(step, kernels)
                         first = number * batch
                         if inspect:
@@ -233,7 +235,7 @@ class Executor:
                             finished[number] = True
                             collected += 1
                             continue
-                        data = (self._glued(kernel_index + 1, submission.outputs),)
+                        data = (self._glue_input(kernel_index + 1, submission.outputs),)
                         marks[at + READ] = clock.now_ns
                         step, at = step + 1, at + MARKS
                         onward.append(step)
@@ -248,7 +250,7 @@ class Executor:
                 # Reset `pending`, so that the wait below notices a second Ctrl-C.
                 interrupted, interrupt.pending = interrupt.pending, False
                 failed = [launching] if launching != NO_STEP else []
-                steps = range(collected, launched - len(failed)) if in_order else flying
+                steps = range(collected, launched - len(failed)) if in_order else in_flight
                 finish_in_flight(map(self._in_flight, steps), map(self._in_flight, failed))
                 interrupted |= interrupt.pending
                 if interrupted and not isinstance(error, KeyboardInterrupt):
@@ -273,13 +275,13 @@ class Executor:
         count = self._batch if number < self._full else self._tail
         return [slot.submissions[count] for slot in self._slots[number % len(self._slots)]]
 
-    def _next_ended(self, flying: Sequence[int]) -> int:
-        """Index in `flying` of the step to collect next."""
+    def _next_ended(self, in_flight: Sequence[int]) -> int:
+        """Index in `in_flight` of the step to collect next."""
         session = self._sessions[0]
-        submissions = [self._ready[step % self._ring] for step in flying]
+        submissions = [self._ready[step % self._ring] for step in in_flight]
         return session.backend.next_ended(submissions, session.timeout_ns)
 
-    def _glued(self, kernel_index: int, outputs: Bytes) -> object:
+    def _glue_input(self, kernel_index: int, outputs: Bytes) -> object:
         """A kernel's input from the outputs before it, in the form that its slots stage."""
         varying = self._chain.glue(kernel_index, outputs)
         if self._strategy.resident:

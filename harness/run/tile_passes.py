@@ -145,8 +145,8 @@ class TilePasses:
         self._count = count = config.workload.tiles
         strategy, sessions = config.strategy, list[Session]()
         try:
-            for spec, width in zip(chain.kernels, columns, strict=True):
-                sessions.append(backend.open_session(spec, width, config.device.timeout_ms))
+            for spec, each in zip(chain.kernels, columns, strict=True):
+                sessions.append(backend.open_session(spec, each, config.device.timeout_ms))
             constants = tiles.constants_to_hold(strategy.resident)
             self._executor = Executor(sessions, strategy, count, constants, chain.links)
         except BaseException:

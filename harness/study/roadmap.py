@@ -22,7 +22,7 @@ MLFLOW_COPIES = "artifacts"
 
 
 @dataclass(frozen=True)
-class Measured:
+class PhaseRun:
     """One run of a phase.
 
     record: its folder. rtf, ceiling: the metrics rtf/end_to_end and rtf/ceiling. further: speed-up
@@ -46,8 +46,8 @@ class Row:
     goal: str
     guide_target: str
     guide_rtf: tuple[float, ...]
-    guide: Measured | None
-    full: Measured | None
+    guide: PhaseRun | None
+    full: PhaseRun | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
         by_kind = {kind: newest.get((phase, kind)) for kind in ACCOUNTINGS}
         known = next((each[0] for each in by_kind.values() if each), None)
         guide = known.config["phase"] if known else {}
-        measured = {kind: _measured(*each) if each else None for kind, each in by_kind.items()}
+        measured = {kind: _phase_run(*each) if each else None for kind, each in by_kind.items()}
         expected = (
             guide.get("goal", ""),
             guide.get("guide_target", ""),
@@ -139,11 +139,11 @@ def _verified(record: Record) -> bool:
     return bool(record.config["verify"] == "all")
 
 
-def _measured(record: Record, folder: Path) -> Measured:
+def _phase_run(record: Record, folder: Path) -> PhaseRun:
     gap, metrics = rtf_gap(record), record.metrics
     # `roadmap` leaves out records without a gap.
     assert gap is not None
-    return Measured(
+    return PhaseRun(
         record=str(folder),
         label=record.label,
         rtf=float(metrics["rtf/end_to_end"] or 0),

@@ -50,11 +50,11 @@ class MlflowStore:
         from mlflow.tracking import MlflowClient
 
         self._uri = uri
-        with _translated(uri), _locked(uri):
+        with _translate_errors(uri), _migration_lock(uri):
             self._client = MlflowClient(tracking_uri=uri)
-            known = self._client.get_experiment_by_name(experiment)
-            if known:
-                self._experiment_id = known.experiment_id
+            existing = self._client.get_experiment_by_name(experiment)
+            if existing:
+                self._experiment_id = existing.experiment_id
             else:
                 root = Path(artifacts).as_uri() if artifacts else None
                 self._experiment_id = self._client.create_experiment(experiment, root)
@@ -77,7 +77,7 @@ class MlflowStore:
             for step, total_ns in enumerate(record.samples.total_ns)
         ]
         tags = _tags(record, folder) | ({"mlflow.parentRunId": parent} if parent else {})
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags)
             params = [Param(key, str(value)) for key, value in _params(record).items()]
             self._client.log_batch(run.info.run_id, metrics, params)
@@ -97,7 +97,7 @@ class MlflowStore:
         from mlflow.entities import Metric
 
         now_ms = int(datetime.now().timestamp() * 1000)
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             run = self._client.create_run(
                 self._experiment_id, run_name=name, tags={**tags, **_process_tags()}
             )
@@ -112,7 +112,7 @@ class MlflowStore:
     def begin_sweep(self, name: str, folder: Path) -> str:
         """Start the parent run of a sweep; returns its id."""
         tags = {"sweep": str(folder), **_process_tags()}
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             return str(
                 self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
             )
@@ -131,7 +131,7 @@ class MlflowStore:
             for verdict in Verdict
             if verdict in verdicts
         }
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             for child in self._search(f"tags.`mlflow.parentRunId` = '{parent}'"):
                 speedup = speedups.get(child.data.tags["record"])
                 if speedup is None:
@@ -250,7 +250,7 @@ def _start_ticks(pid: str) -> str | None:
 
 
 @contextmanager
-def _locked(uri: str) -> Iterator[None]:
+def _migration_lock(uri: str) -> Iterator[None]:
     """Lock a sqlite store: MLflow crashes if two processes migrate its schema at the same time."""
     if not uri.startswith(SQLITE):
         yield
@@ -263,7 +263,7 @@ def _locked(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(uri: str) -> Iterator[None]:
+def _translate_errors(uri: str) -> Iterator[None]:
     """Raise every exception as TrackingError: MLflow also raises those of other libraries."""
     try:
         yield

@@ -204,7 +204,9 @@ def test_whatever_the_knobs_the_outputs_are_right(
             sum(row[5] - row[4] for row in timeline.of(6).tolist() if row[6] == k)
             for k in range(len(chain_of))
         ]
-        per_column = max(work / width for work, width in zip(work_ns, timeline.widths, strict=True))
+        per_column = max(
+            work / width for work, width in zip(work_ns, timeline.kernel_columns, strict=True)
+        )
         assert int(per_column) <= limits.device_bound_ns <= limits.bound_ns <= limits.makespan_ns
     seen = {(row[0], row[1], row[6]): row for row in timeline.rows.tolist()}
     for _, tile, _, column, start_ns, end_ns, kernel_index in timeline.of(6).tolist():
@@ -212,7 +214,7 @@ def test_whatever_the_knobs_the_outputs_are_right(
         launch, wait = seen[2, first, kernel_index], seen[3, first, kernel_index]
         assert launch[4] <= start_ns, "executed after its own launch"
         assert end_ns <= wait[5], "and before its end was seen"
-        assert launch[3] == column < timeline.widths[kernel_index]
+        assert launch[3] == column < timeline.kernel_columns[kernel_index]
     flying = np.zeros(1)
     launches = [(row[4], 1) for row in timeline.of(2).tolist() if row[6] == 0]
     ends = [(row[5], -1) for row in timeline.of(4).tolist() if row[6] == len(chain.kernels) - 1]

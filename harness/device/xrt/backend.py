@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.device.backend import Capabilities, Clock, Submission
 from harness.device.interrupt import Interrupt
-from harness.device.xrt.failures import XRT_ERRORS, call_failed
+from harness.device.xrt.failures import XRT_ERRORS, call_error
 from harness.device.xrt.open_devices import OpenDevices
 from harness.device.xrt.open_kernel import OpenKernel, open_kernel
 from harness.device.xrt.pyxrt_api import PyXrt, Run, State, XrtDevice
@@ -96,7 +96,7 @@ class XrtBackend:
         try:
             yield
         except XRT_ERRORS as error:
-            raise call_failed(error, self.devices.unended) from error
+            raise call_error(error, self.devices.stuck_kernels) from error
 
     def guarded(self, call: Callable[[], Any]) -> Callable[[], None]:
         """Wrap a call that is made for every tile, so that XRT's errors become DeviceError."""
@@ -105,6 +105,6 @@ class XrtBackend:
             try:
                 call()
             except XRT_ERRORS as error:
-                raise call_failed(error, self.devices.unended) from error
+                raise call_error(error, self.devices.stuck_kernels) from error
 
         return guarded_call

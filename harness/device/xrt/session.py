@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.device.xrt.failures import ENDS, FAILED_LIST, XRT_ERRORS, call_failed, explained
+from harness.device.xrt.failures import ENDS, FAILED_LIST, XRT_ERRORS, call_error, explanation
 from harness.device.xrt.open_kernel import open_kernel
 from harness.device.xrt.pyxrt_api import Bo, Run, Runlist, XrtKernel
 from harness.device.xrt.slot import XrtSlot
@@ -119,7 +119,7 @@ class XrtSession:
             self._contexts.clear()
             raise DeviceError(
                 f"opening {spec.name} on {columns} column(s): "
-                f"{explained(error, backend.devices.unended)}"
+                f"{explanation(error, backend.devices.stuck_kernels)}"
             ) from error
         self._instructions_bytes = kernel.instructions.nbytes
         self._wakers: list[tuple[Run, list[Bo], Callable[[int], None]]] = []
@@ -210,7 +210,7 @@ class XrtSession:
             try:
                 ended = first_ended(looks, patience * timeout_ns)
             except XRT_ERRORS as error:
-                raise call_failed(error, backend.devices.unended) from error
+                raise call_error(error, backend.devices.stuck_kernels) from error
             if ended is None:
                 raise DeviceTimeoutError(
                     f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}"
@@ -240,8 +240,8 @@ class XrtSession:
                 runlist.wait()
             except XRT_ERRORS as error:
                 if FAILED_LIST not in str(error):
-                    raise call_failed(error, backend.devices.unended) from error
-                raise DeviceError(f"{name}: {explained(error)}") from error
+                    raise call_error(error, backend.devices.stuck_kernels) from error
+                raise DeviceError(f"{name}: {explanation(error)}") from error
             if patience and clock.now_ns - begin_ns > patience * timeout_ns:
                 raise DeviceError(
                     f"{name}: completion took longer than device.timeout_ms={timeout_ms}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.device.xrt.failures import XRT_ERRORS, call_failed
+from harness.device.xrt.failures import XRT_ERRORS, call_error
 from harness.device.xrt.pyxrt_api import Bo, Run
 from harness.kernel import FIRST_DATA_ARGUMENT, LINE_BYTES, Buffer, Bytes
 
@@ -185,7 +185,7 @@ def _stager(
                 target[:] = content
                 sync()
         except XRT_ERRORS as error:
-            raise call_failed(error, backend.devices.unended) from error
+            raise call_error(error, backend.devices.stuck_kernels) from error
 
     if len(targets) != 1:
         return stage_all
@@ -197,6 +197,6 @@ def _stager(
         try:
             only_sync()
         except XRT_ERRORS as error:
-            raise call_failed(error, backend.devices.unended) from error
+            raise call_error(error, backend.devices.stuck_kernels) from error
 
     return stage_one

@@ -200,10 +200,11 @@ class Backend(Protocol):
     def open_session(self, spec: KernelSpec, columns: int, timeout_ms: int) -> Session:
         """Open a kernel; RequestError as in `prepare`, DeviceError if the device refuses."""
 
-    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int:
+    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int | None:
         """Wait until one of several launched submissions has ended, and return its index.
 
-        Returns 0 if none ends within `timeout_ns`, or if the device cannot report which one ended.
+        None if none ends within `timeout_ns`. Returns 0 without waiting if there is only one, or if
+        the device cannot report which one ended: the caller then waits for the first.
         """
 
     def take_trace(self) -> NDArray[np.int64] | None:

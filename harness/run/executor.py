@@ -215,10 +215,12 @@ class Executor:
                         staged += 1
                     else:
                         wait_ns = clock.now_ns
-                        step = collected if in_order else in_flight[self._next_ended(in_flight)]
+                        step, timeouts = collected, 1
+                        if not in_order:
+                            step, timeouts = self._next_ended(in_flight)
                         at, submission = step * MARKS, ready[step % ring]
                         marks[at + WAIT] = wait_ns
-                        submission.wait(1)
+                        submission.wait(timeouts)
                         marks[at + WAITED] = clock.now_ns
                         submission.collect()
                         if in_order:
@@ -275,11 +277,13 @@ class Executor:
         count = self._batch if number < self._full else self._tail
         return [slot.submissions[count] for slot in self._slots[number % len(self._slots)]]
 
-    def _next_ended(self, in_flight: Sequence[int]) -> int:
-        """Index in `in_flight` of the step to collect next."""
+    def _next_ended(self, in_flight: Sequence[int]) -> tuple[int, int]:
+        """The step to collect next, and the timeouts to wait for it."""
         session = self._sessions[0]
         submissions = [self._ready[step % self._ring] for step in in_flight]
-        return session.backend.next_ended(submissions, session.timeout_ns)
+        index = session.backend.next_ended(submissions, session.timeout_ns)
+        # The timeout has passed in `next_ended`, so only check the first step once more.
+        return (in_flight[0], 0) if index is None else (in_flight[index], 1)
 
     def _glue_input(self, kernel_index: int, outputs: Bytes) -> object:
         """A kernel's input from the outputs before it, in the form that its slots stage."""

@@ -64,11 +64,11 @@ class XrtBackend:
         """Open a kernel on one context per column."""
         return XrtSession(self, spec, columns, timeout_ms)
 
-    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int:
-        """Index of a submission that has ended, else of the one to wait for.
+    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int | None:
+        """Index of a submission that has ended, or of the one to wait for; None after the timeout.
 
         A runlist has no state that could be checked. If any submission is a runlist, the result
-        is the first one launched.
+        is the first one launched, and nothing is waited for.
         """
         runs: list[Run] = [run for each in submissions if (run := getattr(each, "run", None))]
         if len(submissions) == 1 or len(runs) < len(submissions):
@@ -77,7 +77,7 @@ class XrtBackend:
         looks = [run.state for run in runs]
         with self.calls():
             ended = self.first_ended(looks, timeout_ns)
-        return looks.index(ended[0]) if ended else 0
+        return looks.index(ended[0]) if ended else None
 
     def wait(self, run: Run, timeout_ns: int) -> State | None:
         """State in which a started run has ended; None if still in flight after `timeout_ns`.

@@ -102,6 +102,14 @@ class Chain:
         padded[:, : outputs.shape[1]] = outputs
         return padded
 
+    def glue_whole(self, kernel_index: int, outputs: Bytes, constants: Bytes) -> memoryview:
+        """The input of `glue` with the kernel's constants, as one flat buffer of whole tiles."""
+        buffer = self.kernels[kernel_index].inputs[0]
+        whole = np.zeros((len(outputs), buffer.stride_bytes), np.uint8)
+        whole[:, : buffer.varying_bytes] = self.glue(kernel_index, outputs)
+        whole[:, buffer.varying_bytes : buffer.size_bytes] = constants
+        return whole.reshape(-1).data
+
 
 def make_chain(kernels: Sequence[KernelSpec], links: Mapping[str, Link]) -> Chain:
     """The chain of `kernels`; links: by name of the receiving kernel, by default exact.

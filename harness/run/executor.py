@@ -287,15 +287,9 @@ class Executor:
 
     def _glue_input(self, kernel_index: int, outputs: Bytes) -> object:
         """A kernel's input from the outputs before it, in the form that its slots stage."""
-        varying = self._chain.glue(kernel_index, outputs)
         if self._strategy.resident:
-            return varying
-        buffer, count = self._chain.kernels[kernel_index].inputs[0], len(outputs)
-        whole = np.zeros((count, buffer.stride_bytes), np.uint8)
-        whole[:, : buffer.varying_bytes] = varying
-        (constants,) = self._constants[kernel_index]
-        whole[:, buffer.varying_bytes : buffer.size_bytes] = constants
-        return whole.reshape(-1).data
+            return self._chain.glue(kernel_index, outputs)
+        return self._chain.glue_whole(kernel_index, outputs, *self._constants[kernel_index])
 
     def _in_flight(self, step: int) -> InFlight:
         number, kernel_index = divmod(step, len(self._sessions))

@@ -13,8 +13,8 @@ from harness.config.schema import Config, Verify
 from harness.config.strategy import Strategy
 from harness.config.workload import FullEncoder, LayerWorkload, Workload
 from harness.device.backend import Backend
+from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
-from harness.device.xrt.wait import host_now_ns
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.generate import (
     check_source,

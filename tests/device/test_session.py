@@ -11,10 +11,11 @@ import pytest
 from support.small_device import ADD, make_backend, make_tiles
 
 from harness.config.strategy import Strategy
+from harness.device.clock import HostClock
 from harness.device.interrupt import Interrupt
 from harness.device.xrt.failures import explanation
 from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, XrtSession
-from harness.device.xrt.wait import HostClock, pause_host, wait_loop
+from harness.device.xrt.wait import pause_host, wait_loop
 from harness.errors import DeviceError, DeviceTimeoutError
 from harness.run.executor import Executor
 from harness.sim import pyxrt

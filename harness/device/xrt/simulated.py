@@ -9,9 +9,10 @@ import numpy as np
 
 from harness.config.device import ClockKind, Device, Simulator
 from harness.device.backend import MONOTONIC, VIRTUAL, Capabilities
+from harness.device.clock import host_now_ns
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.pyxrt_api import PyXrt
-from harness.device.xrt.wait import LONGEST_PAUSE_NS, Pause, host_now_ns
+from harness.device.xrt.wait import LONGEST_PAUSE_NS, Pause
 from harness.kernel import KernelSpec
 from harness.sim import pyxrt as simulated_pyxrt
 from harness.sim.clock import SimClock, VirtualClock, WallClock

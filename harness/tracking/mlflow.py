@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -174,7 +173,7 @@ class MlflowStore:
 
 
 def open_store(tracking: Tracking, here: Path) -> MlflowStore:
-    """The store, opened once per process.
+    """Open the store.
 
     here: folder from which relative paths of a sqlite file and of artifacts start.
     """
@@ -182,12 +181,7 @@ def open_store(tracking: Tracking, here: Path) -> MlflowStore:
     if uri.startswith(SQLITE):
         uri = f"{SQLITE}{here / uri.removeprefix(SQLITE)}"
     artifacts = str(here / tracking.artifacts) if tracking.artifacts else ""
-    return _open(uri, artifacts, tracking.experiment)
-
-
-@lru_cache(maxsize=1)
-def _open(uri: str, artifacts: str, experiment: str) -> MlflowStore:
-    return MlflowStore(uri, artifacts, experiment)
+    return MlflowStore(uri, artifacts, tracking.experiment)
 
 
 def _params(record: Record) -> dict[str, Any]:

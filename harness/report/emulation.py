@@ -99,4 +99,5 @@ def _hazard(hazard: Hazard) -> str:
         lines.append(f"  after {hazard.earlier}")
     span = f", bytes {hazard.low} to {hazard.high}" if hazard.high else ""
     lines.append(f"  {hazard.bo}{span}; {hazard.run}")
+    lines.append(f"  remedy: {hazard.kind.remedy}")
     return "\n".join(lines)

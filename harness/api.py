@@ -59,6 +59,7 @@ class Pipeline:
         links: Mapping[str, Link] | None = None,
     ) -> None:
         device = device or open_device()
+        # A pipeline that the caller never closes could not restore the mode.
         if mode := device.power_mode_to_hold:
             raise RequestError(
                 f"device.power_mode={mode.value}: a pipeline does not change the "
@@ -77,6 +78,7 @@ class Pipeline:
         try:
             for spec, count in zip(self.chain.kernels, columns, strict=True):
                 self._sessions.append(self._backend.open_session(spec, count, device.timeout_ms))
+        # Also after Ctrl-C: open contexts count against the device's limit.
         except BaseException:
             self.close()
             raise
@@ -89,6 +91,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Close the contexts, except those that a run in flight may use."""
+        # Closing would destroy the run in flight, and XRT then aborts the process.
         for session in [] if self._stuck else self._sessions:
             session.close()
         self._sessions = []
@@ -117,10 +120,12 @@ class Pipeline:
         ]
         if not len(packed[0]):
             return self._unpack(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
+        # Each row is one tile of zeros with the constants, which `pack` has checked.
         later = tuple(
             (row[0, spec.inputs[0].varying_bytes :],)
             for row, spec in zip(packed[1:], kernels[1:], strict=True)
         )
+        # 0 s of audio: tiles of the caller have no RTF.
         tiles = Tiles(self.chain, (packed[0],), 0.0, 0, later)
         return self._pass(tiles, len(packed[0]))
 
@@ -163,6 +168,7 @@ class Pipeline:
         try:
             self.timeline = executor.run(tiles, sink).timeline()
         finally:
+            # Frees the slots of this pass; the sessions stay open for the next one.
             self._stuck |= not executor.release()
         return self._unpack(outputs)
 
@@ -195,11 +201,16 @@ class EncoderBlock(Pipeline):
     ) -> None:
         names, links = (FUSED_BLOCK, {}) if fused else (BLOCK, BLOCK_LINKS)
         super().__init__(names, device, Strategy(depth=depth), links)
+        # 32 is 1.0 in units of 1/32.
         self._weights = np.eye(16, dtype=np.int8) * 32 if weights is None else weights
         self._fused = fused
 
     def forward(self, q: Array, k: Array, v: Array, gamma: Array, beta: Array) -> Array:
-        """Run one tile: q, k, v (64, 64) and gamma, beta (256,) int8; returns (512,) int8."""
+        """Run one tile: q, k, v (64, 64) and gamma, beta (256,) int8; returns (512,) int8.
+
+            gamma, beta = np.full(256, 32, np.int8), np.zeros(256, np.int8)  # 1.0 and 0.0
+            output = block.forward(q, k, v, gamma, beta)
+        """
         one: Array = self.forward_batch(q[None], k[None], v[None], gamma, beta, batch_size=1)[0]
         return one
 
@@ -210,6 +221,7 @@ class EncoderBlock(Pipeline):
 
         batch_size: tiles per submission.
         """
+        # A larger batch would allocate bos for tiles that do not exist.
         self.strategy = Strategy(depth=self.strategy.depth, batch=max(1, min(batch_size, len(q))))
         norm, product = (gamma, beta), (self._weights,)
         constants = (norm, product) if self._fused else ((), norm, product, ())

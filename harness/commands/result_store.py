@@ -28,6 +28,11 @@ class ResultStore:
 
     here: the folder that relative paths of the MLflow store start at. fail: prints a message and
     changes the exit code. After a failure of MLflow, MLflow is not used again.
+
+        results = ResultStore(Path.cwd(), fail=print)
+        results.begin_sweep(config, Path("outputs/sweep"))
+        results.store(config, record, outcome, Path("outputs/sweep/0"))
+        results.end_sweep(config, [(record, Path("outputs/sweep/0"))])
     """
 
     def __init__(self, here: Path, fail: Callable[[str], None]) -> None:

@@ -97,7 +97,13 @@ class Submission(Protocol):
 
 
 class Slot(Protocol):
-    """Buffers for one submission in flight at a time, on one column."""
+    """Buffers for one submission in flight at a time, on one column.
+
+        slot = session.slot(column=0, batch=4, counts=[4, 1])
+        slot.allocate()
+        whole, single = slot.submissions[4], slot.submissions[1]
+        slot.close()
+    """
 
     @property
     def submissions(self) -> Mapping[int, Submission]:
@@ -117,6 +123,11 @@ class Session(Protocol):
     """One kernel, opened on one or more columns.
 
     used_ns: clock time at which the device was last known to work; `wake` compares it with now.
+
+        session = backend.open_session(spec, columns=4, timeout_ms=1000)
+        session.warm()
+        slots = [session.slot(column, batch=1, counts=[1]) for column in range(4)]
+        session.close()
     """
 
     used_ns: int

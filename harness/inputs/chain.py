@@ -50,6 +50,7 @@ class Chain:
                 )
             output_bytes, input_bytes = before.output.size_bytes, after.inputs[0].varying_bytes
             if not link.fits(output_bytes, input_bytes):
+                # Exactly one of the three links fits any two sizes.
                 allowed = next(each for each in Link if each.fits(output_bytes, input_bytes))
                 raise RequestError(
                     f"workload.links.{after.name}={link.value}: {before.name} returns "
@@ -84,6 +85,7 @@ class Chain:
         for _ in range(contexts - len(self.kernels)):
             below_limit = [index for index, columns in enumerate(shares) if columns < columns_each]
             if below_limit:
+                # The kernel with the most operations per column limits the chain.
                 busiest = max(
                     below_limit, key=lambda index: self.kernels[index].ops / shares[index]
                 )

@@ -137,6 +137,7 @@ class PassMarks:
     @property
     def intervals_ns(self) -> Spans:
         """Times between the ends of successive waits for the last kernel, (submissions - 1,)."""
+        # Submissions of a chain may end in another order than that of their launches.
         ends: Spans = np.sort(self.marks[len(self.kernels) - 1 :: len(self.kernels), WAITED])
         return ends[1:] - ends[:-1]
 
@@ -172,6 +173,7 @@ class PassMarks:
 
     def _columns(self, submission: Spans, kernel: Spans) -> Spans:
         """The column on which each submission runs at a kernel."""
+        # A pass without tiles has no slots.
         columns: Spans = submission % max(1, self.slots) % np.array(self.kernel_columns)[kernel]
         return columns
 
@@ -191,6 +193,7 @@ class PassMarks:
         ]
         for (kernel, column), context in zip(used, np.unique(trace[:, 1]), strict=True):
             own = np.flatnonzero(self._columns(every, np.full_like(every, kernel)) == column)
+            # A context executes in the order of launches, which chains may change.
             own = own[np.argsort(self.marks[own * kernels + kernel, LAUNCH], kind="stable")]
             tiles = (own[:, None] * self.batch + np.arange(self.batch)).ravel()
             tiles = tiles[tiles < self.tiles]

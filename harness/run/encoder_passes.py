@@ -116,6 +116,7 @@ class EncoderPasses:
             return totals
 
         for operation, tiles, calls in self._runs():
+            # If all calls run, there is nothing to extrapolate.
             is_part = calls < operation.calls
             shorter = run_calls(operation, tiles, self._half) if is_part else None
             totals = run_calls(operation, tiles, calls)

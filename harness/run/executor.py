@@ -190,6 +190,7 @@ class Executor:
                         else:
                             step = launched * kernels
                             launched += 1
+                        # Before the call: XRT treats a run whose launch raised as in flight.
                         launching, at = step, step * MARKS
                         marks[at + LAUNCH] = clock.now_ns
                         ready[step % ring].launch()

@@ -89,8 +89,10 @@ class Experiment:
         except KeyboardInterrupt as error:
             interrupted = True
             findings.fail(f"interrupted; {error.__cause__}" if error.__cause__ else "interrupted")
+        # After a failure, the record still shows whether the machine has changed.
         if findings.before and not findings.after:
             findings.after = self._backend.read_state()
+        # Hazards of a pass that failed before its check.
         self._take_hazards(findings)
         return self._outcome(findings, interrupted)
 
@@ -139,6 +141,7 @@ class Experiment:
         for number in numbers:
             progress(f"pass {number + 1} of {repeats}", 0)
             if number == 0:
+                # Read directly after a use: the clocks of an idle device differ (`changes`).
                 passes.wake()
                 findings.before = self._backend.read_state()
             allocated = passes.allocations
@@ -164,6 +167,7 @@ class Experiment:
             )
         mode_to_hold = device.power_mode_to_hold
         mode = before.power_mode if before else None
+        # None: the mode cannot be read, which is no evidence of a wrong one.
         if mode_to_hold and mode not in (None, mode_to_hold.value):
             findings.verdict = Verdict.INVALID
             findings.reason = (

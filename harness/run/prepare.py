@@ -57,6 +57,7 @@ class Plan:
 
     def open(self) -> Backend:
         """Open the device and the files of the kernels; RequestError if that fails."""
+        # With verify=off nothing reads the outputs, so the simulator need not compute them.
         computes = self.config.verify is Verify.all
         return open_kernels(self.config.device, self.specs, self.columns, computes)
 
@@ -87,6 +88,7 @@ def preflight(config: Config) -> Config:
     """
     workload = config.workload
     check_source(workload.kernels[0], workload.source)
+    # A wrong file of weights is reported before the first job of a sweep.
     if isinstance(workload, LayerWorkload):
         _weights(workload, config.seed)
     make_plan(config).open()
@@ -193,6 +195,7 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRu
     # `_look_up` returns a Tiling for no other workload.
     assert isinstance(workload, FullEncoder)
     encoder = workload.encoder
+    # All kernels get the same number of distinct tiles, so the largest one decides.
     tile_bytes = max(spec.size_bytes for spec in tiling.specs)
     source, seed, now_ns, period = _tile_arguments(config, tile_bytes)
     # Distinct tiles only: calls beyond the period use them again.

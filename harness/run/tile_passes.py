@@ -149,6 +149,7 @@ class TilePasses:
                 sessions.append(backend.open_session(spec, each, config.device.timeout_ms))
             constants = tiles.constants_to_hold(strategy.resident)
             self._executor = Executor(sessions, strategy, count, constants, chain.links)
+        # Also after Ctrl-C: open contexts count against the device's limit.
         except BaseException:
             for session in sessions:
                 session.close()
@@ -186,6 +187,7 @@ class TilePasses:
         if not check:
             return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
         checker, copies = Checker(self._tiles), OutputCopies(self._tiles, self._count)
+        # Once before the pass, because between launches it would take timed time.
         self._executor.poison(checker.poison)
         marks = self._executor.run(self._tiles, copies)
         return TilesPass(marks), lambda: [copies.feed(checker)]

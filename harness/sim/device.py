@@ -32,6 +32,7 @@ log = logging.getLogger("pyxrt")
 
 def plug(machine: Machine) -> None:
     """Make `machine` the only device, which `device(0)` opens."""
+    # In place, because other modules import the list by name.
     machines[:] = [machine]
 
 

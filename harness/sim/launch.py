@@ -158,9 +158,11 @@ class Launch:
         if argument >= FIRST_DATA_ARGUMENT:
             self.memories.append(memory)
         else:
+            # All runs of a context share the instructions, so several of them may be in flight.
             self.code, memory.mixed = memory, True
         if writes:
             self.output_accesses.append(access)
+            # The quick check of `bo.sync` compares with one result only.
             self.result = access.result if len(self.output_accesses) == 1 else None
         return access
 
@@ -231,6 +233,7 @@ class Launch:
         """Apply the end of an execution that completes: write the output, if it is defined."""
         if self.spoilt:
             self._output.undefine(*self._key)
+        # Else an input changed during the execution, and the output stays undefined.
         elif all(map(np.array_equal, self._input_copies, self._inputs)):
             output = self._spec.compute(*self._input_copies)
             self._output.device[slice(*self._key)] = output.tobytes()

@@ -71,6 +71,7 @@ def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
             continue
         try:
             record = Record.load(path.parent)
+            # Phases are those of an encoder; the run of a kernel has no model.
             if record.phase in PHASES and record.config["workload"].get("model"):
                 records.append((record, path.parent))
         # KeyError: the stored configuration has no workload.
@@ -92,6 +93,7 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
         raise RequestError(f"no phase has been run here{failed if records else ''}; run {COMMAND}")
     device, model = _about(right[-1][0])
     ours = [(record, folder) for record, folder in right if _about(record) == (device, model)]
+    # Sorted by time, so the newest run of a key is the last one and stays.
     newest = {
         (record.phase, record.accounting.kind.value): (record, folder) for record, folder in ours
     }
@@ -118,6 +120,7 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
     rows = []
     for phase in PHASES:
         by_kind = {kind: newest.get((phase, kind)) for kind in ACCOUNTINGS}
+        # The guide's expectation is the same in both accountings.
         known = next((each[0] for each in by_kind.values() if each), None)
         guide = known.config["phase"] if known else {}
         measured = {kind: _phase_run(*each) if each else None for kind, each in by_kind.items()}

@@ -173,6 +173,7 @@ def study(
     """
     config = next(iter(configs.values()))
     device = config.device
+    # The command refuses other devices.
     assert isinstance(device, Simulator)
     base = _case(configs, device)
     for point in (base.serial, *base.points.values()):
@@ -189,6 +190,7 @@ def study(
                 failures: dict[str, Result] = dict.fromkeys(configs, str(error))
                 case = Case(failures, failures, str(error))
             variations[number, change] = case
+    # Every point ran: a failure on the unchanged profile was raised above.
     totals = {
         name: point.total_ns for name, point in base.points.items() if isinstance(point, Point)
     }
@@ -223,7 +225,9 @@ def _case(configs: dict[str, Config], device: Simulator) -> Case:
 def _measure(config: Config) -> Result:
     """Run one timed pass of an experiment; without noise, all passes take the same time."""
     measure = replace(config.measure, repeats=1)
+    # Outputs do not depend on the profile, so they are not computed.
     outcome = Experiment(replace(config, measure=measure, verify=Verify.off)).run()
+    # `Experiment.run` does not raise after Ctrl-C, but the whole study has to stop.
     if outcome.interrupted:
         raise KeyboardInterrupt
     limits = bounds(outcome.timeline) if outcome.timeline else None

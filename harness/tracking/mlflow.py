@@ -55,8 +55,10 @@ class MlflowStore:
             if existing:
                 self._experiment_id = existing.experiment_id
             else:
+                # A server decides by itself where artifacts are.
                 root = Path(artifacts).as_uri() if artifacts else None
                 self._experiment_id = self._client.create_experiment(experiment, root)
+            # A killed process could not end its runs.
             self._mark_killed()
 
     def log(
@@ -151,6 +153,7 @@ class MlflowStore:
 
     def _mark_killed(self) -> None:
         """Mark RUNNING runs of this host as KILLED if their process no longer exists."""
+        # A pid says nothing about the processes of another host.
         running = self._search(
             f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )

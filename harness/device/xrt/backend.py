@@ -54,6 +54,7 @@ class XrtBackend:
     def __post_init__(self) -> None:
         states = self.pyxrt.ert_cmd_state
         self.completed = (states.ERT_CMD_STATE_COMPLETED,)
+        # One closure for all waits, which are part of the timed loop.
         self.first_ended = wait_loop(self.clock, self.pause, self.interrupt, states)
 
     def prepare(self, spec: KernelSpec, columns: int) -> None:
@@ -71,6 +72,7 @@ class XrtBackend:
         is the first one launched, and nothing is waited for.
         """
         runs: list[Run] = [run for each in submissions if (run := getattr(each, "run", None))]
+        # A single submission needs no choice; its own wait has the timeout.
         if len(submissions) == 1 or len(runs) < len(submissions):
             return 0
 

@@ -32,6 +32,7 @@ def open_backend(
     device is missing or another process has it.
     """
     assert isinstance(device, Hardware)
+    # Before the device is opened and locked, which lasts until the process ends.
     check_names(device)
     pyxrt = _import_pyxrt()
     handle = devices.handle(device.index, pyxrt.device)
@@ -40,6 +41,7 @@ def open_backend(
         device=handle,
         clock=HostClock(),
         pause=pause_host,
+        # pyxrt has runlists since June 2025.
         capabilities=Capabilities(MONOTONIC, device.columns, batches=hasattr(pyxrt, "runlist")),
         find_files=partial(kernel_files, device),
         columns_of=columns_of,

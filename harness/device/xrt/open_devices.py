@@ -46,6 +46,7 @@ class OpenDevices:
             try:
                 self._handles[index] = _retry(lambda: open_device(index)), lock
             except BaseException as error:
+                # Another process may be able to use the device.
                 lock.release()
                 if type(error) not in XRT_ERRORS:
                     raise
@@ -62,6 +63,7 @@ class OpenDevices:
         XRT aborts a process that destroys a run in flight. kernel: name, for messages.
         """
         self._stuck_kernels[kernel] = None
+        # Python clears module globals at exit, but not an object with an extra reference.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
 
 

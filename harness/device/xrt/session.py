@@ -242,6 +242,7 @@ class XrtSession:
                 if FAILED_LIST not in str(error):
                     raise call_error(error, backend.devices.stuck_kernels) from error
                 raise DeviceError(f"{name}: {explanation(error)}") from error
+            # With patience 0 there is no limit to exceed.
             if patience and clock.now_ns - begin_ns > patience * timeout_ns:
                 raise DeviceError(
                     f"{name}: completion took longer than device.timeout_ms={timeout_ms}"
@@ -283,6 +284,7 @@ class XrtSession:
         run, bos = self.prepare(column), list[Bo]()
         for argument, buffer in enumerate((*self.spec.inputs, self.spec.output)):
             bos.append(self._bo(argument, buffer.size_bytes, column))
+            # Any content: only the time of the first execution matters.
             bos[-1].write(np.zeros(buffer.size_bytes, np.uint8), 0)
             bos[-1].sync(self.directions[0])
             run.set_arg(FIRST_DATA_ARGUMENT + argument, bos[-1])

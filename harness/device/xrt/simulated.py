@@ -40,6 +40,7 @@ def open_backend(
     machine.looks_cost_time = False
     plug(machine)
     pyxrt: PyXrt = simulated_pyxrt
+    # Any content: the simulator does not execute instructions.
     instructions = np.zeros(4, np.uint8)
     is_virtual, sanitizer = device.clock is ClockKind.virtual, machine.sanitizer
     return XrtBackend(

@@ -66,6 +66,7 @@ class XrtSlot:
         self._batch = batch
         self._constants = constants
         with session.backend.calls():
+            # Separate runs for each size, because a run can belong to one runlist only.
             self._runs = {
                 count: [session.prepare(column) for _ in range(count)] for count in counts
             }
@@ -134,6 +135,7 @@ class XrtSlot:
         to_device, from_device = session.directions
         launch, wait = self._submit[count]
         output_span = () if count == self._batch else (spec.output.stride_bytes * count, 0)
+        # A view, so that reading the outputs copies nothing.
         output = bos[-1].map()[: spec.output.stride_bytes * count]
         targets = [
             each
@@ -166,6 +168,7 @@ class XrtSlot:
         if not buffer.varying_bytes:
             return []
         changed_bytes = size_bytes - buffer.stride_bytes + buffer.varying_bytes
+        # A stride is whole cache lines, so this does not reach beyond the last tile.
         changed_bytes = -(-changed_bytes // LINE_BYTES) * LINE_BYTES
         tiles = np.frombuffer(view, np.uint8).reshape(count, -1)[:, : buffer.varying_bytes]
         return [(tiles, partial(bo.sync, to_device, changed_bytes, 0))]

@@ -153,8 +153,8 @@ class Pipeline:
                 f"takes inputs {_names(varying)} and constants {_names(constant)}"
             )
         count = len(inputs[0])
-        repeated = [np.broadcast_to(each, (count, *np.shape(each))) for each in constants]
-        return buffer.pack(*inputs, *repeated)
+        per_tile = [np.broadcast_to(each, (count, *np.shape(each))) for each in constants]
+        return buffer.pack(*inputs, *per_tile)
 
     def _pass(self, tiles: Tiles, count: int) -> Array:
         """Run one pass and store its timeline; returns the unpacked outputs."""

@@ -93,14 +93,14 @@ class XrtBackend:
     def calls(self) -> Iterator[None]:
         """Raise XRT's errors from the body as DeviceError.
 
-        For calls outside of the timed loop; `guarded` costs less per call.
+        For calls outside of the timed loop; `guard` costs less per call.
         """
         try:
             yield
         except XRT_ERRORS as error:
             raise call_error(error, self.devices.stuck_kernels) from error
 
-    def guarded(self, call: Callable[[], Any]) -> Callable[[], None]:
+    def guard(self, call: Callable[[], Any]) -> Callable[[], None]:
         """Wrap a call that is made for every tile, so that XRT's errors become DeviceError."""
 
         def guarded_call() -> None:

@@ -190,13 +190,13 @@ class XrtSession:
     ) -> tuple[Callable[[], None], Callable[[int], None]]:
         """Functions that launch prepared runs together, and that wait for them as `waiter` does."""
         if not self.backend.capabilities.batches:
-            starts = [self.backend.guarded(run.start) for run in runs]
+            starts = [self.backend.guard(run.start) for run in runs]
             plain = PlainList(starts, [self.waiter(run) for run in runs])
             return plain.execute, plain.wait
         runlist = self.backend.pyxrt.runlist(self._contexts[column])
         for run in runs:
             runlist.add(run)
-        return self.backend.guarded(runlist.execute), self._list_waiter(runlist)
+        return self.backend.guard(runlist.execute), self._list_waiter(runlist)
 
     def waiter(self, run: Run) -> Callable[[int], None]:
         """A function wait(patience) that waits for `run` for up to `patience` timeouts.

@@ -81,7 +81,7 @@ class XrtSlot:
         session = self._session
         if len(runs) > 1:
             return session.batch(runs, self._column)
-        return session.backend.guarded(runs[0].start), session.waiter(runs[0])
+        return session.backend.guard(runs[0].start), session.waiter(runs[0])
 
     def allocate(self) -> None:
         """Allocate new bos, bind the runs to them, and replace `submissions`."""
@@ -143,14 +143,14 @@ class XrtSlot:
             for each in self._targets(bo, buffer, count)
         ]
 
-        guarded = session.backend.guarded
+        guard = session.backend.guard
         return XrtSubmission(
             stage=_stager(targets, session.backend),
             launch=launch,
             wait=wait,
-            collect=guarded(partial(bos[-1].sync, from_device, *output_span)),
+            collect=guard(partial(bos[-1].sync, from_device, *output_span)),
             outputs=np.frombuffer(output, np.uint8).reshape(count, -1)[:, : spec.output.size_bytes],
-            reset=guarded(partial(bos[-1].sync, to_device, *output_span)),
+            reset=guard(partial(bos[-1].sync, to_device, *output_span)),
             run=self._runs[count][0] if count == 1 else None,
         )
 

@@ -24,7 +24,7 @@ import yaml
 
 from harness.config import compose
 from harness.config.device import DEVICES
-from harness.config.schema import GROUP_SCHEMAS, Config
+from harness.config.schema import GROUPS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState
@@ -280,7 +280,7 @@ def configuration() -> Iterator[str]:
     plain = [item for item in plain if not dataclasses.is_dataclass(hints[item.name])]
     yield from key_table((item, hints[item.name], item.default) for item in plain)
     meanings = {item.name: setting_of(item).meaning for item in dataclasses.fields(Config)}
-    for group in ("device", *GROUP_SCHEMAS):
+    for group in ("device", *GROUPS):
         yield from ["", f"## {group}", "", f"{_capital(meanings[group])}.", ""]
         headings = ("option", "what it selects", "keys that it sets")
         yield from table(headings[: 2 + (group != "device")], option_rows(group))
@@ -288,7 +288,7 @@ def configuration() -> Iterator[str]:
             yield from device_keys()
         else:
             yield ""
-            yield from key_table(_keys(GROUP_SCHEMAS[group], GROUP_SCHEMAS[group].__name__, {}))
+            yield from key_table(_keys(GROUPS[group], GROUPS[group].__name__, {}))
     yield from ["", "## experiment", "", "Named requests: options and keys of several groups.", ""]
     headings = ("option", "what it selects", "what it sets")
     yield from table(headings, option_rows("experiment"))

@@ -206,11 +206,7 @@ class EncoderBlock(Pipeline):
         self._fused = fused
 
     def forward(self, q: Array, k: Array, v: Array, gamma: Array, beta: Array) -> Array:
-        """Run one tile: q, k, v (64, 64) and gamma, beta (256,) int8; returns (512,) int8.
-
-            gamma, beta = np.full(256, 32, np.int8), np.zeros(256, np.int8)  # 1.0 and 0.0
-            output = block.forward(q, k, v, gamma, beta)
-        """
+        """Run one tile: q, k, v (64, 64) and gamma, beta (256,) int8; returns (512,) int8."""
         one: Array = self.forward_batch(q[None], k[None], v[None], gamma, beta, batch_size=1)[0]
         return one
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
 from harness.commands.terminal import (
     FORMATS,
     QUIET,
@@ -14,6 +18,7 @@ from harness.commands.terminal import (
     output,
 )
 from harness.config.compose import load
+from harness.config.explain import explain
 from harness.config.schema import Config
 from harness.errors import RequestError
 
@@ -73,4 +78,9 @@ def composed(*overrides: str) -> Config:
 
     Commands that use this run no sweep, so a key has one value.
     """
-    return load(*overrides)
+    try:
+        return load(*overrides)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        raise RequestError(
+            explain(error).replace("add -m to sweep over them", "give one")
+        ) from error

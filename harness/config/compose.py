@@ -26,7 +26,7 @@ from yaml import YAMLError
 
 from harness.config.device import DEVICES, Device
 from harness.config.explain import explain
-from harness.config.schema import GROUP_SCHEMAS, Config, Tracking
+from harness.config.schema import GROUPS, Config, Tracking
 from harness.config.setting import copied, setting_of
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
 from harness.errors import RequestError, nearest
@@ -117,7 +117,7 @@ def build(cfg: DictConfig) -> Config:
     for item in dataclasses.fields(Config):
         if item.name in _SHARED_KEYS and item.name in values:
             setting_of(item).check(item.name, values[item.name])
-    groups = {"device": _device_kind(values["device"]), **GROUP_SCHEMAS}
+    groups = {"device": _device_kind(values["device"]), **GROUPS}
     built = {group: _construct(cls, values[group], f"{group}.") for group, cls in groups.items()}
     built["workload"] = choose_workload(vars(built["workload"]))
     return cast(Config, _construct(Config, {**values, **built}, ""))

@@ -13,11 +13,11 @@ from difflib import get_close_matches
 from typing import cast
 
 from harness.config.device import DEVICES, Faults, Noise
-from harness.config.schema import GROUP_SCHEMAS, Config
+from harness.config.schema import GROUPS, Config
 from harness.errors import nearest
 
 _SCHEMAS: dict[str, type] = {
-    cls.__name__: cls for cls in (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), Noise, Faults)
+    cls.__name__: cls for cls in (Config, *GROUPS.values(), *DEVICES.values(), Noise, Faults)
 }
 # Lines of OmegaConf's messages about its own types
 _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")

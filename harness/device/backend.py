@@ -99,9 +99,11 @@ class Submission(Protocol):
 class Slot(Protocol):
     """Buffers for one submission in flight at a time, on one column.
 
-        slot = session.slot(column=0, batch=4, counts=[4, 1])
+    With ten tiles in batches of four, the last submission has two:
+
+        slot = session.slot(column=0, batch=4, counts=[4, 2])
         slot.allocate()
-        whole, single = slot.submissions[4], slot.submissions[1]
+        whole, last = slot.submissions[4], slot.submissions[2]
         slot.close()
     """
 

@@ -43,7 +43,7 @@ class Number:
         if isinstance(self.value, int):
             least = int(self.is_limit or "_mhz" in self.key)
             # Rounded away from the value, so that an integer of 1 changes too.
-        low, high = max(least, int(low)), ceil(high)
+            low, high = max(least, int(low)), ceil(high)
         values = dict(zip(CHANGES, (low, high), strict=True))
         return {change: value for change, value in values.items() if value != self.value}
 

@@ -23,9 +23,10 @@ from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.config.strategy import Strategy
 from harness.device.backend import MONOTONIC, Backend, Capabilities
+from harness.device.clock import HostClock
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
-from harness.device.xrt.wait import HostClock, pause_host
+from harness.device.xrt.wait import pause_host
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import KernelSpec, load_kernel

@@ -59,6 +59,7 @@ class Pipeline:
         links: Mapping[str, Link] | None = None,
     ) -> None:
         device = device or open_device()
+        # A pipeline that the caller never closes could not restore the mode.
         if mode := device.power_mode_to_hold:
             raise RequestError(
                 f"device.power_mode={mode.value}: a pipeline does not change the "
@@ -75,8 +76,9 @@ class Pipeline:
         self._backend = open_kernels(device, self.chain.kernels, columns)
         self._sessions: list[Session] = []
         try:
-            for spec, width in zip(self.chain.kernels, columns, strict=True):
-                self._sessions.append(self._backend.open_session(spec, width, device.timeout_ms))
+            for spec, count in zip(self.chain.kernels, columns, strict=True):
+                self._sessions.append(self._backend.open_session(spec, count, device.timeout_ms))
+        # Also after Ctrl-C: open contexts count against the device's limit.
         except BaseException:
             self.close()
             raise
@@ -89,6 +91,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Close the contexts, except those that a run in flight may use."""
+        # Closing would destroy the run in flight, and XRT then aborts the process.
         for session in [] if self._stuck else self._sessions:
             session.close()
         self._sessions = []
@@ -112,19 +115,21 @@ class Pipeline:
                 "pass one group for each kernel"
             )
         packed = [
-            self._packed(kernel_index, inputs if kernel_index == 0 else None, each)
+            self._pack(kernel_index, inputs if kernel_index == 0 else None, each)
             for kernel_index, each in enumerate(by_kernel)
         ]
         if not len(packed[0]):
-            return self._unpacked(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
+            return self._unpack(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
+        # Each row is one tile of zeros with the constants, which `pack` has checked.
         later = tuple(
             (row[0, spec.inputs[0].varying_bytes :],)
             for row, spec in zip(packed[1:], kernels[1:], strict=True)
         )
+        # 0 s of audio: tiles of the caller have no RTF.
         tiles = Tiles(self.chain, (packed[0],), 0.0, 0, later)
         return self._pass(tiles, len(packed[0]))
 
-    def _packed(
+    def _pack(
         self, kernel_index: int, inputs: Sequence[Array] | None, constants: Sequence[Array]
     ) -> Bytes:
         """The input buffer of a kernel, (tiles, size_bytes) uint8.
@@ -148,8 +153,8 @@ class Pipeline:
                 f"takes inputs {_names(varying)} and constants {_names(constant)}"
             )
         count = len(inputs[0])
-        repeated = [np.broadcast_to(each, (count, *np.shape(each))) for each in constants]
-        return buffer.pack(*inputs, *repeated)
+        per_tile = [np.broadcast_to(each, (count, *np.shape(each))) for each in constants]
+        return buffer.pack(*inputs, *per_tile)
 
     def _pass(self, tiles: Tiles, count: int) -> Array:
         """Run one pass and store its timeline; returns the unpacked outputs."""
@@ -163,10 +168,11 @@ class Pipeline:
         try:
             self.timeline = executor.run(tiles, sink).timeline()
         finally:
+            # Frees the slots of this pass; the sessions stay open for the next one.
             self._stuck |= not executor.release()
-        return self._unpacked(outputs)
+        return self._unpack(outputs)
 
-    def _unpacked(self, outputs: Bytes) -> Array:
+    def _unpack(self, outputs: Bytes) -> Array:
         array: Array = self.chain.kernels[-1].output.unpack(outputs)[0]
         return array
 
@@ -195,6 +201,7 @@ class EncoderBlock(Pipeline):
     ) -> None:
         names, links = (FUSED_BLOCK, {}) if fused else (BLOCK, BLOCK_LINKS)
         super().__init__(names, device, Strategy(depth=depth), links)
+        # 32 is 1.0 in units of 1/32.
         self._weights = np.eye(16, dtype=np.int8) * 32 if weights is None else weights
         self._fused = fused
 
@@ -210,6 +217,7 @@ class EncoderBlock(Pipeline):
 
         batch_size: tiles per submission.
         """
+        # A larger batch would allocate bos for tiles that do not exist.
         self.strategy = Strategy(depth=self.strategy.depth, batch=max(1, min(batch_size, len(q))))
         norm, product = (gamma, beta), (self._weights,)
         constants = (norm, product) if self._fused else ((), norm, product, ())

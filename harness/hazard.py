@@ -7,76 +7,106 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """The classes of hazards. `value` is the name in reports; `explanation` says what is wrong."""
+    """The classes of hazards.
+
+    value: the name in reports and records. explanation: what is wrong. remedy: what to change in
+    the program.
+    """
 
     explanation: str
+    remedy: str
 
-    def __new__(cls, name: str, explanation: str) -> Kind:
+    def __new__(cls, name: str, explanation: str, remedy: str) -> Kind:
         """Create a member whose value is `name`."""
         member = object.__new__(cls)
         member._value_ = name
         member.explanation = explanation
+        member.remedy = remedy
         return member
 
     WRITE_IN_FLIGHT = (
         "write-in-flight",
         "the host wrote or synced a bo while a run in flight was using it",
+        "wait for the run before the write, or give each run in flight bos of its own",
     )
     SHARED_OUTPUT = (
         "shared-output",
         "two runs in flight write the same bytes: the first output is lost",
+        "give each run in flight an output bo of its own, or read the first output before the "
+        "second launch",
     )
     OVERLAP = (
         "overlap",
         "two runs in flight write sub-buffers that overlap: one overwrites a part of the other",
+        "choose offsets and sizes of the sub-buffers so that they do not overlap",
     )
     UNORDERED = (
         "unordered",
         "runs on different contexts use the same bytes, one of them writes, and nothing orders "
         "the two",
+        "wait for the first run before the launch of the second, or use one context for both: it "
+        "executes in order",
     )
     READ_BEFORE_COMPLETION = (
         "read-before-completion",
         "an output was read or synced before the program had waited for its run",
+        "wait for the run, then sync its output from the device, then read it",
     )
     NOT_SYNCED = (
         "not-synced",
         "a run was launched on bytes that the host had written but not synced to the device",
+        "sync the bo to the device (XCL_BO_SYNC_BO_TO_DEVICE) between the write and the launch",
     )
     STALE_READ = (
         "stale-read",
         "the host read an output without a sync from the device, and so read old bytes",
+        "sync the bo from the device (XCL_BO_SYNC_BO_FROM_DEVICE) between the wait and the read",
     )
-    FREED_IN_FLIGHT = "freed-in-flight", "a bo was freed while a run in flight was using it"
+    FREED_IN_FLIGHT = (
+        "freed-in-flight",
+        "a bo was freed while a run in flight was using it",
+        "keep a reference to the bo until the program has waited for the run",
+    )
     MISALIGNED_SYNC = (
         "misaligned-sync",
         "a sync moves whole cache lines: it also moved other bytes of a line, which a run uses",
+        "start each buffer at a multiple of 64 bytes, so that no two share a cache line",
     )
-    FAILED_OUTPUT = "failed-output", "an output was used although its run did not complete"
+    FAILED_OUTPUT = (
+        "failed-output",
+        "an output was used although its run did not complete",
+        "use an output only if the state of its run is ERT_CMD_STATE_COMPLETED",
+    )
     NEVER_READ = (
         "output-never-read",
         "an output was never synced from the device before it was overwritten, freed or left: "
         "its result is lost",
+        "sync the output from the device after the wait and before the next launch on its bo",
     )
     UNSET_ARGUMENT = (
         "unset-argument",
         "a run was launched with an argument that was not set, or with a bo that is too small",
+        "set every argument of the kernel before the launch, each to a bo of the size it uses",
     )
     WRONG_BANK = (
         "wrong-bank",
         "the bo is not in the argument's memory bank: XRT binds a copy, and the output is lost",
+        "allocate the bo with kernel.group_id(index of the argument)",
     )
     NESTED_SUB_BUFFER = (
         "nested-sub-buffer",
         "a sub-buffer of a sub-buffer: its device address loses the outer offset",
+        "create the sub-buffer from the root bo, with the sum of both offsets",
     )
     ARGUMENT_IN_FLIGHT = (
         "argument-in-flight",
         "an argument of a run was set while the run was in flight",
+        "wait for the run before set_arg, or use another run object",
     )
     RUN_DROPPED = (
         "run-dropped",
         "a run object was deleted before its completion was seen: XRT aborts the process",
+        "keep a reference to the run until the program has waited for it",
     )
 
 

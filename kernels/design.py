@@ -24,20 +24,20 @@ STACK_BYTES = 2048
 
 def design(spec: KernelSpec) -> Any:
     """The MLIR module of a kernel that takes one buffer."""
-    (taken,) = spec.inputs
-    tile, out = _bytes(taken), _bytes(spec.output)
+    (operands,) = spec.inputs
+    tile, out = _bytes(operands), _bytes(spec.output)
     of_tile, of_out = ObjectFifo(tile, name="tile", depth=1), ObjectFifo(out, name="out", depth=1)
     function = Kernel(spec.name, f"{spec.name}.o", [tile, out])
 
     def core(tiles: Any, outs: Any, function: Any) -> None:
-        given, result = tiles.acquire(1), outs.acquire(1)
-        function(given, result)
+        tile_in, tile_out = tiles.acquire(1), outs.acquire(1)
+        function(tile_in, tile_out)
         tiles.release(1)
         outs.release(1)
 
-    def sequence(given: Any, result: Any, to_core: Any, from_core: Any) -> None:
-        to_core.fill(given)
-        from_core.drain(result, wait=True)
+    def sequence(tile_bo: Any, out_bo: Any, to_core: Any, from_core: Any) -> None:
+        to_core.fill(tile_bo)
+        from_core.drain(out_bo, wait=True)
 
     worker = Worker(core, fn_args=[of_tile.cons(), of_out.prod(), function], stack_size=STACK_BYTES)
     runtime = Runtime(sequence, [tile, out, of_tile.prod(), of_out.cons()])

@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "docs"))
 import make_reference  # noqa: E402
 from shown_commands import BLOCK, Done, Shown, pages, run, shown_on  # noqa: E402
 
+from harness.hazard import Kind  # noqa: E402
+
 FOLDERS = ("docs", "kernels", "benchmarks", "harness", "tests")
 """Folders with pages; others may hold an environment or a whole root file system."""
 MARKDOWN = sorted(
@@ -119,6 +121,16 @@ def test_every_page_is_linked_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     for page in (ROOT / "docs").glob("*.md"):
         assert f"(docs/{page.name})" in text, page
+
+
+def test_every_hazard_is_described() -> None:
+    described = (ROOT / "docs" / "emulate.md").read_text().partition("## Hazards")[2]
+    rows = [line.split("|")[1] for line in described.splitlines() if line.startswith("|")][2:]
+    named = [name.strip() for row in rows for name in row.split(",")]
+    assert sorted(named) == sorted(kind.value for kind in Kind)
+    for kind in Kind:
+        assert kind.explanation, kind
+        assert kind.remedy, kind
 
 
 def test_the_readme_is_short() -> None:

@@ -198,7 +198,7 @@ def _hazards(machine: Machine) -> list[Hazard]:
     if machine.sanitizer is None:
         return []
     with suppress(ProcessAborted):
-        machine.sanitizer.ended(list(machine.memories.values()))
+        machine.sanitizer.on_exit(list(machine.memories.values()))
     return [
         replace(hazard, later=replace(hazard.later, file="the end of the script", line=0))
         if Path(hazard.later.file).name == Path(__file__).name

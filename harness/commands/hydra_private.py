@@ -29,7 +29,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSwee
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that makes Hydra raise to its caller instead of printing and exiting."""
-REALLY_NEAR = 0.75
+FLAG_SIMILARITY = 0.75
 """Similarity above which a flag is suggested for an unknown one."""
 
 
@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str], other_flags: Sequence[str] = ()) -> Argument
     for given in unknown:
         if given.startswith("-"):
             long = [flag for flag in (*flags, *other_flags) if flag.startswith("--")]
-            raise RequestError(f"{given}: no such flag; {nearest(given, long, REALLY_NEAR)}")
+            raise RequestError(f"{given}: no such flag; {nearest(given, long, FLAG_SIMILARITY)}")
     printing = (known.help, known.hydra_help, known.cfg, known.info, known.shell_completion)
     return Arguments(known.overrides, any(printing))
 

@@ -22,7 +22,7 @@ from harness.device.interrupt import end_orderly, exit_code
 from harness.errors import HarnessError, RequestError, nearest
 
 DEFAULT = "run"
-REALLY_NEAR = 0.6
+COMMAND_SIMILARITY = 0.6
 """Similarity of a word to the name of a command above which that name is suggested."""
 
 
@@ -104,10 +104,8 @@ def all_commands() -> dict[str, Command]:
 
 def no_command(word: str) -> RequestError:
     """The error for a first argument that is neither a command, nor a flag, nor an override."""
-    names = all_commands()
-    return RequestError(
-        f"{word}: no such command; {nearest(word, names, REALLY_NEAR)}; overrides are key=value"
-    )
+    suggestion = nearest(word, all_commands(), COMMAND_SIMILARITY)
+    return RequestError(f"{word}: no such command; {suggestion}; overrides are key=value")
 
 
 def version() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.config.schema import Config
+from harness.config.schema import Config, Tracking
 from harness.report.trace import save_trace
 from harness.results.record import Record
 from harness.results.speedup import speedups
@@ -28,12 +28,19 @@ class ResultStore:
 
     here: the folder that relative paths of the MLflow store start at. fail: prints a message and
     changes the exit code. After a failure of MLflow, MLflow is not used again.
+
+        results = ResultStore(Path.cwd(), fail=print)
+        results.begin_sweep(config, Path("outputs/sweep"))
+        results.store(config, record, outcome, Path("outputs/sweep/0"))
+        results.end_sweep(config, [(record, Path("outputs/sweep/0"))])
     """
 
     def __init__(self, here: Path, fail: Callable[[str], None]) -> None:
         self._here = here
         self._fail = fail
         self._untracked = False
+        # By settings. Opening a store of MLflow also searches it for killed runs, so do it once.
+        self._stores: dict[Tracking, Store] = {}
 
     def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> bool:
         """Store one run; returns whether MLflow has it."""
@@ -76,8 +83,11 @@ class ResultStore:
         return False
 
     def _open(self, config: Config) -> Store | None:
-        backend = None if self._untracked else backend_of(config.tracking)
-        return backend.open_store(config.tracking, self._here) if backend else None
+        tracking = config.tracking
+        backend = None if self._untracked else backend_of(tracking)
+        if backend and tracking not in self._stores:
+            self._stores[tracking] = backend.open_store(tracking, self._here)
+        return self._stores[tracking] if backend else None
 
     @contextmanager
     def _written(self, folder: Path, what: str) -> Iterator[None]:

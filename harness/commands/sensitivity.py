@@ -13,7 +13,7 @@ from harness.config.workload import Accounting
 from harness.errors import RequestError
 from harness.report.progress import PassBar
 from harness.report.tables import NOTHING, Cell, Part, Sheet, left, number, right
-from harness.study.profile_numbers import SHARES, Number, numbers_of
+from harness.study.profile_numbers import CHANGES, Number, numbers_of
 from harness.study.sensitivity import SAME_PCT, Point, Study, study
 from harness.units import ns_to_ms
 
@@ -79,12 +79,12 @@ def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str
 
 def report(results: Study, config: Config, everything: bool) -> list[Part]:
     """The parts to print, from top to bottom."""
-    varied = [each for each in results.numbers if each.variants]
-    moving = [each for each in varied if not results.inert(each)]
+    varied = [each for each in results.numbers if each.changed_values]
+    moving = [each for each in varied if not results.has_no_effect(each)]
     tiles, kind = config.workload.tiles, "" if everything else "assumed "
     parts: list[Part] = [
         f"{'+'.join(config.workload.kernels)}, {tiles} tiles; "
-        f"{len(varied)} {kind}numbers of the profile, each alone at {' and '.join(SHARES)} "
+        f"{len(varied)} {kind}numbers of the profile, each alone at {' and '.join(CHANGES)} "
         "(two wrong at once may change more)",
         overview(results, tiles),
     ]
@@ -93,7 +93,7 @@ def report(results: Study, config: Config, everything: bool) -> list[Part]:
         parts.append(_changes(results, moving, f"{kind}number"))
     remarks = {
         "no effect on any of this": [each for each in varied if each not in moving],
-        "0, so not varied": [each for each in results.numbers if not each.variants],
+        "0, so not varied": [each for each in results.numbers if not each.changed_values],
         "no source, so taken as assumed": [each for each in results.numbers if not each.source],
     }
     for remark, numbers in remarks.items():
@@ -136,7 +136,7 @@ def overview(results: Study, tiles: int) -> Sheet:
 def _times(results: Study, name: str, tiles: int) -> tuple[list[float], list[float]]:
     """ms per tile and speed-ups of a strategy: on the profile, then on each variation of it."""
     times, gains = [], []
-    for case in (results.base, *results.varied.values()):
+    for case in (results.base, *results.variations.values()):
         own, serial = case.points[name], case.serial
         if isinstance(own, Point) and isinstance(serial, Point):
             times.append(ns_to_ms(own.total_ns / tiles))
@@ -180,15 +180,18 @@ def _verdict(results: Study) -> str:
 def _changes(results: Study, numbers: list[Number], heading: str) -> Sheet:
     """A row per number that any result depends on."""
     columns = [left(heading, "number"), right("value")]
-    columns += [right(f"ms/tile at {share}") for share in SHARES]
+    columns += [right(f"ms/tile at {share}") for share in CHANGES]
     sheet = Sheet("numbers", *columns, left("conclusions that change"))
     for each in numbers:
-        moves = results.moves(each)
-        lines = [f"{', '.join(shares)}: {text}" for text, shares in results.changes(each).items()]
+        moves = results.time_changes_pct(each)
+        lines = [
+            f"{', '.join(shares)}: {text}"
+            for text, shares in results.changed_conclusions(each).items()
+        ]
         sheet.add(
             each.key,
             number(each.value, "{:,}"),
-            *(_move(moves.get(share)) for share in SHARES),
+            *(_move(moves.get(share)) for share in CHANGES),
             Cell("\n".join(lines) or "none", lines),
         )
     return sheet

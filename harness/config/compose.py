@@ -72,11 +72,14 @@ def load(*overrides: str) -> Config:
     register()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return build(compose("config", list(overrides)))
+            composed = compose("config", list(overrides))
+    # Hydra itself raises ValueError and TypeError for some overrides, as for `strategy=null`.
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
         # Only the command line has -m.
         reason = explain(error).replace("add -m to sweep over them", "give one")
         raise RequestError(reason) from error
+    # Outside of the `try`: a ValueError or TypeError of the schemas is a fault of the harness.
+    return build(composed)
 
 
 def _twin(cls: type) -> type:

@@ -1,4 +1,4 @@
-"""The phase group: which knobs a stage of the optimisation programme may change."""
+"""The phase group: which knobs a stage of the optimisation roadmap may change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KNOBS = ("buffers", "depth", "batch", "columns", "fused", "resident", "prefetch"
 
 @dataclass(frozen=True)
 class Phase(Schema):
-    """A stage of the optimisation programme: a tag of the run, and the knobs that it allows."""
+    """A stage of the optimisation roadmap: a tag of the run, and the knobs that it allows."""
 
     group = "phase."
 

@@ -105,7 +105,7 @@ class Config(Schema):
     device: Device = setting(MISSING, "what runs the kernels")
     strategy: Strategy = setting(MISSING, "how the executor overlaps the stages of tiles")
     workload: Workload = setting(MISSING, "what runs, on which inputs")
-    phase: Phase = setting(MISSING, "stage of the optimisation programme")
+    phase: Phase = setting(MISSING, "stage of the optimisation roadmap")
     measure: Measure = setting(MISSING, "number of warm-up and timed passes")
     tracking: Tracking = setting(MISSING, "MLflow store in which runs are indexed")
     depth: int = setting(

@@ -11,7 +11,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, cast
 
-from harness.errors import check_range
+from harness.errors import RequestError, check_range, override_text
 
 _KEY = "setting"
 
@@ -40,6 +40,9 @@ class Setting:
         elif isinstance(value, list):
             pairs = [(key, each) for each in value]
         for name, each in pairs:
+            # The types of OmegaConf do not reach into a list in a list, as in `hang=[[1]]`.
+            if not isinstance(each, int | float):
+                raise RequestError(f"{name}={override_text(each)}: not a number; give a number")
             check_range(name, each, self.least, self.most, self.remedy)
 
 

@@ -97,7 +97,15 @@ class Submission(Protocol):
 
 
 class Slot(Protocol):
-    """Buffers for one submission in flight at a time, on one column."""
+    """Buffers for one submission in flight at a time, on one column.
+
+    With ten tiles in batches of four, the last submission has two:
+
+        slot = session.slot(column=0, batch=4, counts=[4, 2])
+        slot.allocate()
+        whole, last = slot.submissions[4], slot.submissions[2]
+        slot.close()
+    """
 
     @property
     def submissions(self) -> Mapping[int, Submission]:
@@ -117,6 +125,11 @@ class Session(Protocol):
     """One kernel, opened on one or more columns.
 
     used_ns: clock time at which the device was last known to work; `wake` compares it with now.
+
+        session = backend.open_session(spec, columns=4, timeout_ms=1000)
+        session.warm()
+        slots = [session.slot(column, batch=1, counts=[1]) for column in range(4)]
+        session.close()
     """
 
     used_ns: int
@@ -200,10 +213,11 @@ class Backend(Protocol):
     def open_session(self, spec: KernelSpec, columns: int, timeout_ms: int) -> Session:
         """Open a kernel; RequestError as in `prepare`, DeviceError if the device refuses."""
 
-    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int:
+    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int | None:
         """Wait until one of several launched submissions has ended, and return its index.
 
-        Returns 0 if none ends within `timeout_ns`, or if the device cannot report which one ended.
+        None if none ends within `timeout_ns`. Returns 0 without waiting if there is only one, or if
+        the device cannot report which one ended: the caller then waits for the first.
         """
 
     def take_trace(self) -> NDArray[np.int64] | None:

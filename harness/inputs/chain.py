@@ -50,6 +50,7 @@ class Chain:
                 )
             output_bytes, input_bytes = before.output.size_bytes, after.inputs[0].varying_bytes
             if not link.fits(output_bytes, input_bytes):
+                # Exactly one of the three links fits any two sizes.
                 allowed = next(each for each in Link if each.fits(output_bytes, input_bytes))
                 raise RequestError(
                     f"workload.links.{after.name}={link.value}: {before.name} returns "
@@ -62,17 +63,17 @@ class Chain:
         """The kernels' names: `attention+layernorm`."""
         return "+".join(kernel.name for kernel in self.kernels)
 
-    def columns(self, wanted: int, contexts: int) -> tuple[int, ...]:
+    def columns(self, columns_each: int, contexts: int) -> tuple[int, ...]:
         """Number of columns for each kernel, one context per column.
 
-        wanted: columns that each kernel gets if the device has enough contexts. If not, every
+        columns_each: columns that each kernel gets if the device has enough contexts. If not, every
         kernel gets one column, and each further context goes to the kernel with the most
         operations per column. RequestError if there are fewer contexts than kernels, or if a
         single kernel needs more contexts than the device has.
         """
-        if len(self.kernels) == 1 and wanted > contexts:
+        if len(self.kernels) == 1 and columns_each > contexts:
             raise RequestError(
-                f"strategy.columns={wanted}: takes a context for each column; "
+                f"strategy.columns={columns_each}: takes a context for each column; "
                 f"the device has {contexts}: use 1 to {contexts}"
             )
         if len(self.kernels) > contexts:
@@ -82,8 +83,9 @@ class Chain:
             )
         shares = [1] * len(self.kernels)
         for _ in range(contexts - len(self.kernels)):
-            below_limit = [index for index, columns in enumerate(shares) if columns < wanted]
+            below_limit = [index for index, columns in enumerate(shares) if columns < columns_each]
             if below_limit:
+                # The kernel with the most operations per column limits the chain.
                 busiest = max(
                     below_limit, key=lambda index: self.kernels[index].ops / shares[index]
                 )
@@ -101,6 +103,14 @@ class Chain:
         padded = np.zeros((len(outputs), input_bytes), np.uint8)
         padded[:, : outputs.shape[1]] = outputs
         return padded
+
+    def glue_whole(self, kernel_index: int, outputs: Bytes, constants: Bytes) -> memoryview:
+        """The input of `glue` with the kernel's constants, as one flat buffer of whole tiles."""
+        buffer = self.kernels[kernel_index].inputs[0]
+        whole = np.zeros((len(outputs), buffer.stride_bytes), np.uint8)
+        whole[:, : buffer.varying_bytes] = self.glue(kernel_index, outputs)
+        whole[:, buffer.varying_bytes : buffer.size_bytes] = constants
+        return whole.reshape(-1).data
 
 
 def make_chain(kernels: Sequence[KernelSpec], links: Mapping[str, Link]) -> Chain:

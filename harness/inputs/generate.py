@@ -66,6 +66,7 @@ def make_tiles(
     jobs of a sweep share the tiles and the measured time.
     """
     spec = load_kernel(kernel)
+    # A period of 0 would have no modulo.
     period = max(1, min(tiles, most))
     for part in spec.parts:
         if part.dtype != "int8":
@@ -175,6 +176,7 @@ def _speech(
             cut = projected[starts[:, None] + np.arange(count)]
             piece.append(cut.reshape(len(starts), *part.shape))
     arrays = iter([np.concatenate(piece)[:period] for piece in pieces])
+    # `_pack` calls this once for each varying part, in the order of `arrays`.
     packed = _pack(spec, period, seed, lambda part: next(arrays))
     return Tiles(Chain((spec,)), packed, len(samples) / SAMPLE_RATE_HZ, host_ns)
 

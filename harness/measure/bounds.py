@@ -63,26 +63,30 @@ def bounds(timeline: Timeline) -> Bounds | None:
         return None
     waits, execs, reads = timeline.of(Stage.WAIT), timeline.of(Stage.EXEC), timeline.of(Stage.READ)
     kernels = len(timeline.kernels)
+    # EXEC rows are sorted by tile and kernel; a batch ends with its last tile.
     last_of_group = waits[:, 1] + waits[:, 2] - 1
     ends_ns = execs[last_of_group * kernels + waits[:, 6], 5]
     # A late check of the state makes a completion longer, never shorter: the minimum is the cost.
     completion_ns = int((waits[:, 5] - ends_ns).min())
     launches = timeline.of(Stage.LAUNCH)
     device = timeline.of(*DEVICE_WORK)
+    # Start values later than every launch, for tiles without a row of the device.
     first_work_ns = np.full((timeline.tiles, kernels), launches[:, 5].max())
     np.minimum.at(first_work_ns, (device[:, 1], device[:, 6]), device[:, 4])
     launched_ns = np.minimum(launches[:, 5], first_work_ns[launches[:, 1], launches[:, 6]])
+    # The shortest launch for all of them: a longer one waited for a place in the queue.
     host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
     device_ns = timeline.sum_ns(*DEVICE_WORK)
     work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(kernels)]
-    longest = max(range(kernels), key=lambda each: work_ns[each] / timeline.widths[each])
+    longest = max(range(kernels), key=lambda each: work_ns[each] / timeline.kernel_columns[each])
     return Bounds(
         makespan_ns=makespan_ns(timeline),
         host_ns=host_ns,
         device_ns=work_ns[longest],
         fill_ns=int(launched_ns[0] - timeline.rows[:, 4].min()),
         completion_ns=completion_ns,
+        # Another order of tiles could end with any read, so only the shortest is certain.
         drain_ns=int(lengths_ns(reads).min()),
-        columns=timeline.widths[longest],
+        columns=timeline.kernel_columns[longest],
         serial_ns=host_ns + device_ns + len(waits) * completion_ns,
     )

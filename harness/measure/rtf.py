@@ -58,6 +58,7 @@ def encoder_time(totals: Totals, audio: Audio) -> EncoderTime | None:
         return None
     scale = audio.tiles / totals.tiles / NS_PER_S
     host_ns = totals.makespan_ns - totals.wait_ns - totals.open_ns
+    # The difference above still contains launches that waited for a place in the queue.
     if totals.host_bound_ns is not None:
         host_ns = min(host_ns, totals.host_bound_ns)
     device_ns = totals.makespan_ns - host_ns

@@ -59,6 +59,7 @@ def percentile(samples: ArrayLike, quantile: float) -> float | None:
 def median_index(samples: ArrayLike) -> int:
     """Index of the (lower) median: always a measured sample, never the mean of two."""
     values = np.asarray(samples)
+    # Stable: of equal times, the pass that ran first.
     return int(np.argsort(values, kind="stable")[(len(values) - 1) // 2])
 
 
@@ -81,8 +82,10 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Ratio:
     ratio = float(np.median(above) / np.median(below))
     if min(len(above), len(below)) < LEAST_SAMPLES:
         return Ratio(None, ratio, None)
+    # Equal samples, as in virtual time: every resample has the same median.
     if not np.ptp(above) and not np.ptp(below):
         return Ratio(ratio, ratio, ratio)
+    # Imported on use, because scipy.stats takes a second or more to import.
     from scipy.stats import bootstrap
 
     interval = bootstrap(
@@ -91,6 +94,7 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Ratio:
         n_resamples=RESAMPLES,
         confidence_level=LEVEL,
         method="percentile",
+        # A fixed seed, so that a record always gives the same interval.
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Ratio(float(interval.low), ratio, float(interval.high))

@@ -58,23 +58,23 @@ class Timeline:
 
     rows: int64 (spans, 7) with the columns FIELDS; times count from the begin of the pass. A span
     covers tiles `tile` to `tile + tiles - 1` at one kernel of the chain, by index. tiles: number of
-    tiles. widths: number of columns of each kernel. clock: "virtual" or "monotonic". has_device:
-    False without device timestamps; the device's work is then unknown, not zero. kernels: names.
-    held: number of columns that the contexts occupy; 0 if unknown.
+    tiles. kernel_columns: number of columns of each kernel. clock: "virtual" or "monotonic".
+    has_device: False without device timestamps; the device's work is then unknown, not zero.
+    kernels: names. occupied_columns: number of columns that the contexts occupy; 0 if unknown.
     """
 
     rows: Spans
     tiles: int
-    widths: tuple[int, ...]
+    kernel_columns: tuple[int, ...]
     clock: str
     has_device: bool
     kernels: tuple[str, ...] = ("",)
-    held: int = 0
+    occupied_columns: int = 0
 
     @property
     def columns(self) -> int:
         """The largest number of columns of any kernel."""
-        return max(self.widths)
+        return max(self.kernel_columns)
 
     def of(self, *stages: Stage) -> Spans:
         """The rows of these stages."""
@@ -110,15 +110,16 @@ class PassMarks:
     marks: int64 (submissions * kernels, MARKS), clock times; 0 for a mark that was not set.
     origin_ns: clock time at the begin of the pass. trace: int64 (n, 5) of is_load, context, column,
     start_ns, end_ns, in the order of submission for each context; None without device timestamps.
-    kernels: names. widths: number of columns of each kernel; contexts were opened kernel by kernel,
-    column by column. Submission s was in slot s % slots, on column slot % width of each kernel.
+    kernels: names. kernel_columns: number of columns of each kernel; contexts were opened kernel by
+    kernel, column by column. Submission s was in slot s % slots; at a kernel with n columns it ran
+    on column slot % n.
     """
 
     marks: Spans
     trace: Spans | None
     tiles: int
     batch: int
-    widths: tuple[int, ...]
+    kernel_columns: tuple[int, ...]
     slots: int
     origin_ns: int
     clock: str
@@ -136,6 +137,7 @@ class PassMarks:
     @property
     def intervals_ns(self) -> Spans:
         """Times between the ends of successive waits for the last kernel, (submissions - 1,)."""
+        # Submissions of a chain may end in another order than that of their launches.
         ends: Spans = np.sort(self.marks[len(self.kernels) - 1 :: len(self.kernels), WAITED])
         return ends[1:] - ends[:-1]
 
@@ -158,14 +160,21 @@ class PassMarks:
         if self.trace is not None:
             rows = np.concatenate([rows, self._device_rows(self.trace)])
         rows[:, 4:6] -= self.origin_ns
-        held = 0 if self.trace is None else len(np.unique(self.trace[:, 2]))
+        occupied = 0 if self.trace is None else len(np.unique(self.trace[:, 2]))
         return Timeline(
-            rows, self.tiles, self.widths, self.clock, self.trace is not None, self.kernels, held
+            rows,
+            self.tiles,
+            self.kernel_columns,
+            self.clock,
+            self.trace is not None,
+            self.kernels,
+            occupied,
         )
 
     def _columns(self, submission: Spans, kernel: Spans) -> Spans:
         """The column on which each submission runs at a kernel."""
-        columns: Spans = submission % max(1, self.slots) % np.array(self.widths)[kernel]
+        # A pass without tiles has no slots.
+        columns: Spans = submission % max(1, self.slots) % np.array(self.kernel_columns)[kernel]
         return columns
 
     def _device_rows(self, trace: NDArray[np.int64]) -> Spans:
@@ -184,6 +193,7 @@ class PassMarks:
         ]
         for (kernel, column), context in zip(used, np.unique(trace[:, 1]), strict=True):
             own = np.flatnonzero(self._columns(every, np.full_like(every, kernel)) == column)
+            # A context executes in the order of launches, which chains may change.
             own = own[np.argsort(self.marks[own * kernels + kernel, LAUNCH], kind="stable")]
             tiles = (own[:, None] * self.batch + np.arange(self.batch)).ravel()
             tiles = tiles[tiles < self.tiles]

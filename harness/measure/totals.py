@@ -60,6 +60,7 @@ class Totals:
         def extrapolate(value: int | None, less: int | None) -> int | None:
             if value is None or less is None:
                 return None
+            # Sums cannot shrink with more tiles, so a negative difference is noise.
             return round(value + max(0, value if is_disturbed else value - less) * factor)
 
         pairs = zip(_sums(self).items(), _sums(shorter).values(), strict=True)
@@ -79,13 +80,14 @@ def _sums(totals: Totals) -> dict[str, Any]:
     }
 
 
-def added(parts: Sequence[Totals]) -> Totals:
+def sum_totals(parts: Sequence[Totals]) -> Totals:
     """The totals of one or more passes one after the other; None in any part gives None."""
     columns = {name: [_sums(part)[name] for part in parts] for name in _sums(parts[0])}
     sums: dict[str, Any] = {
         name: None if None in values else sum(filter(None, values))
         for name, values in columns.items()
     }
+    # Parts run one after the other, so they use the same columns in turn.
     return replace(parts[0], columns=max(part.columns for part in parts), **sums)
 
 
@@ -104,6 +106,7 @@ def stalls_ns(timeline: Timeline) -> Spans | None:
     for column in range(timeline.columns):
         rows = work[work[:, 3] == column]
         rows = rows[np.argsort(rows[:, 4], kind="stable")]
+        # The latest end so far: kernels of a chain may overlap on a column.
         gaps.append(rows[1:, 4] - np.maximum.accumulate(rows[:, 5])[:-1])
     lengths = np.concatenate(gaps)
     return lengths[lengths > 0]
@@ -114,7 +117,8 @@ def totals_of(timeline: Timeline) -> Totals:
     limits, stalls = bounds(timeline), stalls_ns(timeline)
     return Totals(
         clock=timeline.clock,
-        columns=max(timeline.columns, timeline.held),
+        # Each kernel of a chain has contexts of its own, which may occupy further columns.
+        columns=max(timeline.columns, timeline.occupied_columns),
         tiles=timeline.tiles,
         makespan_ns=makespan_ns(timeline),
         alloc_ns=timeline.sum_ns(Stage.ALLOC),

@@ -107,6 +107,7 @@ class TileGrid:
 
         The inverse of `tiles`.
         """
+        # Puts the axis of the pieces before that of the offsets in a tile, size by size.
         count = len(letters)
         pairs = [axis for each in range(count) for axis in (1 + each, 1 + count + each)]
         sizes = (self.pieces[each] * self.tile[each] for each in letters)
@@ -164,6 +165,7 @@ class LayerData:
         (out,) = self.tiling.spec(role).output.unpack(outputs)
         tiles = out.reshape(grid.times, *grid.pieces.values(), *out.shape[1:])
         if role == "matmul":
+            # Axis 2 is k. The int8 partial sums add up in int32; `saturate` below limits the total.
             tiles = tiles.sum(axis=2, dtype=np.int32)
         elif role == "attention":
             tiles = _mean(tiles, grid)
@@ -172,6 +174,7 @@ class LayerData:
 
     def host(self, operation: Operation) -> None:
         """Compute an addition on the host."""
+        # In int32, because a sum of int8 would wrap around.
         first, second = (self.arrays[name] for name in FORMULAS[operation.name].sources)
         self.arrays[operation.name] = saturate(first.astype(np.int32) + second)
 
@@ -191,6 +194,7 @@ class LayerData:
             return [sources[0], gamma[np.newaxis], beta[np.newaxis]]
         if role == "gelu":
             return [sources[0].reshape(1, -1)]
+        # The heads are columns of the projections; attention runs head by head.
         heads = (self.encoder.frames, self.encoder.heads, self.encoder.head_width)
         return [each.reshape(heads).transpose(1, 0, 2) for each in sources]
 

@@ -61,6 +61,7 @@ def _product(tiling: Tiling, a: Int8, b: Int8) -> Int8:
     (rows, inner), columns = a.shape, b.shape[1]
     total = np.zeros((rows, columns), np.int32)
     for i, j in product(range(0, rows, m), range(0, columns, n)):
+        # A view: the sums below are added to `total`.
         area = total[i : i + m, j : j + n]
         for p in range(0, inner, k):
             (part,) = tiling.matmul.reference(_block(a, (i, p), (m, k)), _block(b, (p, j), (k, n)))

@@ -132,6 +132,7 @@ def operations(encoder: Encoder, tiling: Tiling) -> tuple[Operation, ...]:
     layer = (
         norm("attention norm"),
         linear("query", frames, width, width),
+        # Whisper's key projection has no bias (model.py, MultiHeadAttention).
         linear("key", frames, width, width, bias=False),
         linear("value", frames, width, width),
         _tiled_operation("attention", "attention", tiling, attended, times=encoder.heads),

@@ -60,7 +60,7 @@ def load_weights(path: Path, encoder: Encoder) -> dict[str, Int8]:
     dtype.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with path.open("rb") as archive, np.load(archive, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise _error(path, "no such file; give an .npz of int8 arrays") from error

@@ -36,7 +36,7 @@ def parts(emulation: Emulation) -> list[Part]:
     if log.counts:
         found += [_calls(log), _host(log)]
     found += _columns(emulation.trace)
-    found += [f"note: {line}" for line in machine.said]
+    found += [f"note: {line}" for line in machine.notes]
     if machine.aborted:
         found.append(f"process ended: {machine.aborted}")
     found += [_hazard(hazard) for hazard in hazards]
@@ -99,4 +99,5 @@ def _hazard(hazard: Hazard) -> str:
         lines.append(f"  after {hazard.earlier}")
     span = f", bytes {hazard.low} to {hazard.high}" if hazard.high else ""
     lines.append(f"  {hazard.bo}{span}; {hazard.run}")
+    lines.append(f"  remedy: {hazard.kind.remedy}")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.report.tables import NOTHING, Cell, Part, Sheet, factor, left, number, right
 from harness.results.rtf_gap import TARGET_RTF, times
-from harness.study.roadmap import ACCOUNTINGS, Measured, Roadmap
+from harness.study.roadmap import ACCOUNTINGS, PhaseRun, Roadmap
 
 FILE_NAME = "roadmap.png"
 COLOURS = {"guide": "tab:blue", "full": "tab:orange"}
@@ -44,7 +44,7 @@ def parts(roadmap: Roadmap) -> list[Part]:
     ]
 
 
-def _cells(measured: Measured | None) -> tuple[Cell, Cell, Cell]:
+def _cells(measured: PhaseRun | None) -> tuple[Cell, Cell, Cell]:
     if measured is None:
         nothing = Cell(NOTHING, None)
         return nothing, nothing, nothing
@@ -78,7 +78,7 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
     )
     for offset, kind in ((-0.2, "guide"), (0.2, "full")):
         for place, row in enumerate(roadmap.rows):
-            measured: Measured | None = getattr(row, kind)
+            measured: PhaseRun | None = getattr(row, kind)
             if measured is None:
                 continue
             series = f"measured, {kind} accounting"

@@ -41,7 +41,7 @@ FILE_NAME = "record.json"
 SCHEMA_VERSION: Literal[3] = 3
 IN_LABEL = ("strategy", "depth", "tracking", "hydra")
 """Configuration groups whose overrides the label already shows, or that do not change results."""
-MOST_CHARACTERS = 60
+MOST_VALUE_CHARACTERS = 60
 """Longest text of a wrong value in an error message."""
 
 
@@ -249,5 +249,5 @@ def _first_error(error: ValidationError) -> str:
     expected = first["msg"][0].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return f"{place}: {expected}"
-    value = shorten(repr(first["input"]), MOST_CHARACTERS)
+    value = shorten(repr(first["input"]), MOST_VALUE_CHARACTERS)
     return f"{place}: {expected}, not {value}" if place else f"not a record: {expected}"

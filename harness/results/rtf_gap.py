@@ -40,7 +40,7 @@ class RtfGap:
         return self.audio_s / TARGET_RTF
 
     @property
-    def further(self) -> float:
+    def speedup_needed(self) -> float:
         """Speed-up of the whole that the target still needs; 1 or less if it is reached."""
         return self.time.whole_s / self.budget_s
 
@@ -67,14 +67,14 @@ class RtfGap:
 
     def remedies(self) -> str:
         """One line: the target's time, the time of each part, and the speed-ups that are enough."""
-        if self.further <= 1:
+        if self.speedup_needed <= 1:
             return f"{TARGET_RTF}x is reached"
         parts = [f"{name} {_ms(getattr(self.time, part))}" for part, name in PARTS.items()]
         alone = {name: self.alone(part) for part, name in PARTS.items()}
         reached = [
             f"{name} alone {times(factor)} as fast" for name, factor in alone.items() if factor
         ]
-        everything = f"{times(self.further)} as fast"
+        everything = f"{times(self.speedup_needed)} as fast"
         remedy = f"no single part is enough: everything must be {everything}"
         if reached:
             remedy = f"enough would be {' or '.join(reached)}, or everything {everything}"

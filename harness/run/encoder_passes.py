@@ -15,7 +15,7 @@ from harness.config.schema import Config
 from harness.device.backend import Backend
 from harness.inputs.tiles import Tiles
 from harness.measure.timeline import Spans, Timeline
-from harness.measure.totals import Totals, added, totals_of
+from harness.measure.totals import Totals, sum_totals, totals_of
 from harness.models.operations import Operation
 from harness.run.session_pool import SessionPool
 from harness.run.tile_passes import Share, Step
@@ -46,7 +46,7 @@ class EncoderPass:
     @property
     def totals(self) -> Totals:
         """Sums over the operations, and the time to open contexts."""
-        whole = added([step.totals for step in self.steps])
+        whole = sum_totals([step.totals for step in self.steps])
         return replace(whole, open_ns=self.open_ns, makespan_ns=whole.makespan_ns + self.open_ns)
 
     def timeline(self) -> Timeline | None:
@@ -116,6 +116,7 @@ class EncoderPasses:
             return totals
 
         for operation, tiles, calls in self._runs():
+            # If all calls run, there is nothing to extrapolate.
             is_part = calls < operation.calls
             shorter = run_calls(operation, tiles, self._half) if is_part else None
             totals = run_calls(operation, tiles, calls)

@@ -164,11 +164,13 @@ class Executor:
         # A single kernel's steps end in order, so two counters replace the queue of steps in
         # flight. That keeps the loop's own time, which is part of the pass, short.
         in_order = kernels == 1
-        whole, rest = (inputs.batches(count, strategy.resident) for count in (batch, self._tail))
+        full_batch, last_batch = (
+            inputs.batches(count, strategy.resident) for count in (batch, self._tail)
+        )
         marks = blank_marks(submissions * kernels)
         ready, ring = self._ready, self._ring
         # Steps in flight, in the order of launches; and steps staged from the outputs before them.
-        flying: deque[int] = deque()
+        in_flight: deque[int] = deque()
         onward: deque[int] = deque()
         finished = bytearray(submissions)
         # Submissions staged and launched at the first kernel, and collected from the last one.
@@ -188,12 +190,13 @@ class Executor:
                         else:
                             step = launched * kernels
                             launched += 1
+                        # Before the call: XRT treats a run whose launch raised as in flight.
                         launching, at = step, step * MARKS
                         marks[at + LAUNCH] = clock.now_ns
                         ready[step % ring].launch()
                         launching = NO_STEP
                         if not in_order:
-                            flying.append(step)
+                            in_flight.append(step)
                         marks[at + LAUNCHED] = clock.now_ns
                         continue
                     if (staged < submissions and staged - collected < slots) and (
@@ -201,7 +204,7 @@ class Executor:
                     ):
                         step, first = staged * kernels, staged * batch
                         at = step * MARKS
-                        data = whole(first) if staged < full else rest(first)
+                        data = full_batch(first) if staged < full else last_batch(first)
                         if not pooled:
                             marks[at + ALLOC] = clock.now_ns
                             for slot in self._slots[staged % slots]:
@@ -213,16 +216,18 @@ class Executor:
                         staged += 1
                     else:
                         wait_ns = clock.now_ns
-                        step = collected if in_order else flying[self._next_ended(flying)]
+                        step, timeouts = collected, 1
+                        if not in_order:
+                            step, timeouts = self._next_ended(in_flight)
                         at, submission = step * MARKS, ready[step % ring]
                         marks[at + WAIT] = wait_ns
-                        submission.wait(1)
+                        submission.wait(timeouts)
                         marks[at + WAITED] = clock.now_ns
                         submission.collect()
                         if in_order:
                             number, kernel_index = step, 0
                         else:
-                            flying.remove(step)
+                            in_flight.remove(step)
                             number, kernel_index = divmod(step, kernels)
                         first = number * batch
                         if inspect:
@@ -233,7 +238,7 @@ class Executor:
                             finished[number] = True
                             collected += 1
                             continue
-                        data = (self._glued(kernel_index + 1, submission.outputs),)
+                        data = (self._glue_input(kernel_index + 1, submission.outputs),)
                         marks[at + READ] = clock.now_ns
                         step, at = step + 1, at + MARKS
                         onward.append(step)
@@ -248,7 +253,7 @@ class Executor:
                 # Reset `pending`, so that the wait below notices a second Ctrl-C.
                 interrupted, interrupt.pending = interrupt.pending, False
                 failed = [launching] if launching != NO_STEP else []
-                steps = range(collected, launched - len(failed)) if in_order else flying
+                steps = range(collected, launched - len(failed)) if in_order else in_flight
                 finish_in_flight(map(self._in_flight, steps), map(self._in_flight, failed))
                 interrupted |= interrupt.pending
                 if interrupted and not isinstance(error, KeyboardInterrupt):
@@ -273,23 +278,19 @@ class Executor:
         count = self._batch if number < self._full else self._tail
         return [slot.submissions[count] for slot in self._slots[number % len(self._slots)]]
 
-    def _next_ended(self, flying: Sequence[int]) -> int:
-        """Index in `flying` of the step to collect next."""
+    def _next_ended(self, in_flight: Sequence[int]) -> tuple[int, int]:
+        """The step to collect next, and the timeouts to wait for it."""
         session = self._sessions[0]
-        submissions = [self._ready[step % self._ring] for step in flying]
-        return session.backend.next_ended(submissions, session.timeout_ns)
+        submissions = [self._ready[step % self._ring] for step in in_flight]
+        index = session.backend.next_ended(submissions, session.timeout_ns)
+        # The timeout has passed in `next_ended`, so only check the first step once more.
+        return (in_flight[0], 0) if index is None else (in_flight[index], 1)
 
-    def _glued(self, kernel_index: int, outputs: Bytes) -> object:
+    def _glue_input(self, kernel_index: int, outputs: Bytes) -> object:
         """A kernel's input from the outputs before it, in the form that its slots stage."""
-        varying = self._chain.glue(kernel_index, outputs)
         if self._strategy.resident:
-            return varying
-        buffer, count = self._chain.kernels[kernel_index].inputs[0], len(outputs)
-        whole = np.zeros((count, buffer.stride_bytes), np.uint8)
-        whole[:, : buffer.varying_bytes] = varying
-        (constants,) = self._constants[kernel_index]
-        whole[:, buffer.varying_bytes : buffer.size_bytes] = constants
-        return whole.reshape(-1).data
+            return self._chain.glue(kernel_index, outputs)
+        return self._chain.glue_whole(kernel_index, outputs, *self._constants[kernel_index])
 
     def _in_flight(self, step: int) -> InFlight:
         number, kernel_index = divmod(step, len(self._sessions))

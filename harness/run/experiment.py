@@ -82,19 +82,21 @@ class Experiment:
         findings, interrupted = Findings(), False
         try:
             with self._backend.power():
-                self._measure_started(findings, progress)
+                self._measure_or_fail(findings, progress)
         except DeviceError as error:
             log.debug("device failed", exc_info=True)
             findings.fail(str(error))
         except KeyboardInterrupt as error:
             interrupted = True
             findings.fail(f"interrupted; {error.__cause__}" if error.__cause__ else "interrupted")
+        # After a failure, the record still shows whether the machine has changed.
         if findings.before and not findings.after:
             findings.after = self._backend.read_state()
+        # Hazards of a pass that failed before its check.
         self._take_hazards(findings)
         return self._outcome(findings, interrupted)
 
-    def _measure_started(self, findings: Findings, progress: Progress) -> None:
+    def _measure_or_fail(self, findings: Findings, progress: Progress) -> None:
         """Run all passes. A RequestError from here on is a failure of the run."""
         try:
             self._measure(findings, progress)
@@ -111,24 +113,24 @@ class Experiment:
 
     def _measure(self, findings: Findings, progress: Progress) -> None:
         measure = self._config.measure
-        with self._passes() as opened:
+        with self._passes() as passes:
             findings.before = self._backend.read_state()
-            if self._computes and not self._verify(opened, findings, progress):
+            if self._computes and not self._verify(passes, findings, progress):
                 return
             for _ in range(measure.warmup):
                 progress("warm-up", 0)
-                if not self._pass(opened, findings, "the warm-up"):
+                if not self._pass(passes, findings, "the warm-up"):
                     return
             if measure.warmup:
-                self._timed(opened, range(measure.repeats), findings, progress)
+                self._run_timed(passes, range(measure.repeats), findings, progress)
                 return
         # Without warm-up, every pass is a cold one, on contexts of its own.
         for number in range(measure.repeats):
-            with self._passes() as opened:
-                if not self._timed(opened, [number], findings, progress):
+            with self._passes() as passes:
+                if not self._run_timed(passes, [number], findings, progress):
                     return
 
-    def _timed(
+    def _run_timed(
         self, passes: Passes, numbers: Sequence[int], findings: Findings, progress: Progress
     ) -> bool:
         """Run the timed passes with these numbers; returns whether all their outputs were right.
@@ -139,6 +141,7 @@ class Experiment:
         for number in numbers:
             progress(f"pass {number + 1} of {repeats}", 0)
             if number == 0:
+                # Read directly after a use: the clocks of an idle device differ (`changes`).
                 passes.wake()
                 findings.before = self._backend.read_state()
             allocated = passes.allocations
@@ -162,11 +165,14 @@ class Experiment:
             findings.reason = (
                 f"the machine changed during the timed passes: {'; '.join(differences)}"
             )
-        wanted = device.power_mode_to_hold
+        mode_to_hold = device.power_mode_to_hold
         mode = before.power_mode if before else None
-        if wanted and mode not in (None, wanted.value):
+        # None: the mode cannot be read, which is no evidence of a wrong one.
+        if mode_to_hold and mode not in (None, mode_to_hold.value):
             findings.verdict = Verdict.INVALID
-            findings.reason = f"device.power_mode={wanted.value}: the device was in mode {mode}"
+            findings.reason = (
+                f"device.power_mode={mode_to_hold.value}: the device was in mode {mode}"
+            )
 
     def _verify(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
         """Run the verification pass; returns whether it had right outputs and no hazards."""
@@ -218,8 +224,8 @@ class Experiment:
         has_samples = findings.verdict in (Verdict.OK, Verdict.INVALID)
         passes = findings.passes if has_samples else []
         times_ns = tuple(each.makespan_ns for each in passes)
-        chosen = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
-        timed = None if chosen is None else passes[chosen]
+        median = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
+        timed = None if median is None else passes[median]
         totals = timed.totals if timed else None
         capabilities = self._backend.capabilities
         hazards = sum(hazard.count for hazard in findings.hazards)
@@ -228,13 +234,13 @@ class Experiment:
             mismatches=findings.mismatches,
             hazards=hazards if capabilities.hazards else None,
         )
-        if chosen is not None:
+        if median is not None:
             data = replace(
                 data,
                 totals=totals,
                 intervals_ns=np.concatenate([each.intervals_ns for each in passes]),
                 audio=prepared.audio,
-                allocations=findings.allocations[chosen],
+                allocations=findings.allocations[median],
             )
         lacks_runlists = config.strategy.batch > 1 and not capabilities.batches
         return Outcome(
@@ -250,7 +256,7 @@ class Experiment:
             reason=findings.reason,
             metrics=metrics_of(data),
             pass_times_ns=times_ns,
-            timed_pass=chosen,
+            timed_pass=median,
             totals=totals,
             steps=timed.steps if timed else (),
             hazards=tuple(findings.hazards),

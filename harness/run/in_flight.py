@@ -31,10 +31,10 @@ def finish_in_flight(launched: Iterable[InFlight], failed: Iterable[InFlight]) -
     failed: submissions whose launch raised. XRT treats them as in flight, but they may never have
     started, so they are checked without waiting.
     """
-    flying, stuck = list(launched), set[tuple[int, int]]()
-    for each in flying:
+    waiting, stuck = list(launched), set[tuple[int, int]]()
+    for each in waiting:
         try:
-            _await(each.submission, 0 if each.queue in stuck else PATIENCE, len(flying))
+            _await(each.submission, 0 if each.queue in stuck else PATIENCE, len(waiting))
         except DeviceError as error:
             log.debug("a run in flight failed too", exc_info=True)
             if isinstance(error, MAYBE_IN_FLIGHT):
@@ -46,7 +46,7 @@ def finish_in_flight(launched: Iterable[InFlight], failed: Iterable[InFlight]) -
             log.debug("the wait for a run in flight was stopped", exc_info=True)
             each.slot.keep()
             # Second Ctrl-C: only check the others, do not wait for them.
-            stuck.update(other.queue for other in flying)
+            stuck.update(other.queue for other in waiting)
     for each in failed:
         try:
             each.submission.wait(0)

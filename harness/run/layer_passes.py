@@ -70,6 +70,7 @@ class LayerPasses:
         self._refer = partial(layer_reference, encoder, tiling, x, weights)
         self._pool = SessionPool(config, backend, columns)
 
+    # The reference is slow, and the same for every pass.
     @cached_property
     def _expected(self) -> Int8:
         return self._refer()
@@ -93,6 +94,7 @@ class LayerPasses:
 
             def sink(first: int, outputs: Bytes) -> None:
                 checker(first, outputs)
+                # The outputs are the inputs of the next operation.
                 copies(first, outputs)
 
             marks = self._pool.executor(tiles.spec, count).run(tiles, sink, checker.poison)

@@ -13,8 +13,8 @@ from harness.config.schema import Config, Verify
 from harness.config.strategy import Strategy
 from harness.config.workload import FullEncoder, LayerWorkload, Workload
 from harness.device.backend import Backend
+from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
-from harness.device.xrt.wait import host_now_ns
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.generate import (
     check_source,
@@ -57,12 +57,13 @@ class Plan:
 
     def open(self) -> Backend:
         """Open the device and the files of the kernels; RequestError if that fails."""
+        # With verify=off nothing reads the outputs, so the simulator need not compute them.
         computes = self.config.verify is Verify.all
         return open_kernels(self.config.device, self.specs, self.columns, computes)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """A request with an open device and inputs.
 
     config, remarks: as in `Plan`. name: of the kernel, chain or encoder. audio: the audio that the
@@ -87,13 +88,14 @@ def preflight(config: Config) -> Config:
     """
     workload = config.workload
     check_source(workload.kernels[0], workload.source)
+    # A wrong file of weights is reported before the first job of a sweep.
     if isinstance(workload, LayerWorkload):
         _weights(workload, config.seed)
     make_plan(config).open()
     return config
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config) -> PreparedRun:
     """Look up the kernels, open the device and create the inputs; RequestError if one fails."""
     plan = make_plan(config)
     backend = plan.open()
@@ -159,8 +161,8 @@ def open_kernels(
     computes: as in `open_backend`.
     """
     backend = open_backend(device, *specs, computes=computes)
-    for spec, width in zip(specs, columns, strict=True):
-        backend.prepare(spec, width)
+    for spec, count in zip(specs, columns, strict=True):
+        backend.prepare(spec, count)
     return backend
 
 
@@ -176,7 +178,7 @@ def _look_up(workload: Workload, strategy: Strategy) -> Chain | Tiling:
     return chain
 
 
-def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> Prepared:
+def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> PreparedRun:
     """Prepare passes over tiles of the first kernel, with constants for the other kernels."""
     config = plan.config
     tile_bytes = sum(spec.size_bytes for spec in chain.kernels)
@@ -184,15 +186,16 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> Prepared:
     tiles = make_chain_tiles(chain, config.workload.tiles, *arguments)
     audio = _audio(config.workload, tiles, encoder_tiles(chain.name, tiles.audio_s))
     passes = partial(TilePasses, config, chain, plan.columns, backend, tiles)
-    return Prepared(config, plan.remarks, chain.name, backend, audio, tiles.host_ns, passes)
+    return PreparedRun(config, plan.remarks, chain.name, backend, audio, tiles.host_ns, passes)
 
 
-def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> Prepared:
+def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRun:
     """Prepare passes over an encoder's operations, or over one of its layers with real data."""
     config, workload = plan.config, plan.config.workload
     # `_look_up` returns a Tiling for no other workload.
     assert isinstance(workload, FullEncoder)
     encoder = workload.encoder
+    # All kernels get the same number of distinct tiles, so the largest one decides.
     tile_bytes = max(spec.size_bytes for spec in tiling.specs)
     source, seed, now_ns, period = _tile_arguments(config, tile_bytes)
     # Distinct tiles only: calls beyond the period use them again.
@@ -208,12 +211,12 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> Prepared:
         number = workload.number
         layer = partial(LayerPasses, config, backend, columns, encoder, tiling, number, x, weights)
         audio, name = _audio(workload, first, None), f"{encoder.name} layer {number}"
-        return Prepared(config, plan.remarks, name, backend, audio, first.host_ns, layer)
+        return PreparedRun(config, plan.remarks, name, backend, audio, first.host_ns, layer)
     calls = operations(encoder, tiling)
     windows = max(1, ceil(first.audio_s / encoder.audio_s))
     audio = _audio(workload, first, windows * sum(each.calls for each in calls))
     passes = partial(EncoderPasses, config, backend, columns, calls, tiles)
-    return Prepared(config, plan.remarks, encoder.name, backend, audio, first.host_ns, passes)
+    return PreparedRun(config, plan.remarks, encoder.name, backend, audio, first.host_ns, passes)
 
 
 def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:

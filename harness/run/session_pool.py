@@ -65,9 +65,11 @@ class SessionPool:
 
     def close(self) -> None:
         """Free all slots and contexts, except those that a run in flight may use."""
+        # Before the sessions go, whose counts it adds.
         self._allocated = self.allocations
         released = dict.fromkeys(self._sessions, True)
         for (name, _), executor in self._executors.items():
+            # One slot that a run in flight may use keeps the session of its kernel open.
             released[name] &= executor.release()
         self._executors = {}
         for name, session in self._sessions.items():

@@ -145,10 +145,11 @@ class TilePasses:
         self._count = count = config.workload.tiles
         strategy, sessions = config.strategy, list[Session]()
         try:
-            for spec, width in zip(chain.kernels, columns, strict=True):
-                sessions.append(backend.open_session(spec, width, config.device.timeout_ms))
+            for spec, each in zip(chain.kernels, columns, strict=True):
+                sessions.append(backend.open_session(spec, each, config.device.timeout_ms))
             constants = tiles.constants_to_hold(strategy.resident)
             self._executor = Executor(sessions, strategy, count, constants, chain.links)
+        # Also after Ctrl-C: open contexts count against the device's limit.
         except BaseException:
             for session in sessions:
                 session.close()
@@ -186,6 +187,7 @@ class TilePasses:
         if not check:
             return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
         checker, copies = Checker(self._tiles), OutputCopies(self._tiles, self._count)
+        # Once before the pass, because between launches it would take timed time.
         self._executor.poison(checker.poison)
         marks = self._executor.run(self._tiles, copies)
         return TilesPass(marks), lambda: [copies.feed(checker)]

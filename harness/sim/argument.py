@@ -36,6 +36,7 @@ def bo_argument(window: BoRange, bank: int, site: Site) -> Argument:
         content = window.memory.device[slice(*window.key)]
         copy.device[: window.size] = copy.host[: window.size] = content
         return Argument(copy, copy.key, Kind.WRONG_BANK, site)
+    # The kernel sees the device's address, which XRT computes wrongly for nested sub-buffers.
     begin = window.device_offset
     problem = None if begin == window.offset else Kind.NESTED_SUB_BUFFER
     return Argument(window.memory, (begin, begin + window.size), problem, site)

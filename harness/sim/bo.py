@@ -127,7 +127,7 @@ class bo(PybindObject):
         window = self._range
         # A write through the view makes no call, so every view may be where a write came from.
         if window.machine.sanitizer:
-            window.memory.written = here(window.machine.clock.now_ns)
+            window.memory.write_site = here(window.machine.clock.now_ns)
         return memoryview(window.memory.host)[slice(*window.key)]
 
     def write(self, data: Any, seek: int, /) -> None:
@@ -143,8 +143,8 @@ class bo(PybindObject):
             raise RuntimeError("attempting to write past buffer size")
         begin, end = window.offset + seek, window.offset + seek + len(content)
         if sanitizer := window.machine.sanitizer:
-            sanitizer.writing(window.memory, begin, end)
-            window.memory.written = here(window.machine.clock.now_ns)
+            sanitizer.on_write(window.memory, begin, end)
+            window.memory.write_site = here(window.machine.clock.now_ns)
         window.memory.host[begin:end] = content
 
     def read(self, size: int, skip: int, /) -> NDArray[np.int8]:
@@ -156,7 +156,7 @@ class bo(PybindObject):
             raise RuntimeError("attempting to read past buffer size")
         begin, end = window.offset + skip, window.offset + skip + size
         sanitizer = window.machine.sanitizer
-        if sanitizer and not sanitizer.reading(window.memory, begin, end):
+        if sanitizer and not sanitizer.on_read(window.memory, begin, end):
             return np.full(size, UNDEFINED, np.uint8).view(np.int8)
         return np.frombuffer(window.memory.host[begin:end], np.int8)
 
@@ -192,18 +192,18 @@ class bo(PybindObject):
         if last is None:
             pass  # no run has used the memory, or there is no sanitizer
         elif last.order > last.context.retired or memory.mixed:
-            undefined = _sanitizer_of(machine).syncing(memory, key, to_device)
+            undefined = _sanitizer_of(machine).on_sync(memory, key, to_device)
         elif (
             memory.fresh is last.result
             and key == memory.key
             and last.final is _COMPLETED
-            and memory.host == (memory.agreed or memory.device)
+            and memory.host == (memory.sync_copy or memory.device)
         ):
             # The usual end of a run: its output is read back.
             memory.fresh, last.unread = (), False
         elif memory.fresh or last.unread:
-            undefined = _sanitizer_of(machine).syncing(memory, key, to_device)
-        if memory.agreed is None and key == memory.key:
+            undefined = _sanitizer_of(machine).on_sync(memory, key, to_device)
+        if memory.sync_copy is None and key == memory.key:
             # The same result as `Memory.sync`, without its slices.
             memory.device[:] = memory.host
         else:

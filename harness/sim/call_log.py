@@ -85,6 +85,7 @@ class CallLog:
                     return function(*args, **kwargs)
                 finally:
                     self._inside = False
+                    # A dead clock raises whenever it is read.
                     end_ns = (
                         begin_ns if isinstance(machine.clock, DeadClock) else machine.clock.now_ns
                     )

@@ -32,6 +32,7 @@ log = logging.getLogger("pyxrt")
 
 def plug(machine: Machine) -> None:
     """Make `machine` the only device, which `device(0)` opens."""
+    # In place, because other modules import the list by name.
     machines[:] = [machine]
 
 
@@ -62,7 +63,7 @@ class device(PybindObject):
                 raise incompatible("__init__", forms, args, kwargs)
             number = int(index)
         else:
-            number = _numbered(text)
+            number = _index_of(text)
         if number >= len(machines):
             raise RuntimeError(f" No such device with index '{number}'")
         self._machine = machines[number]
@@ -132,7 +133,7 @@ def _bdf(machine: Machine) -> str:
     return f"0000:c5:00.{machines.index(machine)}"
 
 
-def _numbered(text: str) -> int:
+def _index_of(text: str) -> int:
     """Return the index of the device whose index or PCI address is `text`.
 
     The errors are those of C++'s std::stoul, with which XRT reads it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum, EnumType
 from typing import Any, NoReturn
 
-from harness.sim.pybind import UINT32, incompatible, is_int, keywords, missing, public
+from harness.sim.pybind import UINT32, attribute_error, incompatible, is_int, keywords, public
 
 
 class ScopedEnumType(EnumType):
@@ -36,7 +36,7 @@ class ScopedEnumType(EnumType):
         return f"<class 'pyxrt.{cls.__qualname__}'>"
 
     def __getattr__(cls, name: str) -> Any:
-        raise missing(
+        raise attribute_error(
             f"type object 'pyxrt.{cls.__name__}'", name, () if name.startswith("_") else public(cls)
         )
 
@@ -83,7 +83,7 @@ class Scoped(Enum, metaclass=ScopedEnumType):
 
     def __getattr__(self, name: str) -> Any:
         cls = type(self)
-        raise missing(
+        raise attribute_error(
             f"'pyxrt.{cls.__name__}' object", name, () if name.startswith("_") else public(cls)
         )
 
@@ -93,7 +93,7 @@ class Scoped(Enum, metaclass=ScopedEnumType):
                 f"property '{name}' of '{type(self).__name__}' object has no setter"
             )
         if not name.startswith("_"):
-            raise missing(
+            raise attribute_error(
                 f"'pyxrt.{type(self).__name__}' object",
                 name,
                 ending=" and no __dict__ for setting new attributes",

@@ -24,7 +24,7 @@ class KernelModel:
     """The simulator's model of one kernel of an xclbin.
 
     spec: its arithmetic, None if unknown. computes: if False, the kernel takes its time and does
-    not change memory. banks: memory bank of each argument. width: columns that it occupies.
+    not change memory. banks: memory bank of each argument. columns: number that it occupies.
     any_name: whether `pyxrt.kernel` accepts any name for it, because the file gives none.
     """
 
@@ -33,7 +33,7 @@ class KernelModel:
     banks: tuple[int, ...]
     spec: KernelSpec | None = None
     computes: bool = True
-    width: int = 1
+    columns: int = 1
     any_name: bool = False
 
 
@@ -95,8 +95,8 @@ def read_models(
     for kernel in metadata.kernels:
         # A kernel with fewer arguments than the spec cannot be the one that the pattern means.
         fitting = spec if len(kernel.arguments) >= least_arguments else None
-        width = metadata.columns or 1
-        models.append(KernelModel(kernel.name, exec_ns, _banks(kernel), fitting, width=width))
+        columns = metadata.columns or 1
+        models.append(KernelModel(kernel.name, exec_ns, _banks(kernel), fitting, columns=columns))
     return models, metadata
 
 

@@ -77,10 +77,10 @@ class Launch:
     For the sanitizer:
     accesses: one per bo among the arguments
     memories, code: memories of the data, and of the instructions
-    written: the accesses that write
-    result: the `result` of the written access, if there is only one
-    watched: memories that are compared again when the end is seen; none if the kernel does not
-        compute, because the comparison would take longer than everything else
+    output_accesses: those that write
+    result: the `result` of the output access, if there is only one
+    compared_memories: memories that are compared again when the end is seen; none if the kernel
+        does not compute, because the comparison would take longer than everything else
     problems: arguments that are wrong whatever other runs do
     suspect: the next launch needs the slow check
     spoilt: a hazard left the output undefined
@@ -98,6 +98,7 @@ class Launch:
         "accesses",
         "bound",
         "code",
+        "compared_memories",
         "computing",
         "consumed",
         "context",
@@ -108,6 +109,7 @@ class Launch:
         "machine",
         "memories",
         "order",
+        "output_accesses",
         "outputs",
         "polled_ns",
         "problems",
@@ -119,8 +121,6 @@ class Launch:
         "unread",
         "unseen",
         "visible_ns",
-        "watched",
-        "written",
     )
 
     def __init__(
@@ -133,8 +133,8 @@ class Launch:
         self.outputs = outputs
         self.accesses: list[Access] = []
         self.memories: list[Memory] = []
-        self.watched: list[Memory] = []
-        self.written: list[Access] = []
+        self.compared_memories: list[Memory] = []
+        self.output_accesses: list[Access] = []
         self.result: tuple[Result, ...] | None = None
         self.code: Memory | None = None
         self.visible_ns = NEVER_NS
@@ -158,10 +158,12 @@ class Launch:
         if argument >= FIRST_DATA_ARGUMENT:
             self.memories.append(memory)
         else:
+            # All runs of a context share the instructions, so several of them may be in flight.
             self.code, memory.mixed = memory, True
         if writes:
-            self.written.append(access)
-            self.result = access.result if len(self.written) == 1 else None
+            self.output_accesses.append(access)
+            # The quick check of `bo.sync` compares with one result only.
+            self.result = access.result if len(self.output_accesses) == 1 else None
         return access
 
     def problem(self, kind: Kind, what: str, site: Site | None = None) -> None:
@@ -193,8 +195,8 @@ class Launch:
                 memory.last = None
         # A hazard that is reported later still needs them.
         if not self.unread and not self.in_flight:
-            self.accesses, self.written, self.result = [], [], None
-            self.memories, self.watched = [], []
+            self.accesses, self.output_accesses, self.result = [], [], None
+            self.memories, self.compared_memories = [], []
 
     @property
     def in_flight(self) -> bool:
@@ -231,6 +233,7 @@ class Launch:
         """Apply the end of an execution that completes: write the output, if it is defined."""
         if self.spoilt:
             self._output.undefine(*self._key)
+        # Else an input changed during the execution, and the output stays undefined.
         elif all(map(np.array_equal, self._input_copies, self._inputs)):
             output = self._spec.compute(*self._input_copies)
             self._output.device[slice(*self._key)] = output.tobytes()

@@ -57,7 +57,7 @@ class Machine:
         self.openings = 0
         self.heap_bytes = 0
         self.lost_ns = NEVER_NS
-        self.said: list[str] = []
+        self.notes: list[str] = []
         self.aborted = ""
         self.noise = NoiseFactors(profile.noise) if profile.noise.enabled else None
         self.memories: dict[int, Memory] = {}
@@ -119,7 +119,7 @@ class Machine:
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument"
             )
-        partition = self._partition(max((model.width for model in models), default=1))
+        partition = self._partition(max((model.columns for model in models), default=1))
         if partition is None:
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
@@ -132,14 +132,14 @@ class Machine:
         self.contexts.append(context)
         return context
 
-    def _partition(self, width: int) -> Partition | None:
-        used = {each.start + column for each in self.partitions for column in range(each.width)}
-        for start in range(self.profile.columns - width + 1):
-            if used.isdisjoint(range(start, start + width)):
-                partition = Partition(start, width)
+    def _partition(self, columns: int) -> Partition | None:
+        used = {each.start + column for each in self.partitions for column in range(each.columns)}
+        for start in range(self.profile.columns - columns + 1):
+            if used.isdisjoint(range(start, start + columns)):
+                partition = Partition(start, columns)
                 self.partitions.append(partition)
                 return partition
-        same = [each for each in self.partitions if each.width == width]
+        same = [each for each in self.partitions if each.columns == columns]
         return min(same, key=lambda each: each.contexts, default=None)
 
     def close_context(self, context: Context) -> None:
@@ -173,7 +173,7 @@ class Machine:
             self.heap_bytes -= memory.size
         del self.memories[id(memory)]
         if self.sanitizer:
-            self.sanitizer.freed(memory)
+            self.sanitizer.on_free(memory)
             # The program may still have a view of it, from `map()`.
             memory.host[:] = bytes([UNDEFINED]) * len(memory.host)
         memory.last = None
@@ -192,9 +192,9 @@ class Machine:
                 heappop(effects)[2]()
 
     def say_once(self, line: str) -> None:
-        """Add a note for the user to `said`, unless it is already there."""
-        if line not in self.said:
-            self.said.append(line)
+        """Add a note for the user to `notes`, once."""
+        if line not in self.notes:
+            self.notes.append(line)
 
     def abort(self, reason: str) -> None:
         """End the host process, as XRT would: from now on the clock raises ProcessAborted."""

@@ -30,7 +30,7 @@ class Memory:
     from the cache, so that the host reads them from the device.
 
     host, device: the two copies
-    agreed: content after the last sync, to see what each side changed. None until the device
+    sync_copy: content after the last sync, to see what each side changed. None until the device
         writes: until then it equals `device`
     size, key: requested bytes, and the range of them: (0, size)
     address, bank: place on the device
@@ -40,13 +40,12 @@ class Memory:
     last: the latest launch that used it
     mixed: other launches than `last` may be in flight or unread
     fresh: byte ranges that runs wrote and that were not synced since
-    written: the last call through which the host may have written to it
+    write_site: the last call through which the host may have written to it
     """
 
     __slots__ = (
         "accesses",
         "address",
-        "agreed",
         "bank",
         "device",
         "fresh",
@@ -57,8 +56,9 @@ class Memory:
         "mixed",
         "name",
         "size",
+        "sync_copy",
+        "write_site",
         "writers",
-        "written",
     )
 
     def __init__(self, size_bytes: int, name: str = "bo", address: int = 0, bank: int = 0) -> None:
@@ -67,7 +67,7 @@ class Memory:
         self.key = 0, size_bytes
         self.host = bytearray(whole)
         self.device = bytearray(whole)
-        self.agreed: bytearray | None = None
+        self.sync_copy: bytearray | None = None
         self.accesses: list[Access] = []
         self.fresh: tuple[Result, ...] = ()
         self.handles = self.writers = 0
@@ -76,40 +76,40 @@ class Memory:
         self.name = name
         self.address = address
         self.bank = bank
-        self.written: Site | None = None
+        self.write_site: Site | None = None
 
     def sync(self, low: int, high: int) -> None:
         """Make the two copies equal in every cache line of the bytes `low` to `high`."""
-        host, device, agreed = self.host, self.device, self.agreed
+        host, device, sync_copy = self.host, self.device, self.sync_copy
         low, high = whole_lines(low, high)
-        if agreed is None:
+        if sync_copy is None:
             device[low:high] = host[low:high]
             return
-        before, ours = agreed[low:high], host[low:high]
+        before, ours = sync_copy[low:high], host[low:high]
         if ours != before:
             theirs = device[low:high]
             # Both sides changed bytes since the last sync: lines decide which change survives.
             if theirs != before:
-                ours = _merged(ours, theirs, before)
-            device[low:high] = agreed[low:high] = ours
+                ours = _merge(ours, theirs, before)
+            device[low:high] = sync_copy[low:high] = ours
             host[low:high] = ours
         else:
-            host[low:high] = agreed[low:high] = device[low:high]
+            host[low:high] = sync_copy[low:high] = device[low:high]
 
     def changed_by_host(self, low: int, high: int) -> bool:
         """Return whether the host changed the bytes `low` to `high` since their last sync."""
-        agreed = self.agreed
-        if agreed is None:
-            agreed = self.device
+        sync_copy = self.sync_copy
+        if sync_copy is None:
+            sync_copy = self.device
         # Without slices, which copy: most bos are used as a whole.
         if low == 0 and high >= self.size:
-            return self.host != agreed
-        return self.host[low:high] != agreed[low:high]
+            return self.host != sync_copy
+        return self.host[low:high] != sync_copy[low:high]
 
     def device_writes(self) -> None:
-        """Prepare for a change of the device copy: store what both sides agreed on before it."""
-        if self.agreed is None:
-            self.agreed = bytearray(self.device)
+        """Prepare for a change of the device copy: store the content after the last sync."""
+        if self.sync_copy is None:
+            self.sync_copy = bytearray(self.device)
 
     def undefine(self, low: int, high: int) -> None:
         """Fill the bytes `low` to `high` of the device copy with UNDEFINED."""
@@ -119,14 +119,14 @@ class Memory:
     def undefine_host(self, low: int, high: int) -> None:
         """Fill the bytes `low` to `high` of the host copy with UNDEFINED, until the next sync."""
         self.device_writes()
-        assert self.agreed is not None
-        self.host[low:high] = self.agreed[low:high] = bytes([UNDEFINED]) * (high - low)
+        assert self.sync_copy is not None
+        self.host[low:high] = self.sync_copy[low:high] = bytes([UNDEFINED]) * (high - low)
 
 
-def _merged(host: bytearray, device: bytearray, before: bytearray) -> bytearray:
+def _merge(host: bytearray, device: bytearray, before: bytearray) -> bytearray:
     """Merge two copies by cache line: the host's where it changed the line, else the device's."""
-    ours, theirs, agreed = (
+    ours, theirs, base = (
         np.frombuffer(copy, np.uint8).reshape(-1, LINE_BYTES) for copy in (host, device, before)
     )
-    dirty = (ours != agreed).any(axis=1, keepdims=True)
+    dirty = (ours != base).any(axis=1, keepdims=True)
     return bytearray(np.where(dirty, ours, theirs).tobytes())

@@ -22,7 +22,7 @@ class PybindType(type):
     """Metaclass of pyxrt's classes: the error for a missing attribute lists the existing ones."""
 
     def __getattr__(cls, name: str) -> NoReturn:
-        raise missing(
+        raise attribute_error(
             f"type object 'pyxrt.{cls.__name__}'", name, () if name.startswith("_") else public(cls)
         )
 
@@ -44,29 +44,29 @@ class PybindObject(metaclass=PybindType):
             raise ProcessAborted(
                 f"a default-constructed pyxrt.{cls.__name__} was used: XRT would crash (SIGSEGV)"
             )
-        raise missing(
+        raise attribute_error(
             f"'pyxrt.{cls.__name__}' object", name, () if name.startswith("_") else public(cls)
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] != "_":
-            raise self._closed(name)
+            raise self._read_only_error(name)
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        raise self._closed(name)
+        raise self._read_only_error(name)
 
-    def _closed(self, name: str) -> AttributeError:
+    def _read_only_error(self, name: str) -> AttributeError:
         cls = type(self)
         if hasattr(cls, name):
             return AttributeError(f"'pyxrt.{cls.__name__}' object attribute '{name}' is read-only")
-        return missing(f"'pyxrt.{cls.__name__}' object", name, ending=_CLOSED)
+        return attribute_error(f"'pyxrt.{cls.__name__}' object", name, ending=_CLOSED)
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError(f"cannot pickle 'pyxrt.{type(self).__name__}' object")
 
 
-def missing(
+def attribute_error(
     owner: str, name: str, available: Sequence[str] = (), ending: str = ""
 ) -> AttributeError:
     """Return the error for an attribute that `owner` does not have; it lists those `available`."""
@@ -93,15 +93,15 @@ def incompatible(
     hint: add pybind11's advice for a parameter whose type has no conversion from Python.
     """
     what = "constructor" if name == "__init__" else "function"
-    listed = "\n".join(f"    {number}. {form}" for number, form in enumerate(forms, 1))
-    shown = ", ".join(map(repr, args))
+    form_lines = "\n".join(f"    {number}. {form}" for number, form in enumerate(forms, 1))
+    values = ", ".join(map(repr, args))
     if kwargs:
         pairs = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
-        shown += f"{'; ' if args else ''}kwargs: {pairs}"
+        values += f"{'; ' if args else ''}kwargs: {pairs}"
     return TypeError(
         f"{name}(): incompatible {what} arguments. The following argument types are supported:\n"
-        f"{listed}\n\n"
-        f"Invoked with: {shown}{_HINT if hint else ''}"
+        f"{form_lines}\n\n"
+        f"Invoked with: {values}{_HINT if hint else ''}"
     )
 
 

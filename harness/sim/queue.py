@@ -29,13 +29,13 @@ NEVER_USED_NS = -1
 class Partition:
     """Adjacent columns. They execute one command at a time, in the order of submission.
 
-    start, width: first column, and number of columns. free_ns: end of the last command.
+    start, columns: first column, and number of columns. free_ns: end of the last command.
     contexts: number of open contexts on it.
     """
 
-    def __init__(self, start: int, width: int) -> None:
+    def __init__(self, start: int, columns: int) -> None:
         self.start = start
-        self.width = width
+        self.columns = columns
         self.free_ns = NEVER_USED_NS
         self.contexts = 0
 

@@ -127,7 +127,7 @@ class run(PybindObject):
         # XRT's destructor of a run that is in flight ends the process.
         if self._launch.unseen and not machine.aborted:
             if machine.sanitizer:
-                machine.sanitizer.dropped(self._launch)
+                machine.sanitizer.on_drop(self._launch)
             machine.abort(
                 "a run was dropped before its completion was seen: "
                 "XRT would abort the process (SIGABRT)"
@@ -149,7 +149,7 @@ class run(PybindObject):
                 raise ProcessAborted(machine.aborted)
             raise RuntimeError(f"Bad argument index '{index}'")
         if self._launch.unseen and machine.sanitizer:
-            machine.sanitizer.argument_set(self._launch, index)
+            machine.sanitizer.on_set_arg(self._launch, index)
         site = here(machine.clock.now_ns)
         bank = self._kernel._model.banks[index]
         if not is_bo:
@@ -177,7 +177,7 @@ class run(PybindObject):
             frame = sys._getframe(1)
             if frame.f_code.co_filename in INSIDE:
                 frame = caller(frame)
-            machine.sanitizer.launched(launch, frame, now_ns)
+            machine.sanitizer.on_launch(launch, frame, now_ns)
         launch.unseen = True
         launch.context.submit((launch,))
 
@@ -197,7 +197,7 @@ class run(PybindObject):
         if launch.unseen:
             launch.unseen = False
             if machine.sanitizer is not None:
-                machine.sanitizer.observed(launch)
+                machine.sanitizer.on_end_seen(launch)
         return launch.final
 
     def wait(self, *timeout_ms: int) -> ert_cmd_state:
@@ -284,7 +284,7 @@ class run(PybindObject):
                 if buffer and access.key[1] - access.key[0] == buffer.size_bytes:
                     whole.append(access)
         if model.computes:
-            launch.watched = [each.memory for each in launch.accesses]
+            launch.compared_memories = [each.memory for each in launch.accesses]
             if model.spec and len(whole) == len(buffers):
                 launch.set_arithmetic(model.spec, whole[:-1], whole[-1])
         return launch

@@ -71,7 +71,7 @@ class runlist(PybindObject):
         launches = [member._launch if member._launch.bound else member._bind() for member in runs]
         if machine.sanitizer:
             for launch in launches:
-                machine.sanitizer.launched(launch, caller(sys._getframe(1)), machine.clock.now_ns)
+                machine.sanitizer.on_launch(launch, caller(sys._getframe(1)), machine.clock.now_ns)
         for launch in launches:
             launch.unseen = True
         self._executing = True

@@ -42,7 +42,7 @@ class Sanitizer:
         """Return the hazards since the last call, in the order of their first occurrence."""
         return self._log.take()
 
-    def launched(self, launch: Launch, frame: FrameType, now_ns: int) -> None:
+    def on_launch(self, launch: Launch, frame: FrameType, now_ns: int) -> None:
         """A run is launched from `frame`: from here on its arguments are in use."""
         before, launch.site = launch.site, (frame.f_code, frame.f_lasti, now_ns)
         context, code = launch.context, launch.code
@@ -54,12 +54,12 @@ class Sanitizer:
             # A quick check, because every launch pays for it: no other run uses these bos, no
             # output is unread, and the host changed nothing since the last sync.
             for memory in launch.memories:
-                changed = memory.host != (memory.agreed or memory.device)
+                changed = memory.host != (memory.sync_copy or memory.device)
                 if changed or memory.last is not launch or memory.fresh:
                     self._check(launch, before)
                     break
-        launch.unread = bool(launch.written)
-        for access in launch.written:
+        launch.unread = bool(launch.output_accesses)
+        for access in launch.output_accesses:
             access.memory.fresh += access.result
 
     def _check(self, launch: Launch, before: Site | None) -> None:
@@ -71,7 +71,7 @@ class Sanitizer:
         for access in launch.accesses:
             memory = access.memory
             if memory.changed_by_host(*access.key):
-                self._report(Kind.NOT_SYNCED, access, memory.written, "write")
+                self._report(Kind.NOT_SYNCED, access, memory.write_site, "write")
                 launch.spoil()
             if (last := memory.last) is not None:
                 other = last is not launch and last.unread
@@ -87,17 +87,17 @@ class Sanitizer:
         whole = all(access.key == access.memory.key for access in launch.accesses)
         launch.suspect = launch.spoilt or not whole
 
-    def observed(self, launch: Launch) -> None:
+    def on_end_seen(self, launch: Launch) -> None:
         """The program sees the end of a run, and so of all runs before it on its context."""
         context, in_flight_launches = launch.context, launch.context.in_flight_launches
         context.retired = max(context.retired, launch.order)
         while in_flight_launches and in_flight_launches[0].order <= launch.order:
             ended = in_flight_launches.popleft()
-            for memory in ended.watched:
-                if memory.host != (memory.agreed or memory.device):
+            for memory in ended.compared_memories:
+                if memory.host != (memory.sync_copy or memory.device):
                     self._check_map_writes(ended)
             if ended.spoilt or ended.final is not _COMPLETED:
-                self._failed(ended)
+                self._undefine_failed(ended)
 
     def _check_map_writes(self, launch: Launch) -> None:
         """Check for writes in flight through a view of `map()`, which make no call."""
@@ -107,21 +107,21 @@ class Sanitizer:
                 self._report(Kind.WRITE_IN_FLIGHT, access, launch.site, "launch", how)
                 launch.spoil()
 
-    def _failed(self, launch: Launch) -> None:
+    def _undefine_failed(self, launch: Launch) -> None:
         """Undefine the output of a run that failed or is spoilt, and of the runs that use it."""
         launch.spoil()
         if launch.final is _COMPLETED:
             return
-        for written in launch.written:
-            for access in written.memory.accesses:
+        for output in launch.output_accesses:
+            for access in output.memory.accesses:
                 user = access.launch
                 reads = user.in_flight and user.order > launch.order and not access.writes
-                if reads and access.overlaps(*written.key):
+                if reads and access.overlaps(*output.key):
                     how = "failure seen in "
                     self._report(Kind.FAILED_OUTPUT, access, launch.site, "launch", how)
                     user.spoil()
 
-    def syncing(
+    def on_sync(
         self, memory: Memory, key: tuple[int, int], to_device: bool
     ) -> list[tuple[int, int]] | None:
         """Bytes `key` are about to be synced. Returns the ranges that the host will see wrongly.
@@ -148,14 +148,14 @@ class Sanitizer:
             wrong = self._take_results(memory, *key, to_device)
         return wrong
 
-    def writing(self, memory: Memory, low: int, high: int) -> None:
+    def on_write(self, memory: Memory, low: int, high: int) -> None:
         """`bo.write()` is about to change the bytes `low` to `high`."""
         for access in memory.accesses:
             if access.launch.in_flight and access.overlaps(low, high):
                 self._report(Kind.WRITE_IN_FLIGHT, access, access.launch.site, "launch")
                 access.launch.spoil()
 
-    def reading(self, memory: Memory, low: int, high: int) -> bool:
+    def on_read(self, memory: Memory, low: int, high: int) -> bool:
         """`bo.read()` is about to read bytes `low` to `high`. Returns whether they are valid."""
         valid = True
         for (begin, end), launch in memory.fresh:
@@ -165,7 +165,7 @@ class Sanitizer:
                 valid = False
         return valid
 
-    def freed(self, memory: Memory) -> None:
+    def on_free(self, memory: Memory) -> None:
         """The last bo of a memory is deleted."""
         if self._machine.aborted:
             return
@@ -175,18 +175,18 @@ class Sanitizer:
                 access.launch.spoil()
         self._never_read(memory, "free in ")
 
-    def ended(self, memories: list[Memory]) -> None:
+    def on_exit(self, memories: list[Memory]) -> None:
         """The program has ended, and these memories still exist."""
         for memory in memories:
             self._never_read(memory, "end of the program, after ")
 
-    def argument_set(self, launch: Launch, index: int) -> None:
+    def on_set_arg(self, launch: Launch, index: int) -> None:
         """An argument of a run is about to be set."""
         if launch.in_flight:
             what, site = f"argument {index}", launch.site
             self._log.add(Kind.ARGUMENT_IN_FLIGHT, launch, what, (0, 0), site, "launch")
 
-    def dropped(self, launch: Launch) -> None:
+    def on_drop(self, launch: Launch) -> None:
         """A run object is deleted while the run is in flight."""
         if launch.accesses:
             last = launch.accesses[-1]
@@ -282,7 +282,7 @@ class Sanitizer:
                 # The host may overwrite an output that another run has used.
                 if not (overwritten and launch.consumed):
                     kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
-                    self._report(kind, launch.access(memory, begin), memory.written, "write")
+                    self._report(kind, launch.access(memory, begin), memory.write_site, "write")
                     lost.append((max(begin, low), min(end, high)))
             # Parts of the output outside the synced lines stay unread.
             rest = [((begin, low), launch)] * (begin < low) + [((high, end), launch)] * (high < end)

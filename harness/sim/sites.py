@@ -33,8 +33,9 @@ def here(now_ns: int) -> Site:
 def call_of(site: Site, what: str) -> Call:
     """Convert a stored place into a call with file and line; `what` is the name of the call."""
     code, instruction, now_ns = site
-    lines = (line for first, end, line in code.co_lines() if first <= instruction < end)
-    return Call(what, _shown(code.co_filename), next(lines, None) or code.co_firstlineno, now_ns)
+    lines = (each for first, end, each in code.co_lines() if first <= instruction < end)
+    line = next(lines, None) or code.co_firstlineno
+    return Call(what, _short_path(code.co_filename), line, now_ns)
 
 
 def present_call(now_ns: int, how: str) -> Call:
@@ -47,9 +48,9 @@ def present_call(now_ns: int, how: str) -> Call:
             name = frame.f_code.co_qualname
         frame = frame.f_back
     what = how + name.replace(".__call__", "()")
-    return Call(what, _shown(frame.f_code.co_filename), frame.f_lineno, now_ns)
+    return Call(what, _short_path(frame.f_code.co_filename), frame.f_lineno, now_ns)
 
 
-def _shown(file: str) -> str:
+def _short_path(file: str) -> str:
     """Shorten a path below the current folder to a relative one."""
     return file.removeprefix(f"{Path.cwd()}{os.sep}")

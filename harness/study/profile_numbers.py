@@ -11,8 +11,8 @@ from harness.config.device import Simulator
 
 COSTS = ("ns", "mib", "mhz", "pct")
 """Endings of the keys of costs; other numbers are limits."""
-SHARES = ("-50 %", "+50 %")
-"""Variations of a number, as names of `Number.variants`."""
+CHANGES = ("-50 %", "+50 %")
+"""Changes of a number, the keys of `Number.changed_values`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Number:
         return "assumed" in self.source if self.source else "_ns" in self.key
 
     @property
-    def variants(self) -> dict[str, float]:
+    def changed_values(self) -> dict[str, float]:
         """Half the number and one and a half times the number, without unchanged values.
 
         Integers stay integers; limits and clocks stay at least 1.
@@ -42,9 +42,10 @@ class Number:
         low, high = self.value / 2, self.value * 3 / 2
         if isinstance(self.value, int):
             least = int(self.is_limit or "_mhz" in self.key)
+            # Rounded away from the value, so that an integer of 1 changes too.
             low, high = max(least, int(low)), ceil(high)
-        variants = dict(zip(SHARES, (low, high), strict=True))
-        return {share: value for share, value in variants.items() if value != self.value}
+        values = dict(zip(CHANGES, (low, high), strict=True))
+        return {change: value for change, value in values.items() if value != self.value}
 
 
 def numbers_of(device: Simulator, kernels: Sequence[str], everything: bool = False) -> list[Number]:

@@ -1,4 +1,4 @@
-"""The roadmap: RTF and bottleneck of each phase of the optimisation programme, from records.
+"""The roadmap: RTF and bottleneck of each optimisation phase, from records.
 
 Every figure comes from one run; speed-ups are not multiplied.
 """
@@ -22,7 +22,7 @@ MLFLOW_COPIES = "artifacts"
 
 
 @dataclass(frozen=True)
-class Measured:
+class PhaseRun:
     """One run of a phase.
 
     record: its folder. rtf, ceiling: the metrics rtf/end_to_end and rtf/ceiling. further: speed-up
@@ -46,8 +46,8 @@ class Row:
     goal: str
     guide_target: str
     guide_rtf: tuple[float, ...]
-    guide: Measured | None
-    full: Measured | None
+    guide: PhaseRun | None
+    full: PhaseRun | None
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
             continue
         try:
             record = Record.load(path.parent)
+            # Phases are those of an encoder; the run of a kernel has no model.
             if record.phase in PHASES and record.config["workload"].get("model"):
                 records.append((record, path.parent))
         # KeyError: the stored configuration has no workload.
@@ -92,6 +93,7 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
         raise RequestError(f"no phase has been run here{failed if records else ''}; run {COMMAND}")
     device, model = _about(right[-1][0])
     ours = [(record, folder) for record, folder in right if _about(record) == (device, model)]
+    # Sorted by time, so the newest run of a key is the last one and stays.
     newest = {
         (record.phase, record.accounting.kind.value): (record, folder) for record, folder in ours
     }
@@ -118,9 +120,10 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
     rows = []
     for phase in PHASES:
         by_kind = {kind: newest.get((phase, kind)) for kind in ACCOUNTINGS}
+        # The guide's expectation is the same in both accountings.
         known = next((each[0] for each in by_kind.values() if each), None)
         guide = known.config["phase"] if known else {}
-        measured = {kind: _measured(*each) if each else None for kind, each in by_kind.items()}
+        measured = {kind: _phase_run(*each) if each else None for kind, each in by_kind.items()}
         expected = (
             guide.get("goal", ""),
             guide.get("guide_target", ""),
@@ -139,16 +142,16 @@ def _verified(record: Record) -> bool:
     return bool(record.config["verify"] == "all")
 
 
-def _measured(record: Record, folder: Path) -> Measured:
+def _phase_run(record: Record, folder: Path) -> PhaseRun:
     gap, metrics = rtf_gap(record), record.metrics
     # `roadmap` leaves out records without a gap.
     assert gap is not None
-    return Measured(
+    return PhaseRun(
         record=str(folder),
         label=record.label,
         rtf=float(metrics["rtf/end_to_end"] or 0),
         ceiling=metrics["rtf/ceiling"],
-        further=gap.further,
+        further=gap.speedup_needed,
         bottleneck=gap.bottleneck,
         verified=_verified(record),
     )

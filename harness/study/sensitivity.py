@@ -1,7 +1,7 @@
-"""Vary each number of a simulated device's profile to see which conclusions depend on it.
+"""Sensitivity analysis: change one number of a simulated device's profile at a time.
 
-Each number is halved and raised by half, one at a time, and the strategies run again in virtual
-time. The conclusions of each variation are compared with those of the profile as it is.
+A variation is the profile with one number halved or raised by half. The strategies run on each
+variation in virtual time, and their conclusions are compared with those on the unchanged profile.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Point:
 
 Failure = str
 """Reason why a strategy could not run."""
-Measured = Point | Failure
+Result = Point | Failure
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,24 @@ class Case:
     the serial strategy.
     """
 
-    points: dict[str, Measured]
-    deeper: dict[str, Measured]
-    serial: Measured
+    points: dict[str, Result]
+    deeper: dict[str, Result]
+    serial: Result
 
 
 @dataclass(frozen=True)
 class Study:
     """The results of a sensitivity study.
 
-    strategies: by name, fastest first. numbers: the varied numbers. base: results on the unchanged
-    profile. varied: results on each variation, by number and share (`profile_numbers.SHARES`).
+    strategies: by name, fastest first. numbers: that the variations change. base: results on the
+    unchanged profile. variations: results on each variation, by number and change
+    (`profile_numbers.CHANGES`).
     """
 
     strategies: dict[str, Strategy]
     numbers: list[Number]
     base: Case
-    varied: dict[tuple[Number, str], Case]
+    variations: dict[tuple[Number, str], Case]
 
     def conclusions(self, case: Case) -> dict[tuple[str, ...], str]:
         """Every conclusion from one case as text, by key.
@@ -103,7 +104,7 @@ class Study:
         """The variations in which at least one strategy runs."""
         return [
             each
-            for each in self.varied.values()
+            for each in self.variations.values()
             if any(isinstance(point, Point) for point in each.points.values())
         ]
 
@@ -116,14 +117,14 @@ class Study:
             if all(o.get(key, text) == text for o in others)
         }
 
-    def changes(self, number: Number) -> dict[str, list[str]]:
-        """Conclusions that change and strategies that fail when `number` varies.
+    def changed_conclusions(self, number: Number) -> dict[str, list[str]]:
+        """Conclusions that differ and strategies that fail when `number` changes.
 
-        Each as text, with the shares at which it occurs.
+        Each as text, with the changes of the number at which it occurs.
         """
-        base, shares = self.conclusions(self.base), dict[str, list[str]]()
-        for (varied, share), case in self.varied.items():
-            if varied != number:
+        base, changes = self.conclusions(self.base), dict[str, list[str]]()
+        for (changed, change), case in self.variations.items():
+            if changed != number:
                 continue
             failures = {
                 name: point for name, point in case.points.items() if isinstance(point, Failure)
@@ -132,18 +133,18 @@ class Study:
                 is_every = len(failures) == len(case.points)
                 who = "every strategy" if is_every else ", ".join(failures)
                 reason = next(iter(failures.values()))
-                shares.setdefault(f"{who} fails ({reason})", []).append(share)
+                changes.setdefault(f"{who} fails ({reason})", []).append(change)
             for key, text in self.conclusions(case).items():
                 if text != base[key]:
-                    change = _reversal(base[key], text) if key[0] == "comparison" else text
-                    shares.setdefault(change, []).append(share)
-        return shares
+                    difference = _reversal(base[key], text) if key[0] == "comparison" else text
+                    changes.setdefault(difference, []).append(change)
+        return changes
 
-    def moves(self, number: Number) -> dict[str, float]:
-        """For each share of `number`, the largest change of any strategy's time, in percent."""
+    def time_changes_pct(self, number: Number) -> dict[str, float]:
+        """For each change of `number`, the largest change of any strategy's time, in percent."""
         largest: dict[str, float] = {}
-        for (varied, share), case in self.varied.items():
-            if varied != number:
+        for (changed, change), case in self.variations.items():
+            if changed != number:
                 continue
             changes_pct = []
             for name in self.strategies:
@@ -151,13 +152,13 @@ class Study:
                 if isinstance(new, Point) and isinstance(old, Point):
                     changes_pct.append(new.longer_pct(old))
             if changes_pct:
-                largest[share] = max(changes_pct, key=abs)
+                largest[change] = max(changes_pct, key=abs)
         return largest
 
-    def inert(self, number: Number) -> bool:
+    def has_no_effect(self, number: Number) -> bool:
         """Whether no result at all depends on `number`."""
         return all(
-            case == self.base for (varied, _), case in self.varied.items() if varied == number
+            case == self.base for (changed, _), case in self.variations.items() if changed == number
         )
 
 
@@ -166,28 +167,30 @@ def study(
 ) -> Study:
     """Run the strategies on the profile and on each variation of it.
 
-    configs: one per strategy, by name, equal in everything else. everything: also vary numbers
-    that are not assumed. progress: called with the key of each number before it is varied.
+    configs: one per strategy, by name, equal in everything else. everything: also change numbers
+    that are not assumed. progress: called with the key of each number before it is changed.
     HarnessError if a strategy fails on the unchanged profile.
     """
     config = next(iter(configs.values()))
     device = config.device
+    # The command refuses other devices.
     assert isinstance(device, Simulator)
     base = _case(configs, device)
     for point in (base.serial, *base.points.values()):
         if isinstance(point, Failure):
             raise HarnessError(point)
-    varied, numbers = {}, numbers_of(device, config.workload.kernels, everything)
+    variations, numbers = {}, numbers_of(device, config.workload.kernels, everything)
     for number in numbers:
         progress(number.key)
-        for share, value in number.variants.items():
+        for change, value in number.changed_values.items():
             try:
                 case = _case(configs, with_number(device, number.key, value))
             # The value is out of range, or the device it describes cannot run these strategies.
             except RequestError as error:
-                failures: dict[str, Measured] = dict.fromkeys(configs, str(error))
+                failures: dict[str, Result] = dict.fromkeys(configs, str(error))
                 case = Case(failures, failures, str(error))
-            varied[number, share] = case
+            variations[number, change] = case
+    # Every point ran: a failure on the unchanged profile was raised above.
     totals = {
         name: point.total_ns for name, point in base.points.items() if isinstance(point, Point)
     }
@@ -195,7 +198,7 @@ def study(
         {name: configs[name].strategy for name in sorted(totals, key=totals.__getitem__)},
         numbers,
         base,
-        varied,
+        variations,
     )
 
 
@@ -204,10 +207,10 @@ def _case(configs: dict[str, Config], device: Simulator) -> Case:
     template = replace(next(iter(configs.values())), device=device)
 
     @cache
-    def measure(strategy: Strategy) -> Measured:
+    def measure(strategy: Strategy) -> Result:
         return _measure(replace(template, strategy=strategy))
 
-    def measure_deeper(strategy: Strategy) -> Measured:
+    def measure_deeper(strategy: Strategy) -> Result:
         try:
             return measure(replace(strategy, depth=strategy.depth + 1))
         except RequestError as error:
@@ -219,10 +222,12 @@ def _case(configs: dict[str, Config], device: Simulator) -> Case:
     return Case(points, deeper, measure(SERIAL))
 
 
-def _measure(config: Config) -> Measured:
+def _measure(config: Config) -> Result:
     """Run one timed pass of an experiment; without noise, all passes take the same time."""
     measure = replace(config.measure, repeats=1)
+    # Outputs do not depend on the profile, so they are not computed.
     outcome = Experiment(replace(config, measure=measure, verify=Verify.off)).run()
+    # `Experiment.run` does not raise after Ctrl-C, but the whole study has to stop.
     if outcome.interrupted:
         raise KeyboardInterrupt
     limits = bounds(outcome.timeline) if outcome.timeline else None
@@ -247,7 +252,7 @@ def _reversal(was: str, now: str) -> str:
     return f"{now}, reversed" if "faster" in was else now
 
 
-def _gain(point: Point, deeper: Measured) -> str:
+def _gain(point: Point, deeper: Result) -> str:
     """The effect of one more depth, as text."""
     if isinstance(deeper, Failure):
         return "fails"

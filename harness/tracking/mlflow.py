@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SQLITE = "sqlite:///"
-MOST_CHARACTERS = 160
+MOST_ERROR_CHARACTERS = 160
 """Longest text of an MLflow error in a message."""
 PAGE_SIZE = 1000
 """Runs per page of a search; equal to MLflow's default."""
@@ -50,14 +49,16 @@ class MlflowStore:
         from mlflow.tracking import MlflowClient
 
         self._uri = uri
-        with _translated(uri), _locked(uri):
+        with _translate_errors(uri), _migration_lock(uri):
             self._client = MlflowClient(tracking_uri=uri)
-            known = self._client.get_experiment_by_name(experiment)
-            if known:
-                self._experiment_id = known.experiment_id
+            existing = self._client.get_experiment_by_name(experiment)
+            if existing:
+                self._experiment_id = existing.experiment_id
             else:
+                # A server decides by itself where artifacts are.
                 root = Path(artifacts).as_uri() if artifacts else None
                 self._experiment_id = self._client.create_experiment(experiment, root)
+            # A killed process could not end its runs.
             self._mark_killed()
 
     def log(
@@ -77,7 +78,7 @@ class MlflowStore:
             for step, total_ns in enumerate(record.samples.total_ns)
         ]
         tags = _tags(record, folder) | ({"mlflow.parentRunId": parent} if parent else {})
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags)
             params = [Param(key, str(value)) for key, value in _params(record).items()]
             self._client.log_batch(run.info.run_id, metrics, params)
@@ -97,7 +98,7 @@ class MlflowStore:
         from mlflow.entities import Metric
 
         now_ms = int(datetime.now().timestamp() * 1000)
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             run = self._client.create_run(
                 self._experiment_id, run_name=name, tags={**tags, **_process_tags()}
             )
@@ -112,7 +113,7 @@ class MlflowStore:
     def begin_sweep(self, name: str, folder: Path) -> str:
         """Start the parent run of a sweep; returns its id."""
         tags = {"sweep": str(folder), **_process_tags()}
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             return str(
                 self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
             )
@@ -131,7 +132,7 @@ class MlflowStore:
             for verdict in Verdict
             if verdict in verdicts
         }
-        with _translated(self._uri):
+        with _translate_errors(self._uri):
             for child in self._search(f"tags.`mlflow.parentRunId` = '{parent}'"):
                 speedup = speedups.get(child.data.tags["record"])
                 if speedup is None:
@@ -152,6 +153,7 @@ class MlflowStore:
 
     def _mark_killed(self) -> None:
         """Mark RUNNING runs of this host as KILLED if their process no longer exists."""
+        # A pid says nothing about the processes of another host.
         running = self._search(
             f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )
@@ -174,7 +176,7 @@ class MlflowStore:
 
 
 def open_store(tracking: Tracking, here: Path) -> MlflowStore:
-    """The store, opened once per process.
+    """Open the store.
 
     here: folder from which relative paths of a sqlite file and of artifacts start.
     """
@@ -182,12 +184,7 @@ def open_store(tracking: Tracking, here: Path) -> MlflowStore:
     if uri.startswith(SQLITE):
         uri = f"{SQLITE}{here / uri.removeprefix(SQLITE)}"
     artifacts = str(here / tracking.artifacts) if tracking.artifacts else ""
-    return _open(uri, artifacts, tracking.experiment)
-
-
-@lru_cache(maxsize=1)
-def _open(uri: str, artifacts: str, experiment: str) -> MlflowStore:
-    return MlflowStore(uri, artifacts, experiment)
+    return MlflowStore(uri, artifacts, tracking.experiment)
 
 
 def _params(record: Record) -> dict[str, Any]:
@@ -250,7 +247,7 @@ def _start_ticks(pid: str) -> str | None:
 
 
 @contextmanager
-def _locked(uri: str) -> Iterator[None]:
+def _migration_lock(uri: str) -> Iterator[None]:
     """Lock a sqlite store: MLflow crashes if two processes migrate its schema at the same time."""
     if not uri.startswith(SQLITE):
         yield
@@ -263,12 +260,12 @@ def _locked(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(uri: str) -> Iterator[None]:
+def _translate_errors(uri: str) -> Iterator[None]:
     """Raise every exception as TrackingError: MLflow also raises those of other libraries."""
     try:
         yield
     except Exception as error:
         text = next(iter(str(error).strip().splitlines()), "")
         raise TrackingError(
-            f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_CHARACTERS)}"
+            f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_ERROR_CHARACTERS)}"
         ) from error

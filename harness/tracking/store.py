@@ -66,7 +66,7 @@ class TrackingBackend(Protocol):
     """A module that opens a store."""
 
     def open_store(self, tracking: Tracking, here: Path) -> Store:
-        """Open the store; relative paths start at the folder `here`."""
+        """Open the store, once per command; relative paths start at the folder `here`."""
 
 
 def backend_of(tracking: Tracking) -> TrackingBackend | None:

@@ -156,6 +156,10 @@ def test_a_shared_bo_is_reported(emulate: Emulate) -> None:
         "hazard shared-output (3 times): two runs in flight write the same bytes: "
         "the first output is lost" in done.out
     )
+    assert (
+        "  remedy: give each run in flight an output bo of its own, or read the first output "
+        "before the second launch\n" in done.out
+    )
     assert f"  kernel() at script.py:{launch} (" in done.out
     assert f"  after launch at script.py:{launch} (" in done.out
     assert "hazard write-in-flight" in done.out

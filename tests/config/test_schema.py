@@ -37,6 +37,24 @@ def refusal(*overrides: str) -> str:
     return str(raised.value)
 
 
+@pytest.mark.parametrize("fault", [ValueError, TypeError])
+def test_a_fault_of_the_harness_is_no_wrong_request(
+    fault: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise fault("of the harness")
+
+    monkeypatch.setattr("harness.config.compose.choose_workload", fail)
+    with pytest.raises(fault, match="of the harness"):
+        load()
+
+
+def test_a_list_in_a_list_of_numbers() -> None:
+    assert refusal("device.faults.hang=[[1]]") == (
+        "device.faults.hang=[1]: not a number; give a number"
+    )
+
+
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
 def test_every_key_has_a_meaning(schema: Any) -> None:
     for item in dataclasses.fields(schema):

@@ -211,6 +211,19 @@ def test_the_first_to_end_of_several(opened: Opened) -> None:
     late.wait(1)
 
 
+def test_none_of_several_ends_in_time(opened: Opened) -> None:
+    backend = opened(faults=Faults(hang=[0, 1]), watchdog_ns=0)
+    session, tiles = backend.open_session(ADD, 2, 5_000), make_tiles(ADD, 2)
+    slots = [session.slot(column, 1, [1]) for column in range(2)]
+    for slot in slots:
+        slot.allocate()
+        slot.submissions[1].stage(tiles.batches(1)(0))
+        slot.submissions[1].launch()
+    assert backend.next_ended([slot.submissions[1] for slot in slots], 1_000_000) is None
+    for slot in slots:
+        slot.keep()
+
+
 def test_timestamps(opened: Opened) -> None:
     backend = opened()
     _, submission, tiles = open_one(backend)

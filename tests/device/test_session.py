@@ -11,10 +11,11 @@ import pytest
 from support.small_device import ADD, make_backend, make_tiles
 
 from harness.config.strategy import Strategy
+from harness.device.clock import HostClock
 from harness.device.interrupt import Interrupt
-from harness.device.xrt.failures import explained
+from harness.device.xrt.failures import explanation
 from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, XrtSession
-from harness.device.xrt.wait import HostClock, pause_host, wait_loop
+from harness.device.xrt.wait import pause_host, wait_loop
 from harness.errors import DeviceError, DeviceTimeoutError
 from harness.run.executor import Executor
 from harness.sim import pyxrt
@@ -130,15 +131,16 @@ def test_polling_hears_ctrl_c() -> None:
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_what_xrt_says_is_explained(sign: str) -> None:
     text = f"DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err={sign}22): Invalid argument"
-    assert explained(RuntimeError(text)).startswith(f"{text} (no context or column is free")
+    assert explanation(RuntimeError(text)).startswith(f"{text} (no context or column is free")
     text = "runlist failed execution (ERT_CMD_STATE_ERROR)"
-    assert explained(RuntimeError(text)) == f"{text} (the firmware reports that the kernel failed)"
+    meaning = "the firmware reports that the kernel failed"
+    assert explanation(RuntimeError(text)) == f"{text} ({meaning})"
     for other in (
         "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Bad BO type.",
         "err=-22",
         "anything",
     ):
-        assert explained(RuntimeError(other)) == other
+        assert explanation(RuntimeError(other)) == other
 
 
 def used(backend: Any, strategy: Strategy) -> tuple[XrtSession, Executor]:

@@ -17,7 +17,7 @@ from harness.measure.metrics import METRIC_NAMES, metrics_of, pass_metrics
 from harness.measure.rtf import Audio, encoder_time
 from harness.measure.stats import Ratio, median_index, percentile, ratio_interval, samples_needed
 from harness.measure.timeline import Stage, Timeline
-from harness.measure.totals import Totals, added, stalls_ns, totals_of
+from harness.measure.totals import Totals, stalls_ns, sum_totals, totals_of
 
 SPANS = [
     (Stage.WRITE, 0, 1, 0, 0, 10, 0),
@@ -49,7 +49,7 @@ def rtf_metrics(totals: Totals, audio: Audio) -> Metrics:
 
 def timeline(has_device: bool = True, clock: str = "virtual") -> Timeline:
     rows = np.array(SPANS + EXECUTIONS * has_device, dtype=np.int64)
-    return Timeline(rows, tiles=2, widths=(1,), clock=clock, has_device=has_device)
+    return Timeline(rows, tiles=2, kernel_columns=(1,), clock=clock, has_device=has_device)
 
 
 def test_pass_metrics_by_hand() -> None:
@@ -115,7 +115,7 @@ def test_what_cannot_be_seen_is_none() -> None:
 def test_time_between_runtime_calls_is_the_harness() -> None:
     rows = np.array(SPANS, dtype=np.int64)
     rows[4:, 4:6] += 3_000
-    gapped = Timeline(rows, tiles=2, widths=(1,), clock="monotonic", has_device=False)
+    gapped = Timeline(rows, tiles=2, kernel_columns=(1,), clock="monotonic", has_device=False)
     assert pass_metrics(gapped, INTERVALS_NS)["harness/self_us"] == 1.5
 
 
@@ -129,7 +129,7 @@ def test_an_empty_pass_has_no_ratios() -> None:
 def test_passes_add_up() -> None:
     """Ratios of a sum are those of its sums, not sums of ratios."""
     one, other = totals_of(timeline()), totals_of(run_pass(20, depth=2))
-    both = metrics_of(Measurement(added([one, other, one]), INTERVALS_NS))
+    both = metrics_of(Measurement(sum_totals([one, other, one]), INTERVALS_NS))
     makespan_ns, bound_ns = 2 * 275 + other.makespan_ns, 2 * 242 + other.bound_ns
     assert both["time/total_ms"] == pytest.approx(makespan_ns / 1e6)
     assert both["time/tile_ms"] == pytest.approx(makespan_ns / 24 / 1e6)
@@ -144,7 +144,7 @@ def test_passes_add_up() -> None:
 
 def test_what_one_pass_cannot_show_their_sum_cannot() -> None:
     blind = totals_of(timeline(has_device=False))
-    both = added([totals_of(timeline()), blind])
+    both = sum_totals([totals_of(timeline()), blind])
     assert both.exec_ns is both.stalls is both.stall_ns is both.bound_ns is both.serial_ns is None
     assert both.wait_ns == 2 * blind.wait_ns
 

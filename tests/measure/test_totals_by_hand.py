@@ -11,7 +11,7 @@ from support.record_samples import TOTALS
 from harness.measure.bounds import bounds, makespan_ns
 from harness.measure.rtf import Audio, encoder_time, rtf_ceiling, rtf_encoder, rtf_end_to_end
 from harness.measure.timeline import Stage, Timeline
-from harness.measure.totals import added, stalls_ns, totals_of
+from harness.measure.totals import stalls_ns, sum_totals, totals_of
 
 Row = tuple[int, ...]
 CHAIN: list[Row] = [  # stage, tile, tiles, column, start, end, station
@@ -34,11 +34,11 @@ CHAIN: list[Row] = [  # stage, tile, tiles, column, start, end, station
 ]
 
 
-def timeline(rows: list[Row], widths: tuple[int, ...], later_ns: int = 0) -> Timeline:
+def timeline(rows: list[Row], kernel_columns: tuple[int, ...], later_ns: int = 0) -> Timeline:
     array = np.array(rows, np.int64)
     array[:, 4:6] += later_ns
-    kernels = ("a", "b")[: len(widths)]
-    return Timeline(array, 2, widths, "virtual", has_device=True, kernels=kernels)
+    kernels = ("a", "b")[: len(kernel_columns)]
+    return Timeline(array, 2, kernel_columns, "virtual", has_device=True, kernels=kernels)
 
 
 @pytest.mark.parametrize("later_ns", [0, 1_000])
@@ -110,11 +110,11 @@ def test_stalls_are_of_each_column() -> None:
 
 
 def test_a_sum_of_one_pass_is_that_pass() -> None:
-    assert added([TOTALS]) == TOTALS
+    assert sum_totals([TOTALS]) == TOTALS
 
 
 def test_a_sum_holds_the_most_columns() -> None:
-    assert added([replace(TOTALS, columns=3), TOTALS]).columns == 3
+    assert sum_totals([replace(TOTALS, columns=3), TOTALS]).columns == 3
 
 
 def test_where_a_shorter_pass_took_as_long_all_is_in_proportion() -> None:

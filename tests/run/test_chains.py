@@ -21,7 +21,7 @@ from harness.config.strategy import Buffers, Strategy
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.session import XrtSession
-from harness.errors import DeviceError, RequestError
+from harness.errors import DeviceError, DeviceTimeoutError, RequestError
 from harness.inputs.chain import Chain, Link, make_chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
@@ -29,6 +29,7 @@ from harness.measure.bounds import bounds
 from harness.measure.timeline import PassMarks
 from harness.run.executor import Executor
 from harness.run.verify import Checker
+from harness.units import ms_to_ns
 
 SCALE = KernelSpec(
     name="scale",
@@ -39,6 +40,7 @@ SCALE = KernelSpec(
 )
 """96 varying bytes of 128, to 96."""
 EXEC_NS = {"add": 100, "neg": 50, "scale": 30}
+TIMEOUT_MS = 1000
 
 
 def made(chain: Chain, period: int) -> Tiles:
@@ -61,7 +63,7 @@ def opened(
     world = open_backend(Simulator(**{**COSTS, "exec_ns": EXEC_NS, **costs}), *chain.kernels)
     widths = chain.columns(strategy.columns, world.device._machine.profile.context_limit)
     sessions = [
-        XrtSession(world, spec, width, 1000)
+        XrtSession(world, spec, width, TIMEOUT_MS)
         for spec, width in zip(chain.kernels, widths, strict=True)
     ]
     return world, Executor(sessions, strategy, tiles, inputs.constants, chain.links)
@@ -204,7 +206,9 @@ def test_whatever_the_knobs_the_outputs_are_right(
             sum(row[5] - row[4] for row in timeline.of(6).tolist() if row[6] == k)
             for k in range(len(chain_of))
         ]
-        per_column = max(work / width for work, width in zip(work_ns, timeline.widths, strict=True))
+        per_column = max(
+            work / width for work, width in zip(work_ns, timeline.kernel_columns, strict=True)
+        )
         assert int(per_column) <= limits.device_bound_ns <= limits.bound_ns <= limits.makespan_ns
     seen = {(row[0], row[1], row[6]): row for row in timeline.rows.tolist()}
     for _, tile, _, column, start_ns, end_ns, kernel_index in timeline.of(6).tolist():
@@ -212,7 +216,7 @@ def test_whatever_the_knobs_the_outputs_are_right(
         launch, wait = seen[2, first, kernel_index], seen[3, first, kernel_index]
         assert launch[4] <= start_ns, "executed after its own launch"
         assert end_ns <= wait[5], "and before its end was seen"
-        assert launch[3] == column < timeline.widths[kernel_index]
+        assert launch[3] == column < timeline.kernel_columns[kernel_index]
     flying = np.zeros(1)
     launches = [(row[4], 1) for row in timeline.of(2).tolist() if row[6] == 0]
     ends = [(row[5], -1) for row in timeline.of(4).tolist() if row[6] == len(chain.kernels) - 1]
@@ -324,6 +328,23 @@ def test_a_device_that_fails_in_a_chain() -> None:
 
 
 # From the command line
+
+
+def test_a_chain_that_hangs_fails_after_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tiles are written and launched in 60 ns; then neither ends."""
+    inputs = made(TWO, 2)
+    world, executor = opened(
+        TWO, 2, inputs, {"faults": Faults(hang=[0]), "watchdog_ns": 0}, depth=2
+    )
+    failed_ns: list[int] = []
+    monkeypatch.setattr(
+        "harness.run.executor.finish_in_flight",
+        lambda launched, failed: failed_ns.append(world.clock.now_ns),
+    )
+    begin_ns = world.clock.now_ns
+    with pytest.raises(DeviceTimeoutError, match=r"add: no completion within device.timeout_ms"):
+        executor.run(inputs, lambda first, outputs: None)
+    assert failed_ns == [begin_ns + 60 + ms_to_ns(TIMEOUT_MS)]
 
 
 @pytest.fixture

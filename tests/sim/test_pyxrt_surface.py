@@ -401,7 +401,7 @@ class Columns:
         plug(
             Machine(
                 Simulator(),
-                {n: KernelModel(n, 100, argument_banks(2), width=width) for n, width in names},
+                {n: KernelModel(n, 100, argument_banks(2), columns=width) for n, width in names},
             )
         )
         self.machine = machines[0]
@@ -411,7 +411,7 @@ class Columns:
         return pyxrt.hw_context(self.device, name)
 
     def partitions(self) -> list[tuple[int, int, int]]:
-        return [(each.start, each.width, each.contexts) for each in self.machine.partitions]
+        return [(each.start, each.columns, each.contexts) for each in self.machine.partitions]
 
     def refuses(self, name: str) -> None:
         with pytest.raises(RuntimeError) as raised:
@@ -758,7 +758,7 @@ def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plug(machine)
     for _ in range(2):
         found = pyxrt.xclbin(str(DATA / XCLBIN))
-    assert machine.said == [
+    assert machine.notes == [
         f"{DATA / XCLBIN}: matches no pattern of device.xclbins; each execution of its kernels "
         "takes 7 us (device.unknown_exec_ns) and does not change memory"
     ]
@@ -789,7 +789,7 @@ def test_a_real_xclbin_with_a_pattern() -> None:
     )
     plug(machine)
     found = pyxrt.xclbin(str(DATA / XCLBIN))
-    assert machine.said == []
+    assert machine.notes == []
     assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [
         ("MLIR_AIE", 8)
     ]
@@ -797,7 +797,7 @@ def test_a_real_xclbin_with_a_pattern() -> None:
     assert (image.exec_ns, image.spec.name if image.spec else None) == (9_000, "attention")
     for _ in range(2):
         missing = pyxrt.xclbin("nowhere/aie.xclbin")
-    assert machine.said == [
+    assert machine.notes == [
         "nowhere/aie.xclbin: no such file; simulated as kernel attention (device.xclbins)"
     ], "a file that is missing will do, but is told of once"
     assert missing.get_kernels()[0].get_num_args() == 8
@@ -814,7 +814,7 @@ def test_any_file_stands_for_a_kernel(tmp_path: Path) -> None:
         (tmp_path / name).write_text("any file")
         context = pyxrt.hw_context(pyxrt.device(0), str(tmp_path / name))
         assert pyxrt.kernel(context, "MLIR_AIE")._model.exec_ns == exec_ns
-    assert [line.split(": ")[0] for line in machine.said] == [
+    assert [line.split(": ")[0] for line in machine.notes] == [
         str(tmp_path / name) for name in ("a.xclbin", "a.bin")
     ]
 

@@ -295,7 +295,7 @@ def test_what_would_reach_the_target(
 ) -> None:
     """220 s of audio in 1 s. Overlapped, the host is at work while it would wait for the device."""
     found = stands(*parts, overlaps)
-    assert found.further == pytest.approx(further)
+    assert found.speedup_needed == pytest.approx(further)
     if further > 1:
         for part, wanted in zip(("preprocessing_s", "host_s", "device_s"), alone, strict=True):
             factor = found.alone(part)

@@ -244,7 +244,7 @@ def test_a_variation_is_what_the_harness_itself_gives_with_that_number() -> None
     configs = {name: config.load(f"strategy={name}") for name in ("pooled", "batch", "stacked")}
     found = study(configs, False)
     halved = next(
-        case for (number, share), case in found.varied.items() if (number.key, share) == HALVED
+        case for (number, share), case in found.variations.items() if (number.key, share) == HALVED
     )
     for case, override in ((found.base, ()), (halved, ("device.chain_command_ns=13_850",))):
         for name in configs:
@@ -259,11 +259,11 @@ HALVED = ("chain_command_ns", "-50 %")
 
 
 def test_limits_are_varied_as_whole_numbers_from_one_up() -> None:
-    assert Number("queue_depth", 1, "x").variants == {"+50 %": 2}
-    assert Number("queue_depth", 4, "x").variants == {"-50 %": 2, "+50 %": 6}
-    assert Number("clock_mhz.default", 847, "x").variants == {"-50 %": 423, "+50 %": 1271}
-    assert Number("alloc_ns", 1, "x").variants == {"-50 %": 0, "+50 %": 2}
-    assert Number("noise.tight_pct", 3.0, "x").variants == {"-50 %": 1.5, "+50 %": 4.5}
+    assert Number("queue_depth", 1, "x").changed_values == {"+50 %": 2}
+    assert Number("queue_depth", 4, "x").changed_values == {"-50 %": 2, "+50 %": 6}
+    assert Number("clock_mhz.default", 847, "x").changed_values == {"-50 %": 423, "+50 %": 1271}
+    assert Number("alloc_ns", 1, "x").changed_values == {"-50 %": 0, "+50 %": 2}
+    assert Number("noise.tight_pct", 3.0, "x").changed_values == {"-50 %": 1.5, "+50 %": 4.5}
     device = Simulator(sources={"queue_depth": "assumed"})
     assert "queue_depth" not in [number.key for number in numbers_of(device, "attention")]
     assert "queue_depth" in [

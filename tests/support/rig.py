@@ -100,7 +100,7 @@ class Rig:
     def end(self) -> None:
         """What the harness calls when the program is over."""
         if self.machine.sanitizer:
-            self.machine.sanitizer.ended(list(self.machine.memories.values()))
+            self.machine.sanitizer.on_exit(list(self.machine.memories.values()))
 
     def take(self) -> list[Hazard]:
         return self.machine.sanitizer.take() if self.machine.sanitizer else []

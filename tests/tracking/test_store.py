@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,21 @@ from pathlib import Path
 
 class Store:
     def log(self, record, folder, artifacts, parent):
-        Path("lines.txt").write_text(f"{record.label} {record.verdict.value}\\n")
+        append(f"{record.label} {record.verdict.value}")
         return "1"
 
+    def begin_sweep(self, name, folder):
+        return "2"
+
+    def end_sweep(self, parent, verdicts, speedups):
+        append(f"{len(verdicts)} runs")
+
+def append(line):
+    with Path(__file__).with_name("lines.txt").open("a") as file:
+        print(line, file=file)
+
 def open_store(tracking, here):
+    append("open")
     return Store()
 """
 
@@ -34,14 +46,34 @@ def shell(
         yield run
 
 
-def test_a_new_backend_is_one_module(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def lines(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The backend of LINES, which appends to lines.txt."""
     Path("lines.py").write_text(LINES)
     monkeypatch.setattr(tracking, "__path__", [*tracking.__path__, str(Path.cwd())])
     Path("mine/tracking").mkdir(parents=True)
     Path("mine/tracking/lines.yaml").write_text("kind: local\nbackend: lines\nuri: lines.txt\n")
+    yield
+    sys.modules.pop("harness.tracking.lines", None)
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_new_backend_is_one_module(shell: Shell) -> None:
     done = shell("--config-dir", "mine", "tracking=lines")
     assert done.code == 0, done.err
-    assert Path("lines.txt").read_text() == "pooled d2 b1 c1 OK\n"
+    assert Path("lines.txt").read_text().splitlines() == ["open", "pooled d2 b1 c1 OK"]
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_sweep_opens_its_store_once(shell: Shell) -> None:
+    done = shell("-m", "--config-dir", "mine", "tracking=lines", "strategy=baseline,pooled")
+    assert done.code == 0, done.err
+    assert Path("lines.txt").read_text().splitlines() == [
+        "open",
+        "per_tile d1 b1 c1 OK",
+        "pooled d1 b1 c1 OK",
+        "2 runs",
+    ]
 
 
 def test_an_unknown_backend_is_refused_before_anything_runs(shell: Shell) -> None:

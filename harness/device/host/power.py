@@ -39,6 +39,7 @@ def power_mode(mode: PowerMode | None, index: int) -> Iterator[None]:
         return
     address = sysfs.bdf(index)
     before = read_state(index).power_mode
+    # Nothing to change, so root is not needed.
     if before == mode.value:
         yield
         return
@@ -57,6 +58,7 @@ def power_mode(mode: PowerMode | None, index: int) -> Iterator[None]:
         try:
             previous.restore()
         except DeviceError as failure:
+            # The first error is the one to report; this one must not replace it.
             error.add_note(str(failure))
             log.error("%s", failure)
         raise
@@ -73,6 +75,7 @@ class _PreviousMode:
 
     def change(self, mode: str) -> None:
         """Request another mode, and register the restoration of the previous one."""
+        # Before the call: xrt-smi may change the mode and still report an error.
         self._changed = True
         atexit.register(self.restore)
         smi.set_power_mode(mode, self._address)

@@ -65,6 +65,7 @@ def set_power_mode(mode: str, bdf: str | None = None) -> None:
         raise SmiError(str(error)) from error
     if result.code is None:
         raise SmiError(f"no answer within {SET_TIMEOUT_S} s")
+    # The exit code alone is not enough: an error may be in the text only.
     if result.code or "ERROR" in result.output:
         raise SmiError(_error_of(result.output) or f"exit code {result.code} and no message")
 
@@ -85,6 +86,7 @@ def _report(reports: Sequence[str], bdf: str | None) -> dict[str, Any] | None:
             report = json.loads(path.read_bytes()) if code == 0 else None
     except TimeoutError:
         raise
+    # The report is missing, is not JSON, or is nested too deeply.
     except (OSError, ValueError, RecursionError):
         return None
     return report if isinstance(report, dict) else None

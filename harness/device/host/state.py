@@ -50,6 +50,7 @@ def read_state(index: int, pyxrt: Any = None, device: Any = None) -> MachineStat
     come before xrt-smi: the two spell versions differently, and a failed call of xrt-smi must not
     look like a change of version.
     """
+    # The handle knows its own address; sysfs gives only the order of the devices.
     address = _info(pyxrt, device, "bdf") or sysfs.bdf(index)
     own_platform = _json_info(pyxrt, device, "platform")
     own_host = _json_info(pyxrt, device, "host")
@@ -86,6 +87,7 @@ def changes(before: MachineState, after: MachineState) -> list[str]:
     ):
         lines += _change(name, getattr(before, field), getattr(after, field))
     old, new = before.clocks_mhz or {}, after.clocks_mhz or {}
+    # A clock that only one reading has is unknown, not changed.
     for clock in sorted(old.keys() & new.keys()):
         is_known = old[clock] and new[clock]
         if is_known and abs(old[clock] - new[clock]) > CLOCK_TOLERANCE * old[clock]:
@@ -145,6 +147,7 @@ def _word(value: Any) -> str | None:
 
 def _number(value: Any) -> int | None:
     try:
+        # Boost's property tree writes numbers as text.
         return int(float(value))
     except (TypeError, ValueError, OverflowError):
         return None

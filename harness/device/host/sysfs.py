@@ -27,6 +27,7 @@ def text(path: Path) -> str | None:
 
 def devices() -> list[str]:
     """PCI addresses of the devices bound to amdxdna, sorted."""
+    # Other entries of the folder, as `bind` and `unbind`, are not devices.
     return sorted(
         path.name for path in (ROOT / "sys/bus/pci/drivers" / DRIVER).glob("????:??:??.?")
     )
@@ -62,6 +63,7 @@ def node(address: str | None) -> Path | None:
 
 def driver_loaded() -> bool:
     """Whether the module amdxdna is loaded or built in."""
+    # A driver that is built in may have no folder in sys/module.
     return (ROOT / "sys/module" / DRIVER).exists() or bool(devices())
 
 

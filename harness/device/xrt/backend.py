@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.device.backend import Capabilities, Clock, Submission
 from harness.device.interrupt import Interrupt
-from harness.device.xrt.failures import XRT_ERRORS, call_failed
+from harness.device.xrt.failures import XRT_ERRORS, call_error
 from harness.device.xrt.open_devices import OpenDevices
 from harness.device.xrt.open_kernel import OpenKernel, open_kernel
 from harness.device.xrt.pyxrt_api import PyXrt, Run, State, XrtDevice
@@ -54,6 +54,7 @@ class XrtBackend:
     def __post_init__(self) -> None:
         states = self.pyxrt.ert_cmd_state
         self.completed = (states.ERT_CMD_STATE_COMPLETED,)
+        # One closure for all waits, which are part of the timed loop.
         self.first_ended = wait_loop(self.clock, self.pause, self.interrupt, states)
 
     def prepare(self, spec: KernelSpec, columns: int) -> None:
@@ -64,20 +65,21 @@ class XrtBackend:
         """Open a kernel on one context per column."""
         return XrtSession(self, spec, columns, timeout_ms)
 
-    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int:
-        """Index of a submission that has ended, else of the one to wait for.
+    def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int | None:
+        """Index of a submission that has ended, or of the one to wait for; None after the timeout.
 
         A runlist has no state that could be checked. If any submission is a runlist, the result
-        is the first one launched.
+        is the first one launched, and nothing is waited for.
         """
         runs: list[Run] = [run for each in submissions if (run := getattr(each, "run", None))]
+        # A single submission needs no choice; its own wait has the timeout.
         if len(submissions) == 1 or len(runs) < len(submissions):
             return 0
 
         looks = [run.state for run in runs]
         with self.calls():
             ended = self.first_ended(looks, timeout_ns)
-        return looks.index(ended[0]) if ended else 0
+        return looks.index(ended[0]) if ended else None
 
     def wait(self, run: Run, timeout_ns: int) -> State | None:
         """State in which a started run has ended; None if still in flight after `timeout_ns`.
@@ -91,20 +93,20 @@ class XrtBackend:
     def calls(self) -> Iterator[None]:
         """Raise XRT's errors from the body as DeviceError.
 
-        For calls outside of the timed loop; `guarded` costs less per call.
+        For calls outside of the timed loop; `guard` costs less per call.
         """
         try:
             yield
         except XRT_ERRORS as error:
-            raise call_failed(error, self.devices.unended) from error
+            raise call_error(error, self.devices.stuck_kernels) from error
 
-    def guarded(self, call: Callable[[], Any]) -> Callable[[], None]:
+    def guard(self, call: Callable[[], Any]) -> Callable[[], None]:
         """Wrap a call that is made for every tile, so that XRT's errors become DeviceError."""
 
         def guarded_call() -> None:
             try:
                 call()
             except XRT_ERRORS as error:
-                raise call_failed(error, self.devices.unended) from error
+                raise call_error(error, self.devices.stuck_kernels) from error
 
         return guarded_call

@@ -40,10 +40,10 @@ ERRNO = {
 """Usual meaning of an ioctl's errno; the message has a minus sign before it in old drivers only."""
 
 
-def explained(error: BaseException, unended: Sequence[str] = ()) -> str:
+def explanation(error: BaseException, stuck_kernels: Sequence[str] = ()) -> str:
     """XRT's text, and the usual meaning of the errno or state in it.
 
-    unended: kernels of this process whose runs never ended and so still hold contexts.
+    stuck_kernels: kernels of this process whose runs never ended and so still hold contexts.
     """
     text = str(error)
     errno = re.search(r"AMDXDNA_(\w+) IOCTL.*err=-?(\d+)", text)
@@ -53,12 +53,13 @@ def explained(error: BaseException, unended: Sequence[str] = ()) -> str:
         meaning = ERRNO.get((errno[1], int(errno[2])))
     if not meaning or meaning in text:
         return text
-    if errno and unended:
-        meaning += f"; runs of this process that never ended hold contexts: {', '.join(unended)}"
+    if errno and stuck_kernels:
+        names = ", ".join(stuck_kernels)
+        meaning += f"; runs of this process that never ended hold contexts: {names}"
     return f"{text} ({meaning})"
 
 
-def call_failed(error: BaseException, unended: Sequence[str] = ()) -> DeviceCallError:
+def call_error(error: BaseException, stuck_kernels: Sequence[str] = ()) -> DeviceCallError:
     """The DeviceCallError to raise for a failed call of pyxrt.
 
     Raises `error` itself if pyxrt cannot have raised it: a subclass, such as RecursionError, comes
@@ -66,4 +67,4 @@ def call_failed(error: BaseException, unended: Sequence[str] = ()) -> DeviceCall
     """
     if type(error) not in XRT_ERRORS:
         raise error
-    return DeviceCallError(explained(error, unended))
+    return DeviceCallError(explanation(error, stuck_kernels))

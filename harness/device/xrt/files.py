@@ -88,7 +88,7 @@ def read_instructions(path: Path) -> Bytes:
     # A binary stream begins with its version, 0.1: two control characters, which no text has
     # (mlir-aie, AIETargetNPU.cpp).
     if words and b"".join(words).isascii() and b"".join(words).decode().isprintable():
-        content = _parsed(words)
+        content = _parse_words(words)
     if not content or len(content) % WORD_BYTES:
         raise RequestError(
             f"{path}: contains no instructions; "
@@ -97,7 +97,7 @@ def read_instructions(path: Path) -> Bytes:
     return np.frombuffer(content, np.uint8)
 
 
-def _parsed(words: list[bytes]) -> bytes:
+def _parse_words(words: list[bytes]) -> bytes:
     """Hexadecimal words as the bytes of 32-bit integers; empty if a word is not hexadecimal."""
     if not all(re.fullmatch(rb"(0[xX])?[0-9a-fA-F]{1,8}", word) for word in words):
         return b""

@@ -7,6 +7,7 @@ from functools import partial
 
 from harness.config.device import Device, Hardware
 from harness.device.backend import MONOTONIC, Capabilities
+from harness.device.clock import HostClock
 from harness.device.host.locks import opening
 from harness.device.host.power import power_mode
 from harness.device.host.state import read_state
@@ -14,7 +15,7 @@ from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.files import check_names, columns_of, kernel_files
 from harness.device.xrt.open_devices import OpenDevices, process_devices
 from harness.device.xrt.pyxrt_api import PyXrt
-from harness.device.xrt.wait import HostClock, pause_host
+from harness.device.xrt.wait import pause_host
 from harness.errors import RequestError
 from harness.kernel import KernelSpec
 
@@ -31,6 +32,7 @@ def open_backend(
     device is missing or another process has it.
     """
     assert isinstance(device, Hardware)
+    # Before the device is opened and locked, which lasts until the process ends.
     check_names(device)
     pyxrt = _import_pyxrt()
     handle = devices.handle(device.index, pyxrt.device)
@@ -39,6 +41,7 @@ def open_backend(
         device=handle,
         clock=HostClock(),
         pause=pause_host,
+        # pyxrt has runlists since June 2025.
         capabilities=Capabilities(MONOTONIC, device.columns, batches=hasattr(pyxrt, "runlist")),
         find_files=partial(kernel_files, device),
         columns_of=columns_of,

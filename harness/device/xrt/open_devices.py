@@ -24,18 +24,17 @@ class OpenDevices:
     """One locked handle per device of this process, and the runs that must never be destroyed.
 
     Closing the last handle closes the device, and opening it again may fail (mlir-aie,
-    hostruntime.py). So handles and locks are held until the process ends. unended: kernels whose
-    runs were still in flight when the harness stopped waiting for them.
+    hostruntime.py). So handles and locks are held until the process ends.
     """
 
     def __init__(self) -> None:
         self._handles: dict[int, tuple[XrtDevice, DeviceLock]] = {}
-        self._unended: dict[str, None] = {}
+        self._stuck_kernels: dict[str, None] = {}
 
     @property
-    def unended(self) -> list[str]:
-        """Names of kernels with a run that has not ended, each once."""
-        return list(self._unended)
+    def stuck_kernels(self) -> list[str]:
+        """Names of kernels with a run that the harness stopped waiting for, each once."""
+        return list(self._stuck_kernels)
 
     def handle(self, index: int, open_device: Callable[[int], XrtDevice]) -> XrtDevice:
         """The handle of device `index`, which is locked for this process.
@@ -45,8 +44,9 @@ class OpenDevices:
         if index not in self._handles:
             lock = lock_device(index)
             try:
-                self._handles[index] = _retried(lambda: open_device(index)), lock
+                self._handles[index] = _retry(lambda: open_device(index)), lock
             except BaseException as error:
+                # Another process may be able to use the device.
                 lock.release()
                 if type(error) not in XRT_ERRORS:
                     raise
@@ -62,11 +62,12 @@ class OpenDevices:
 
         XRT aborts a process that destroys a run in flight. kernel: name, for messages.
         """
-        self._unended[kernel] = None
+        self._stuck_kernels[kernel] = None
+        # Python clears module globals at exit, but not an object with an extra reference.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
 
 
-def _retried(attempt: Callable[[], T]) -> T:
+def _retry(attempt: Callable[[], T]) -> T:
     """Result of `attempt`; repeated while another process uses or closes the device."""
     for number in range(1, OPEN_ATTEMPTS):
         try:

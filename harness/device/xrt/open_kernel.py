@@ -47,12 +47,12 @@ def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
 
 @dataclass(frozen=True)
 class OpenKernel:
-    """An open xclbin: the kernel's name in it, its instructions, and its width in columns."""
+    """An open xclbin: the kernel's name in it, its instructions, and the columns it occupies."""
 
     xclbin: Xclbin
     name: str
     instructions: Bytes
-    width: int
+    columns: int
 
 
 def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKernel:
@@ -72,13 +72,13 @@ def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKern
                 f"rebuild it, or give another file with device.xclbin.{spec.name}=<path>"
             ) from error
         name = kernel_of(xclbin, path, spec)
-        width = backend.columns_of(path)
-        backend.opened[spec.name] = OpenKernel(xclbin, name, instructions, width)
+        occupied = backend.columns_of(path)
+        backend.opened[spec.name] = OpenKernel(xclbin, name, instructions, occupied)
     kernel, available = backend.opened[spec.name], backend.capabilities.columns
-    if columns * kernel.width > available:
+    if columns * kernel.columns > available:
         raise RequestError(
-            f"strategy.columns={columns}: the xclbin of {spec.name} is {kernel.width} columns wide "
-            f"and the device has {available}; contexts would share columns: "
-            f"use 1 to {available // kernel.width or 'a narrower build'}"
+            f"strategy.columns={columns}: the xclbin of {spec.name} is {kernel.columns} columns "
+            f"wide and the device has {available}; contexts would share columns: "
+            f"use 1 to {available // kernel.columns or 'a narrower build'}"
         )
     return kernel

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.device.xrt.failures import ENDS, FAILED_LIST, XRT_ERRORS, call_failed, explained
+from harness.device.xrt.failures import ENDS, FAILED_LIST, XRT_ERRORS, call_error, explanation
 from harness.device.xrt.open_kernel import open_kernel
 from harness.device.xrt.pyxrt_api import Bo, Run, Runlist, XrtKernel
 from harness.device.xrt.slot import XrtSlot
@@ -119,7 +119,7 @@ class XrtSession:
             self._contexts.clear()
             raise DeviceError(
                 f"opening {spec.name} on {columns} column(s): "
-                f"{explained(error, backend.devices.unended)}"
+                f"{explanation(error, backend.devices.stuck_kernels)}"
             ) from error
         self._instructions_bytes = kernel.instructions.nbytes
         self._wakers: list[tuple[Run, list[Bo], Callable[[int], None]]] = []
@@ -190,13 +190,13 @@ class XrtSession:
     ) -> tuple[Callable[[], None], Callable[[int], None]]:
         """Functions that launch prepared runs together, and that wait for them as `waiter` does."""
         if not self.backend.capabilities.batches:
-            starts = [self.backend.guarded(run.start) for run in runs]
+            starts = [self.backend.guard(run.start) for run in runs]
             plain = PlainList(starts, [self.waiter(run) for run in runs])
             return plain.execute, plain.wait
         runlist = self.backend.pyxrt.runlist(self._contexts[column])
         for run in runs:
             runlist.add(run)
-        return self.backend.guarded(runlist.execute), self._list_waiter(runlist)
+        return self.backend.guard(runlist.execute), self._list_waiter(runlist)
 
     def waiter(self, run: Run) -> Callable[[int], None]:
         """A function wait(patience) that waits for `run` for up to `patience` timeouts.
@@ -210,7 +210,7 @@ class XrtSession:
             try:
                 ended = first_ended(looks, patience * timeout_ns)
             except XRT_ERRORS as error:
-                raise call_failed(error, backend.devices.unended) from error
+                raise call_error(error, backend.devices.stuck_kernels) from error
             if ended is None:
                 raise DeviceTimeoutError(
                     f"{self.spec.name}: no completion within device.timeout_ms={self._timeout_ms}"
@@ -240,8 +240,9 @@ class XrtSession:
                 runlist.wait()
             except XRT_ERRORS as error:
                 if FAILED_LIST not in str(error):
-                    raise call_failed(error, backend.devices.unended) from error
-                raise DeviceError(f"{name}: {explained(error)}") from error
+                    raise call_error(error, backend.devices.stuck_kernels) from error
+                raise DeviceError(f"{name}: {explanation(error)}") from error
+            # With patience 0 there is no limit to exceed.
             if patience and clock.now_ns - begin_ns > patience * timeout_ns:
                 raise DeviceError(
                     f"{name}: completion took longer than device.timeout_ms={timeout_ms}"
@@ -283,6 +284,7 @@ class XrtSession:
         run, bos = self.prepare(column), list[Bo]()
         for argument, buffer in enumerate((*self.spec.inputs, self.spec.output)):
             bos.append(self._bo(argument, buffer.size_bytes, column))
+            # Any content: only the time of the first execution matters.
             bos[-1].write(np.zeros(buffer.size_bytes, np.uint8), 0)
             bos[-1].sync(self.directions[0])
             run.set_arg(FIRST_DATA_ARGUMENT + argument, bos[-1])

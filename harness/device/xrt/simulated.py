@@ -9,9 +9,10 @@ import numpy as np
 
 from harness.config.device import ClockKind, Device, Simulator
 from harness.device.backend import MONOTONIC, VIRTUAL, Capabilities
+from harness.device.clock import host_now_ns
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.pyxrt_api import PyXrt
-from harness.device.xrt.wait import LONGEST_PAUSE_NS, Pause, host_now_ns
+from harness.device.xrt.wait import LONGEST_PAUSE_NS, Pause
 from harness.kernel import KernelSpec
 from harness.sim import pyxrt as simulated_pyxrt
 from harness.sim.clock import SimClock, VirtualClock, WallClock
@@ -39,6 +40,7 @@ def open_backend(
     machine.looks_cost_time = False
     plug(machine)
     pyxrt: PyXrt = simulated_pyxrt
+    # Any content: the simulator does not execute instructions.
     instructions = np.zeros(4, np.uint8)
     is_virtual, sanitizer = device.clock is ClockKind.virtual, machine.sanitizer
     return XrtBackend(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.device.xrt.failures import XRT_ERRORS, call_failed
+from harness.device.xrt.failures import XRT_ERRORS, call_error
 from harness.device.xrt.pyxrt_api import Bo, Run
 from harness.kernel import FIRST_DATA_ARGUMENT, LINE_BYTES, Buffer, Bytes
 
@@ -66,6 +66,7 @@ class XrtSlot:
         self._batch = batch
         self._constants = constants
         with session.backend.calls():
+            # Separate runs for each size, because a run can belong to one runlist only.
             self._runs = {
                 count: [session.prepare(column) for _ in range(count)] for count in counts
             }
@@ -80,7 +81,7 @@ class XrtSlot:
         session = self._session
         if len(runs) > 1:
             return session.batch(runs, self._column)
-        return session.backend.guarded(runs[0].start), session.waiter(runs[0])
+        return session.backend.guard(runs[0].start), session.waiter(runs[0])
 
     def allocate(self) -> None:
         """Allocate new bos, bind the runs to them, and replace `submissions`."""
@@ -134,6 +135,7 @@ class XrtSlot:
         to_device, from_device = session.directions
         launch, wait = self._submit[count]
         output_span = () if count == self._batch else (spec.output.stride_bytes * count, 0)
+        # A view, so that reading the outputs copies nothing.
         output = bos[-1].map()[: spec.output.stride_bytes * count]
         targets = [
             each
@@ -141,14 +143,14 @@ class XrtSlot:
             for each in self._targets(bo, buffer, count)
         ]
 
-        guarded = session.backend.guarded
+        guard = session.backend.guard
         return XrtSubmission(
             stage=_stager(targets, session.backend),
             launch=launch,
             wait=wait,
-            collect=guarded(partial(bos[-1].sync, from_device, *output_span)),
+            collect=guard(partial(bos[-1].sync, from_device, *output_span)),
             outputs=np.frombuffer(output, np.uint8).reshape(count, -1)[:, : spec.output.size_bytes],
-            reset=guarded(partial(bos[-1].sync, to_device, *output_span)),
+            reset=guard(partial(bos[-1].sync, to_device, *output_span)),
             run=self._runs[count][0] if count == 1 else None,
         )
 
@@ -166,6 +168,7 @@ class XrtSlot:
         if not buffer.varying_bytes:
             return []
         changed_bytes = size_bytes - buffer.stride_bytes + buffer.varying_bytes
+        # A stride is whole cache lines, so this does not reach beyond the last tile.
         changed_bytes = -(-changed_bytes // LINE_BYTES) * LINE_BYTES
         tiles = np.frombuffer(view, np.uint8).reshape(count, -1)[:, : buffer.varying_bytes]
         return [(tiles, partial(bo.sync, to_device, changed_bytes, 0))]
@@ -185,7 +188,7 @@ def _stager(
                 target[:] = content
                 sync()
         except XRT_ERRORS as error:
-            raise call_failed(error, backend.devices.unended) from error
+            raise call_error(error, backend.devices.stuck_kernels) from error
 
     if len(targets) != 1:
         return stage_all
@@ -197,6 +200,6 @@ def _stager(
         try:
             only_sync()
         except XRT_ERRORS as error:
-            raise call_failed(error, backend.devices.unended) from error
+            raise call_error(error, backend.devices.stuck_kernels) from error
 
     return stage_one

@@ -35,8 +35,6 @@ WaitLoop = Callable[[Sequence[Look], int], tuple[Look, State] | None]
 None if no run ends within the timeout. Every run is checked at least once. KeyboardInterrupt if
 Ctrl-C arrived while all runs were in flight.
 """
-host_now_ns = time.perf_counter_ns
-"""The host's monotonic clock."""
 
 
 class Pause(Protocol):
@@ -44,15 +42,6 @@ class Pause(Protocol):
 
     def __call__(self, begin_ns: int, looked_ns: int, limit_ns: int, /) -> None:
         """begin_ns: begin of the wait. looked_ns: begin of the last round. limit_ns: its end."""
-
-
-class HostClock:
-    """The host's monotonic clock."""
-
-    @property
-    def now_ns(self) -> int:
-        """Nanoseconds since some fixed instant."""
-        return host_now_ns()
 
 
 def pause_host(begin_ns: int, looked_ns: int, limit_ns: int) -> None:

@@ -18,6 +18,8 @@ from harness.config.schema import Config, Measure, Tracking
 from harness.config.strategy import Strategy
 from harness.config.workload import WORKLOAD_KEYS
 
+pytestmark = pytest.mark.slow
+
 SCHEMAS = {
     "": Config,
     "strategy.": Strategy,

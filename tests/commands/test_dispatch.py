@@ -32,7 +32,7 @@ TIMEOUT_S = 120
 NAMES = sorted(all_commands())
 QUICK = ("tracking=off", "workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
 
-pytestmark = pytest.mark.usefixtures("in_folder")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_folder")]
 Process = subprocess.CompletedProcess[str]
 
 

@@ -229,6 +229,7 @@ time.time() - wall > 30)
     assert time.sleep is real
 
 
+@pytest.mark.slow
 def test_a_script_that_polls_gets_on(emulate: Emulate) -> None:
     body = """
 run = kernel(3, code, 64, given, result)

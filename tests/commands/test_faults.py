@@ -14,6 +14,8 @@ from harness.hazard import Kind
 from harness.measure.metrics import METRIC_NAMES
 from harness.sim.machine import Machine
 
+pytestmark = pytest.mark.slow
+
 STRATEGIES = {
     "baseline": [],
     "pipelined": ["depth=3"],

@@ -12,6 +12,8 @@ from support.process import Shell, in_process
 from harness.run.verify import Checker, OutputCopies
 from harness.sim import pyxrt
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shell(

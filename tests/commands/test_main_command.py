@@ -21,6 +21,8 @@ from harness.measure.metrics import METRIC_NAMES
 from harness.results.record import SCHEMA_VERSION
 from harness.run import prepare as preparation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shell(
@@ -74,7 +76,6 @@ def test_strategies_side_by_side(shell: Shell) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_a_sweep_over_two_keys(shell: Shell) -> None:
     done = shell(
         "-m", "tracking=off", "strategy=pipelined", "depth=1,2,3,4", "workload.tiles=10,100"

@@ -11,6 +11,8 @@ from support.process import Done, Shell, in_process
 
 from harness.commands.main import dispatch
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("tracking=off", "workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.process import Shell, in_process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shell(

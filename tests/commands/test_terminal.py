@@ -30,6 +30,8 @@ from harness.report.tables import Cell, Format, Sheet, formatted, hidden, left, 
 from harness.results.record import Samples
 from harness.run.outcome import Verdict
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("tracking=off", "workload.tiles=3", "measure.repeats=1", "measure.warmup=0")
 
 
@@ -169,7 +171,6 @@ def test_a_run_ends_with_where_its_results_are(shell: Shell) -> None:
     assert done.out.splitlines()[-1].startswith(f"results: {sweep}: ")
 
 
-@pytest.mark.slow
 def test_the_line_of_mlflow(in_folder: Path) -> None:
     done = process("workload.tiles=2", "measure=quick")
     assert done.out.splitlines()[-1] == (

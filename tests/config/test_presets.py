@@ -20,6 +20,8 @@ from harness.models.whisper import ENCODERS
 from harness.run.experiment import Experiment
 from harness.run.outcome import Verdict
 
+pytestmark = pytest.mark.slow
+
 GROUPS = ("device", "strategy", "workload", "phase", "measure", "tracking", "experiment")
 OPTIONS = sorted(
     (path.parent.name, path.stem)

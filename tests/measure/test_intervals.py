@@ -28,6 +28,7 @@ NOISES: dict[str, Noise] = {
 TRIALS = 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 10])
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_identical_noise_is_called_different_as_often_as_the_level_says(

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.process import program
+
+pytestmark = pytest.mark.slow
 
 
 def stderr_of(patience_s: float, folder: Path, *, terminal: bool) -> str:

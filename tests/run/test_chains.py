@@ -31,6 +31,8 @@ from harness.run.executor import Executor
 from harness.run.verify import Checker
 from harness.units import ms_to_ns
 
+pytestmark = pytest.mark.slow
+
 SCALE = KernelSpec(
     name="scale",
     inputs=(Buffer("in", (Part("x", (96,)), Part("factor", (32,), constant=True))),),
@@ -158,7 +160,6 @@ def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
     assert len(ends) == 6
 
 
-@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     tiles=st.integers(0, 13),
@@ -355,7 +356,6 @@ def shell(
         yield run_it
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -27,6 +27,8 @@ from harness.run.encoder_passes import EncoderPasses
 from harness.run.prepare import prepare
 from harness.run.tile_passes import Pass
 
+pytestmark = pytest.mark.slow
+
 TILING = load_tiling()
 
 
@@ -188,7 +190,6 @@ def shell(
         yield run_it
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["whisper_tiny", "whisper_base", "whisper_small"])
 def test_every_encoder_runs(shell: Shell, model: str) -> None:
     done = shell("tracking=off", f"workload={model}", "workload.tiles=4", "measure=quick")

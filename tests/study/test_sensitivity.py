@@ -23,6 +23,8 @@ from harness.run.outcome import Verdict
 from harness.study.profile_numbers import Number, numbers_of
 from harness.study.sensitivity import Point, study
 
+pytestmark = pytest.mark.slow
+
 SOURCES: dict[str, str] = yaml.safe_load((ROOT / "conf/device/simulator.yaml").read_text())[
     "sources"
 ]

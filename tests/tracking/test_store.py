@@ -14,6 +14,8 @@ from harness.config.compose import load
 from harness.errors import RequestError
 from harness.tracking.store import backend_of
 
+pytestmark = pytest.mark.slow
+
 LINES = """
 from pathlib import Path
 

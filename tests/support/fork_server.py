@@ -7,6 +7,7 @@ the start of Python itself (buffering, flags, the name in /proc) needs `support.
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import runpy
@@ -103,6 +104,8 @@ def _ask(request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> Any:
 def serve(descriptor: int) -> None:
     """Answer requests until the connection closes; in a fork, run what was asked and exit."""
     connection = socket.socket(fileno=descriptor)
+    # Else each fork's first garbage collection copies all memory that the libraries occupy.
+    gc.freeze()
     running = set[int]()
     while True:
         message, streams, *_ = socket.recv_fds(connection, LONGEST_MESSAGE, 2)

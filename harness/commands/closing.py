@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from harness.config.compose import conf_dir
@@ -33,6 +34,16 @@ def sweep_line(folder: Path) -> str:
     """Where the results of a sweep are."""
     shown = relative(folder, Path.cwd())
     return f"results: {shown}: a folder per run (harness show prints the table again)"
+
+
+def interrupted_line(tracking: Tracking) -> str:
+    """What a run does after Ctrl-C, printed before it does so."""
+    stored = "the record is stored"
+    if tracking.kind is not TrackingKind.off:
+        stored = "the record is stored, then its MLflow run"
+        if tracking.backend not in sys.modules:
+            stored += f" (importing {tracking.backend} takes seconds)"
+    return f"interrupted; runs in flight end, then {stored}; another Ctrl-C stops waiting"
 
 
 def mlflow_line(tracking: Tracking, name: str, here: Path) -> str:

@@ -40,7 +40,7 @@ from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.explain import explain
 from harness.config.schema import Config
-from harness.device.interrupt import exit_code
+from harness.device.interrupt import exit_code, on_delayed_signal
 from harness.errors import HarnessError, RequestError
 from harness.report.progress import PassBar
 from harness.results.record import FILE_NAME as RECORD_NAME
@@ -51,6 +51,8 @@ from harness.tracking.store import backend_of
 
 HELP = "run tiles or an encoder with a strategy (the default command)"
 OUTPUTS = Path("outputs")
+INTERRUPTED = "interrupted"
+"""Subject of the messages about Ctrl-C, of which the first is printed."""
 OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
 """What Hydra raises for a wrong request."""
 log = logging.getLogger("harness")
@@ -84,7 +86,7 @@ class Invocation:
             self._run_hydra()
         except KeyboardInterrupt:
             interrupted = True
-            self.say("interrupted")
+            self.say("interrupted", INTERRUPTED)
         if self.sweep:
             self._end_sweep(*self.sweep)
         if interrupted:
@@ -213,13 +215,17 @@ class Invocation:
         self.runs.append((record, folder))
         self.exit_codes.add(0 if record.ok else 1)
         log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
-        logged = self.results.store(config, record, outcome, folder)
+        interrupted = outcome.interrupted
+        try:
+            logged = self.results.store(config, record, outcome, folder)
+        except KeyboardInterrupt:  # the table still names the folder of the record
+            logged, interrupted = False, True
         if hydra_config.mode is not RunMode.MULTIRUN:
             lines = [closing.run_line(folder)]
             if logged:
                 lines.append(closing.mlflow_line(config.tracking, record.name, self.here))
             self._show([(record, folder)], *lines)
-        if outcome.interrupted:
+        if interrupted:
             raise KeyboardInterrupt
 
     def _measure(self, config: Config, experiment: Experiment) -> Outcome:
@@ -233,10 +239,21 @@ class Invocation:
             if self.presentation.verbose and not share:
                 log.debug("%s: %s", config.strategy.label, name)
 
+        line = closing.interrupted_line(config.tracking)
+
+        def announce() -> None:
+            if INTERRUPTED not in self.printed:
+                self.printed.add(INTERRUPTED)
+                terminal.say_from_handler(line)
+
         try:
-            return experiment.run(progress)
+            with on_delayed_signal(announce):
+                outcome = experiment.run(progress)
         finally:
             bar.close()
+        if outcome.interrupted:  # outside of a pass, the signal is not delayed
+            self.say(line, INTERRUPTED)
+        return outcome
 
     def fail(self, line: str) -> None:
         """Print a message once, and end with exit code 1."""

@@ -29,6 +29,7 @@ from support.axlf_file import (
 )
 from support.npu_machine import Smi
 from support.process import (
+    INTERRUPTED,
     LIMIT_S,
     ROOT,
     TESTS,
@@ -356,7 +357,7 @@ def test_ctrl_c_in_a_pass(start: START, strategy: str) -> None:
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert done.code == 130
-    assert error_lines(done) == ["harness: interrupted"]
+    assert error_lines(done) == [INTERRUPTED]
     assert done.record["reason"] == "interrupted"
 
 
@@ -543,7 +544,7 @@ def test_ctrl_c_in_a_window(
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert (done.code, done.record["reason"]) == (130, "interrupted")
-    assert error_lines(done) == ["harness: interrupted"]
+    assert error_lines(done) == [INTERRUPTED]
     assert left_behind(in_folder) == (kept, [])
 
 

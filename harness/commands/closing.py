@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 
 from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
 from harness.report.trace import FILE_NAME as TRACE_NAME
 from harness.results.record import FILE_NAME as RECORD_NAME
 
+OUTPUTS = Path("outputs")
+"""The folder below which runs and sweeps have theirs."""
 MAKE_URI = "sqlite:///outputs/mlflow.db"
 """The store that `make ui` of the source tree opens."""
 
@@ -21,19 +24,27 @@ def relative(path: Path, here: Path) -> Path:
 
 
 def run_line(folder: Path) -> str:
-    """Where the results of a run are; only the files that exist."""
+    """Where the results of a run are; only the files that exist, empty without any."""
     files = []
     if (folder / RECORD_NAME).is_file():
         files.append(RECORD_NAME)
     if (folder / TRACE_NAME).is_file():
         files.append(f"{TRACE_NAME} (open it in ui.perfetto.dev)")
-    return f"results: {relative(folder, Path.cwd())}" + (f": {', '.join(files)}" if files else "")
+    return f"results: {relative(folder, Path.cwd())}: {', '.join(files)}" if files else ""
 
 
 def sweep_line(folder: Path) -> str:
-    """Where the results of a sweep are."""
+    """Where the results of a sweep are; empty without any.
+
+    `harness show` without a folder finds only those below `outputs`.
+    """
+    if not any(folder.glob(f"**/{RECORD_NAME}")):
+        return ""
     shown = relative(folder, Path.cwd())
-    return f"results: {shown}: a folder per run (harness show prints the table again)"
+    command = "harness show"
+    if not shown.is_relative_to(OUTPUTS):
+        command += f" {quote(str(shown))}"
+    return f"results: {shown}: a folder per run ({command} prints the table again)"
 
 
 def interrupted_line(tracking: Tracking) -> str:

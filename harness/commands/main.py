@@ -1,7 +1,7 @@
 """Find the command that is named, run it, and turn its errors into a line and an exit code.
 
-Exit codes: 0 completed and right, 1 failed, 2 wrong request, 130 interrupted (143 after SIGTERM,
-129 after SIGHUP). Imports only the standard library before a command is chosen: imports take long
+Exit codes: 0 completed and right; 1 failed, or right but not stored in its folder or in MLflow;
+2 wrong request; 130 interrupted (143 after SIGTERM, 129 after SIGHUP). Imports only the standard library before a command is chosen: imports take long
 enough for a Ctrl-C to arrive during them, and a Python that lacks packages gets a message.
 """
 

@@ -6,7 +6,6 @@ import gc
 import logging
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -50,7 +49,6 @@ from harness.run.outcome import Outcome
 from harness.tracking.store import backend_of
 
 HELP = "run tiles or an encoder with a strategy (the default command)"
-OUTPUTS = Path("outputs")
 INTERRUPTED = "interrupted"
 """Subject of the messages about Ctrl-C, of which the first is printed."""
 OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
@@ -145,7 +143,10 @@ class Invocation:
                 return
             # The run's folder cannot be created: run, and store the record in another one.
             folder = temporary_folder()
-            self.say(f"outputs cannot be written ({error}); the results go to {folder}")
+            self.say(
+                f"the folder of the results cannot be created ({error}); they go to {folder}, and "
+                "the exit code is 1"
+            )
             moved = [
                 f"hydra.run.dir={folder}",
                 f"hydra.sweep.dir={folder}",
@@ -154,18 +155,16 @@ class Invocation:
             try:
                 self._apply([*arguments, *moved])
             except OSError as again:
-                self.fail(f"{folder} cannot be written either ({again}); free space")
+                self.fail(f"{folder}: cannot be written either ({again}); free space")
             if self.runs:
                 self.exit_codes.add(1)
 
     def _refuse(self, error: Exception) -> None:
-        """Report why the request is wrong; the traceback goes to outputs/harness.log."""
+        """Report why the request is wrong; with `-v`, the traceback too."""
+        if self.presentation.verbose:
+            traceback.print_exception(error)
         self.say(str(error) if isinstance(error, HarnessError) else explain(error))
         self.exit_codes.add(2)
-        with suppress(OSError):
-            OUTPUTS.mkdir(exist_ok=True)
-            with (OUTPUTS / "harness.log").open("a") as file:
-                traceback.print_exception(error, file=file)
 
     def begin_sweep(self, config: Config, folder: Path) -> None:
         """All jobs of a sweep passed their checks: open the MLflow run that is their parent."""
@@ -273,7 +272,7 @@ class Invocation:
     def _show(self, runs: Sequence[tuple[Record, Path]], *lines: str) -> None:
         """Print the table after everything is stored: a closed or full stdout loses no run."""
         try:
-            show_runs(runs, self.presentation, *lines)
+            show_runs(runs, self.presentation, *filter(None, lines))
         except terminal.OutputError as error:
             self.fail(str(error))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands.closing import relative
+from harness.commands.closing import OUTPUTS, relative
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.stored import load_runs, newest
 from harness.commands.terminal import Presentation, show
@@ -15,7 +15,6 @@ from harness.results.record import Record
 from harness.results.speedup import speedups
 
 HELP = "print the table of stored runs or of a sweep again"
-OUTPUTS = Path("outputs")
 
 
 def _parser() -> Parser:

@@ -49,8 +49,7 @@ def refused(shell: Shell, in_folder: Path) -> Refused:
         assert (done.code, done.out) == (2, ""), done
         (line,) = done.err.splitlines()
         assert line.startswith("harness: ")
-        assert [str(path) for path in Path("outputs").rglob("*")] == ["outputs/harness.log"]
-        assert "Traceback" in Path("outputs/harness.log").read_text()
+        assert not Path("outputs").exists(), "a wrong request leaves nothing behind"
         return line
 
     return run
@@ -181,6 +180,13 @@ def test_more_than_the_clock_holds(refused: Refused, key: str) -> None:
 )
 def test_the_exit_code_of_a_process(refused: Refused, arguments: str) -> None:
     assert arguments in refused(arguments, by=process)
+
+
+def test_a_traceback_with_v(shell: Shell) -> None:
+    done = shell("depth=0", "-v")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Traceback (most recent call last):")
+    assert done.err.splitlines()[-1].startswith("harness: depth=0: out of range")
 
 
 # Audio

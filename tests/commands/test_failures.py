@@ -63,7 +63,12 @@ def test_outputs_is_a_file(flags: list[str]) -> None:
     assert [row.split()[-1] for row in rows(done.out)] == ["OK"] * max(1, len(flags))
     (line,) = error_lines(done)
     (kept,) = [folder for folder in Path.cwd().iterdir() if folder.is_dir()]
-    assert str(kept) in line, "where the results went"
+    assert f"they go to {kept}, and the exit code is 1" in line
+    if flags:
+        assert f"(harness show {kept.name} prints the table again)" in done.out
+        shown = process("show", kept.name)
+        assert (shown.code, shown.err) == (0, "")
+        assert shown.out == done.out.partition("results: ")[0]
     assert whole(kept) == ["record.json"] * max(1, len(flags)) + ["trace.json"] * max(1, len(flags))
     assert Path("outputs").read_text() == "mine"
 
@@ -96,6 +101,8 @@ def test_a_full_disk(limit_bytes: int, flags: list[str]) -> None:
     (row,) = rows(done.out)
     assert row.split()[-1] == "OK", "the measurement is done and right"
     assert set(whole(Path.cwd())) <= {"record.json"}
+    if not done.folders:
+        assert "results: " not in done.out, "no folder, and no hint to show it"
     assert bool(done.folders) is (limit_bytes >= 16 << 10), "a record of 7 kB is kept where it fits"
 
 

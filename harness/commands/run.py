@@ -14,14 +14,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from harness.commands import closing, terminal
 from harness.commands import main as command_line
 from harness.commands.hydra_argv import (
-    FLAGS,
     both_accountings,
+    check_config_dir,
     config_dir,
     is_key,
     is_word,
@@ -39,6 +37,7 @@ from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.explain import explain
 from harness.config.schema import Config
+from harness.config.sources import Sources
 from harness.device.interrupt import exit_code, on_delayed_signal
 from harness.errors import HarnessError, RequestError
 from harness.report.progress import PassBar
@@ -51,8 +50,6 @@ from harness.tracking.store import backend_of
 HELP = "run tiles or an encoder with a strategy (the default command)"
 INTERRUPTED = "interrupted"
 """Subject of the messages about Ctrl-C, of which the first is printed."""
-OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
-"""What Hydra raises for a wrong request."""
 log = logging.getLogger("harness")
 
 
@@ -112,7 +109,7 @@ class Invocation:
                     self._apply(arguments)
             else:
                 self._run_jobs(arguments)
-        except (HarnessError, *OF_COMPOSING) as error:
+        except (HarnessError, *configuration.OF_COMPOSING) as error:
             if self.started or isinstance(error, terminal.OutputError):
                 raise
             self._refuse(error)
@@ -123,8 +120,8 @@ class Invocation:
         if both := both_accountings(arguments):
             arguments.append(both)
             self.remark(f"every phase runs with both accountings ({both}); give one to run fewer")
-        parsed = parse(arguments, FLAGS)
-        refuse_words(parsed.words)
+        parsed = parse(arguments, terminal.PRESENTATION_FLAGS)
+        refuse_words(parsed.words, command_line.all_commands())
         return arguments, parsed
 
     def _apply(self, arguments: Sequence[str]) -> None:
@@ -163,7 +160,9 @@ class Invocation:
         """Report why the request is wrong; with `-v`, the traceback too."""
         if self.presentation.verbose:
             traceback.print_exception(error)
-        self.say(str(error) if isinstance(error, HarnessError) else explain(error))
+        overrides = [text for text in self.arguments if "=" in text and not text.startswith("-")]
+        own_dir = config_dir(self.arguments)
+        self.say(explain(error, Sources(tuple(overrides), configuration.conf_dir(), own_dir)))
         self.exit_codes.add(2)
 
     def begin_sweep(self, config: Config, folder: Path) -> None:
@@ -283,12 +282,15 @@ def main(arguments: Sequence[str]) -> int:
         with terminal.output("version"):
             print(command_line.version())
         return 0
+    check_config_dir(config_dir(arguments))
     if {"--help", "-h"} & set(arguments):
         commands = {name: each.HELP for name, each in command_line.all_commands().items()}
         with terminal.output("help"):
             print(overview(commands, config_dir(arguments)))
         return 0
     if arguments and is_word(arguments[0]) and not is_key(arguments[0]):
+        if arguments[0] in command_line.all_commands():
+            raise RequestError(f"run {arguments[0]}: two commands; give one")
         raise command_line.no_command(arguments[0])
     rest, presentation = take_presentation(arguments)
     return Invocation(rest, presentation).execute()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.commands.parser import Parser, composed, presentation_of
+from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import say, show
+from harness.config.compose import load
 from harness.config.device import ClockKind, Faults, Simulator
 from harness.config.schema import Config
 from harness.config.workload import Accounting
@@ -52,7 +53,7 @@ def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str
         raise RequestError(
             f"{keys['strategy']}: several are compared; name them with --strategies {STRATEGIES}"
         )
-    configs = {name: composed(*overrides, f"strategy={name}") for name in names}
+    configs = {name: load(*overrides, f"strategy={name}") for name in names}
     config = configs[names[0]]
     if not isinstance(config.device, Simulator):
         raise RequestError(

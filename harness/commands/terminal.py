@@ -24,6 +24,8 @@ CLEAR_LINE = "\r\x1b[K"
 PLAIN = (None, "", "dumb", "unknown")
 """Values of TERM for terminals without control sequences."""
 QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
+PRESENTATION_FLAGS = (*FORMATS, *QUIET, *VERBOSE)
+"""Flags of all commands that print tables; Hydra does not know them."""
 
 
 class OutputError(HarnessError):

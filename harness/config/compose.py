@@ -28,11 +28,14 @@ from harness.config.device import DEVICES, Device
 from harness.config.explain import explain
 from harness.config.schema import GROUPS, Config, Tracking
 from harness.config.setting import copied, setting_of
+from harness.config.sources import Sources
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
 from harness.errors import RequestError, nearest
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
 """Name under which Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
+OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
+"""What Hydra raises for a wrong request."""
 _OPEN_KEYS = {"xclbin", "insts"}
 """Mappings of a device by kernel. The presets do not list kernels, so new keys need no `+`."""
 _SHARED_KEYS = ("depth", "seed")
@@ -73,10 +76,10 @@ def load(*overrides: str) -> Config:
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return build(compose("config", list(overrides)))
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+    except (RequestError, *OF_COMPOSING) as error:
         # Only the command line has -m.
-        reason = explain(error).replace("add -m to sweep over them", "give one")
-        raise RequestError(reason) from error
+        reason = explain(error, Sources(overrides, conf_dir()))
+        raise RequestError(reason.replace("add -m to sweep over them", "give one")) from error
 
 
 def _twin(cls: type) -> type:

@@ -113,7 +113,7 @@ def overview(results: Study, tiles: int) -> Sheet:
         right("speed-up"),
         right("range", "speed-up range"),
         right("bound by"),
-        right("one deeper"),
+        right("depth + 1"),
         left("always faster than"),
     )
     for name, strategy in results.strategies.items():
@@ -163,19 +163,20 @@ def _verdict(results: Study) -> str:
         Counter(key[0] for key in texts)
         for texts in (results.conclusions(results.base), results.surviving())
     )
-    ranking = (
-        "the ranking (order of the rows)"
-        if surviving["ranking"]
-        else "not the ranking (order of the rows)"
-    )
     compared, bound, depth = (
         f"{surviving[kind]} of {every[kind]}" for kind in ("comparison", "bound", "depth")
     )
-    same = f"within {SAME_PCT} % is the same"
-    return (
-        f"survive all {len(results.runnable())} variations: {ranking}, "
-        f"{compared} comparisons ({same}), {bound} bounds, {depth} gains of one deeper"
-    )
+    ranking = "the ranking (order of the rows)"
+    held = [
+        f"{compared} comparisons (times within {SAME_PCT} % count as the same)",
+        f"{bound} bounds",
+        f"{depth} effects of depth + 1",
+    ]
+    if surviving["ranking"]:
+        text = ", ".join([ranking, *held])
+    else:
+        text = f"{', '.join(held)}, but not {ranking}"
+    return f"what holds in all {len(results.runnable())} variations: {text}"
 
 
 def _changes(results: Study, numbers: list[Number], heading: str) -> Sheet:

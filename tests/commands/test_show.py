@@ -110,7 +110,7 @@ def test_what_cannot_be_shown(in_folder: Path, capfd: pytest.CaptureFixture[str]
         "other.json": "other.json: not a record; give a record.json, or its folder",
         "damaged": "damaged/record.json: damaged: it ends too early (EOF ",
         "lacking": "lacking/record.json: not a complete record: 17 fields are missing: name, label",
-        "text/record.json": "text/record.json: damaged: it is not JSON (expected value at line 1",
+        "text/record.json": "text/record.json: damaged: it is not JSON (expected ident at line 1",
     }.items():
         assert dispatch(["show", *[argument] * bool(argument)]) == 2
         out, err = capfd.readouterr()

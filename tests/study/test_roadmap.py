@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, product
@@ -17,6 +18,7 @@ from harness.commands.hydra_argv import both_accountings
 from harness.commands.main import dispatch
 from harness.config.compose import load
 from harness.config.phase import KNOBS, Phase
+from harness.config.presets import phase_settings, presets
 from harness.errors import RequestError
 from harness.measure.rtf import EncoderTime
 from harness.measure.totals import Totals
@@ -158,6 +160,13 @@ def test_the_newest_right_run_counts_and_others_are_told(
         assert out.startswith("whisper_tiny on device=simulator")
         assert "left out: runs of simulator whisper_base" in out
         assert "not run yet: baseline (guide), dma (guide)" in out
+        (memory,) = [line for line in out.splitlines() if line.startswith("memory ")]
+        assert memory.count("not run") == len(ACCOUNTINGS)
+        described = {each.name: each.description for each in presets("phase")}
+        for phase in PHASES:
+            goal = phase_settings(phase)["goal"]
+            assert re.search(rf"^{phase} +{re.escape(goal)} ", out, re.MULTILINE)
+            assert described[phase].lower() == goal.lower(), "harness list says the same"
     finally:
         unreadable.unlink()
         for folder in (*newer.folders, *other.folders):

@@ -24,6 +24,7 @@ import yaml
 
 from harness.config import compose
 from harness.config.device import DEVICES
+from harness.config.presets import presets
 from harness.config.schema import GROUPS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
@@ -420,12 +421,18 @@ def _braced(value: Any) -> str:
 
 
 def description(path: Path) -> str:
-    """The first comment of a YAML file that is neither for Hydra nor a command, as one line."""
-    skipped = ("# @package", "# python -m")
-    lines = [line for line in path.read_text().splitlines() if not line.startswith(skipped)]
-    if not lines[0].startswith("# "):
+    """The first comment of a YAML file that is neither for Hydra nor a command, as one line.
+
+    A phase without such a comment has its goal instead, as in `harness list`.
+    """
+    skipped = re.compile("# (@package| *python -m)")
+    lines = [line for line in path.read_text().splitlines() if not skipped.match(line)]
+    if lines[0].startswith("# "):
+        return lines[0].removeprefix("# ")
+    described = {each.name: each.description for each in presets(path.parent.name)}
+    if not described[path.stem]:
         raise ValueError(f"{path}: begins with no comment; describe the option in its first line")
-    return lines[0].removeprefix("# ")
+    return f"{described[path.stem]}."
 
 
 def type_name(hint: Any) -> str:

@@ -91,7 +91,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="PATTERN=KERNEL",
-        help="kernel that xclbins with a matching path stand for: '*mha*=attention'",
+        help="simulate KERNEL for an xclbin whose path matches PATTERN: '*mha*=attention'",
     )
     parser.add_argument(
         "--trace",

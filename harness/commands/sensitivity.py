@@ -34,9 +34,11 @@ def _parser() -> Parser:
         action="store_true",
         help="vary every number that has a source, not only assumed ones",
     )
-    parser.add_argument("--strategies", default=STRATEGIES, help="which to compare (%(default)s)")
     parser.add_argument(
-        "overrides", nargs="*", help="as of python -m harness: workload.tiles=40 depth=3 ..."
+        "--strategies", default=STRATEGIES, help="strategies to compare (%(default)s)"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="overrides, as a run takes them: workload.tiles=40 ..."
     )
     return parser
 

@@ -24,7 +24,8 @@ import yaml
 
 from harness.config import compose
 from harness.config.device import DEVICES
-from harness.config.schema import GROUPS, Config
+from harness.config.presets import presets
+from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState
@@ -280,7 +281,7 @@ def configuration() -> Iterator[str]:
     plain = [item for item in plain if not dataclasses.is_dataclass(hints[item.name])]
     yield from key_table((item, hints[item.name], item.default) for item in plain)
     meanings = {item.name: setting_of(item).meaning for item in dataclasses.fields(Config)}
-    for group in ("device", *GROUPS):
+    for group in ("device", *GROUP_SCHEMAS):
         yield from ["", f"## {group}", "", f"{_capital(meanings[group])}.", ""]
         headings = ("option", "what it selects", "keys that it sets")
         yield from table(headings[: 2 + (group != "device")], option_rows(group))
@@ -288,7 +289,7 @@ def configuration() -> Iterator[str]:
             yield from device_keys()
         else:
             yield ""
-            yield from key_table(_keys(GROUPS[group], GROUPS[group].__name__, {}))
+            yield from key_table(_keys(GROUP_SCHEMAS[group], GROUP_SCHEMAS[group].__name__, {}))
     yield from ["", "## experiment", "", "Named requests: options and keys of several groups.", ""]
     headings = ("option", "what it selects", "what it sets")
     yield from table(headings, option_rows("experiment"))
@@ -420,12 +421,18 @@ def _braced(value: Any) -> str:
 
 
 def description(path: Path) -> str:
-    """The first comment of a YAML file that is neither for Hydra nor a command, as one line."""
-    skipped = ("# @package", "# python -m")
-    lines = [line for line in path.read_text().splitlines() if not line.startswith(skipped)]
-    if not lines[0].startswith("# "):
+    """The first comment of a YAML file that is neither for Hydra nor a command, as one line.
+
+    A phase without such a comment has its goal instead, as in `harness list`.
+    """
+    skipped = re.compile("# (@package| *python -m)")
+    lines = [line for line in path.read_text().splitlines() if not skipped.match(line)]
+    if lines[0].startswith("# "):
+        return lines[0].removeprefix("# ")
+    described = {each.name: each.description for each in presets(path.parent.name)}
+    if not described[path.stem]:
         raise ValueError(f"{path}: begins with no comment; describe the option in its first line")
-    return lines[0].removeprefix("# ")
+    return f"{described[path.stem]}."
 
 
 def type_name(hint: Any) -> str:

@@ -98,7 +98,10 @@ def report(encoder: Encoder, tiling: Tiling) -> list[Part]:
     ]
     inexact = list(_notes(calls))
     if inexact:
-        parts += ["these calls do the encoder's work, but do not give its result:", *inexact]
+        parts += [
+            "results that differ from the encoder's, because an operation is split:",
+            *inexact,
+        ]
     return parts
 
 
@@ -164,13 +167,15 @@ def _cells(total: dict[str, Any], macs: int) -> list[Cell]:
 
 
 def _notes(calls: Sequence[Operation]) -> Iterable[str]:
-    """A line per kernel and reason, with the sizes it applies to."""
-    sizes: dict[tuple[str, str], dict[str, None]] = {}
+    """A line per kernel and reason, with the sizes that are split."""
+    sizes: dict[tuple[str, str, str], dict[str, None]] = {}
     for each in calls:
         for note in each.notes:
-            size, _, reason = note.partition(": ")
-            sizes.setdefault((each.kernel or HOST, reason), {})[size] = None
-    return (f"{kernel}, {', '.join(each)}: {reason}" for (kernel, reason), each in sizes.items())
+            split, _, reason = note.partition(": ")
+            size, tile = split.partition(" in ")[0], split.rpartition(" of ")[2]
+            sizes.setdefault((each.kernel or HOST, reason, tile), {})[size] = None
+    for (kernel, reason, tile), each_size in sizes.items():
+        yield f"{kernel} (size {', '.join(each_size)} in tiles of {tile}): {reason}"
 
 
 def as_json(encoder: Encoder, tiling: Tiling) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from shlex import quote
 
 from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
 from harness.report.trace import FILE_NAME as TRACE_NAME
 from harness.results.record import FILE_NAME as RECORD_NAME
 
+OUTPUTS = Path("outputs")
+"""The folder below which runs and sweeps have theirs."""
 MAKE_URI = "sqlite:///outputs/mlflow.db"
 """The store that `make ui` of the source tree opens."""
 
@@ -20,19 +24,37 @@ def relative(path: Path, here: Path) -> Path:
 
 
 def run_line(folder: Path) -> str:
-    """Where the results of a run are; only the files that exist."""
+    """Where the results of a run are; only the files that exist, empty without any."""
     files = []
     if (folder / RECORD_NAME).is_file():
         files.append(RECORD_NAME)
     if (folder / TRACE_NAME).is_file():
         files.append(f"{TRACE_NAME} (open it in ui.perfetto.dev)")
-    return f"results: {relative(folder, Path.cwd())}" + (f": {', '.join(files)}" if files else "")
+    return f"results: {relative(folder, Path.cwd())}: {', '.join(files)}" if files else ""
 
 
 def sweep_line(folder: Path) -> str:
-    """Where the results of a sweep are."""
+    """Where the results of a sweep are; empty without any.
+
+    `harness show` without a folder finds only those below `outputs`.
+    """
+    if not any(folder.glob(f"**/{RECORD_NAME}")):
+        return ""
     shown = relative(folder, Path.cwd())
-    return f"results: {shown}: a folder per run (harness show prints the table again)"
+    command = "harness show"
+    if not shown.is_relative_to(OUTPUTS):
+        command += f" {quote(str(shown))}"
+    return f"results: {shown}: a folder per run ({command} prints the table again)"
+
+
+def interrupted_line(tracking: Tracking) -> str:
+    """What a run does after Ctrl-C, printed before it does so."""
+    stored = "the record is stored"
+    if tracking.kind is not TrackingKind.off:
+        stored = "the record is stored, then its MLflow run"
+        if tracking.backend not in sys.modules:
+            stored += f" (importing {tracking.backend} takes seconds)"
+    return f"interrupted; runs in flight end, then {stored}; another Ctrl-C stops waiting"
 
 
 def mlflow_line(tracking: Tracking, name: str, here: Path) -> str:

@@ -15,8 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import SupportsIndex
 
-from harness.commands.parser import Parser, composed
+from harness.commands.parser import Parser
 from harness.commands.terminal import output, say, show
+from harness.config.compose import load
 from harness.config.device import ClockKind, Hazards, Simulator
 from harness.device.interrupt import exit_code
 from harness.device.xrt.simulated import simulated_clock
@@ -90,7 +91,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="PATTERN=KERNEL",
-        help="kernel that xclbins with a matching path stand for: '*mha*=attention'",
+        help="simulate KERNEL for an xclbin whose path matches PATTERN: '*mha*=attention'",
     )
     parser.add_argument(
         "--trace",
@@ -98,19 +99,25 @@ def _parser() -> Parser:
         metavar="FILE",
         help="file of the trace (outputs/<date>/<time>/trace.json)",
     )
-    parser.add_argument("script")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    parser.usage = "python -m harness emulate [OPTIONS] SCRIPT [ARGUMENTS]"
+    # Optional for argparse, whose message for a missing one would ask for the arguments too.
+    parser.add_argument("script", nargs="?", metavar="SCRIPT", help="path of the script")
+    parser.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS", help="passed to the script"
+    )
     return parser
 
 
 def _profile(options: argparse.Namespace) -> Simulator:
+    if options.script is None:
+        raise RequestError("emulate needs a script: harness emulate SCRIPT [ARGUMENTS]")
     if not Path(options.script).is_file():
         raise RequestError(f"{options.script}: no such file; give the script to run")
     for given in options.set:
         if "=" not in given:
             raise RequestError(f"--set {given}: no value; give KEY=VALUE, such as device.columns=1")
     choices = f"device.hazards={options.hazards}", f"device.clock={options.clock}"
-    device = composed("device=simulator", "tracking=off", *choices, *options.set).device
+    device = load("device=simulator", "tracking=off", *choices, *options.set).device
     if not isinstance(device, Simulator):
         raise RequestError("device: only device=simulator can be emulated")
     given = dict(text.split("=", 1) for text in options.xclbin if "=" in text)

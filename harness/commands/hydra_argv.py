@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import fields
 from itertools import zip_longest
 from pathlib import Path
 
-from harness.commands.terminal import FORMATS, QUIET, VERBOSE, Presentation
+from harness.commands.terminal import FORMATS, PRESENTATION_FLAGS, QUIET, VERBOSE, Presentation
 from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.study.roadmap import PHASES
@@ -28,14 +28,12 @@ OF_ONE_ACCOUNTING = (
 KEYS = {*(item.name for item in fields(Config)), "experiment"}
 
 
-FLAGS = (*FORMATS, *QUIET, *VERBOSE)
-"""Flags of a run that Hydra does not know."""
 LOG_LEVEL = "hydra.job_logging.handlers.terminal.level=DEBUG"
 """The override that sends all log messages of the harness to stderr."""
 
 
 def take_presentation(arguments: Sequence[str]) -> tuple[list[str], Presentation]:
-    """The arguments without FLAGS, and what these flags ask for.
+    """The arguments without PRESENTATION_FLAGS, and what these flags ask for.
 
     RequestError for two forms of the table at once.
     """
@@ -47,7 +45,7 @@ def take_presentation(arguments: Sequence[str]) -> tuple[list[str], Presentation
         quiet=any(text in QUIET for text in arguments),
         verbose=any(text in VERBOSE for text in arguments),
     )
-    rest = [text for text in arguments if text not in FLAGS]
+    rest = [text for text in arguments if text not in PRESENTATION_FLAGS]
     return rest + [LOG_LEVEL] * presentation.verbose, presentation
 
 
@@ -59,6 +57,16 @@ def config_dir(arguments: Sequence[str]) -> Path | None:
         if text.startswith("--config-dir="):
             return Path(text.partition("=")[2])
     return None
+
+
+def check_config_dir(folder: Path | None) -> None:
+    """RequestError unless the folder of `--config-dir` exists; None is allowed."""
+    if folder and not folder.is_dir():
+        wrong = "not a folder" if folder.exists() else "no such folder"
+        raise RequestError(
+            f"--config-dir={folder}: {wrong}; give the folder of your own presets, which has a "
+            "folder for each group, as in FOLDER/strategy/mine.yaml"
+        )
 
 
 def overrides_last(arguments: Sequence[str]) -> list[str]:
@@ -89,11 +97,13 @@ def is_key(word: str) -> bool:
     return word.lstrip("+").partition(".")[0] in KEYS
 
 
-def refuse_words(words: Sequence[str]) -> None:
+def refuse_words(words: Sequence[str], commands: Container[str]) -> None:
     """RequestError for a positional argument that is not an override."""
     for word, value in zip_longest(words, words[1:], fillvalue=""):
         if not is_word(word):
             continue
+        if word in commands:
+            raise RequestError(f"{word}: a command is the first argument; write harness {word} ...")
         if not is_key(word):
             raise RequestError(f"{word}: not an override; write key=value")
         if value and is_word(value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.commands.hydra_argv import check_config_dir
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import show
 from harness.config.presets import GROUPS, KERNELS, Preset, kernels, presets
@@ -13,15 +14,15 @@ from harness.report.tables import Cell, Part, Sheet, left
 
 HELP = "kernels, workloads, strategies and other options, described"
 OWN = "*"
-SINGULAR = {plural: group for group, plural in GROUPS.items()}
-NAMES = (KERNELS, *(name for name in SINGULAR))
+SINGULAR = {KERNELS: "kernel", **{plural: group for group, plural in GROUPS.items()}}
+PLURAL = {group: plural for plural, group in SINGULAR.items()}
 
 
 def _parser() -> Parser:
     parser = Parser(
         "list",
         description="List what a run can name, with a description of each.",
-        epilog=f"Groups: {', '.join(NAMES)}.",
+        epilog=f"Groups: {', '.join(PLURAL)}; the plural works too.",
         tables=True,
     )
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="what to list (all groups)")
@@ -37,7 +38,7 @@ def _parser() -> Parser:
 def sheet(group: str, options: Sequence[Preset]) -> Sheet:
     """A row per option; a mark in front of the user's own, if there are any."""
     marked = any(option.own for option in options)
-    heading = SINGULAR.get(group, "kernel")
+    heading = SINGULAR[group]
     columns = [left("", "own"), left(heading, "name"), left("description")]
     result = Sheet(group, *columns[0 if marked else 1 :])
     for option in options:
@@ -51,12 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_intermixed_args(arguments)
     presentation, own_dir = presentation_of(options), options.config_dir
     for name in options.groups:
-        if name not in NAMES:
-            raise RequestError(f"{name}: no such group; {nearest(name, NAMES)}")
-    if own_dir and not own_dir.is_dir():
-        raise RequestError(f"--config-dir={own_dir}: no such folder")
+        if name not in PLURAL and name not in SINGULAR:
+            raise RequestError(f"{name}: no such group; {nearest(name, PLURAL)}")
+    check_config_dir(own_dir)
     parts: list[Part] = []
-    for name in options.groups or NAMES:
+    for name in dict.fromkeys(PLURAL.get(name, name) for name in options.groups or PLURAL):
         if parts:
             parts.append("")
         found = kernels() if name == KERNELS else presets(SINGULAR[name], own_dir)

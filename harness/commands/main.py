@@ -1,8 +1,10 @@
 """Find the command that is named, run it, and turn its errors into a line and an exit code.
 
-Exit codes: 0 completed and right, 1 failed, 2 wrong request, 130 interrupted (143 after SIGTERM,
-129 after SIGHUP). Imports only the standard library before a command is chosen: imports take long
-enough for a Ctrl-C to arrive during them, and a Python that lacks packages gets a message.
+Exit codes: 0 completed and right; 1 failed, or right but not stored in its folder or in MLflow;
+2 wrong request; 130 interrupted (143 after SIGTERM, 129 after SIGHUP).
+
+Imports only the standard library before a command is chosen: imports take long enough for a Ctrl-C
+to arrive during them, and a Python that lacks packages gets a message.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol, cast
 
 from harness import commands
-from harness.commands.terminal import output, say
+from harness.commands.terminal import PRESENTATION_FLAGS, output, say
 from harness.device.interrupt import end_orderly, exit_code
 from harness.errors import HarnessError, RequestError, nearest
 
@@ -73,14 +76,15 @@ def _run(arguments: Sequence[str]) -> int:
         raise RequestError(
             f"the current folder does not exist any more ({error}); change to another"
         ) from error
-    first, *rest = arguments or [""]
+    flags = list(takewhile(PRESENTATION_FLAGS.__contains__, arguments))
+    first, *rest = arguments[len(flags) :] or [""]
     try:
         if first == "--version":
             with output("version"):
                 print(version())
             return 0
         if command := _find(first):
-            return command.main(rest)
+            return command.main([*flags, *rest])
         return cast(Command, import_module(f"{commands.__name__}.{DEFAULT}")).main(arguments)
     except SystemExit as ended:  # argparse and Hydra exit after --help
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))

@@ -51,6 +51,8 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         "Flags:",
         *(f"  {flag:<26} {text}" for flag, text in FLAGS.items()),
         "",
+        "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130 interrupted",
+        "",
         "Examples:",
         *(f"  python -m harness {example}" for example in EXAMPLES),
     ]

@@ -1,13 +1,9 @@
-"""Arguments of commands that Hydra does not run, and overrides that it composes for them."""
+"""Arguments of commands that Hydra does not run."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any, NoReturn
-
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from harness.commands.terminal import (
     FORMATS,
@@ -17,9 +13,6 @@ from harness.commands.terminal import (
     log_to_stderr,
     output,
 )
-from harness.config.compose import load
-from harness.config.explain import explain
-from harness.config.schema import Config
 from harness.errors import RequestError
 
 
@@ -71,16 +64,3 @@ def presentation_of(options: argparse.Namespace) -> Presentation:
     if options.verbose:
         log_to_stderr()
     return Presentation(options.form, options.quiet, options.verbose)
-
-
-def composed(*overrides: str) -> Config:
-    """The configuration of `overrides`; RequestError where Hydra cannot compose it.
-
-    Commands that use this run no sweep, so a key has one value.
-    """
-    try:
-        return load(*overrides)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise RequestError(
-            explain(error).replace("add -m to sweep over them", "give one")
-        ) from error

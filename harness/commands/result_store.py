@@ -103,9 +103,12 @@ class ResultStore:
 
     @contextmanager
     def _tracked(self) -> Iterator[None]:
-        """Report a failure of MLflow."""
+        """Report a failure of MLflow; after a Ctrl-C, MLflow is not used again either."""
         try:
             yield
+        except KeyboardInterrupt:
+            self._untracked = True
+            raise
         except TrackingError as error:
             log.debug("tracking failed", exc_info=True)
             self._untracked = True

@@ -1,4 +1,4 @@
-"""Report what each phase of the programme has measured, from stored records."""
+"""Print what each phase of the guide has measured, from stored records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.commands.parser import Parser, composed, presentation_of
+from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import output, say, show
+from harness.config.compose import load
 from harness.config.schema import Tracking
 from harness.errors import RequestError
 from harness.report.roadmap import parts, save_picture
@@ -49,7 +50,7 @@ def _tracking(overrides: Sequence[str]) -> Tracking:
             raise RequestError(
                 f"{override}: a roadmap reads stored runs; only tracking can be overridden"
             )
-    return composed(*overrides).tracking
+    return load(*overrides).tracking
 
 
 def _write(results: Roadmap, folder: Path) -> list[Path]:

@@ -6,7 +6,6 @@ import gc
 import logging
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,14 +14,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from harness.commands import closing, terminal
 from harness.commands import main as command_line
 from harness.commands.hydra_argv import (
-    FLAGS,
     both_accountings,
+    check_config_dir,
     config_dir,
     is_key,
     is_word,
@@ -40,7 +37,8 @@ from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.explain import explain
 from harness.config.schema import Config
-from harness.device.interrupt import exit_code
+from harness.config.sources import Sources
+from harness.device.interrupt import exit_code, on_delayed_signal
 from harness.errors import HarnessError, RequestError
 from harness.report.progress import PassBar
 from harness.results.record import FILE_NAME as RECORD_NAME
@@ -50,9 +48,8 @@ from harness.run.outcome import Outcome
 from harness.tracking.store import backend_of
 
 HELP = "run tiles or an encoder with a strategy (the default command)"
-OUTPUTS = Path("outputs")
-OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
-"""What Hydra raises for a wrong request."""
+INTERRUPTED = "interrupted"
+"""Subject of the messages about Ctrl-C, of which the first is printed."""
 log = logging.getLogger("harness")
 
 
@@ -84,7 +81,7 @@ class Invocation:
             self._run_hydra()
         except KeyboardInterrupt:
             interrupted = True
-            self.say("interrupted")
+            self.say("interrupted", INTERRUPTED)
         if self.sweep:
             self._end_sweep(*self.sweep)
         if interrupted:
@@ -112,7 +109,7 @@ class Invocation:
                     self._apply(arguments)
             else:
                 self._run_jobs(arguments)
-        except (HarnessError, *OF_COMPOSING) as error:
+        except (HarnessError, *configuration.OF_COMPOSING) as error:
             if self.started or isinstance(error, terminal.OutputError):
                 raise
             self._refuse(error)
@@ -123,8 +120,8 @@ class Invocation:
         if both := both_accountings(arguments):
             arguments.append(both)
             self.remark(f"every phase runs with both accountings ({both}); give one to run fewer")
-        parsed = parse(arguments, FLAGS)
-        refuse_words(parsed.words)
+        parsed = parse(arguments, terminal.PRESENTATION_FLAGS)
+        refuse_words(parsed.words, command_line.all_commands())
         return arguments, parsed
 
     def _apply(self, arguments: Sequence[str]) -> None:
@@ -143,7 +140,10 @@ class Invocation:
                 return
             # The run's folder cannot be created: run, and store the record in another one.
             folder = temporary_folder()
-            self.say(f"outputs cannot be written ({error}); the results go to {folder}")
+            self.say(
+                f"the folder of the results cannot be created ({error}); they go to {folder}, and "
+                "the exit code is 1"
+            )
             moved = [
                 f"hydra.run.dir={folder}",
                 f"hydra.sweep.dir={folder}",
@@ -152,18 +152,18 @@ class Invocation:
             try:
                 self._apply([*arguments, *moved])
             except OSError as again:
-                self.fail(f"{folder} cannot be written either ({again}); free space")
+                self.fail(f"{folder}: cannot be written either ({again}); free space")
             if self.runs:
                 self.exit_codes.add(1)
 
     def _refuse(self, error: Exception) -> None:
-        """Report why the request is wrong; the traceback goes to outputs/harness.log."""
-        self.say(str(error) if isinstance(error, HarnessError) else explain(error))
+        """Report why the request is wrong; with `-v`, the traceback too."""
+        if self.presentation.verbose:
+            traceback.print_exception(error)
+        overrides = [text for text in self.arguments if "=" in text and not text.startswith("-")]
+        own_dir = config_dir(self.arguments)
+        self.say(explain(error, Sources(tuple(overrides), configuration.conf_dir(), own_dir)))
         self.exit_codes.add(2)
-        with suppress(OSError):
-            OUTPUTS.mkdir(exist_ok=True)
-            with (OUTPUTS / "harness.log").open("a") as file:
-                traceback.print_exception(error, file=file)
 
     def begin_sweep(self, config: Config, folder: Path) -> None:
         """All jobs of a sweep passed their checks: open the MLflow run that is their parent."""
@@ -213,13 +213,17 @@ class Invocation:
         self.runs.append((record, folder))
         self.exit_codes.add(0 if record.ok else 1)
         log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
-        logged = self.results.store(config, record, outcome, folder)
+        interrupted = outcome.interrupted
+        try:
+            logged = self.results.store(config, record, outcome, folder)
+        except KeyboardInterrupt:  # the table still names the folder of the record
+            logged, interrupted = False, True
         if hydra_config.mode is not RunMode.MULTIRUN:
             lines = [closing.run_line(folder)]
             if logged:
                 lines.append(closing.mlflow_line(config.tracking, record.name, self.here))
             self._show([(record, folder)], *lines)
-        if outcome.interrupted:
+        if interrupted:
             raise KeyboardInterrupt
 
     def _measure(self, config: Config, experiment: Experiment) -> Outcome:
@@ -233,10 +237,21 @@ class Invocation:
             if self.presentation.verbose and not share:
                 log.debug("%s: %s", config.strategy.label, name)
 
+        line = closing.interrupted_line(config.tracking)
+
+        def announce() -> None:
+            if INTERRUPTED not in self.printed:
+                self.printed.add(INTERRUPTED)
+                terminal.say_from_handler(line)
+
         try:
-            return experiment.run(progress)
+            with on_delayed_signal(announce):
+                outcome = experiment.run(progress)
         finally:
             bar.close()
+        if outcome.interrupted:  # outside of a pass, the signal is not delayed
+            self.say(line, INTERRUPTED)
+        return outcome
 
     def fail(self, line: str) -> None:
         """Print a message once, and end with exit code 1."""
@@ -256,7 +271,7 @@ class Invocation:
     def _show(self, runs: Sequence[tuple[Record, Path]], *lines: str) -> None:
         """Print the table after everything is stored: a closed or full stdout loses no run."""
         try:
-            show_runs(runs, self.presentation, *lines)
+            show_runs(runs, self.presentation, *filter(None, lines))
         except terminal.OutputError as error:
             self.fail(str(error))
 
@@ -267,12 +282,15 @@ def main(arguments: Sequence[str]) -> int:
         with terminal.output("version"):
             print(command_line.version())
         return 0
+    check_config_dir(config_dir(arguments))
     if {"--help", "-h"} & set(arguments):
         commands = {name: each.HELP for name, each in command_line.all_commands().items()}
         with terminal.output("help"):
             print(overview(commands, config_dir(arguments)))
         return 0
     if arguments and is_word(arguments[0]) and not is_key(arguments[0]):
+        if arguments[0] in command_line.all_commands():
+            raise RequestError(f"run {arguments[0]}: two commands; give one")
         raise command_line.no_command(arguments[0])
     rest, presentation = take_presentation(arguments)
     return Invocation(rest, presentation).execute()

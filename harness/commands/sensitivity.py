@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.commands.parser import Parser, composed, presentation_of
+from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import say, show
+from harness.config.compose import load
 from harness.config.device import ClockKind, Faults, Simulator
 from harness.config.schema import Config
 from harness.config.workload import Accounting
@@ -33,9 +34,11 @@ def _parser() -> Parser:
         action="store_true",
         help="vary every number that has a source, not only assumed ones",
     )
-    parser.add_argument("--strategies", default=STRATEGIES, help="which to compare (%(default)s)")
     parser.add_argument(
-        "overrides", nargs="*", help="as of python -m harness: workload.tiles=40 depth=3 ..."
+        "--strategies", default=STRATEGIES, help="strategies to compare (%(default)s)"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="overrides, as a run takes them: workload.tiles=40 ..."
     )
     return parser
 
@@ -52,7 +55,7 @@ def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str
         raise RequestError(
             f"{keys['strategy']}: several are compared; name them with --strategies {STRATEGIES}"
         )
-    configs = {name: composed(*overrides, f"strategy={name}") for name in names}
+    configs = {name: load(*overrides, f"strategy={name}") for name in names}
     config = configs[names[0]]
     if not isinstance(config.device, Simulator):
         raise RequestError(
@@ -112,7 +115,7 @@ def overview(results: Study, tiles: int) -> Sheet:
         right("speed-up"),
         right("range", "speed-up range"),
         right("bound by"),
-        right("one deeper"),
+        right("depth + 1"),
         left("always faster than"),
     )
     for name, strategy in results.strategies.items():
@@ -162,19 +165,20 @@ def _verdict(results: Study) -> str:
         Counter(key[0] for key in texts)
         for texts in (results.conclusions(results.base), results.surviving())
     )
-    ranking = (
-        "the ranking (order of the rows)"
-        if surviving["ranking"]
-        else "not the ranking (order of the rows)"
-    )
     compared, bound, depth = (
         f"{surviving[kind]} of {every[kind]}" for kind in ("comparison", "bound", "depth")
     )
-    same = f"within {SAME_PCT} % is the same"
-    return (
-        f"survive all {len(results.runnable())} variations: {ranking}, "
-        f"{compared} comparisons ({same}), {bound} bounds, {depth} gains of one deeper"
-    )
+    ranking = "the ranking (order of the rows)"
+    held = [
+        f"{compared} comparisons (times within {SAME_PCT} % count as the same)",
+        f"{bound} bounds",
+        f"{depth} effects of depth + 1",
+    ]
+    if surviving["ranking"]:
+        text = ", ".join([ranking, *held])
+    else:
+        text = f"{', '.join(held)}, but not {ranking}"
+    return f"what holds in all {len(results.runnable())} variations: {text}"
 
 
 def _changes(results: Study, numbers: list[Number], heading: str) -> Sheet:

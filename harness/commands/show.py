@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands.closing import relative
+from harness.commands.closing import OUTPUTS, relative
 from harness.commands.parser import Parser, presentation_of
-from harness.commands.stored import load_runs, newest
-from harness.commands.terminal import Presentation, show
+from harness.commands.stored import load_runs, newest, unended
+from harness.commands.terminal import Presentation, say, show
 from harness.report.runs import failures, footnotes, legend, table
 from harness.report.tables import Part
 from harness.results.record import Record
 from harness.results.speedup import speedups
 
 HELP = "print the table of stored runs or of a sweep again"
-OUTPUTS = Path("outputs")
 
 
 def _parser() -> Parser:
@@ -61,7 +60,13 @@ def main(arguments: Sequence[str]) -> int:
     """Read the records and print their table."""
     options = _parser().parse_intermixed_args(arguments)
     presentation = presentation_of(options)
-    paths = options.runs or [newest(OUTPUTS)]
-    closing = [] if options.runs else [f"results: {paths[0]}"]
-    show_runs(load_runs(paths), presentation, *closing)
+    paths, remarks, closing = options.runs, list[str](), list[str]()
+    if not paths:
+        folder, remarks = newest(OUTPUTS)
+        paths, closing = [folder], [f"results: {folder}"]
+    runs = load_runs(paths)
+    remarks += [f"{path}: {line}" for path in paths for line in unended(path)]
+    for line in remarks:
+        say(line)
+    show_runs(runs, presentation, *closing)
     return 0

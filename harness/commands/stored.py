@@ -12,19 +12,53 @@ from harness.study.roadmap import MLFLOW_COPIES
 
 SWEEP_FILE = "multirun.yaml"
 """What Hydra writes into the folder of a sweep."""
+BEGUN_FILE = ".hydra/overrides.yaml"
+"""What Hydra writes into the folder of a run before it begins."""
 
 
-def newest(outputs: Path) -> Path:
-    """The folder of the newest run or sweep below `outputs`; RequestError where there is none."""
-    latest = max(_records_below(outputs), key=lambda path: path.stat().st_mtime_ns, default=None)
-    if latest is None:
-        raise RequestError(f"{outputs}: no runs here; give the folder of a run or of a sweep")
-    for folder in latest.parents:
-        if (folder / SWEEP_FILE).is_file():
-            return folder
-        if folder == outputs:
+def newest(outputs: Path) -> tuple[Path, list[str]]:
+    """The folder of the newest run or sweep below `outputs` that has a record.
+
+    Also returns a remark if newer ones have none. RequestError where there is no record.
+    """
+    records, begun = list(_records_below(outputs)), list(outputs.glob(f"**/{BEGUN_FILE}"))
+    if not records:
+        reason = "; ".join(unended(outputs)) or "no runs here"
+        raise RequestError(f"{outputs}: {reason}; give the folder of a run or of a sweep")
+    shown = _run_or_sweep(max(records, key=_modified).parent, outputs)
+    last = _run_or_sweep(max(begun, key=_modified).parents[1], outputs) if begun else shown
+    if last == shown or next(_records_below(last), None):
+        return last, []
+    lines = unended(last)
+    return shown, [f"{last}: {line}; {shown} is the newest with records" for line in lines]
+
+
+def unended(folder: Path) -> list[str]:
+    """A remark if runs below a folder have begun and have no record; empty if there are none."""
+    begun = {path.parents[1] for path in folder.glob(f"**/{BEGUN_FILE}")}
+    lacking = sorted((each for each in begun if not (each / FILE_NAME).exists()), key=_by_number)
+    if not lacking:
+        return []
+    if lacking == [folder]:
+        return ["the run has no record: it still runs, was killed, or could not store it"]
+    names = ", ".join(str(each.relative_to(folder)) for each in lacking)
+    what, have = ("sweep", "job") if (folder / SWEEP_FILE).is_file() else ("run", "run")
+    have = f"{have}s {names} have" if len(lacking) > 1 else f"{have} {names} has"
+    return [f"{have} no record: the {what} still runs, was killed, or could not store it"]
+
+
+def _run_or_sweep(folder: Path, outputs: Path) -> Path:
+    """The folder of a run, or of the sweep that the run is part of."""
+    for each in (folder, *folder.parents):
+        if (each / SWEEP_FILE).is_file():
+            return each
+        if each == outputs:
             break
-    return latest.parent
+    return folder
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def load_runs(paths: Iterable[Path]) -> list[tuple[Record, Path]]:
@@ -59,7 +93,8 @@ def _folders(path: Path) -> list[Path]:
         return [path]
     folders = run_folders(path)
     if not folders:
-        raise RequestError(f"{path}: no {FILE_NAME} here; give the folder of a run or of a sweep")
+        reason = "; ".join(unended(path)) or f"no {FILE_NAME} here"
+        raise RequestError(f"{path}: {reason}; give the folder of a run or of a sweep")
     return folders
 
 

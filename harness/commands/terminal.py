@@ -19,7 +19,13 @@ if TYPE_CHECKING:  # rich is imported by commands that print tables: this module
 
 FORMATS = {"--csv": "csv", "--json": "json", "--markdown": "markdown"}
 """Flags that choose the form of the tables."""
+STDERR = 2
+CLEAR_LINE = "\r\x1b[K"
+PLAIN = (None, "", "dumb", "unknown")
+"""Values of TERM for terminals without control sequences."""
 QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
+PRESENTATION_FLAGS = (*FORMATS, *QUIET, *VERBOSE)
+"""Flags of all commands that print tables; Hydra does not know them."""
 
 
 class OutputError(HarnessError):
@@ -47,6 +53,17 @@ def say(line: str) -> None:
     """Print a message to the user on stderr; nothing if stderr is closed."""
     with suppress(OSError):
         print(f"harness: {line}", file=sys.stderr, flush=True)
+
+
+def say_from_handler(line: str) -> None:
+    """Print a message on stderr from a signal handler; nothing if stderr is closed.
+
+    Writes to the file descriptor, because `print` raises RuntimeError while the interrupted code is
+    itself writing to stderr. On a terminal, the line takes the place of a progress bar.
+    """
+    with suppress(OSError):
+        start = CLEAR_LINE if os.isatty(STDERR) and os.environ.get("TERM") not in PLAIN else ""
+        os.write(STDERR, f"{start}harness: {line}\n".encode())
 
 
 @contextmanager

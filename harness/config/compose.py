@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import re
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,13 +27,16 @@ from yaml import YAMLError
 
 from harness.config.device import DEVICES, Device
 from harness.config.explain import explain
-from harness.config.schema import GROUPS, Config, Tracking
+from harness.config.schema import GROUP_SCHEMAS, Config, Tracking
 from harness.config.setting import copied, setting_of
+from harness.config.sources import Sources
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
 from harness.errors import RequestError, nearest
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
 """Name under which Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
+OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
+"""What Hydra raises for a wrong request."""
 _OPEN_KEYS = {"xclbin", "insts"}
 """Mappings of a device by kernel. The presets do not list kernels, so new keys need no `+`."""
 _SHARED_KEYS = ("depth", "seed")
@@ -73,13 +77,19 @@ def load(*overrides: str) -> Config:
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             composed = compose("config", list(overrides))
-    # Hydra itself raises ValueError and TypeError for some overrides, as for `strategy=null`.
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        # Only the command line has -m.
-        reason = explain(error).replace("add -m to sweep over them", "give one")
-        raise RequestError(reason) from error
+    except OF_COMPOSING as error:
+        raise _for_python(error, overrides) from error
     # Outside of the `try`: a ValueError or TypeError of the schemas is a fault of the harness.
-    return build(composed)
+    try:
+        return build(composed)
+    except RequestError as error:
+        raise _for_python(error, overrides) from error
+
+
+def _for_python(error: Exception, overrides: Sequence[str]) -> RequestError:
+    """The command line's explanation, without its flag -m."""
+    reason = explain(error, Sources(overrides, conf_dir()))
+    return RequestError(reason.replace("add -m to sweep over them", "give one"))
 
 
 def _twin(cls: type) -> type:
@@ -117,7 +127,7 @@ def build(cfg: DictConfig) -> Config:
     for item in dataclasses.fields(Config):
         if item.name in _SHARED_KEYS and item.name in values:
             setting_of(item).check(item.name, values[item.name])
-    groups = {"device": _device_kind(values["device"]), **GROUPS}
+    groups = {"device": _device_kind(values["device"]), **GROUP_SCHEMAS}
     built = {group: _construct(cls, values[group], f"{group}.") for group, cls in groups.items()}
     built["workload"] = choose_workload(vars(built["workload"]))
     return cast(Config, _construct(Config, {**values, **built}, ""))

@@ -8,34 +8,79 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from typing import cast
+from enum import Enum
+from pathlib import Path
+from typing import cast, get_args, get_type_hints
+
+from hydra.errors import OverrideParseException
+from yaml import MarkedYAMLError
 
 from harness.config.device import DEVICES, Faults, Noise
-from harness.config.schema import GROUPS, Config
-from harness.errors import nearest
+from harness.config.schema import GROUP_SCHEMAS, Config
+from harness.config.sources import Sources, shown
+from harness.errors import HarnessError, nearest
 
 _SCHEMAS: dict[str, type] = {
-    cls.__name__: cls for cls in (Config, *GROUPS.values(), *DEVICES.values(), Noise, Faults)
+    cls.__name__: cls for cls in (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), Noise, Faults)
 }
+_CHOICES = ("device", "experiment", *GROUP_SCHEMAS)
+"""Keys that take the name of a preset."""
 # Lines of OmegaConf's messages about its own types
 _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
+_PRESET = re.compile(r"In '([^']+/[^']+)': ")
+_INDEX = re.compile(r"\[\d+\]$")
+_KINDS = {
+    "Integer": "a whole number",
+    "int": "a whole number",
+    "Float": "a number",
+    "float": "a number",
+    "Boolean": "true or false",
+    "bool": "true or false",
+}
+"""By the name of a type in OmegaConf's messages: what a user writes."""
 
 
-def explain(error: BaseException) -> str:
-    """Return one line for an error of Hydra or OmegaConf; the causes of the error count too."""
-    chain: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        chain.append(str(cause))
-        cause = cause.__cause__
-    text = "\n".join(chain)
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """An error to explain: the match of its pattern, the full key, all texts, and the sources."""
+
+    match: re.Match[str]
+    key: str
+    text: str
+    sources: Sources
+
+    def typed(self, value: str, key: str = "") -> str:
+        """The override as typed, or `key=value`."""
+        return self.sources.typed(key or _INDEX.sub("", self.key), value)
+
+
+def explain(error: BaseException, sources: Sources | None = None) -> str:
+    """Return one line for an error of Hydra, OmegaConf or `build`; its causes count too.
+
+    sources: what the user typed, and the folders of presets, to name the override or the file.
+    """
+    sources = sources or Sources()
+    if isinstance(error, HarnessError):
+        return sources.annotated(str(error))
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, MarkedYAMLError):
+            return _yaml_error(cause)
+        if isinstance(cause, UnicodeDecodeError) and (path := sources.undecodable()):
+            return f"{path}: not a text file; save it as UTF-8"
+        if isinstance(cause, OverrideParseException) and "missing EQUAL" not in str(cause):
+            return _unreadable(str(cause.override))
+    text = "\n".join(map(str, chain))
     key = match[1] if (match := _FULL_KEY.search(text)) else ""
+    preset = _PRESET.search(text)
+    path = sources.file(preset[1]) if preset else ""
+    place = f"{path}: " if path else ""
     for pattern, describe in EXPLANATIONS.items():
         if match := re.search(pattern, text):
-            return describe(match, key, text)
+            return place + describe(Fault(match, key, text, sources))
     # No pattern matches: show the first lines, without OmegaConf's internal ones.
     lines = [line for line in map(str.strip, text.splitlines()) if line and not _LEAK.match(line)]
     remedy = "`python -m harness --help` shows what is allowed"
@@ -43,20 +88,66 @@ def explain(error: BaseException) -> str:
     return f"{key}: {unexplained}" if key else unexplained
 
 
-def _no_option(match: re.Match[str], key: str, text: str) -> str:
-    group, option = match.groups()
-    options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-    return f"{group}={option}: no such option; {nearest(option, options)}"
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
-def _unknown_key(match: re.Match[str], key: str, text: str) -> str:
-    name, owner = match.groups()
+def _yaml_error(error: MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    place = (
+        f"{shown(Path(mark.name))}: line {mark.line + 1}, column {mark.column + 1}: "
+        if mark
+        else ""
+    )
+    return f"{place}not valid YAML ({error.problem}); correct the file"
+
+
+def _unreadable(override: str) -> str:
+    key, _, value = override.partition("=")
+    if re.search(r"(^|,)\s*(,|$)", value) and "," in value:
+        return f"{override}: an empty value in a list; write one comma between values, as in 1,2"
+    if {"'", '"'} & set(value):
+        return f"{override}: quotes do not match; write '{key}=\"<value>\"'"
+    return (
+        f"{override}: special characters in the value; put it in quotes, and all of it in quotes "
+        f"of the shell: '{key}=\"{value}\"'"
+    )
+
+
+def _no_option(fault: Fault) -> str:
+    group, option = fault.match.groups()
+    options = re.findall(r"^\t(\S+)$", fault.text, re.MULTILINE)
+    path = fault.sources.file_that_names(f"{group}/{option}")
+    place = f"{path}: " if path else ""
+    return f"{place}{group}={option}: no such option; {nearest(option, options)}"
+
+
+def _no_option_in_list(fault: Fault) -> str:
+    group, option = fault.match.groups()
+    allowed = nearest(option, fault.sources.options(group))
+    return f"{fault.typed(f'[{option}]', group)}: {option}: no such option; {allowed}; give one"
+
+
+def _no_name(fault: Fault) -> str:
+    for override in fault.sources.overrides:
+        group, _, value = override.lstrip("+").partition("=")
+        if group in _CHOICES and not re.match(r"[A-Za-z_\[]", value.replace("null", "0")):
+            allowed = ", ".join(sorted(fault.sources.options(group)))
+            return f"{override}: not the name of an option; allowed: {allowed}"
+    return "a group takes the name of an option; `python -m harness list` shows the options"
+
+
+def _unknown_key(fault: Fault) -> str:
+    name, owner = fault.match.groups()
     cls = _SCHEMAS.get(owner)
     remedy = "--cfg all shows the keys"
     if cls:
         remedy = nearest(name, [item.name for item in dataclasses.fields(cls)])
-    advice = re.search(r"config use \+(.+)", text)
-    override = advice[1] if advice else key or name
+    advice = re.search(r"config use \+(.+)", fault.text)
+    override = advice[1] if advice else fault.key or name
     return f"{override}: unknown key; {_of_another_device(name, cls)}{remedy}"
 
 
@@ -74,45 +165,93 @@ def _close(name: str, cls: type) -> list[str]:
     return get_close_matches(name, [item.name for item in dataclasses.fields(cls)], 1, 0.8)
 
 
-def _no_choice(match: re.Match[str], key: str, text: str) -> str:
-    remedy = '; in YAML, quote it: "off"' if match[1] == "False" else ""
-    return f"{key}={match[1]}: not allowed; {nearest(match[1], match[2].split(', '))}{remedy}"
+def _no_choice(fault: Fault) -> str:
+    value, allowed = fault.match.groups()
+    remedy = '; in YAML, quote it: "off"' if value == "False" else ""
+    return f"{fault.typed(value)}: not allowed; {nearest(value, allowed.split(', '))}{remedy}"
 
 
-EXPLANATIONS: dict[str, Callable[[re.Match[str], str, str], str]] = {
-    r"Could not find '([^']+)/([^'/]+)'": _no_option,
+def _wrong_kind(fault: Fault) -> str:
+    value, kind = fault.match.groups()
+    wanted = f"give {_KINDS.get(kind, kind)}"
+    if kind in _enums():
+        wanted = nearest(value, [str(member.value) for member in _enums()[kind]])
+    elif kind == "Integer" and re.fullmatch(r"-?\d+\.0", value):
+        wanted += f", such as {value.removesuffix('.0')}"
+    return f"{fault.typed(value)}: not allowed; {wanted}"
+
+
+def _enums() -> dict[str, type[Enum]]:
+    """The enumerations in the schemas, by name."""
+    hints = [hint for cls in _SCHEMAS.values() for hint in get_type_hints(cls).values()]
+    types = [each for hint in hints for each in (hint, *get_args(hint)) if isinstance(each, type)]
+    return {each.__name__: each for each in types if issubclass(each, Enum)}
+
+
+def _no_list(fault: Fault) -> str:
+    given = re.search(r"Error merging override \+*[^\s=]+=(\S*)", fault.text)
+    if not given:
+        return f"{fault.key}: not a list; in YAML, give a list in brackets"
+    return f"{fault.key}={given[1]}: not a list; give {fault.key}=[{given[1]}]"
+
+
+EXPLANATIONS: dict[str, Callable[[Fault], str]] = {
+    r"Could not find '([^']+)/([^'/]*)'": _no_option,
+    r"Could not load '([^']+)/([^'/]*)'": _no_option_in_list,
+    r"Config group override must be a string or a list": _no_name,
+    r"Could not override '([^']+)'\. No match in the defaults list": (
+        lambda fault: (
+            f"override /{fault.match[1]}: no such group; {nearest(fault.match[1], _CHOICES)}"
+        )
+    ),
+    r"Could not delete from config\. '([^']+)' does not exist": (
+        lambda fault: f"~{fault.match[1]}: no such key; --cfg job shows the keys"
+    ),
     r"Key '([^']+)' not in '(\w+)'": _unknown_key,
     r"To append to your config use \+(\S+)[^\0]*is not in struct": (
-        lambda match, *_: f"{match[1]}: no such key; +{match[1]} adds it"
+        lambda fault: f"{fault.match[1]}: no such key; +{fault.match[1]} adds it"
     ),
     r"Invalid value '([^']*)', expected one of \[(.*)\]": _no_choice,
-    r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)": (
-        lambda match, key, _: f"{key}={match[1]}: not allowed; give a value of type {match[2]}"
+    r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)": _wrong_kind,
+    r"Value (.*) \(\w+\) is not a valid input for <enum '(\w+)'>": _wrong_kind,
+    r"is not a ListConfig, list or tuple": _no_list,
+    r"Cannot convert '\w+' to string: '(.*)'": (
+        lambda fault: f"{fault.typed(fault.match[1])}: not allowed; give one value, no brackets"
+    ),
+    r"Invalid type assigned: \w+ is not a subclass|Cannot merge DictConfig with ListConfig": (
+        lambda fault: "not a mapping; give a line KEY: VALUE for each key"
     ),
     r"Missing mandatory value: (\S+)": (
-        lambda match, key, _: f"{key or match[1]}: missing; it needs a value"
+        lambda fault: f"{fault.key or fault.match[1]}: missing; it needs a value"
     ),
     r"Interpolation key '([^']+)' not found": (
-        lambda match, key, _: (
-            f"{key}: refers to {match[1]}, which does not exist; --cfg job shows the keys"
+        lambda fault: (
+            f"{fault.key}: refers to {fault.match[1]}, which does not exist; "
+            "--cfg job shows the keys"
         )
     ),
     r"field '([^']+)' is not Optional": (
-        lambda match, *_: f"{match[1]}=null: not allowed; it needs a value"
+        lambda fault: f"{fault.match[1]}=null: not allowed; it needs a value"
+    ),
+    r"Incompatible value 'None' for field": (
+        lambda fault: f"{fault.key}=null: not allowed; it needs a value"
     ),
     r"override \+*(\S+?)=(\S*)[^\0]*Cannot assign \w+ to Dict": (
-        lambda match, *_: (
-            f"{match[1]}={match[2]}: takes a value for each name; give {match[1]}.<name>=<value>"
+        lambda fault: (
+            f"{fault.match[1]}={fault.match[2]}: takes a value for each name; "
+            f"give {fault.match[1]}.<name>=<value>"
         )
     ),
     r"Ambiguous value for argument '([^']+)'": (
-        lambda match, *_: (
-            f"{match[1]}: several values; add -m to sweep over them, or brackets for a list"
+        lambda fault: (
+            f"{fault.match[1]}: several values; add -m to sweep over them, or brackets for a list"
         )
     ),
+    r"Sweep parameters '(.+)' requires --multirun": (
+        lambda fault: f"{fault.match[1]}: several values; add -m to sweep over them"
+    ),
     r"parsing override '([^']+)'\s+missing EQUAL at '<EOF>'": (
-        lambda match, *_: f"{match[1]}: no value; give {match[1]}=<value>"
+        lambda fault: f"{fault.match[1]}: no value; give {fault.match[1]}=<value>"
     ),
 }
-"""Pattern -> function that writes the explanation, from the match, the full key, and the texts of
-the error and its causes. The first pattern that matches counts."""
+"""Pattern -> function that writes the explanation. The first pattern that matches counts."""

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -54,6 +55,11 @@ def presets(group: str, own_dir: Path | None = None) -> list[Preset]:
     return [options[name] for name in sorted(options)]
 
 
+def phase_settings(name: str) -> dict[str, Any]:
+    """The keys of one of the harness's own phases, as its preset sets them."""
+    return _phase((conf_dir() / "phase" / f"{name}.yaml").read_text())
+
+
 def kernels() -> list[Preset]:
     """The kernels, variants included."""
     folders = {path.parent.name: path for path in kernels_root().glob("*/spec.py")}
@@ -74,7 +80,8 @@ def _description(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         return f"cannot be read ({error})"
     sentence = _first_sentence(" ".join(_comment(text)))
-    return sentence or _goal(text)
+    goal = str(_phase(text).get("goal") or "")
+    return sentence or goal[:1].upper() + goal[1:]
 
 
 def _comment(text: str) -> Iterator[str]:
@@ -92,14 +99,14 @@ def _comment(text: str) -> Iterator[str]:
             yield content
 
 
-def _goal(text: str) -> str:
+def _phase(text: str) -> dict[str, Any]:
+    """The node `phase` of a preset; empty without one."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError:
-        return ""
+        return {}
     phase = content.get("phase") if isinstance(content, dict) else None
-    goal = phase.get("goal") if isinstance(phase, dict) else None
-    return str(goal or "")
+    return phase if isinstance(phase, dict) else {}
 
 
 def _docstring(path: Path) -> str:

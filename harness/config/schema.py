@@ -136,7 +136,7 @@ class Config(Schema):
         self.phase.check(self.strategy, self.workload)
 
 
-GROUPS: dict[str, type] = {
+GROUP_SCHEMAS: dict[str, type] = {
     "strategy": Strategy,
     "workload": WORKLOAD_KEYS,
     "phase": Phase,

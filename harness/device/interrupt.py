@@ -15,6 +15,21 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _last: list[int] = []
+_listeners: list[Callable[[], None]] = []
+
+
+@contextmanager
+def on_delayed_signal(listener: Callable[[], None]) -> Iterator[None]:
+    """In this context, call `listener` from the handler of every signal that `held` delays.
+
+    The handler interrupts arbitrary code: a listener may write to a file descriptor, but must not
+    print through a Python file, whose buffer that code may be writing.
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def end_orderly() -> None:
@@ -80,3 +95,5 @@ class Interrupt:
     def _mark_pending(self, number: int, frame: FrameType | None) -> None:
         _last.append(number)
         self.pending = True
+        for listener in _listeners:
+            listener()

@@ -52,10 +52,10 @@ class Operation:
 
 
 COUPLING = {
-    "k": "each call rounds and saturates its partial sums to int8, and the host adds those",
-    "s": "each call has a softmax of its own keys and padding, and returns nothing to merge it by",
-    "d": "each call has a softmax of the logits of its own part of the head",
-    "w": "each call has the mean and the variance of its own values and padding, not of the row",
+    "k": "each call rounds and saturates its partial sums to int8, and the host adds them",
+    "s": "each call applies softmax to its own keys and padding only; its output cannot be merged",
+    "d": "each call applies softmax to the logits of its own part of the head only",
+    "w": "each call takes the mean and variance of its own values and padding, not of the row",
 }
 """By letter of a size: why tiles that cover only a part of it cannot give the exact result.
 

@@ -9,6 +9,8 @@ from harness.results.rtf_gap import TARGET_RTF, times
 from harness.study.roadmap import ACCOUNTINGS, PhaseRun, Roadmap
 
 FILE_NAME = "roadmap.png"
+NOT_RUN = "not run"
+"""In place of the RTF of a phase without a run by that accounting."""
 COLOURS = {"guide": "tab:blue", "full": "tab:orange"}
 
 
@@ -47,7 +49,7 @@ def parts(roadmap: Roadmap) -> list[Part]:
 def _cells(measured: PhaseRun | None) -> tuple[Cell, Cell, Cell]:
     if measured is None:
         nothing = Cell(NOTHING, None)
-        return nothing, nothing, nothing
+        return Cell(NOT_RUN, None), nothing, nothing
     needed = "reached" if measured.further <= 1 else times(measured.further)
     return (
         number(measured.rtf, factor),

@@ -142,7 +142,7 @@ class Record:
         except OSError as error:
             raise HarnessError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
-            raise HarnessError(f"{path}: {_first_error(error)}") from error
+            raise HarnessError(f"{path}: {_reason(error)}") from error
         except HarnessError as error:
             raise HarnessError(f"{path}: {error}") from error
 
@@ -242,12 +242,23 @@ def _adapter() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
 
 
-def _first_error(error: ValidationError) -> str:
-    """The first error as one line: the field, the expected value and the actual value."""
-    first = error.errors(include_url=False)[0]
+def _reason(error: ValidationError) -> str:
+    """Why a file is not a record, in one line.
+
+    Broken JSON, the fields that are missing, or the first field with a wrong value.
+    """
+    errors = error.errors(include_url=False)
+    first = errors[0]
     place = ".".join(str(part) for part in first["loc"])
     expected = first["msg"][0].lower() + first["msg"][1:]
-    if first["type"] == "missing":
-        return f"{place}: {expected}"
+    if first["type"] == "json_invalid":
+        fault = str(first["ctx"]["error"])
+        cut = "it ends too early" if fault.startswith("EOF") else "it is not JSON"
+        return f"damaged: {cut} ({fault}); run the experiment again, or leave this file out"
+    missing = [".".join(map(str, each["loc"])) for each in errors if each["type"] == "missing"]
+    if missing:
+        names = shorten(", ".join(missing), MOST_VALUE_CHARACTERS, placeholder=" ...")
+        fields = "field is" if len(missing) == 1 else "fields are"
+        return f"not a complete record: {len(missing)} {fields} missing: {names}"
     value = shorten(repr(first["input"]), MOST_VALUE_CHARACTERS)
     return f"{place}: {expected}, not {value}" if place else f"not a record: {expected}"

@@ -94,11 +94,11 @@ def bound_by(record: Record) -> str | None:
     """What limits the timed pass of a record, as in `harness.measure.bottleneck`.
 
     Unlike `RtfGap.bottleneck` it leaves out preprocessing, which is not part of a pass, so it also
-    serves runs that encode no audio. A chain is `device: chain`: no kernel has totals of its own.
-    None where nothing was timed.
+    serves runs that encode no audio. A chain is `device: 4 kernels`, because no kernel has totals
+    of its own. None where nothing was timed.
     """
-    is_chain = not record.steps and "+" in record.kernel
-    return bottleneck(record.totals, "chain" if is_chain else _busiest(record))
+    number = 1 if record.steps else record.kernel.count("+") + 1
+    return bottleneck(record.totals, f"{number} kernels" if number > 1 else _busiest(record))
 
 
 def _busiest(record: Record) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.config.presets import phase_settings
 from harness.errors import HarnessError, RequestError
 from harness.results.identity import phase_setting
 from harness.results.record import FILE_NAME, Record
@@ -122,7 +123,7 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
         by_kind = {kind: newest.get((phase, kind)) for kind in ACCOUNTINGS}
         # The guide's expectation is the same in both accountings.
         known = next((each[0] for each in by_kind.values() if each), None)
-        guide = known.config["phase"] if known else {}
+        guide = known.config["phase"] if known else phase_settings(phase)
         measured = {kind: _phase_run(*each) if each else None for kind, each in by_kind.items()}
         expected = (
             guide.get("goal", ""),

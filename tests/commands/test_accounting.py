@@ -32,9 +32,9 @@ def test_the_report_of_base(capsys):
     assert "all - 7,416,588 43.684 100.0% 1.7% 5,863.2 1,871.6" in said
     assert "guide - 140.625 - - 6 blocks x 1500 frames / 64 frames a tile, nothing else" in said
     assert "full 7,309,440 27,648 39,000 40,500 every call above" in said
-    (why,) = [line for line in said if line.startswith("matmul, ")]
+    (why,) = [line for line in said if line.startswith("matmul (")]
     assert why.startswith(
-        "matmul, 240 in 15 of 16, 1536 in 96 of 16, 512 in 32 of 16, 2048 in 128 of 16: each call"
+        "matmul (size 240, 1536, 512, 2048 in tiles of 16): each call rounds and saturates"
     )
 
 

@@ -127,6 +127,9 @@ def test_a_new_command_is_one_module(
         ("depth", "depth: no value; write depth=<value>"),
         ("depth=3 strategy pipelined", "strategy pipelined: write strategy=pipelined"),
         ("depth=3 acounting", "acounting: not an override; write key=value"),
+        ("depth=3 list", "list: a command is the first argument; write harness list ..."),
+        ("run list", "run list: two commands; give one"),
+        ("emulate", "emulate needs a script: harness emulate SCRIPT [ARGUMENTS]"),
         ("strategy=pipelined -x", "-x: no such flag; allowed: --cfg, --config-dir, "),
     ],
 )
@@ -135,6 +138,19 @@ def test_wrong_words(arguments: str, message: str, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"harness: {message}")
+
+
+def test_flags_of_tables_may_stand_before_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for arguments in ("--json list kernel", "list kernel --json", "-q --json list kernel"):
+        assert dispatch(arguments.split()) == 0
+        printed.append(capsys.readouterr().out)
+    assert len(set(printed)) == 1
+    assert len(json.loads(printed[0])) > 3
+    assert dispatch(["--csv", "run", *QUICK]) == 0
+    assert dispatch(["--csv", "show"]) == 0
+    row, again = capsys.readouterr().out.split("\nstrategy,")
+    assert again.startswith(row.removeprefix("strategy,"))
 
 
 def test_a_misspelt_command_leaves_nothing_behind(tmp_path: Path) -> None:

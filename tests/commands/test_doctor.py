@@ -600,6 +600,12 @@ def test_a_kernel_that_cannot_be_run(
     assert (found[0], text in found[1]) == ("fail", True), found
 
 
+def test_the_folder_of_kernels_is_absolute(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch(["doctor", "device.kernels_dir=built"])
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if " kernel gelu " in each]
+    assert f"device.kernels_dir={Path.cwd() / 'built'}: {Path.cwd() / 'built/gelu.xclbin'}" in line
+
+
 def test_another_kernel_may_be_missing() -> None:
     config = replace(
         subject().config, workload=replace(subject().config.workload, kernel="attention")

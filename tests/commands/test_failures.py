@@ -9,9 +9,11 @@ import socketserver
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from select import select
 
 import pytest
 from support.process import (
+    INTERRUPTED,
     Done,
     Process,
     end,
@@ -32,6 +34,8 @@ LONG = ("workload.tiles=20000", "measure.repeats=10000")
 """Hours of work: whatever the load of the machine, a signal comes before its end."""
 PASS = "harness.run.executor:Executor.run"
 """Called once a pass."""
+OPEN_STORE = "harness.commands.result_store:backend_of"
+"""Called before MLflow is imported to store a record."""
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -59,7 +63,12 @@ def test_outputs_is_a_file(flags: list[str]) -> None:
     assert [row.split()[-1] for row in rows(done.out)] == ["OK"] * max(1, len(flags))
     (line,) = error_lines(done)
     (kept,) = [folder for folder in Path.cwd().iterdir() if folder.is_dir()]
-    assert str(kept) in line, "where the results went"
+    assert f"they go to {kept}, and the exit code is 1" in line
+    if flags:
+        assert f"(harness show {kept.name} prints the table again)" in done.out
+        shown = process("show", kept.name)
+        assert (shown.code, shown.err) == (0, "")
+        assert shown.out == done.out.partition("results: ")[0]
     assert whole(kept) == ["record.json"] * max(1, len(flags)) + ["trace.json"] * max(1, len(flags))
     assert Path("outputs").read_text() == "mine"
 
@@ -92,6 +101,8 @@ def test_a_full_disk(limit_bytes: int, flags: list[str]) -> None:
     (row,) = rows(done.out)
     assert row.split()[-1] == "OK", "the measurement is done and right"
     assert set(whole(Path.cwd())) <= {"record.json"}
+    if not done.folders:
+        assert "results: " not in done.out, "no folder, and no hint to show it"
     assert bool(done.folders) is (limit_bytes >= 16 << 10), "a record of 7 kB is kept where it fits"
 
 
@@ -159,7 +170,7 @@ def test_ctrl_c_in_a_run(function: str, recorded: bool) -> None:
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert done.code == 130
-    assert error_lines(done) == ["harness: interrupted"]
+    assert error_lines(done) == [INTERRUPTED if done.records else "harness: interrupted"]
     assert set(whole(Path.cwd())) <= {"record.json"}
     for record in done.records:
         assert (record["verdict"], record["reason"]) == ("FAILED", "interrupted")
@@ -179,7 +190,13 @@ def interrupted_sweep(*arguments: str) -> Done:
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert done.code == 130
-    assert error_lines(done) == ["harness: interrupted"]
+    (line,) = error_lines(done)
+    if "tracking=off" in arguments:
+        assert line == INTERRUPTED
+    else:
+        assert line == INTERRUPTED.replace(
+            "record is stored", "record is stored, then its MLflow run"
+        )
     assert not job_begun("3")()
     return done
 
@@ -189,6 +206,47 @@ def test_ctrl_c_in_a_sweep() -> None:
     assert done.verdicts == ["OK", "OK", "FAILED"], "finished runs are kept, and no other is begun"
     assert whole(done.folders[0].parent) == ["record.json"] * 3 + ["trace.json"] * 2
     assert [row.split()[-1] for row in rows(done.out)] == ["OK", "OK", "FAILED"]
+
+
+def test_ctrl_c_says_at_once_what_it_waits_for() -> None:
+    """MLflow takes seconds to be imported: the line is there before the store is opened."""
+    setup = (
+        f"{marking(PASS, 'reached')}; "
+        f"from support.marks import wait_in; wait_in({OPEN_STORE!r}, 'go')"
+    )
+    running = start(*LONG, setup=setup)
+    wait_for(Path("reached").exists, running)
+    running.send_signal(signal.SIGINT)
+    stderr = running.stderr
+    assert stderr
+    wait_for(lambda: select([stderr], [], [], 0)[0], running)
+    assert stderr.readline() == (
+        "harness: interrupted; runs in flight end, then the record is stored, then its MLflow run "
+        "(importing mlflow takes seconds); another Ctrl-C stops waiting\n"
+    )
+    assert not Path("outputs/mlflow.db").exists()
+    Path("go").touch()
+    done = end(running)
+    assert (done.code, done.err) == (130, "")
+    assert done.record["reason"] == "interrupted"
+    assert [run.info.status for run in filed()] == ["FAILED"]
+
+
+def test_a_second_ctrl_c_leaves_mlflow_out_and_keeps_the_record() -> None:
+    setup = (
+        f"{marking(PASS, 'reached')}; "
+        f"from support.marks import wait_in; wait_in({OPEN_STORE!r}, 'never')"
+    )
+    running = start(*LONG, setup=setup)
+    wait_for(Path("reached").exists, running)
+    send(running, signal.SIGINT)
+    wait_for(lambda: len(run_folders()) == 1, running)
+    running.send_signal(signal.SIGINT)
+    done = end(running)
+    assert done.code == 130
+    assert len(error_lines(done)) == 1
+    assert f"results: {done.folders[0]}: record.json" in done.out
+    assert not Path("outputs/mlflow.db").exists()
 
 
 def test_ctrl_c_twice() -> None:

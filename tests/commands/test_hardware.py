@@ -30,6 +30,7 @@ from support.axlf_file import (
 from support.fork_server import Forked
 from support.npu_machine import Smi
 from support.process import (
+    INTERRUPTED,
     LIMIT_S,
     ROOT,
     TESTS,
@@ -360,7 +361,7 @@ def test_ctrl_c_in_a_pass(start: START, strategy: str) -> None:
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert done.code == 130
-    assert error_lines(done) == ["harness: interrupted"]
+    assert error_lines(done) == [INTERRUPTED]
     assert done.record["reason"] == "interrupted"
 
 
@@ -549,7 +550,7 @@ def test_ctrl_c_in_a_window(
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert (done.code, done.record["reason"]) == (130, "interrupted")
-    assert error_lines(done) == ["harness: interrupted"]
+    assert error_lines(done) == [INTERRUPTED]
     assert left_behind(in_folder) == (kept, [])
 
 

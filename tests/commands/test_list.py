@@ -54,6 +54,13 @@ def test_all_groups_without_an_argument(capfd: pytest.CaptureFixture[str]) -> No
     assert "schema" not in text
 
 
+@pytest.mark.parametrize(("group", "plural"), [*GROUPS.items(), ("kernel", "kernels")])
+def test_a_group_by_its_singular_or_plural(
+    group: str, plural: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert listed(capfd, group) == listed(capfd, plural) == listed(capfd, group, plural) != ""
+
+
 def test_the_users_own_presets_are_marked(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,7 +77,7 @@ def test_the_users_own_presets_are_marked(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["strategy"], "strategy: no such group; did you mean strategies? Allowed: devices, "),
+        (["strateg"], "strateg: no such group; did you mean strategy? Allowed: device, "),
         (["--config-dir", "nowhere"], "--config-dir=nowhere: no such folder"),
     ],
 )

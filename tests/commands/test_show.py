@@ -59,17 +59,60 @@ def test_jobs_are_in_the_order_of_their_numbers(shell: Shell) -> None:
     assert [row["seed"] for row in json.loads(shown.out)] == list(range(11))
 
 
+def remove_record(folder: Path) -> None:
+    """As a kill -9 in the run would leave its folder."""
+    (folder / "record.json").unlink()
+
+
+def test_a_sweep_that_was_killed_is_shown_as_far_as_it_got(shell: Shell) -> None:
+    shell("seed=7", *QUICK)
+    sweep = shell("-m", "seed=1,2,3", *QUICK)
+    folder = sweep.folders[0].parent
+    remove_record(sweep.folders[2])
+    why = "the sweep still runs, was killed, or could not store it"
+    for arguments in ([], [str(folder)]):
+        shown = shell("show", "--json", *arguments)
+        assert (shown.code, shown.err) == (0, f"harness: {folder}: job 2 has no record: {why}\n")
+        assert [row["seed"] for row in json.loads(shown.out)] == [1, 2]
+    remove_record(sweep.folders[1])
+    assert f"{folder}: jobs 1, 2 have no record: {why}" in shell("show").err
+
+
+def test_the_newest_has_no_record(shell: Shell) -> None:
+    before = shell("seed=7", *QUICK)
+    sweep = shell("-m", "seed=1", *QUICK)
+    folder = sweep.folders[0].parent
+    remove_record(sweep.folders[0])
+    why = "job 0 has no record: the sweep still runs, was killed, or could not store it"
+    shown = shell("show")
+    assert (shown.code, table(shown.out)) == (0, table(before.out))
+    newest = f"{before.folders[0]} is the newest with records"
+    assert shown.err == f"harness: {folder}: {why}; {newest}\n"
+    shown = shell("show", str(folder))
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.startswith(f"harness: {folder}: {why}; give the folder of a run")
+    run = shell("seed=8", *QUICK)
+    remove_record(run.folders[0])
+    assert f"{run.folders[0]}: the run has no record: it still runs, " in shell("show").err
+    assert "the run has no record" in shell("show", str(run.folders[0])).err
+
+
 def test_what_cannot_be_shown(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Path("empty").mkdir()
     Path("damaged").mkdir()
     Path("damaged/record.json").write_text("{")
+    for name, text in {"lacking": "{}", "text": "no record"}.items():
+        Path(name).mkdir()
+        Path(name, "record.json").write_text(text)
     Path("other.json").write_text("{}")
     for argument, message in {
         "": "outputs: no runs here; give the folder of a run or of a sweep",
         "nowhere": "nowhere: no such folder; give the folder of a run or of a sweep",
         "empty": "empty: no record.json here; give the folder of a run or of a sweep",
         "other.json": "other.json: not a record; give a record.json, or its folder",
-        "damaged": "damaged/record.json: ",
+        "damaged": "damaged/record.json: damaged: it ends too early (EOF ",
+        "lacking": "lacking/record.json: not a complete record: 17 fields are missing: name, label",
+        "text/record.json": "text/record.json: damaged: it is not JSON (expected ident at line 1",
     }.items():
         assert dispatch(["show", *[argument] * bool(argument)]) == 2
         out, err = capfd.readouterr()

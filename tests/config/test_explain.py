@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,28 @@ REQUESTS = {
     "strategy.depht=2": "strategy.depht=2: unknown key; did you mean depth?",
     "device.exec_ns.toy=1": "device.exec_ns.toy=1: no such key; +device.exec_ns.toy=1 adds it",
     "verify=al": "verify=al: not allowed; did you mean all?",
-    "depth=deep": "depth=deep: not allowed; give a value of type Integer",
+    "depth=deep": "depth=deep: not allowed; give a whole number",
+    "depth=1e3": "depth=1e3: not allowed; give a whole number, such as 1000",
+    "device.noise.tight_pct=few": "device.noise.tight_pct=few: not allowed; give a number",
+    "workload.fused=maybe": "workload.fused=maybe: not allowed; give true or false",
+    "strategy.buffers=[1]": "strategy.buffers=[1]: not allowed; allowed: per_tile, pooled",
+    "device.faults.hang=[a]": "device.faults.hang=[a]: not allowed; give a whole number",
+    "device.faults.hang=1": "device.faults.hang=1: not a list; give device.faults.hang=[1]",
+    "workload.kernel=[gelu]": "workload.kernel=[gelu]: not allowed; give one value, no brackets",
+    "+foo=1": "+foo=1: unknown key; allowed: depth, device, ",
+    "++strategy.foo=1": "++strategy.foo=1: unknown key; allowed: batch, buffers, ",
+    "~foo": "~foo: no such key; --cfg job shows the keys",
+    "strategy=": "strategy=: no such option; allowed: baseline, batch, ",
+    "strategy=[a,b]": "strategy=[a,b]: b: no such option; allowed: baseline, batch, ",
+    "device=null": "device=null: not the name of an option; allowed: hardware, simulator",
+    "depth=1,,2": "depth=1,,2: an empty value in a list; write one comma between values",
+    "depth=1,": "depth=1,: an empty value in a list; write one comma between values",
+    "workload.source=a=b": (
+        "workload.source=a=b: special characters in the value; put it in quotes, and all of it in "
+        "quotes of the shell: 'workload.source=\"a=b\"'"
+    ),
+    "workload.source='a": "workload.source='a: quotes do not match; ",
+    "depth=choice(1,2)": "depth=choice(1,2): several values; give one",
     "strategy.batch=???": "strategy.batch: missing; it needs a value",
     "strategy.batch=${none}": "strategy.batch: refers to none, which does not exist",
     "phase.name=null": "phase.name=null: not allowed; it needs a value",
@@ -27,6 +49,17 @@ REQUESTS = {
     "depth=1,2": "depth=1,2: several values; give one",
     "depth": "depth: no value; give depth=<value>",
 }
+FILES = {
+    "- 1\n": "not a mapping; give a line KEY: VALUE for each key",
+    "depth: null\n": "depth=null: not allowed; it needs a value",
+    "dept: 1\n": "dept: unknown key; did you mean depth?",
+    "depth: deep\n": "depth=deep: not allowed; give a whole number",
+    "workload:\n  chain: gelu\n": "workload.chain: not a list; in YAML, give a list in brackets",
+    "defaults:\n- override /stratgy: batch\n": (
+        "override /stratgy: no such group; did you mean strategy?"
+    ),
+}
+"""Content of an experiment -> the message after the file's name."""
 
 
 def refusal(request: str) -> RequestError:
@@ -42,10 +75,25 @@ def test_a_wrong_request_is_explained(request_text: str) -> None:
     assert "\n" not in said
 
 
-def test_every_pattern_is_of_the_installed_wording() -> None:
+def refusal_of_file(folder: Path, content: str) -> RequestError:
+    path = folder / "experiment" / "mine.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"# @package _global_\n{content}")
+    with pytest.raises(RequestError) as raised:
+        load(f"hydra.searchpath=[file://{folder}]", "experiment=mine")
+    return raised.value
+
+
+@pytest.mark.parametrize("content", FILES)
+def test_a_wrong_file_is_explained(tmp_path: Path, content: str) -> None:
+    assert str(refusal_of_file(tmp_path, content)).startswith(FILES[content])
+
+
+def test_every_pattern_is_of_the_installed_wording(tmp_path: Path) -> None:
     texts = []
-    for request in REQUESTS:
-        error: BaseException | None = refusal(request)
+    refusals = [refusal(request) for request in REQUESTS]
+    for each in [*refusals, *(refusal_of_file(tmp_path, content) for content in FILES)]:
+        error: BaseException | None = each
         chain = []
         while error is not None:
             chain.append(str(error))

@@ -12,7 +12,7 @@ import pytest
 from harness.api import open_device
 from harness.config.compose import deciding_part, load
 from harness.config.device import DEVICES, Faults, Noise
-from harness.config.schema import GROUPS, Config
+from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.setting import setting_of
 from harness.config.workload import (
     VARIANTS,
@@ -27,7 +27,7 @@ from harness.config.workload import (
 from harness.errors import RequestError
 from harness.inputs.chain import Link
 
-SCHEMAS = (Config, *GROUPS.values(), *DEVICES.values(), *VARIANTS, Noise, Faults)
+SCHEMAS = (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), *VARIANTS, Noise, Faults)
 WHISPER = "workload=whisper_base"
 
 

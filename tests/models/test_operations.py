@@ -149,11 +149,11 @@ def test_tiles_that_fit_need_no_padding_and_no_word():
     ("size", "value", "name", "note"),
     [
         ("k", 5, "query", "8 in 2 of 5: each call rounds and saturates its partial sums"),
-        ("s", 3, "attention", "4 in 2 of 3: each call has a softmax of its own keys"),
-        ("s", 5, "attention", "4 in 1 of 5: each call has a softmax of its own keys and padding"),
-        ("d", 2, "attention", "4 in 2 of 2: each call has a softmax of the logits of its own part"),
-        ("w", 4, "last norm", "8 in 2 of 4: each call has the mean"),
-        ("w", 9, "last norm", "8 in 1 of 9: each call has the mean"),
+        ("s", 3, "attention", "4 in 2 of 3: each call applies softmax to its own keys"),
+        ("s", 5, "attention", "4 in 1 of 5: each call applies softmax to its own keys and padding"),
+        ("d", 2, "attention", "4 in 2 of 2: each call applies softmax to the logits of its own"),
+        ("w", 4, "last norm", "8 in 2 of 4: each call takes the mean"),
+        ("w", 9, "last norm", "8 in 1 of 9: each call takes the mean"),
     ],
 )
 def test_calls_that_do_not_give_the_result_say_why(size, value, name, note):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, product
@@ -17,6 +18,7 @@ from harness.commands.hydra_argv import both_accountings
 from harness.commands.main import dispatch
 from harness.config.compose import load
 from harness.config.phase import KNOBS, Phase
+from harness.config.presets import phase_settings, presets
 from harness.errors import RequestError
 from harness.measure.rtf import EncoderTime
 from harness.measure.totals import Totals
@@ -43,7 +45,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="module")
-def programme(shell: Shell) -> Done:
+def phases_sweep(shell: Shell) -> Done:
     return shell("-m", f"phase={','.join(PHASES)}", *QUICK)
 
 
@@ -58,10 +60,12 @@ def rows(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
     return {row["phase"]: row for row in json.loads(out)["rows"]}
 
 
-def test_a_sweep_over_phases_runs_them_by_either_accounting(programme: Done) -> None:
-    run = {(record["phase"], record["accounting"]["kind"]): record for record in programme.records}
+def test_a_sweep_over_phases_runs_them_by_either_accounting(phases_sweep: Done) -> None:
+    run = {
+        (record["phase"], record["accounting"]["kind"]): record for record in phases_sweep.records
+    }
     assert set(run) == set(product(PHASES, ACCOUNTINGS))
-    assert set(programme.verdicts) == {"OK"}
+    assert set(phases_sweep.verdicts) == {"OK"}
     assert {key: record["label"] for key, record in run.items() if key[1] == "guide"} == {
         ("baseline", "guide"): "per_tile d1 b1 c1",
         ("dma", "guide"): "pooled d2 b8 c1",
@@ -74,7 +78,7 @@ def test_a_sweep_over_phases_runs_them_by_either_accounting(programme: Done) -> 
 
 
 def test_each_figure_is_that_of_a_record(
-    programme: Done, capfd: pytest.CaptureFixture[str]
+    phases_sweep: Done, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = rows(capfd)
     assert tuple(found) == PHASES
@@ -85,7 +89,7 @@ def test_each_figure_is_that_of_a_record(
         "fusion": (81, 160),
         "memory": (89, 192),
     }
-    for record, folder in zip(programme.records, programme.folders, strict=True):
+    for record, folder in zip(phases_sweep.records, phases_sweep.folders, strict=True):
         measured = found[record["phase"]][record["accounting"]["kind"]]
         assert measured["record"] == str(folder)
         assert measured["rtf"] == record["metrics"]["rtf/end_to_end"]
@@ -98,7 +102,7 @@ def test_each_figure_is_that_of_a_record(
 
 
 def test_what_is_printed_drawn_and_filed(
-    programme: Done, capfd: pytest.CaptureFixture[str]
+    phases_sweep: Done, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = printed(capfd)
     assert (code, err) == (0, "")
@@ -123,7 +127,7 @@ def test_what_is_printed_drawn_and_filed(
 
 
 def test_the_newest_right_run_counts_and_others_are_told(
-    programme: Done, shell: Shell, capfd: pytest.CaptureFixture[str]
+    phases_sweep: Done, shell: Shell, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = rows(capfd)
     chosen = ("phase=dma", "workload.accounting=guide", "tracking=off")
@@ -161,6 +165,13 @@ def test_the_newest_right_run_counts_and_others_are_told(
         assert out.startswith("whisper_tiny on device=simulator")
         assert "left out: runs of simulator whisper_base" in out
         assert "not run yet: baseline (guide), dma (guide)" in out
+        (memory,) = [line for line in out.splitlines() if line.startswith("memory ")]
+        assert memory.count("not run") == len(ACCOUNTINGS)
+        described = {each.name: each.description for each in presets("phase")}
+        for phase in PHASES:
+            goal = phase_settings(phase)["goal"]
+            assert re.search(rf"^{phase} +{re.escape(goal)} ", out, re.MULTILINE)
+            assert described[phase].lower() == goal.lower(), "harness list says the same"
     finally:
         unreadable.unlink()
         for folder in (*newer.folders, *other.folders):
@@ -202,8 +213,8 @@ def test_sweeps_over_phases_are_of_both_accountings_unless_told(arguments: str, 
     assert bool(both_accountings(arguments.split())) is both
 
 
-def test_a_record_that_lacks_something_is_left_out(programme: Done, tmp_path: Path) -> None:
-    raw = programme.records[0]
+def test_a_record_that_lacks_something_is_left_out(phases_sweep: Done, tmp_path: Path) -> None:
+    raw = phases_sweep.records[0]
     lacking = [
         {**raw, "config": {}},
         {**raw, "totals": {"clock": "virtual"}},
@@ -323,8 +334,8 @@ def test_what_binds(found: RtfGap, said: str) -> None:
     assert found.bottleneck == said
 
 
-def test_an_older_record_has_no_standing(programme: Done) -> None:
-    record = Record.load(programme.folders[0])
+def test_an_older_record_has_no_standing(phases_sweep: Done) -> None:
+    record = Record.load(phases_sweep.folders[0])
     assert rtf_gap(record)
     assert rtf_gap(replace(record, totals=None)) is None
     assert (

@@ -130,9 +130,8 @@ def test_a_number_that_decides_when_it_is_larger(ask: Ask) -> None:
     }
     assert said.line("batch") == "batch 1.083 0.584 .. 1.583 1.02x 0.99 .. 1.04 device d2 +0.0% -"
     assert said.line("pooled") == "pooled 1.100 0.600 .. 1.600 1.00x 1.00 .. 1.00 device d2 +7.3% -"
-    assert said.line("survive").startswith(
-        "survive all 4 variations: not the ranking (order of the rows), 0 of 1 comp"
-    )
+    assert said.line("what holds").startswith("what holds in all 4 variations: 0 of 1 comparisons")
+    assert said.line("what holds").endswith(", but not the ranking (order of the rows)")
     assert said.line("chain_command_ns").startswith("chain_command_ns 78,000 -2.7% +2.7% ")
 
 
@@ -163,10 +162,10 @@ def test_what_survives_is_said_to(ask: Ask) -> None:
     assert said.changes() == {"chain_command_ns": [], "exec_ns.attention": []}
     assert said.line("batch").endswith(" pooled")
     assert said.line("chain_command_ns").endswith(" none")
-    assert said.line("survive") == (
-        "survive all 4 variations: the ranking (order of the rows), "
-        "1 of 1 comparisons (within 1 % is the same), "
-        "2 of 2 bounds, 2 of 2 gains of one deeper"
+    assert said.line("what holds") == (
+        "what holds in all 4 variations: the ranking (order of the rows), "
+        "1 of 1 comparisons (times within 1 % count as the same), "
+        "2 of 2 bounds, 2 of 2 effects of depth + 1"
     )
 
 
@@ -179,7 +178,7 @@ def test_the_side_that_binds_can_change(ask: Ask) -> None:
     assert said.changes() == {
         "launch_ns": ["+50 %: pipelined bound by the host", "+50 %: pooled bound by the host"]
     }
-    assert "0 of 2 bounds" in said.line("survive")
+    assert "0 of 2 bounds" in said.line("what holds")
 
 
 def test_whether_depth_pays_can_change(ask: Ask) -> None:
@@ -192,7 +191,7 @@ def test_whether_depth_pays_can_change(ask: Ask) -> None:
         "+50 %: pooled: d2 pays",
         "+50 %: baseline: d2 pays",
     }
-    assert "0 of 2 gains of one deeper" in said.line("survive")
+    assert "0 of 2 effects of depth + 1" in said.line("what holds")
 
 
 def test_a_number_without_effect_is_said_to_have_none(ask: Ask) -> None:
@@ -223,7 +222,7 @@ def test_every_assumed_number_of_the_shipped_profile_is_named(ask: Ask) -> None:
     assert named == assumed
     assert " <0.1% <0.1% " in said.line("sync_ns_per_mib")
     assert f"; {len(assumed)} assumed numbers " in said.out
-    assert f"survive all {2 * len(assumed)} variations" in said.out
+    assert f"what holds in all {2 * len(assumed)} variations" in said.out
 
 
 @pytest.mark.parametrize(
@@ -277,7 +276,7 @@ def test_a_variation_that_cannot_run_refutes_nothing(ask: Ask) -> None:
     said = ask("--all", "--strategies", "pooled,batch", "strategy.columns=4")
     (failing,) = said.changes()["columns"]
     assert failing.startswith("-50 %: every strategy fails (strategy.columns=4: out of range")
-    assert "(order of the rows), 1 of 1 comparisons" in said.line("survive")
+    assert "(order of the rows), 1 of 1 comparisons" in said.line("what holds")
 
 
 def test_a_strategy_that_cannot_run_refutes_nothing(ask: Ask) -> None:
@@ -287,7 +286,7 @@ def test_a_strategy_that_cannot_run_refutes_nothing(ask: Ask) -> None:
     assert failing.startswith(
         "+50 %: batch fails (pooled d1 b4 c1: attention: completion took longer"
     )
-    assert "the ranking (order of the rows), 1 of 1 comparisons" in said.line("survive")
+    assert "the ranking (order of the rows), 1 of 1 comparisons" in said.line("what holds")
 
 
 def test_strategies_that_are_the_same(ask: Ask) -> None:

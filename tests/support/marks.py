@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import time
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -40,3 +42,18 @@ def count_calls(function: str, path: str) -> None:
         return original(*arguments, **options)
 
     setattr(owner, name, counted)
+
+
+def wait_in(function: str, path: str) -> None:
+    """Let every call of `function`, named module:attribute, begin when the file `path` exists."""
+    module, _, name = function.partition(":")
+    owner: Any = importlib.import_module(module)
+    original, parent = getattr(owner, name), os.getppid()
+
+    def waiting(*arguments: Any, **options: Any) -> Any:
+        # A failed test ends without the file: its process must not outlive it.
+        while not Path(path).exists() and os.getppid() == parent:
+            time.sleep(0.01)
+        return original(*arguments, **options)
+
+    setattr(owner, name, waiting)

@@ -25,6 +25,11 @@ ROOT = TESTS.parent
 LIMIT_S = 300
 """Only a process that hangs reaches it; no test depends on how long anything takes."""
 POLL_S = 0.01
+INTERRUPTED = (
+    "harness: interrupted; runs in flight end, then the record is stored; "
+    "another Ctrl-C stops waiting"
+)
+"""The line that a Ctrl-C in a run prints at once, with tracking=off."""
 
 
 @dataclass(frozen=True)

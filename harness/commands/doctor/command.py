@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from harness.commands.doctor import machine, probe, project, software
 from harness.commands.doctor.check import Check, Status, Subject, checked
-from harness.commands.parser import Parser, composed
+from harness.commands.parser import Parser
 from harness.commands.terminal import output
+from harness.config.compose import load
 from harness.config.device import Hardware
 from harness.config.schema import Config
 from harness.device.host import sysfs
@@ -53,7 +56,10 @@ def _config(arguments: Sequence[str]) -> Config:
     for text in overrides:
         if text.lstrip("+~").partition("=")[0] == "device" and text != "device=hardware":
             raise RequestError(f"{text}: doctor checks the hardware only; leave it out")
-    return composed("device=hardware", *(each for each in overrides if each != "device=hardware"))
+    config = load("device=hardware", *(each for each in overrides if each != "device=hardware"))
+    # Findings name files below it, and are read without the folder in which doctor ran.
+    folder = str(Path(config.device.kernels_dir).absolute())
+    return replace(config, device=replace(config.device, kernels_dir=folder))
 
 
 def examine(config: Config) -> list[Check]:

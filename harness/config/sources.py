@@ -1,0 +1,159 @@
+"""Where the values of a request come from: overrides as the user typed them, and YAML files.
+
+Messages show the override as it was typed (`+depth=1e3`), or name the file that sets the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_SETTING = re.compile(r"([\w.]+)(?:=(\S*))?: ")
+"""Start of a message about a key, and its value if the message shows it."""
+_GLOBAL = "# @package _global_"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """overrides: as typed, flags left out. conf: folder of the harness's presets. own: the user's.
+
+    sources = Sources(("strategy=mine", "depth=1e3"), conf_dir(), Path("my_conf"))
+    sources.typed("depth", "1000.0")  # "depth=1e3"
+    sources.file("strategy/mine")  # "my_conf/strategy/mine.yaml"
+    """
+
+    overrides: tuple[str, ...] = ()
+    conf: Path | None = None
+    own: Path | None = None
+
+    def typed(self, key: str, value: str) -> str:
+        """The override that gives `key` this value, as typed; `key=value` if there is none.
+
+        Of the values of a sweep, only the one that is meant.
+        """
+        for text in reversed(self.overrides):
+            name, _, given = text.partition("=")
+            if name.lstrip("+") != key or "${" in given:
+                continue
+            if "," not in given or given.startswith(("[", "{")):
+                return text
+            same = (each for each in given.split(",") if _number(each) == _number(value))
+            return f"{name}={next(same, value)}"
+        return f"{key}={value}"
+
+    def annotated(self, message: str) -> str:
+        """A message about a key, with the override as typed, or after the user's file that sets it.
+
+        Other messages do not change.
+        """
+        match = _SETTING.match(message)
+        if not match:
+            return message
+        key, value = match.groups()
+        if any(text.lstrip("+").partition("=")[0] == key for text in self.overrides):
+            # A message about a member of a list shows that member only.
+            typed = self.typed(key, value) if value is not None else "["
+            return message if "[" in typed else f"{typed}: {message[match.end() :]}"
+        files = [path for path, group in self._chosen() if _sets(path, group, key)]
+        return f"{shown(files[-1])}: {message}" if files else message
+
+    def file(self, preset: str) -> str:
+        """The file of a preset such as `strategy/mine`; empty if neither folder has it."""
+        for folder in filter(None, (self.conf, self.own)):
+            path = folder / f"{preset}.yaml"
+            if path.is_file():
+                return shown(path)
+        return ""
+
+    def file_that_names(self, preset: str) -> str:
+        """The user's file whose defaults list has this preset; empty if there is none."""
+        files = [path for path, group in self._chosen() if preset in _defaults(path, group)]
+        return shown(files[-1]) if files else ""
+
+    def undecodable(self) -> str:
+        """The first of the user's chosen files that is not UTF-8 text; empty if there is none."""
+        for path, _ in self._chosen():
+            try:
+                path.read_text()
+            except UnicodeDecodeError:
+                return shown(path)
+        return ""
+
+    def options(self, group: str) -> list[str]:
+        """The options of a group."""
+        folders = filter(None, (self.conf, self.own))
+        return [path.stem for folder in folders for path in (folder / group).glob("*.yaml")]
+
+    def _chosen(self) -> Iterator[tuple[Path, str]]:
+        """The user's files that the overrides choose, and those in their defaults; with groups."""
+        if self.own is None:
+            return
+        names = []
+        for text in self.overrides:
+            group, _, options = text.lstrip("+").partition("=")
+            names += [f"{group}/{option}" for option in options.strip("[]").split(",")]
+        seen = set()
+        while names:
+            name = names.pop(0)
+            path, group = self.own / f"{name}.yaml", name.rpartition("/")[0]
+            if name not in seen and path.is_file():
+                seen.add(name)
+                names += _defaults(path, group)
+                yield path, group
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file; none if it cannot be read, of which Hydra's error tells more."""
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        content = yaml.safe_load(path.read_text())
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _defaults(path: Path, group: str) -> list[str]:
+    """The presets in the defaults list of a file, as `group/option`."""
+    entries = _content(path).get("defaults")
+    names = []
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, str):
+            name = entry.partition("@")[0].removeprefix("/")
+            names.append(name if "/" in name else f"{group}/{name}")
+        elif isinstance(entry, dict):
+            for key, option in entry.items():
+                name = str(key).removeprefix("override ").partition("@")[0].strip("/ ")
+                names.append(f"{name}/{option}")
+    return names
+
+
+def _sets(path: Path, group: str, key: str) -> bool:
+    """Whether a file sets a key of the configuration."""
+    try:
+        is_global = _GLOBAL in path.read_text()
+    except (OSError, ValueError):
+        return False
+    value: Any = _content(path) if is_global else {group: _content(path)}
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def shown(path: Path) -> str:
+    """A path relative to the current folder, if it is below it."""
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -45,7 +45,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="module")
-def phases_sweep(shell: Shell) -> Done:
+def phases(shell: Shell) -> Done:
     return shell("-m", f"phase={','.join(PHASES)}", *QUICK)
 
 
@@ -60,12 +60,12 @@ def rows(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
     return {row["phase"]: row for row in json.loads(out)["rows"]}
 
 
-def test_a_sweep_over_phases_runs_them_by_either_accounting(phases_sweep: Done) -> None:
+def test_a_sweep_over_phases_runs_them_by_either_accounting(phases: Done) -> None:
     run = {
-        (record["phase"], record["accounting"]["kind"]): record for record in phases_sweep.records
+        (record["phase"], record["accounting"]["kind"]): record for record in phases.records
     }
     assert set(run) == set(product(PHASES, ACCOUNTINGS))
-    assert set(phases_sweep.verdicts) == {"OK"}
+    assert set(phases.verdicts) == {"OK"}
     assert {key: record["label"] for key, record in run.items() if key[1] == "guide"} == {
         ("baseline", "guide"): "per_tile d1 b1 c1",
         ("dma", "guide"): "pooled d2 b8 c1",
@@ -78,7 +78,7 @@ def test_a_sweep_over_phases_runs_them_by_either_accounting(phases_sweep: Done) 
 
 
 def test_each_figure_is_that_of_a_record(
-    phases_sweep: Done, capfd: pytest.CaptureFixture[str]
+    phases: Done, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = rows(capfd)
     assert tuple(found) == PHASES
@@ -89,7 +89,7 @@ def test_each_figure_is_that_of_a_record(
         "fusion": (81, 160),
         "memory": (89, 192),
     }
-    for record, folder in zip(phases_sweep.records, phases_sweep.folders, strict=True):
+    for record, folder in zip(phases.records, phases.folders, strict=True):
         measured = found[record["phase"]][record["accounting"]["kind"]]
         assert measured["record"] == str(folder)
         assert measured["rtf"] == record["metrics"]["rtf/end_to_end"]
@@ -102,7 +102,7 @@ def test_each_figure_is_that_of_a_record(
 
 
 def test_what_is_printed_drawn_and_filed(
-    phases_sweep: Done, capfd: pytest.CaptureFixture[str]
+    phases: Done, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = printed(capfd)
     assert (code, err) == (0, "")
@@ -127,7 +127,7 @@ def test_what_is_printed_drawn_and_filed(
 
 
 def test_the_newest_right_run_counts_and_others_are_told(
-    phases_sweep: Done, shell: Shell, capfd: pytest.CaptureFixture[str]
+    phases: Done, shell: Shell, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = rows(capfd)
     chosen = ("phase=dma", "workload.accounting=guide", "tracking=off")
@@ -213,8 +213,8 @@ def test_sweeps_over_phases_are_of_both_accountings_unless_told(arguments: str, 
     assert bool(both_accountings(arguments.split())) is both
 
 
-def test_a_record_that_lacks_something_is_left_out(phases_sweep: Done, tmp_path: Path) -> None:
-    raw = phases_sweep.records[0]
+def test_a_record_that_lacks_something_is_left_out(phases: Done, tmp_path: Path) -> None:
+    raw = phases.records[0]
     lacking = [
         {**raw, "config": {}},
         {**raw, "totals": {"clock": "virtual"}},
@@ -334,8 +334,8 @@ def test_what_binds(found: RtfGap, said: str) -> None:
     assert found.bottleneck == said
 
 
-def test_an_older_record_has_no_standing(phases_sweep: Done) -> None:
-    record = Record.load(phases_sweep.folders[0])
+def test_an_older_record_has_no_standing(phases: Done) -> None:
+    record = Record.load(phases.folders[0])
     assert rtf_gap(record)
     assert rtf_gap(replace(record, totals=None)) is None
     assert (

@@ -1,6 +1,7 @@
 """The error classes of the harness, and helpers for their messages. The class sets the exit code.
 
 HarnessError                exit code 1
+├── InternalError           a fault of the harness itself
 ├── RequestError            exit code 2: the request is wrong, and nothing was run
 └── DeviceError             the device failed
     ├── DeviceTimeoutError  a run did not end in time
@@ -24,6 +25,10 @@ class RequestError(HarnessError):
     """The request is wrong: a configuration key, a missing file, no pyxrt. Nothing was run."""
 
     exit_code = 2
+
+
+class InternalError(HarnessError):
+    """An exception that only a fault of the harness explains."""
 
 
 class DeviceError(HarnessError):

@@ -56,6 +56,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise RequestError."""
+        message = message.replace("unrecognized arguments:", "no such flag or argument:")
         raise RequestError(f"{message}; `{self.prog} --help` shows what is allowed")
 
 

@@ -122,6 +122,7 @@ class Invocation:
             self.remark(f"every phase runs with both accountings ({both}); give one to run fewer")
         parsed = parse(arguments, terminal.PRESENTATION_FLAGS)
         refuse_words(parsed.words, command_line.all_commands())
+        configuration.refuse_lists(parsed.words)
         return arguments, parsed
 
     def _apply(self, arguments: Sequence[str]) -> None:
@@ -157,13 +158,13 @@ class Invocation:
                 self.exit_codes.add(1)
 
     def _refuse(self, error: Exception) -> None:
-        """Report why the request is wrong; with `-v`, the traceback too."""
+        """Report why nothing runs; with `-v`, the traceback too."""
         if self.presentation.verbose:
             traceback.print_exception(error)
         overrides = [text for text in self.arguments if "=" in text and not text.startswith("-")]
         own_dir = config_dir(self.arguments)
         self.say(explain(error, Sources(tuple(overrides), configuration.conf_dir(), own_dir)))
-        self.exit_codes.add(2)
+        self.exit_codes.add(error.exit_code if isinstance(error, HarnessError) else 2)
 
     def begin_sweep(self, config: Config, folder: Path) -> None:
         """All jobs of a sweep passed their checks: open the MLflow run that is their parent."""
@@ -288,9 +289,9 @@ def main(arguments: Sequence[str]) -> int:
         with terminal.output("help"):
             print(overview(commands, config_dir(arguments)))
         return 0
-    if arguments and is_word(arguments[0]) and not is_key(arguments[0]):
-        if arguments[0] in command_line.all_commands():
-            raise RequestError(f"run {arguments[0]}: two commands; give one")
-        raise command_line.no_command(arguments[0])
     rest, presentation = take_presentation(arguments)
+    if rest and is_word(rest[0]) and not is_key(rest[0]):
+        if rest[0] in command_line.all_commands():
+            raise RequestError(f"run {rest[0]}: two commands; give one")
+        raise command_line.no_command(rest[0])
     return Invocation(rest, presentation).execute()

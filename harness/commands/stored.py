@@ -12,6 +12,7 @@ from harness.study.roadmap import MLFLOW_COPIES
 
 SWEEP_FILE = "multirun.yaml"
 """What Hydra writes into the folder of a sweep."""
+NO_RECORD = "it still runs, was killed, ended with an internal error, or could not store it"
 BEGUN_FILE = ".hydra/overrides.yaml"
 """What Hydra writes into the folder of a run before it begins."""
 
@@ -40,11 +41,11 @@ def unended(folder: Path) -> list[str]:
     if not lacking:
         return []
     if lacking == [folder]:
-        return ["the run has no record: it still runs, was killed, or could not store it"]
+        return [f"the run has no record: {NO_RECORD}"]
     names = ", ".join(str(each.relative_to(folder)) for each in lacking)
     what, have = ("sweep", "job") if (folder / SWEEP_FILE).is_file() else ("run", "run")
     have = f"{have}s {names} have" if len(lacking) > 1 else f"{have} {names} has"
-    return [f"{have} no record: the {what} still runs, was killed, or could not store it"]
+    return [f"{have} no record: {NO_RECORD.replace('it still', f'the {what} still')}"]
 
 
 def _run_or_sweep(folder: Path, outputs: Path) -> Path:

@@ -16,6 +16,7 @@ from harness.commands.hydra_private import BasicSweeper, plugin
 from harness.commands.terminal import say
 from harness.config.compose import SWEEPER_TARGET, build, deciding_part
 from harness.config.schema import Config
+from harness.errors import HarnessError, InternalError
 from harness.run.prepare import preflight
 
 OnBegin = Callable[[Config, Path], None]
@@ -36,10 +37,21 @@ class OnceLoader:
         return getattr(self._loader, name)
 
     def check(self, master: DictConfig, job: Sequence[str]) -> Config:
-        """Compose, store and build a job's configuration; raises if the job cannot begin."""
+        """Compose, store and build a job's configuration; raises if the job cannot begin.
+
+        InternalError for what is neither Hydra's nor a RequestError.
+        """
         composed = self._loader.load_sweep_config(master, list(job))
         self._composed[tuple(job)] = composed
-        return preflight(build(composed))
+        try:
+            return preflight(build(composed))
+        except HarnessError:
+            raise
+        except Exception as error:
+            # Hydra raises ValueError, TypeError and OSError too, for wrong requests.
+            raise InternalError(
+                f"internal error: {type(error).__name__}: {error}; -v prints the traceback"
+            ) from error
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]

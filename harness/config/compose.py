@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from harness.config.device import DEVICES, Device
-from harness.config.explain import explain
+from harness.config.explain import GROUP_NAMES, explain
 from harness.config.schema import GROUP_SCHEMAS, Config, Tracking
 from harness.config.setting import copied, setting_of
 from harness.config.sources import Sources
@@ -73,6 +73,7 @@ def load(*overrides: str) -> Config:
         config = load("strategy=batch", "strategy.batch=8", "device.noise.enabled=true")
         assert config.strategy.batch == 8
     """
+    refuse_lists(overrides)
     register()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -86,7 +87,15 @@ def load(*overrides: str) -> Config:
         raise _for_python(error, overrides) from error
 
 
-def _for_python(error: Exception, overrides: Sequence[str]) -> RequestError:
+def refuse_lists(overrides: Sequence[str]) -> None:
+    """RequestError for an override that gives a group a list: Hydra would merge its options."""
+    for override in overrides:
+        group, _, value = override.lstrip("+").partition("=")
+        if group in GROUP_NAMES and value.startswith("["):
+            raise RequestError(f"{override}: a list; give one option of {group}, without brackets")
+
+
+def _for_python(error: Exception, overrides: tuple[str, ...]) -> RequestError:
     """The command line's explanation, without its flag -m."""
     reason = explain(error, Sources(overrides, conf_dir()))
     return RequestError(reason.replace("add -m to sweep over them", "give one"))

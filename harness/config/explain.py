@@ -25,7 +25,7 @@ from harness.errors import HarnessError, nearest
 _SCHEMAS: dict[str, type] = {
     cls.__name__: cls for cls in (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), Noise, Faults)
 }
-_CHOICES = ("device", "experiment", *GROUP_SCHEMAS)
+GROUP_NAMES = ("device", "experiment", *GROUP_SCHEMAS)
 """Keys that take the name of a preset."""
 # Lines of OmegaConf's messages about its own types
 _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
@@ -125,16 +125,16 @@ def _no_option(fault: Fault) -> str:
     return f"{place}{group}={option}: no such option; {nearest(option, options)}"
 
 
-def _no_option_in_list(fault: Fault) -> str:
-    group, option = fault.match.groups()
-    allowed = nearest(option, fault.sources.options(group))
-    return f"{fault.typed(f'[{option}]', group)}: {option}: no such option; {allowed}; give one"
+def _needless_plus(fault: Fault) -> str:
+    key = fault.match[1] or fault.match[2]
+    override = fault.sources.typed(key, "").rstrip("=")
+    return f"{override}: {key} has a value already; leave out the +"
 
 
 def _no_name(fault: Fault) -> str:
     for override in fault.sources.overrides:
         group, _, value = override.lstrip("+").partition("=")
-        if group in _CHOICES and not re.match(r"[A-Za-z_\[]", value.replace("null", "0")):
+        if group in GROUP_NAMES and not re.match(r"[A-Za-z_\[]", value.replace("null", "0")):
             allowed = ", ".join(sorted(fault.sources.options(group)))
             return f"{override}: not the name of an option; allowed: {allowed}"
     return "a group takes the name of an option; `python -m harness list` shows the options"
@@ -197,11 +197,10 @@ def _no_list(fault: Fault) -> str:
 
 EXPLANATIONS: dict[str, Callable[[Fault], str]] = {
     r"Could not find '([^']+)/([^'/]*)'": _no_option,
-    r"Could not load '([^']+)/([^'/]*)'": _no_option_in_list,
     r"Config group override must be a string or a list": _no_name,
     r"Could not override '([^']+)'\. No match in the defaults list": (
         lambda fault: (
-            f"override /{fault.match[1]}: no such group; {nearest(fault.match[1], _CHOICES)}"
+            f"override /{fault.match[1]}: no such group; {nearest(fault.match[1], GROUP_NAMES)}"
         )
     ),
     r"Could not delete from config\. '([^']+)' does not exist": (
@@ -210,6 +209,10 @@ EXPLANATIONS: dict[str, Callable[[Fault], str]] = {
     r"Key '([^']+)' not in '(\w+)'": _unknown_key,
     r"To append to your config use \+(\S+)[^\0]*is not in struct": (
         lambda fault: f"{fault.match[1]}: no such key; +{fault.match[1]} adds it"
+    ),
+    r"Could not append to config\. An item is already at '([^']+)'": _needless_plus,
+    r"Could not append to config\. '([^'\s]+)' already exists|Multiple values for (\w+)\. To": (
+        _needless_plus
     ),
     r"Invalid value '([^']*)', expected one of \[(.*)\]": _no_choice,
     r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)": _wrong_kind,

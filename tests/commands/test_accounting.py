@@ -92,9 +92,9 @@ def test_json_has_every_operation_and_whole_numbers(capsys):
         ),
         (
             ["--matmull=matmul"],
-            "unrecognized arguments: --matmull=matmul; `python -m harness accounting --help` shows",
+            "no such flag or argument: --matmull=matmul; `python -m harness accounting --help`",
         ),
-        (["whisper_base", "more"], "unrecognized arguments: more; "),
+        (["whisper_base", "more"], "no such flag or argument: more; "),
     ],
 )
 def test_wrong_requests_end_with_2_and_a_line(arguments, said, capsys):

@@ -205,7 +205,7 @@ def test_a_reader_that_has_seen_enough() -> None:
         (["workload=attentoin"], "workload=attentoin: no such option; did you mean attention?"),
         (
             ["--colour"],
-            "unrecognized arguments: --colour; `python -m harness doctor --help` shows",
+            "no such flag or argument: --colour; `python -m harness doctor --help` shows",
         ),
     ],
 )

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from support.process import Shell, in_process
 
+from harness.commands import sweeper
+from harness.config.schema import Config
 from harness.run.verify import Checker, OutputCopies
 from harness.sim import pyxrt
 
@@ -47,6 +49,21 @@ def test_a_sink_that_fails_at_full_speed_is_one_too(
     assert (done.code, done.records) == (1, [])
     assert "internal error: RecursionError" in done.err
     assert not plugged().aborted
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, OSError])
+def test_a_fault_in_the_checks_before_a_sweep_is_one_too(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fault(config: Config) -> Config:
+        raise error("a fault")
+
+    monkeypatch.setattr(sweeper, "preflight", fault)
+    done = shell("-m", "tracking=off", "depth=1,2")
+    assert (done.code, done.records) == (1, [])
+    assert done.err == (
+        f"harness: internal error: {error.__name__}: a fault; -v prints the traceback\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_sweep_that_was_killed_is_shown_as_far_as_it_got(shell: Shell) -> None
     sweep = shell("-m", "seed=1,2,3", *QUICK)
     folder = sweep.folders[0].parent
     remove_record(sweep.folders[2])
-    why = "the sweep still runs, was killed, or could not store it"
+    why = "the sweep still runs, was killed, ended with an internal error, or could not store it"
     for arguments in ([], [str(folder)]):
         shown = shell("show", "--json", *arguments)
         assert (shown.code, shown.err) == (0, f"harness: {folder}: job 2 has no record: {why}\n")
@@ -83,7 +83,10 @@ def test_the_newest_has_no_record(shell: Shell) -> None:
     sweep = shell("-m", "seed=1", *QUICK)
     folder = sweep.folders[0].parent
     remove_record(sweep.folders[0])
-    why = "job 0 has no record: the sweep still runs, was killed, or could not store it"
+    why = (
+        "job 0 has no record: the sweep still runs, was killed, ended with an internal error, or "
+        "could not store it"
+    )
     shown = shell("show")
     assert (shown.code, table(shown.out)) == (0, table(before.out))
     newest = f"{before.folders[0]} is the newest with records"

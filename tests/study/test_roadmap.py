@@ -61,9 +61,7 @@ def rows(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_sweep_over_phases_runs_them_by_either_accounting(phases: Done) -> None:
-    run = {
-        (record["phase"], record["accounting"]["kind"]): record for record in phases.records
-    }
+    run = {(record["phase"], record["accounting"]["kind"]): record for record in phases.records}
     assert set(run) == set(product(PHASES, ACCOUNTINGS))
     assert set(phases.verdicts) == {"OK"}
     assert {key: record["label"] for key, record in run.items() if key[1] == "guide"} == {
@@ -77,9 +75,7 @@ def test_a_sweep_over_phases_runs_them_by_either_accounting(phases: Done) -> Non
     assert run["fusion", "full"]["kernel"] == "whisper_base"
 
 
-def test_each_figure_is_that_of_a_record(
-    phases: Done, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_each_figure_is_that_of_a_record(phases: Done, capfd: pytest.CaptureFixture[str]) -> None:
     found = rows(capfd)
     assert tuple(found) == PHASES
     assert {phase: tuple(row["guide_rtf"]) for phase, row in found.items()} == {
@@ -101,9 +97,7 @@ def test_each_figure_is_that_of_a_record(
     assert found["dma"]["full"]["bottleneck"] == "device: matmul"
 
 
-def test_what_is_printed_drawn_and_filed(
-    phases: Done, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_printed_drawn_and_filed(phases: Done, capfd: pytest.CaptureFixture[str]) -> None:
     code, out, err = printed(capfd)
     assert (code, err) == (0, "")
     head, columns, *lines = out.splitlines()

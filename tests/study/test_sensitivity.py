@@ -308,7 +308,7 @@ def test_strategies_that_are_the_same(ask: Ask) -> None:
         (["--strategies", "pooled"], "--strategies=pooled: nothing to compare"),
         (["--strategies", "pooled,bacth"], "strategy=bacth: no such option; did you mean batch?"),
         (["strategy=pooled"], "strategy=pooled: several are compared; name them with --strategies"),
-        (["--al"], "unrecognized arguments: --al; "),
+        (["--al"], "no such flag or argument: --al; "),
         (["--strategies"], "argument --strategies: expected one argument; "),
         (["device.lunch_ns=3"], "device.lunch_ns=3: unknown key; did you mean launch_ns?"),
         (["device.launch_ns=-1"], "device.launch_ns=-1: out of range"),

@@ -18,13 +18,12 @@ from typing import Any
 import pytest
 
 from harness.commands.main import dispatch
-from support.fork_server import Forked
+from support.fork_server import POLL_S, Forked
 
 TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
 LIMIT_S = 300
 """Only a process that hangs reaches it; no test depends on how long anything takes."""
-POLL_S = 0.01
 INTERRUPTED = (
     "harness: interrupted; runs in flight end, then the record is stored; "
     "another Ctrl-C stops waiting"
@@ -107,7 +106,7 @@ def start(*arguments: str, setup: str = "", **options: Any) -> Process:
     paths = os.pathsep.join([str(ROOT), str(TESTS)])
     environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(Path.cwd())}
     if not setup and not options:
-        return Forked(setup, arguments, environment)
+        return Forked("", arguments, environment)
     command = [sys.executable, *(program(setup) if setup else ["-m", "harness"]), *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(

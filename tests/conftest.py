@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+# One thread per test process, set before anything imports numpy: threads of OpenBLAS spin while
+# they wait, and the processes that run tests side by side have the cores already.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from harness.device.host import locks
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.

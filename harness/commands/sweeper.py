@@ -63,17 +63,15 @@ class OnceLoader:
         return composed
 
 
-def repeated_jobs(jobs: Sequence[list[str]], configs: Sequence[Config]) -> list[list[str]]:
-    """The jobs that differ from one before them only in a `depth` that their strategy ignores."""
+def repeats(jobs: Sequence[list[str]], configs: Sequence[Config]) -> list[bool]:
+    """Whether each job equals one before it, but for a `depth` that its strategy ignores."""
     first: dict[tuple[str, ...], list[Config]] = {}
-    repeated = []
+    repeated = list[bool]()
     for job, config in zip(jobs, configs, strict=True):
         others = tuple(text for text in job if text.lstrip("+").partition("=")[0] != "depth")
         alike, part = first.setdefault(others, []), deciding_part(config)
-        if part in alike:
-            repeated.append(job)
-        else:
-            alike.append(part)
+        repeated.append(part in alike)
+        alike.append(part)
     return repeated
 
 
@@ -97,18 +95,20 @@ class CheckedSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         jobs = [job for batch in self.split_arguments(overrides, None) for job in batch]
         configs = [self._once.check(master, job) for job in jobs]
-        self._repeated = repeated_jobs(jobs, configs)
-        if self._repeated:
+        repeated = repeats(jobs, configs)
+        self._repeated = iter(repeated)
+        if any(repeated):
             say(
-                f"{len(self._repeated)} of {len(jobs)} jobs are not run: each differs from another "
-                "only in a depth that its strategy ignores"
+                f"{sum(repeated)} of {len(jobs)} jobs are not run: each repeats another, or "
+                "differs from it only in a depth that its strategy ignores"
             )
         self.on_begin(configs[0], folder)
         return super().sweep(arguments)
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         """The next jobs, without those that repeat another."""
-        return [job for job in super().get_job_batch() if job not in self._repeated]
+        # By position: equal jobs have equal overrides, and the first of them runs.
+        return [job for job in super().get_job_batch() if not next(self._repeated)]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `sweep` has validated all batches."""

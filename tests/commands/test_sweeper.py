@@ -30,5 +30,14 @@ def test_jobs_that_differ_in_an_ignored_depth_only_run_once(shell: Shell) -> Non
         sorted(labels)
         == ["pooled d1 b1 c1"] * 2 + ["pooled d1 b4 c1"] * 2 + ["pooled d2 b1 c1"] * 2
     )
-    assert done.err.count("2 of 8 jobs are not run: each differs from another only in a depth") == 1
+    assert done.err.count("2 of 8 jobs are not run: each repeats another, or differs") == 1
     assert done.err.count("depth=1 has no effect: this strategy has a depth of its own (1)") == 1
+
+
+def test_of_equal_jobs_the_first_runs(shell: Shell) -> None:
+    quick = ("tracking=off", "measure.repeats=1", "measure.warmup=0", "workload.tiles=2")
+    done = shell("-m", *quick, "strategy=pipelined", "depth=1,2,2")
+    assert [record["label"] for record in done.records] == ["pooled d1 b1 c1", "pooled d2 b1 c1"]
+    assert "1 of 3 jobs are not run" in done.err
+    done = shell("-m", *quick, "seed=0,0")
+    assert len(done.records) == 1

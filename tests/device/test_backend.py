@@ -141,9 +141,10 @@ def test_a_wait_passes_time_only_when_there_is_nothing_to_see(opened: Opened) ->
     submission.stage(tiles.batches(1)(0))
     submission.launch()
     begin_ns = backend.clock.now_ns
-    with pytest.raises(DeviceTimeoutError, match=r"device\.timeout_ms=5000"):
-        submission.wait(0)
-    assert backend.clock.now_ns - begin_ns < EXEC_NS, "0 looks once"
+    if backend.capabilities.clock == VIRTUAL:  # in real time, the run may have ended by now
+        with pytest.raises(DeviceTimeoutError, match=r"device\.timeout_ms=5000"):
+            submission.wait(0)
+        assert backend.clock.now_ns - begin_ns < EXEC_NS, "0 looks once"
     submission.wait(1)
     waited_ns = backend.clock.now_ns - begin_ns
     assert waited_ns >= EXEC_NS - COSTS["launch_ns"] - 1_000_000

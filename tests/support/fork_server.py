@@ -93,8 +93,7 @@ def _server() -> socket.socket:
 def _environment() -> dict[str, str]:
     tests = Path(__file__).parents[1]
     paths = os.pathsep.join([str(tests.parent), str(tests)])
-    # A fork has only the thread that forked: numpy's library must not have started others.
-    return {**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 def _ask(request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> Any:

@@ -12,7 +12,7 @@ from harness.study.roadmap import MLFLOW_COPIES
 
 SWEEP_FILE = "multirun.yaml"
 """What Hydra writes into the folder of a sweep."""
-NO_RECORD = "it still runs, was killed, ended with an internal error, or could not store it"
+NO_RECORD = "still runs, was killed, ended with an internal error, or could not store it"
 BEGUN_FILE = ".hydra/overrides.yaml"
 """What Hydra writes into the folder of a run before it begins."""
 
@@ -41,11 +41,11 @@ def unended(folder: Path) -> list[str]:
     if not lacking:
         return []
     if lacking == [folder]:
-        return [f"the run has no record: {NO_RECORD}"]
+        return [f"the run has no record: it {NO_RECORD}"]
     names = ", ".join(str(each.relative_to(folder)) for each in lacking)
     what, have = ("sweep", "job") if (folder / SWEEP_FILE).is_file() else ("run", "run")
     have = f"{have}s {names} have" if len(lacking) > 1 else f"{have} {names} has"
-    return [f"{have} no record: {NO_RECORD.replace('it still', f'the {what} still')}"]
+    return [f"{have} no record: the {what} {NO_RECORD}"]
 
 
 def _run_or_sweep(folder: Path, outputs: Path) -> Path:

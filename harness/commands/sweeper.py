@@ -16,6 +16,7 @@ from harness.commands.hydra_private import BasicSweeper, plugin
 from harness.commands.terminal import say
 from harness.config.compose import SWEEPER_TARGET, build, deciding_part
 from harness.config.schema import Config
+from harness.config.sources import key_and_value
 from harness.errors import HarnessError, InternalError
 from harness.run.prepare import preflight
 
@@ -68,7 +69,7 @@ def repeats(jobs: Sequence[list[str]], configs: Sequence[Config]) -> list[bool]:
     first: dict[tuple[str, ...], list[Config]] = {}
     repeated = list[bool]()
     for job, config in zip(jobs, configs, strict=True):
-        others = tuple(text for text in job if text.lstrip("+").partition("=")[0] != "depth")
+        others = tuple(text for text in job if key_and_value(text)[0] != "depth")
         alike, part = first.setdefault(others, []), deciding_part(config)
         repeated.append(part in alike)
         alike.append(part)

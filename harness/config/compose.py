@@ -29,7 +29,7 @@ from harness.config.device import DEVICES, Device
 from harness.config.explain import GROUP_NAMES, explain
 from harness.config.schema import GROUP_SCHEMAS, Config, Tracking
 from harness.config.setting import copied, setting_of
-from harness.config.sources import Sources
+from harness.config.sources import Sources, key_and_value
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
 from harness.errors import RequestError, nearest
 
@@ -90,7 +90,7 @@ def load(*overrides: str) -> Config:
 def refuse_lists(overrides: Sequence[str]) -> None:
     """RequestError for an override that gives a group a list: Hydra would merge its options."""
     for override in overrides:
-        group, _, value = override.lstrip("+").partition("=")
+        group, value = key_and_value(override)
         if group in GROUP_NAMES and value.startswith("["):
             raise RequestError(f"{override}: a list; give one option of {group}, without brackets")
 

@@ -19,7 +19,7 @@ from yaml import MarkedYAMLError
 
 from harness.config.device import DEVICES, Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
-from harness.config.sources import Sources, shown
+from harness.config.sources import Sources, key_and_value, shown
 from harness.errors import HarnessError, nearest
 
 _SCHEMAS: dict[str, type] = {
@@ -133,7 +133,7 @@ def _needless_plus(fault: Fault) -> str:
 
 def _no_name(fault: Fault) -> str:
     for override in fault.sources.overrides:
-        group, _, value = override.lstrip("+").partition("=")
+        group, value = key_and_value(override)
         if group in GROUP_NAMES and not re.match(r"[A-Za-z_\[]", value.replace("null", "0")):
             allowed = ", ".join(sorted(fault.sources.options(group)))
             return f"{override}: not the name of an option; allowed: {allowed}"

@@ -56,7 +56,7 @@ class Sources:
         if not match:
             return message
         key, value = match.groups()
-        if any(text.lstrip("+").partition("=")[0] == key for text in self.overrides):
+        if any(key_and_value(text)[0] == key for text in self.overrides):
             # A message about a member of a list shows that member only.
             typed = self.typed(key, value) if value is not None else "["
             return message if "[" in typed else f"{typed}: {message[match.end() :]}"
@@ -96,7 +96,7 @@ class Sources:
             return
         names = []
         for text in self.overrides:
-            group, _, options = text.lstrip("+").partition("=")
+            group, options = key_and_value(text)
             names += [f"{group}/{option}" for option in options.strip("[]").split(",")]
         seen = set()
         while names:
@@ -106,6 +106,12 @@ class Sources:
                 seen.add(name)
                 names += _defaults(path, group)
                 yield path, group
+
+
+def key_and_value(override: str) -> tuple[str, str]:
+    """The two sides of an override, without its plus signs: `+depth=3` gives `depth` and `3`."""
+    key, _, value = override.lstrip("+").partition("=")
+    return key, value
 
 
 def _number(text: str) -> float | str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from harness.config.sources import key_and_value
 from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.errors import HarnessError
@@ -196,7 +197,7 @@ def record_of(
 
 def settings_beyond_label(overrides: Sequence[str]) -> dict[str, str]:
     """Overrides of the command line as key -> value, without those of groups in IN_LABEL."""
-    pairs = (override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    pairs = (key_and_value(override) for override in overrides if "=" in override)
     return {key: value for key, value in pairs if key.split(".")[0] not in IN_LABEL}
 
 

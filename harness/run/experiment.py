@@ -220,7 +220,7 @@ class Experiment:
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
         """The outcome; metrics are those of the median pass, and only for the verdict OK."""
         config, prepared = self._config, self._prepared
-        # Samples of an INVALID run are stored too, for whoever wants to see the change.
+        # Samples of an INVALID run are stored too: they show what the machine did.
         has_samples = findings.verdict in (Verdict.OK, Verdict.INVALID)
         passes = findings.passes if has_samples else []
         times_ns = tuple(each.makespan_ns for each in passes)

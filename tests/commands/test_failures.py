@@ -208,14 +208,17 @@ def test_ctrl_c_in_a_sweep() -> None:
     assert [row.split()[-1] for row in rows(done.out)] == ["OK", "OK", "FAILED"]
 
 
+def start_and_hold_store(until: str) -> Process:
+    """A run in its first pass, which will not open its store before the file `until` exists."""
+    hold = f"from support.marks import wait_in; wait_in({OPEN_STORE!r}, {until!r})"
+    running = start(*LONG, setup=f"{marking(PASS, 'reached')}; {hold}")
+    wait_for(Path("reached").exists, running)
+    return running
+
+
 def test_ctrl_c_says_at_once_what_it_waits_for() -> None:
     """MLflow takes seconds to be imported: the line is there before the store is opened."""
-    setup = (
-        f"{marking(PASS, 'reached')}; "
-        f"from support.marks import wait_in; wait_in({OPEN_STORE!r}, 'go')"
-    )
-    running = start(*LONG, setup=setup)
-    wait_for(Path("reached").exists, running)
+    running = start_and_hold_store("go")
     running.send_signal(signal.SIGINT)
     stderr = running.stderr
     assert stderr
@@ -233,12 +236,7 @@ def test_ctrl_c_says_at_once_what_it_waits_for() -> None:
 
 
 def test_a_second_ctrl_c_leaves_mlflow_out_and_keeps_the_record() -> None:
-    setup = (
-        f"{marking(PASS, 'reached')}; "
-        f"from support.marks import wait_in; wait_in({OPEN_STORE!r}, 'never')"
-    )
-    running = start(*LONG, setup=setup)
-    wait_for(Path("reached").exists, running)
+    running = start_and_hold_store("never")
     send(running, signal.SIGINT)
     wait_for(lambda: len(run_folders()) == 1, running)
     running.send_signal(signal.SIGINT)

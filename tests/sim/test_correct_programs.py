@@ -78,7 +78,7 @@ class Launch:
 
 @dataclass(eq=False)
 class Result:
-    """An output that nobody has synced.
+    """An output that the program has not synced.
 
     left: its bytes. used: whether later runs use it, in part (1) or whole (2).
     """
@@ -415,7 +415,7 @@ class Oracle:
         return wrong
 
     def _loses(self, result: Result, run: Run, uses: list[Use]) -> Verdict:
-        """What a launch over a result that nobody took loses; nothing if it repeats the work."""
+        """What a launch loses by overwriting an unread result; nothing if it repeats the work."""
         work, inputs, versions = self._work(run, uses)
         lost = result.lost
         if lost != {Kind.NEVER_READ}:

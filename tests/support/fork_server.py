@@ -84,13 +84,14 @@ def _server() -> socket.socket:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     code = f"{PRELOAD}; from support.fork_server import serve; serve({its.fileno()})"
     command = [sys.executable, "-c", code]
-    server = subprocess.Popen(command, pass_fds=[its.fileno()], env=_environment())
+    server = subprocess.Popen(command, pass_fds=[its.fileno()], env=environment())
     server.returncode = 0  # Nothing waits for it: it ends with the connection.
     its.close()
     return ours
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """This process's environment, with the checkout and tests/ on Python's path."""
     tests = Path(__file__).parents[1]
     paths = os.pathsep.join([str(tests.parent), str(tests)])
     return {**os.environ, "PYTHONPATH": paths}

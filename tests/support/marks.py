@@ -9,6 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from support.fork_server import POLL_S
+
 
 def mark(function: str, path: str, number: int) -> None:
     """Create file `path` when call `number` (from 1) of `function` (module:attribute) begins."""
@@ -53,7 +55,7 @@ def wait_in(function: str, path: str) -> None:
     def waiting(*arguments: Any, **options: Any) -> Any:
         # A failed test ends without the file: its process must not outlive it.
         while not Path(path).exists() and os.getppid() == parent:
-            time.sleep(0.01)
+            time.sleep(POLL_S)
         return original(*arguments, **options)
 
     setattr(owner, name, waiting)

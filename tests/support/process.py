@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness.commands.main import dispatch
-from support.fork_server import POLL_S, Forked
+from support.fork_server import POLL_S, Forked, environment
 
 TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
@@ -103,15 +102,12 @@ def start(*arguments: str, setup: str = "", **options: Any) -> Process:
     It is a fork unless there are statements, which may replace what imports bind, or `options` for
     Popen.
     """
-    paths = os.pathsep.join([str(ROOT), str(TESTS)])
-    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(Path.cwd())}
+    env = {**environment(), "TMPDIR": str(Path.cwd())}
     if not setup and not options:
-        return Forked("", arguments, environment)
+        return Forked("", arguments, env)
     command = [sys.executable, *(program(setup) if setup else ["-m", "harness"]), *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, env=environment, **options
-    )
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env, **options)
 
 
 def end(process: Process) -> Done:

@@ -164,6 +164,7 @@ class Pipeline:
             outputs[first : first + len(part)] = part
 
         constants = tiles.constants_to_hold(self.strategy.resident)
+        # New for each pass: the number of tiles decides the size of the last batch.
         executor = Executor(self._sessions, self.strategy, count, constants, self.chain.links)
         try:
             self.timeline = executor.run(tiles, sink).timeline()

@@ -55,6 +55,7 @@ def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
     >>> nearest("pipelind", ["batch", "pipelined"])
     'did you mean pipelined? Allowed: batch, pipelined'
     """
+    # Sets and folder listings have no fixed order; a message must not vary.
     names = sorted(allowed)
     close = get_close_matches(name, names, n=1, cutoff=cutoff)
     listing = ", ".join(names) or "none"
@@ -75,6 +76,7 @@ def override_text(value: object) -> str:
         return f"{{{','.join(f'{key}:{override_text(each)}' for key, each in value.items())}}}"
     if value is None:
         return "null"
+    # Python writes True, Hydra's grammar true.
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -82,6 +84,7 @@ def check_range(
     key: str, value: float, least: float, most: float | None = None, remedy: str = ""
 ) -> None:
     """Raise RequestError unless `least <= value <= most`; `remedy` tells the user what to do."""
+    # In this form NaN, which compares as false with everything, is out of range.
     if value >= least and (most is None or value <= most):
         return
     allowed = f"{least} to {most}" if most is not None else f"{least} or more"

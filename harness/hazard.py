@@ -16,6 +16,7 @@ class Kind(Enum):
     explanation: str
     remedy: str
 
+    # A value that is the name alone lets a record refer to a member by Kind("overlap").
     def __new__(cls, name: str, explanation: str, remedy: str) -> Kind:
         """Create a member whose value is `name`."""
         member = object.__new__(cls)
@@ -40,6 +41,7 @@ class Kind(Enum):
         "two runs in flight write sub-buffers that overlap: one overwrites a part of the other",
         "choose offsets and sizes of the sub-buffers so that they do not overlap",
     )
+    # amdxdna orders the commands of one context only (xdna-driver, drivers/accel/amdxdna).
     UNORDERED = (
         "unordered",
         "runs on different contexts use the same bytes, one of them writes, and nothing orders "
@@ -62,6 +64,8 @@ class Kind(Enum):
         "the host read an output without a sync from the device, and so read old bytes",
         "sync the bo from the device (XCL_BO_SYNC_BO_FROM_DEVICE) between the wait and the read",
     )
+    # xrt::run holds no reference to its bos (XRT, xrt_kernel.cpp); only the program's own keep
+    # them.
     FREED_IN_FLIGHT = (
         "freed-in-flight",
         "a bo was freed while a run in flight was using it",
@@ -93,6 +97,7 @@ class Kind(Enum):
         "the bo is not in the argument's memory bank: XRT binds a copy, and the output is lost",
         "allocate the bo with kernel.group_id(index of the argument)",
     )
+    # XRT #9952, reported for npu4.
     NESTED_SUB_BUFFER = (
         "nested-sub-buffer",
         "a sub-buffer of a sub-buffer: its device address loses the outer offset",
@@ -103,6 +108,7 @@ class Kind(Enum):
         "an argument of a run was set while the run was in flight",
         "wait for the run before set_arg, or use another run object",
     )
+    # ~run_impl calls abort() in XRT since March 2026 (xrt_kernel.cpp).
     RUN_DROPPED = (
         "run-dropped",
         "a run object was deleted before its completion was seen: XRT aborts the process",

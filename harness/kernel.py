@@ -101,6 +101,7 @@ class Buffer:
                     f"takes as many as {self.parts[0].name}: {len(arrays[0])}"
                 )
             columns.append(
+                # A view as bytes needs contiguous rows; slices and transposed arrays have none.
                 np.ascontiguousarray(array).view(np.uint8).reshape(len(array), part.size_bytes)
             )
         return np.concatenate(columns, axis=1)
@@ -218,6 +219,7 @@ def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
 def _load_folder(path: Path, name: str) -> dict[str, KernelSpec]:
     """Run a `spec.py` and return its kernels by name; error messages start with `name`."""
     try:
+        # Run as a file, so that a folder of kernels need not be a Python package.
         namespace = runpy.run_path(str(path))
     # A spec.py may raise anything, and a call of sys.exit in it must not end the harness.
     except (Exception, SystemExit) as error:

@@ -62,7 +62,9 @@ def accountings(encoder: Encoder, tiling: Tiling) -> dict[str, dict[str, float |
 
 def _total(name: str, calls: Iterable[Operation]) -> dict[str, Any]:
     """Sums over operations; work and padding of multiply-accumulates, if there are any."""
+    # An iterator would be empty after the first sum.
     calls = list(calls)
+    # The two units do not add up; next to multiply-accumulates, values are negligible work.
     unit = Unit.mac if any(each.unit is Unit.mac for each in calls) else Unit.value
     counted = [each for each in calls if each.unit is unit]
     return {
@@ -171,6 +173,7 @@ def _notes(calls: Sequence[Operation]) -> Iterable[str]:
     sizes: dict[tuple[str, str, str], dict[str, None]] = {}
     for each in calls:
         for note in each.notes:
+            # `models.operations` writes them as "1500 in 24 of 64: reason".
             split, _, reason = note.partition(": ")
             size, tile = split.partition(" in ")[0], split.rpartition(" of ")[2]
             sizes.setdefault((each.kernel or HOST, reason, tile), {})[size] = None

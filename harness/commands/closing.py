@@ -61,6 +61,7 @@ def mlflow_line(tracking: Tracking, name: str, here: Path) -> str:
     """The name of the MLflow run, and how to look at it."""
     if tracking.kind is TrackingKind.server:
         return f'MLflow: run "{name}" at {tracking.uri}'
+    # `make ui` opens this one store, and only the source tree has the Makefile.
     in_tree = here == conf_dir().parent and tracking.uri == MAKE_URI
     command = "make ui" if in_tree else f"mlflow ui --backend-store-uri {tracking.uri}"
     return f'MLflow: run "{name}"; {command}'

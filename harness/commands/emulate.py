@@ -136,8 +136,10 @@ def _run(script: str, arguments: list[str], machine: Machine) -> int:
     """Run the script as Python would; returns its exit code."""
     before = sys.argv, sys.path, sys.modules.get("pyxrt")
     sys.argv, sys.path = [script, *arguments], [str(Path(script).resolve().parent), *sys.path]
+    # Found before any file, so the script never gets an installed XRT.
     sys.modules["pyxrt"] = pyxrt
     try:
+        # Around the script only: the harness's own clocks must stay real.
         with _script_time(machine):
             runpy.run_path(script, run_name="__main__")
     except ProcessAborted:
@@ -147,6 +149,7 @@ def _run(script: str, arguments: list[str], machine: Machine) -> int:
             return ended.code or 0
         print(ended.code, file=sys.stderr)
         return 1
+    # Ctrl-C too: what the script did until then is still reported.
     except BaseException as error:
         _show(error)
         return exit_code() if isinstance(error, KeyboardInterrupt) else 1
@@ -191,6 +194,7 @@ def _script_time(machine: Machine) -> Iterator[None]:
         machine.clock.now_ns += round(float(seconds) * NS_PER_S)
 
     for name in names:
+        # Default arguments, because the loop's variable changes.
         setattr(time, name, lambda now=real[name]: now() + machine.clock.now_ns / NS_PER_S)
         setattr(time, f"{name}_ns", lambda now=real[f"{name}_ns"]: now() + machine.clock.now_ns)
     time.sleep = sleep
@@ -207,6 +211,7 @@ def _hazards(machine: Machine) -> list[Hazard]:
     with suppress(ProcessAborted):
         machine.sanitizer.on_exit(list(machine.memories.values()))
     return [
+        # Objects that `_run` collects after the script have this file as their caller.
         replace(hazard, later=replace(hazard.later, file="the end of the script", line=0))
         if Path(hazard.later.file).name == Path(__file__).name
         else hazard

@@ -45,6 +45,7 @@ def take_presentation(arguments: Sequence[str]) -> tuple[list[str], Presentation
         quiet=any(text in QUIET for text in arguments),
         verbose=any(text in VERBOSE for text in arguments),
     )
+    # Hydra's parser would refuse the flags; --quiet and --verbose mean nothing to it.
     rest = [text for text in arguments if text not in PRESENTATION_FLAGS]
     return rest + [LOG_LEVEL] * presentation.verbose, presentation
 
@@ -52,6 +53,7 @@ def take_presentation(arguments: Sequence[str]) -> tuple[list[str], Presentation
 def config_dir(arguments: Sequence[str]) -> Path | None:
     """The value of `--config-dir`; None without one."""
     for text, value in zip_longest(arguments, arguments[1:], fillvalue=""):
+        # Read before Hydra parses: its own error for a missing folder names no remedy.
         if text in ("--config-dir", "-cd") and value:
             return Path(value)
         if text.startswith("--config-dir="):
@@ -72,6 +74,7 @@ def check_config_dir(folder: Path | None) -> None:
 def overrides_last(arguments: Sequence[str]) -> list[str]:
     """Flags before overrides, because Hydra's parser takes overrides in one piece only."""
     is_override = {text: "=" in text and not text.startswith("-") for text in arguments}
+    # sorted() is stable: of two overrides of one key, the last one must stay the last.
     return sorted(arguments, key=lambda text: is_override[text])
 
 

@@ -51,6 +51,7 @@ def parse(arguments: Sequence[str], other_flags: Sequence[str] = ()) -> Argument
         raise RequestError(f"{message}; --hydra-help explains the flags")
 
     with _any_help():
+        # Hydra's own parser, so that flags mean here what they mean to Hydra.
         parser = get_args_parser()
     setattr(parser, "error", refuse)  # noqa: B010 - mypy refuses to assign to a method
     known, unknown = parser.parse_known_args(arguments)
@@ -72,6 +73,7 @@ def run_application(
     """
     application = hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job)
     argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
+    # hydra.main reads sys.argv, and without the variable prints errors itself and exits.
     sys.argv, os.environ[FULL_ERROR] = [argv[0], *arguments], "1"
     try:
         with _any_help():

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
             raise RequestError(f"{name}: no such group; {nearest(name, PLURAL)}")
     check_config_dir(own_dir)
     parts: list[Part] = []
+    # A group that is named twice, also as singular and plural, is listed once.
     for name in dict.fromkeys(PLURAL.get(name, name) for name in options.groups or PLURAL):
         if parts:
             parts.append("")

@@ -42,6 +42,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         "Groups of a run, as GROUP=OPTION (harness list describes every option):",
     ]
     for group in GROUPS:
+        # From the folders, so that a preset of the user's own is listed too.
         names = ", ".join(preset.name for preset in presets(group, own_dir))
         shown = shorten(names, WIDTH - 15, placeholder=" ...")
         lines.append(f"  {group:<12} {shown}")

@@ -36,6 +36,7 @@ class Parser(argparse.ArgumentParser):
             self._add_table_flags()
 
     def _add_table_flags(self) -> None:
+        # As `take_presentation` refuses two forms for a run.
         forms = self.add_mutually_exclusive_group()
         for flag, form in FORMATS.items():
             forms.add_argument(

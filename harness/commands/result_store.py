@@ -46,6 +46,7 @@ class ResultStore:
         """Store one run; returns whether MLflow has it."""
         timeline, paths = outcome.timeline, list[Path]()
         with self._written(folder, "record"):
+            # First of all: a trace can be large, and MLflow can fail.
             paths.append(record.save(folder))
         if not paths:
             return False
@@ -53,6 +54,7 @@ class ResultStore:
             if timeline:
                 paths.append(save_trace(timeline, record.name, folder))
         composed = folder / ".hydra" / "config.yaml"
+        # hydra.output_subdir=null leaves it out.
         if composed.is_file():
             paths.append(composed)
         with self._tracked():
@@ -66,11 +68,13 @@ class ResultStore:
         with self._tracked():
             if store := self._open(config):
                 parent = store.begin_sweep(sweep_name(folder), folder.absolute())
+                # A launcher's processes inherit it.
                 os.environ[PARENT_VARIABLE] = parent
 
     def end_sweep(self, config: Config, runs: Sequence[tuple[Record, Path]]) -> bool:
         """Close the MLflow run of a sweep; returns whether MLflow has it."""
         records = [record for record, _ in runs]
+        # Removed, or a later run in this process would be stored below this sweep.
         parent = os.environ.pop(PARENT_VARIABLE, None)
         with self._tracked():
             if parent and (store := self._open(config)):

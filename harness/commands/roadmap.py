@@ -46,6 +46,7 @@ def _parser() -> Parser:
 def _tracking(overrides: Sequence[str]) -> Tracking:
     """The MLflow store of the roadmap; RequestError for an override of anything else."""
     for override in overrides:
+        # Anything else would be composed without an effect, and the user would not know.
         if override.lstrip("+~").partition("=")[0].split(".")[0] != "tracking":
             raise RequestError(
                 f"{override}: a roadmap reads stored runs; only tracking can be overridden"
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     results = roadmap(*read(options.outputs))
     code = 0
     try:
+        # Before MLflow: the files stay if the store fails.
         paths = _write(results, options.outputs)
     except OSError as error:
         say(f"the roadmap cannot be written ({error}); free space or give another --outputs")

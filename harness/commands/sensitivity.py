@@ -45,6 +45,7 @@ def _parser() -> Parser:
 
 def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str, Config]:
     """The request once for each strategy; RequestError where it cannot be varied."""
+    # A name twice, or an empty one after a comma, would be compared with itself.
     names = list(dict.fromkeys(filter(None, strategies.split(","))))
     if len(names) < 2:
         raise RequestError(
@@ -55,6 +56,7 @@ def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str
         raise RequestError(
             f"{keys['strategy']}: several are compared; name them with --strategies {STRATEGIES}"
         )
+    # After the user's overrides, of which `strategy=` is refused above.
     configs = {name: load(*overrides, f"strategy={name}") for name in names}
     config = configs[names[0]]
     if not isinstance(config.device, Simulator):
@@ -74,6 +76,7 @@ def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str
             "workload.accounting=full: strategies are compared by the spans of a pass, which are "
             "not kept of a whole window; use workload.accounting=guide or a kernel's own workload"
         )
+    # Only presets with ${depth} take it.
     ignored = all(each.strategy.depth != each.depth for each in configs.values())
     if "depth" in keys and ignored and not quiet:
         say(f"{keys['depth']} has no effect: none of {strategies} takes it")
@@ -202,6 +205,7 @@ def _changes(results: Study, numbers: list[Number], heading: str) -> Sheet:
 
 
 def _move(percent: float | None) -> Cell:
+    # It would print as -0.0% or +0.0%, which looks like no effect.
     if percent is not None and abs(percent) < 0.05:
         return Cell("<0.1%", percent)
     return number(percent, "{:+.1f}%")

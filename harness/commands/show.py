@@ -58,6 +58,7 @@ def show_runs(
 
 def main(arguments: Sequence[str]) -> int:
     """Read the records and print their table."""
+    # Intermixed: flags may stand between folders, as shells complete them.
     options = _parser().parse_intermixed_args(arguments)
     presentation = presentation_of(options)
     paths, remarks, closing = options.runs, list[str](), list[str]()

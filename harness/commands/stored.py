@@ -26,8 +26,10 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
     if not records:
         reason = "; ".join(unended(outputs)) or "no runs here"
         raise RequestError(f"{outputs}: {reason}; give the folder of a run or of a sweep")
+    # By the time of writing: hydra.run.dir gives a folder any name.
     shown = _run_or_sweep(max(records, key=_modified).parent, outputs)
     last = _run_or_sweep(max(begun, key=_modified).parents[1], outputs) if begun else shown
+    # A sweep that still runs has some records, and is shown as far as it is.
     if last == shown or next(_records_below(last), None):
         return last, []
     lines = unended(last)
@@ -101,6 +103,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _records_below(folder: Path) -> Iterator[Path]:
     """Every record, without the copies that MLflow holds."""
+    # Not by the names of folders with dates, which the user can change.
     for path in folder.glob(f"**/{FILE_NAME}"):
         if path.parent.name != MLFLOW_COPIES:
             yield path

@@ -94,6 +94,7 @@ class CheckedSweeper(BasicSweeper):
         folder = Path(master.hydra.sweep.dir)
         parser = OverridesParser.create(cast(ConfigLoader, self._once))
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        # None: all combinations in one batch, whatever max_batch_size is.
         jobs = [job for batch in self.split_arguments(overrides, None) for job in batch]
         configs = [self._once.check(master, job) for job in jobs]
         repeated = repeats(jobs, configs)

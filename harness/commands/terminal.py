@@ -132,5 +132,6 @@ def _console() -> Console:
 def _discard_stdout() -> None:
     """Discard what is buffered and all that follows: Python flushes again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
+    # The descriptor, not sys.stdout: what is buffered has to go somewhere too.
     os.dup2(null, 1)
     os.close(null)

@@ -61,6 +61,7 @@ def register() -> None:
         for key in _OPEN_KEYS & set(node):
             OmegaConf.set_struct(node[key], False)
         store.store(group="schema", name=kind, node=node)
+    # The keys that Hydra's BasicSweeper takes.
     sweeper = {"_target_": SWEEPER_TARGET, "max_batch_size": None, "params": None}
     store.store(group="hydra/sweeper", name="checked", node=sweeper)
 
@@ -76,6 +77,7 @@ def load(*overrides: str) -> Config:
     refuse_lists(overrides)
     register()
     try:
+        # Without a version_base, Hydra warns and behaves as its version 1.1.
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             composed = compose("config", list(overrides))
     except OF_COMPOSING as error:
@@ -118,6 +120,7 @@ def _twin(cls: type) -> type:
             hint = _twin(cast(type, hint))
             if item.default_factory is not dataclasses.MISSING:
                 changes["default_factory"] = hint
+        # OmegaConf's "???": to read it is an error that names the key.
         if item.default is item.default_factory is dataclasses.MISSING:
             changes["default"] = MISSING
         members.append((item.name, hint, copied(item, **changes)))
@@ -130,6 +133,7 @@ def build(cfg: DictConfig) -> Config:
     RequestError for unknown keys, and for missing or impossible values.
     """
     try:
+        # Key by key, because the node `hydra` has values that are missing until a job is launched.
         values = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
     except OmegaConfBaseException as error:
         raise RequestError(explain(error)) from error

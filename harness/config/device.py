@@ -28,6 +28,8 @@ class Device(Schema):
     kernels_dir: str = setting(
         "kernels/build", "folder of <kernel>.xclbin and <kernel>.insts.bin, which make the kernels"
     )
+    # Longer than the driver's watchdog (2 s; xdna-driver, aie2_ctx.c), whose final state says more
+    # about a hang than a timeout does.
     timeout_ms: int = setting(
         5_000,
         "time that a submission may take; a single run fails then, a runlist fails when it has "
@@ -259,6 +261,7 @@ class Simulator(Device):
         Without a clock for the mode in `clock_mhz`, the time does not change.
         """
         mhz = self.clock_mhz.get(self.power_mode.value, self.calibrated_mhz)
+        # Rounded to the nearest in integers: equal requests give equal times on every machine.
         return (exec_ns * self.calibrated_mhz + mhz // 2) // mhz
 
     def exec_of(self, kernel: str) -> int:

@@ -65,12 +65,14 @@ def explain(error: BaseException, sources: Sources | None = None) -> str:
     sources = sources or Sources()
     if isinstance(error, HarnessError):
         return sources.annotated(str(error))
+    # Hydra wraps the errors of OmegaConf and YAML, and any of the texts may be the useful one.
     chain = list(_causes(error))
     for cause in chain:
         if isinstance(cause, MarkedYAMLError):
             return _yaml_error(cause)
         if isinstance(cause, UnicodeDecodeError) and (path := sources.undecodable()):
             return f"{path}: not a text file; save it as UTF-8"
+        # The other texts describe the tokens of Hydra's grammar, not what the user did.
         if isinstance(cause, OverrideParseException) and "missing EQUAL" not in str(cause):
             return _unreadable(str(cause.override))
     text = "\n".join(map(str, chain))
@@ -134,6 +136,7 @@ def _needless_plus(fault: Fault) -> str:
 def _no_name(fault: Fault) -> str:
     for override in fault.sources.overrides:
         group, value = key_and_value(override)
+        # null begins like a name, but is none.
         if group in GROUP_NAMES and not re.match(r"[A-Za-z_\[]", value.replace("null", "0")):
             allowed = ", ".join(sorted(fault.sources.options(group)))
             return f"{override}: not the name of an option; allowed: {allowed}"
@@ -167,6 +170,7 @@ def _close(name: str, cls: type) -> list[str]:
 
 def _no_choice(fault: Fault) -> str:
     value, allowed = fault.match.groups()
+    # YAML 1.1 reads off without quotes as a boolean.
     remedy = '; in YAML, quote it: "off"' if value == "False" else ""
     return f"{fault.typed(value)}: not allowed; {nearest(value, allowed.split(', '))}{remedy}"
 
@@ -195,6 +199,7 @@ def _no_list(fault: Fault) -> str:
     return f"{fault.key}={given[1]}: not a list; give {fault.key}=[{given[1]}]"
 
 
+# In these patterns [^\0] stands for any character, line breaks included.
 EXPLANATIONS: dict[str, Callable[[Fault], str]] = {
     r"Could not find '([^']+)/([^'/]*)'": _no_option,
     r"Config group override must be a string or a list": _no_name,

@@ -51,6 +51,7 @@ class Phase(Schema):
             for knob, value in asdict(strategy).items()
             if value != baseline[knob]
         }
+        # Only encoders have the key. In a chain, a fused kernel is a kernel like any other.
         if isinstance(workload, EncoderWorkload) and workload.fused:
             differences["workload.fused"] = True
         allowed = f"allows {', '.join(self.allows)}" if self.allows else "is the serial baseline"

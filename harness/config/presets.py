@@ -68,6 +68,7 @@ def kernels() -> list[Preset]:
         if name in folders:
             options.append(Preset(name, _docstring(folders[name])))
             continue
+        # The longest: matmul_gelu is a folder of its own, and no variant of matmul.
         owner = max((each for each in folders if name.startswith(f"{each}_")), key=len)
         options.append(Preset(name, f"{owner} with other sizes: {_sizes(name)}"))
     return sorted(options, key=lambda each: each.name)
@@ -102,6 +103,7 @@ def _comment(text: str) -> Iterator[str]:
 def _phase(text: str) -> dict[str, Any]:
     """The node `phase` of a preset; empty without one."""
     try:
+        # Broken YAML is not an error of a list; Hydra reports its place when the option is used.
         content = yaml.safe_load(text)
     except yaml.YAMLError:
         return {}
@@ -112,6 +114,7 @@ def _phase(text: str) -> dict[str, Any]:
 def _docstring(path: Path) -> str:
     """The first sentence of a `spec.py`."""
     try:
+        # Parsed, not run: the docstring is there even if the kernel cannot be loaded.
         documentation = ast.get_docstring(ast.parse(path.read_text())) or ""
     except (OSError, SyntaxError, ValueError) as error:
         return f"cannot be read ({error})"

@@ -72,11 +72,13 @@ class Tracking(Schema):
             self._check_mlflow()
 
     def _check_mlflow(self) -> None:
+        # A folder, MLflow's default store before 3.7, raises in later versions.
         if self.kind is TrackingKind.local and not self.uri.startswith("sqlite:///"):
             raise RequestError(
                 f"tracking.uri={self.uri}: not a local store; "
                 "give sqlite:///<file> or use tracking=server"
             )
+        # MLflow would write them to ./mlruns, and take that folder for a store later on.
         if self.kind is TrackingKind.local and not self.artifacts:
             raise RequestError(
                 "tracking.artifacts=: empty; give the folder in which artifacts are stored"
@@ -126,6 +128,7 @@ class Config(Schema):
         super().__post_init__()
         columns = self.device.columns
         remedy = f"the device has {columns} usable columns"
+        # Not a limit of the field, because another group of the same request sets it.
         check_range("strategy.columns", self.strategy.columns, 1, columns, remedy)
         if isinstance(self.workload, LayerWorkload) and self.verify is not Verify.all:
             raise RequestError(
@@ -133,6 +136,7 @@ class Config(Schema):
                 "runs to verify its results; use verify=all, or leave workload.layer out to time "
                 "the whole window"
             )
+        # Last: a value that is impossible in every phase has the more useful message.
         self.phase.check(self.strategy, self.workload)
 
 

@@ -60,6 +60,7 @@ def setting(
     default: a value, a callable that creates it, or MISSING for a required field.
     """
     metadata = {_KEY: Setting(meaning, least, most, unit, remedy)}
+    # A mutable default has to be created for each object: dataclasses refuse a shared one.
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -37,12 +37,15 @@ class Sources:
 
         Of the values of a sweep, only the one that is meant.
         """
+        # If a key is given twice, Hydra takes the last.
         for text in reversed(self.overrides):
             name, _, given = text.partition("=")
+            # What an interpolation resolves to was not typed.
             if name.lstrip("+") != key or "${" in given:
                 continue
             if "," not in given or given.startswith(("[", "{")):
                 return text
+            # Messages show the converted value, 1000.0 for 1e3.
             same = (each for each in given.split(",") if _number(each) == _number(value))
             return f"{name}={next(same, value)}"
         return f"{key}={value}"
@@ -102,6 +105,7 @@ class Sources:
         while names:
             name = names.pop(0)
             path, group = self.own / f"{name}.yaml", name.rpartition("/")[0]
+            # Two defaults lists may name each other.
             if name not in seen and path.is_file():
                 seen.add(name)
                 names += _defaults(path, group)

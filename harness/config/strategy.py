@@ -31,6 +31,8 @@ class Strategy(Schema):
     buffers: Buffers = setting(
         Buffers.pooled, "when bos are allocated: for every submission, or once before the pass"
     )
+    # More than the 4 commands that a context's queue holds (xdna-driver, aie2_pci.h) is allowed:
+    # start() then blocks, and a sweep shows that nothing is gained.
     depth: int = setting(
         1,
         "submissions launched and not yet collected, per column",

@@ -239,6 +239,8 @@ def choose_workload(keys: Mapping[str, Any]) -> Workload:
     variant = _variant(values)
     own = {item.name for item in fields(variant)}
     for key, value in values.items():
+        # Hydra composes every key, so a key at its default may not have been set by the user at
+        # all.
         if key not in own and key != "accounting" and value != defaults[key]:
             reason = _misplaced(key, variant, override_text(defaults[key]))
             raise RequestError(f"workload.{key}={override_text(value)}: {reason}")

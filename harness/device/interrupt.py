@@ -35,6 +35,7 @@ def on_delayed_signal(listener: Callable[[], None]) -> Iterator[None]:
 def end_orderly() -> None:
     """Handle SIGTERM and SIGHUP like Ctrl-C, so that the power mode and the record are saved."""
     for number in SIGNALS:
+        # Python itself handles SIGINT; a signal that the parent ignores (nohup) stays ignored.
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _raise)
 
@@ -73,6 +74,7 @@ class Interrupt:
         """
         self.pending = False
         handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        # Python allows signal.signal in the main thread only.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 handler = signal.getsignal(number)
@@ -85,6 +87,7 @@ class Interrupt:
         finally:
             for delayed, handler in handlers.items():
                 signal.signal(delayed, handler)
+        # Not in `finally`: an error of the body must not be replaced.
         self.check()
 
     def check(self) -> None:

@@ -97,6 +97,7 @@ def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     cut = np.lib.stride_tricks.sliding_window_view(mirrored, WINDOW_SAMPLES)[::HOP_SAMPLES][:frames]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)
     spectrum = np.fft.rfft(cut * hann)
+    # abs() would take a square root only to square it again.
     power = spectrum.real**2 + spectrum.imag**2
     log = np.log10(np.maximum(power @ mel_filters().T, 1e-10))
     scaled: NDArray[np.float32] = ((np.maximum(log, log.max() - 8) + 4) / 4).astype(np.float32)

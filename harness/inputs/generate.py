@@ -186,6 +186,8 @@ def _starts(mel: NDArray[np.float32], count: int) -> NDArray[np.intp]:
 
     Short tiles of silence are equal, so of equal tiles only one is used.
     """
+    # Tiles of few rows begin as far apart as those of attention, or neighbours would be nearly
+    # equal.
     step = max(TILE_FRAMES, count)
     starts = np.arange(len(mel) // step) * step
     if count < TILE_FRAMES:

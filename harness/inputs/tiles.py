@@ -34,6 +34,7 @@ class Tiles:
 
     def __post_init__(self) -> None:
         for packed in self.packed:
+            # The jobs of a sweep share these arrays (`make_tiles` is cached).
             packed.setflags(write=False)
 
     @property
@@ -73,6 +74,7 @@ class Tiles:
         outputs = [_reference_outputs(self.first_spec, self.packed)]
         for kernel_index, spec in list(enumerate(self.chain.kernels))[1:]:
             varying = self.chain.glue(kernel_index, outputs[-1])
+            # `Chain` allows one input buffer for a kernel after another.
             (constants,) = self.later_constants[kernel_index - 1]
             repeated = np.broadcast_to(constants, (len(varying), len(constants)))
             whole = np.concatenate([varying, repeated], axis=1)
@@ -101,7 +103,9 @@ class Tiles:
                 if buffer.varying_bytes
             ]
             return lambda first: tuple(
-                part[np.arange(first, first + count) % period] for part in parts
+                # A batch may begin near the end of the period and continue at its beginning.
+                part[np.arange(first, first + count) % period]
+                for part in parts
             )
         if count > 1:
             return lambda first: self._rows(first % period, count)

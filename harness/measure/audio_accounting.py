@@ -24,8 +24,10 @@ def encoder_tiles(name: str, audio_s: float) -> float | None:
 
     name: a kernel or chain such as `attention+layernorm`. None if the guide counts no tiles of it.
     """
+    # In a chain, attention may be fused with the next kernel (attention_layernorm).
     if name != GUIDE_KERNEL and not ("+" in name and name.startswith(GUIDE_KERNEL)):
         return None
+    # Whisper pads the last window: 11 s take as many tiles as 30 s.
     return GUIDE_TILES_PER_WINDOW * max(1, ceil(audio_s / WINDOW_S))
 
 

@@ -21,11 +21,13 @@ def bottleneck(totals: Totals | None, busiest: str) -> str | None:
     if totals is None or not totals.makespan_ns:
         return None
     if totals.bound_ns is None or totals.host_bound_ns is None or totals.device_bound_ns is None:
+        # A host that works for longer than it waits leaves the device waiting.
         host_ns, device_ns = totals.host_ns, totals.wait_ns
         if host_ns == device_ns:
             return None
     else:
         host_ns, device_ns = totals.host_bound_ns, totals.device_bound_ns
+        # Also in the ratio: opening contexts is in no bound.
         busy_ns = totals.makespan_ns - totals.open_ns
         if totals.bound_ns and busy_ns > LATE * totals.bound_ns:
             return f"in turns ({busy_ns / totals.bound_ns:.2f} x bound)"

@@ -33,6 +33,7 @@ def _efficiency(totals: Totals) -> float | None:
     """Overlap achieved as a share of the possible overlap; 1 if none is possible."""
     if totals.serial_ns is None or totals.bound_ns is None:
         return None
+    # 0 for a single submission, which has nothing to overlap with.
     possible_ns = totals.serial_ns - totals.bound_ns
     return (totals.serial_ns - totals.makespan_ns) / possible_ns if possible_ns > 0 else 1.0
 
@@ -65,6 +66,7 @@ TABLE = (
         "time/interval_p50_ms",
         Unit.ms,
         Better.lower,
+        # A single pass rarely has the samples that a percentile needs (`stats.samples_needed`).
         "Median time from one completion to the next, over all timed passes.",
         interval(0.50),
     ),
@@ -166,6 +168,7 @@ TABLE = (
         Unit.share,
         Better.higher,
         "Share of the pass that the columns spend executing.",
+        # Of all columns that the contexts occupy: one of four columns at work is 25 %.
         of_totals(lambda totals: ratio(totals.exec_ns, totals.makespan_ns * totals.columns)),
         "busy",
     ),
@@ -253,6 +256,7 @@ TABLE = (
         Unit.factor,
         Better.higher,
         "Time of the serial baseline of the same setting divided by this run's.",
+        # A formula of two runs: `results.speedup` computes it, and tables and MLflow add it.
         None,
         "speed-up",
     ),

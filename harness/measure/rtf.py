@@ -68,6 +68,7 @@ def encoder_time(totals: Totals, audio: Audio) -> EncoderTime | None:
 def rtf_end_to_end(totals: Totals, audio: Audio) -> float | None:
     """Length of the audio divided by the time of preprocessing and encoder."""
     time = encoder_time(totals, audio)
+    # 0 s: a profile in which everything is free, with no preprocessing.
     return audio.seconds / time.whole_s if time and time.whole_s else None
 
 

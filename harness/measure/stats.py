@@ -67,6 +67,7 @@ def spread(samples: Sequence[float]) -> float | None:
     """The range of samples as a share of their median; None for under two, or a median of 0."""
     if len(samples) < 2:
         return None
+    # The pass that the table shows, so that the spread refers to the printed time.
     middle = samples[median_index(samples)]
     return (max(samples) - min(samples)) / middle if middle else None
 

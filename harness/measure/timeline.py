@@ -128,6 +128,7 @@ class PassMarks:
     @property
     def makespan_ns(self) -> int:
         """Time from the first stage-in to the last collect; 0 for an empty pass."""
+        # Passes of `harness.api` may have no tiles.
         if not len(self.marks):
             return 0
         # Only strategies that allocate per tile set ALLOCATED.
@@ -156,6 +157,7 @@ class PassMarks:
             )
             spans.append(span[times[:, ALLOCATED] > 0] if stage is Stage.ALLOC else span)
         rows = np.concatenate(spans)
+        # By start, then by end: in virtual time a stage may take no time at all.
         rows = rows[np.lexsort((rows[:, 5], rows[:, 4]))]
         if self.trace is not None:
             rows = np.concatenate([rows, self._device_rows(self.trace)])

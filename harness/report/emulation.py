@@ -76,6 +76,7 @@ def _columns(trace: Spans) -> list[str]:
     lines = []
     for column in np.unique(trace[:, 2]):
         rows = trace[trace[:, 2] == column]
+        # The trace is sorted by context, and contexts that share a column take turns.
         rows = rows[np.argsort(rows[:, 3], kind="stable")]
         executions = rows[rows[:, 0] == 0]
         busy_ns = int((executions[:, 4] - executions[:, 3]).sum())

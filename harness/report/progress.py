@@ -35,6 +35,7 @@ class PassBar:
         self._title = title
         self._task = self._progress.add_task(title, total=passes)
         self._begun = 0
+        # Rich's own clock, because only `device` may read clocks.
         self._next_s = self._progress.get_time() + PATIENCE_S
 
     def __call__(self, name: str, share: float = 0.0) -> None:

@@ -71,6 +71,7 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
     """
     import matplotlib
 
+    # Draws into memory: the machine may have no display.
     matplotlib.use("agg")
     from matplotlib import pyplot
 
@@ -84,6 +85,7 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
             if measured is None:
                 continue
             series = f"measured, {kind} accounting"
+            # Each bar with a label would be a line of the legend.
             label = None if series in axes.get_legend_handles_labels()[1] else series
             axes.bar(place + offset, measured.rtf, 0.36, color=COLOURS[kind], label=label)
             at = place + offset, measured.rtf
@@ -101,6 +103,7 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
     expected = [(place, row.guide_rtf) for place, row in enumerate(roadmap.rows) if row.guide_rtf]
     for place, (low, high) in expected:
         label = "what the guide expects" if place == expected[0][0] else None
+        # A single expected value, as that of the baseline, would be an area without height.
         bottom, top = (low, high) if high > low else (low * 0.97, high * 1.03)
         axes.fill_between(
             [place - 0.45, place + 0.45], bottom, top, color="tab:green", alpha=0.35, label=label
@@ -120,6 +123,7 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
         )
     axes.axhline(TARGET_RTF, color="black", linestyle=":", label=f"target, {TARGET_RTF}x")
     axes.set_yscale("log")
+    # Leaves room for the text inside the lowest bar.
     axes.set_ylim(lowest / 2000, TARGET_RTF * 3)
     axes.set_xticks(range(len(roadmap.rows)), [row.phase for row in roadmap.rows])
     axes.set_ylabel("realtime factor (seconds of audio per second), log scale")
@@ -129,5 +133,6 @@ def save_picture(roadmap: Roadmap, folder: Path) -> Path:
     try:
         figure.savefig(path, dpi=110)
     finally:
+        # pyplot keeps every figure in memory until it is closed.
         pyplot.close(figure)
     return path

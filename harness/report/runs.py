@@ -65,6 +65,7 @@ def table(
     with_speedup = len(records) > 1 and any(speedups)
     columns = [left("", "fastest")] if marks else []
     columns += [left("strategy"), left("run")]
+    # The last part is short enough for a heading; CSV and JSON have the whole key.
     columns += [right(key.split(".")[-1], key) for key in swept]
     for name in visible:
         columns.append(right(METRICS[name].heading, name))
@@ -122,6 +123,7 @@ def fastest(records: Sequence[Record]) -> set[int]:
         if not record.ok or not (rtf or tile_ms):
             continue
         key = (record.accounting.kind.value, "" if rtf else record.kernel)
+        # The place decides between equal times, so the mark does not depend on sorting.
         groups.setdefault(key, []).append((-rtf if rtf else tile_ms or 0, place))
     return {min(group)[1] for group in groups.values() if len(group) > 1}
 
@@ -174,6 +176,7 @@ def footnotes(records: Sequence[Record]) -> list[str]:
             lines.append(f"OK {record.label}, despite {count} hazards (device.hazards=report)")
     completed = [record for record in records if record.ok]
     lines += [_counted(record) for record in completed]
+    # A dict keeps the last of equal keys: of each accounting, the run with the largest RTF.
     best = {record.accounting.kind: record for record in sorted(completed, key=_rtf)}
     lines += [
         _remedies(record)
@@ -201,6 +204,7 @@ def _counted(record: Record) -> str:
     gap = rtf_gap(record)
     if not steps or not gap:
         return f"{begin}{tiles:,} tiles)"
+    # Layers run all calls, windows only some of each operation.
     run = sum(step.run for step in steps)
     rest = f", by {run:,} that were run" if run < tiles else ""
     if gap.totals.open_ns:

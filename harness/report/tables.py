@@ -101,6 +101,7 @@ class Sheet:
     rows: list[Row] = field(default_factory=list)
 
     def __init__(self, name: str, *columns: Column) -> None:
+        # A frozen dataclass cannot assign attributes, not even in its own __init__.
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "rows", [])
@@ -152,6 +153,8 @@ def draw(parts: Sequence[Part], console: Console) -> None:
     """Print the parts on a console, one below the other; long lines wrap, none is cut."""
     for part in parts:
         for line, style in _lines(part):
+            # A Text, because rich reads [words] in a string as markup. soft_wrap, because rich
+            # would break lines at 80 columns in a pipe.
             console.print(Text(line, style), soft_wrap=True)
 
 
@@ -164,6 +167,7 @@ def _lines(part: Part) -> Iterator[tuple[str, str]]:
     styles = ["bold", *("red" if row.wrong else "" for row in part.rows)]
     split = [[text.split("\n") for text in row] for row in texts]
     split.insert(0, [[column.heading] for column in columns])
+    # Widths in columns of the terminal, not in characters: some take two.
     widths = [
         max(cell_len(line) for row in split for line in row[place]) for place in range(len(columns))
     ]
@@ -179,6 +183,7 @@ def _lines(part: Part) -> Iterator[tuple[str, str]]:
 
 def _csv(sheet: Sheet) -> str:
     with StringIO(newline="") as file:
+        # The default, \r\n, leaves a \r in what shell tools read.
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(column.key for column in sheet.columns)
         writer.writerows(row.values() for row in sheet.values())

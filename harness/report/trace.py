@@ -29,6 +29,7 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
 
     `ts` and `dur` are in microseconds, exact to the ns.
     """
+    # Python's integers: numpy's are not JSON.
     rows, kernels = timeline.rows[timeline.rows[:, 1] < MOST_TILES].tolist(), len(timeline.kernels)
     events = [
         _name("process_name", HOST_PID, 0, "host"),
@@ -40,12 +41,14 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
             _name(
                 "thread_name",
                 DEVICE_PID,
+                # A track per kernel too, because the kernels of a chain overlap on a column.
                 column * kernels + kernel_index,
                 f"column {column} {kernel}" if kernels > 1 else f"column {column}",
             )
             for column in range(timeline.columns)
             for kernel_index, kernel in enumerate(timeline.kernels)
         ]
+    # The phases "X", "M" and "i" of the Trace Event Format: complete event, metadata, instant.
     for code, tile, tiles, column, start_ns, end_ns, kernel_index in rows:
         stage = Stage(code)
         on_device = stage in DEVICE_WORK
@@ -58,6 +61,7 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
                 "cat": stage.name.lower(),
                 "pid": DEVICE_PID if on_device else HOST_PID,
                 "tid": column * kernels + kernel_index if on_device else 0,
+                # Microseconds are the format's unit; `args` has the exact integers.
                 "ts": start_ns / NS_PER_US,
                 "dur": (end_ns - start_ns) / NS_PER_US,
                 "args": {
@@ -116,6 +120,7 @@ def program_trace(
         at_us = hazard.later.now_ns / NS_PER_US
         instant = {
             "ph": "i",
+            # Scope of the instant: a line through all tracks of its process.
             "s": "p",
             "name": hazard.kind.value,
             "pid": HOST_PID,

@@ -36,6 +36,7 @@ class Environment:
 @cache
 def environment() -> Environment:
     """The environment of this process, read once."""
+    # -uno: untracked files do not change what runs, and searching for them takes time.
     status = _git("status", "--porcelain", "-uno")
     return Environment(
         host=platform.node(),
@@ -60,6 +61,7 @@ def _version(package: str) -> str | None:
 def _git(*arguments: str) -> str | None:
     """Output of git in the source tree; None for an installed package or without git."""
     tree = Path(__file__).parent.parent.parent
+    # Else git would answer for any repository around an installed package.
     if not (tree / ".git").exists():
         return None
     try:

@@ -90,6 +90,7 @@ class Record:
     steps: the operations of an encoder; empty for other workloads.
     """
 
+    # strict: a text in place of a number is damage, and must not be converted.
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     name: str
@@ -197,6 +198,7 @@ def record_of(
 
 def settings_beyond_label(overrides: Sequence[str]) -> dict[str, str]:
     """Overrides of the command line as key -> value, without those of groups in IN_LABEL."""
+    # A deletion (~key) has no value.
     pairs = (key_and_value(override) for override in overrides if "=" in override)
     return {key: value for key, value in pairs if key.split(".")[0] not in IN_LABEL}
 
@@ -207,6 +209,7 @@ def write_json(path: Path, content: Any, *, durable: bool = True) -> Path:
     durable: flush to disk, so that the file survives a loss of power, and indent the JSON for
     people. Without it, writing is as fast as possible.
     """
+    # In the same folder, because a rename is atomic only within a file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w") as file:

@@ -50,6 +50,7 @@ class RtfGap:
         then_s = now_s - (self.time.whole_s - self.budget_s)
         changed: dict[str, Any] = {part: then_s}
         # Where parts overlap, a shorter part does not always shorten the whole by as much.
+        # 1e-9 allows for the rounding of the sums.
         if then_s <= 0 or replace(self.time, **changed).whole_s > self.budget_s * (1 + 1e-9):
             return None
         return now_s / then_s
@@ -105,6 +106,7 @@ def _busiest(record: Record) -> str:
     """The kernel that executes longest on the device; for a chain, which has no steps, its name."""
     if not record.steps:
         return record.kernel
+    # Without device timestamps, waiting is the closest that the host can see.
     times_ns = sums_by_kernel(record.steps, lambda totals: totals.exec_ns or totals.wait_ns)
     return max(times_ns, key=lambda kernel: times_ns[kernel])
 

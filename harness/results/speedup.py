@@ -18,12 +18,14 @@ def speedups(records: Sequence[Record]) -> list[Ratio | None]:
     baselines = {
         speedup_setting(record.config): record
         for record in records
+        # Of several baselines in one setting the last counts, as in a dict.
         if record.ok and record.knobs.is_baseline
     }
     return [_speedup(record, baselines.get(speedup_setting(record.config))) for record in records]
 
 
 def _speedup(record: Record, baseline: Record | None) -> Ratio | None:
+    # A pass of 0 ns, of a profile without costs, has no ratio.
     if baseline is None or not record.ok or not all(record.samples.total_ns):
         return None
     return ratio_interval(baseline.samples.total_ns, record.samples.total_ns)

@@ -77,6 +77,7 @@ class EncoderPasses:
         strategy = config.strategy
         round_calls = strategy.batch * strategy.columns
         slot_calls = strategy.slots * strategy.batch
+        # Whole rounds use every column, and full slots give the rate of the whole window.
         at_least = max(round_calls, slot_calls, (config.workload.tiles + 1) // 2)
         self._half = ceil(at_least / round_calls) * round_calls
         self._most = 2 * self._half
@@ -93,6 +94,7 @@ class EncoderPasses:
         for number, (operation, tiles, calls) in enumerate(self._runs()):
             progress(number / len(self._operations))
             checker = Checker(tiles, operation=str(operation))
+            # The pool keeps executors by kernel and calls: most operations open no context.
             self._pool.executor(tiles.spec, calls).run(tiles, checker, checker.poison)
             checkers.append(checker)
         return checkers

@@ -115,6 +115,7 @@ class Experiment:
         measure = self._config.measure
         with self._passes() as passes:
             findings.before = self._backend.read_state()
+            # Before anything is timed: a pass with wrong outputs may be faster than a right one.
             if self._computes and not self._verify(passes, findings, progress):
                 return
             for _ in range(measure.warmup):
@@ -125,6 +126,7 @@ class Experiment:
                 self._run_timed(passes, range(measure.repeats), findings, progress)
                 return
         # Without warm-up, every pass is a cold one, on contexts of its own.
+        # The first execution on a context is slower, so each pass needs new contexts to be cold.
         for number in range(measure.repeats):
             with self._passes() as passes:
                 if not self._run_timed(passes, [number], findings, progress):
@@ -224,6 +226,7 @@ class Experiment:
         has_samples = findings.verdict in (Verdict.OK, Verdict.INVALID)
         passes = findings.passes if has_samples else []
         times_ns = tuple(each.makespan_ns for each in passes)
+        # One measured pass, not means over passes: its stage times add up to its length.
         median = median_index(times_ns) if times_ns and findings.verdict is Verdict.OK else None
         timed = None if median is None else passes[median]
         totals = timed.totals if timed else None

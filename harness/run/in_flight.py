@@ -61,6 +61,7 @@ def finish_in_flight(launched: Iterable[InFlight], failed: Iterable[InFlight]) -
 
 def _await(submission: Submission, patience: int, runs: int) -> None:
     try:
+        # The warning below only appears once a wait takes long: most runs end within one timeout.
         submission.wait(min(patience, 1))
     except DeviceTimeoutError:
         if patience <= 1:

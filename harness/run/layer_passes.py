@@ -139,6 +139,7 @@ class LayerPasses:
             totals, outputs = run(tiles, operation.calls, checker)
             steps.append(Step(operation, operation.calls, totals))
             data.take(operation, outputs)
+        # The calls may all be right and the layer wrong, if arrays were cut or gathered wrongly.
         comparisons.append(ResultCheck(data.result, self._expected))
         return EncoderPass(tuple(steps), self._pool.open_ns - open_ns), comparisons
 

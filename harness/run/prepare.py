@@ -135,6 +135,7 @@ def make_plan(config: Config) -> Plan:
             "workload.fused=true has no effect: with full accounting a matrix product is the sum "
             "of many calls, so the next kernel cannot be fused with one of them"
         )
+        # Changed, not only ignored: the record then has what was run.
         workload = replace(workload, fused=False)
     effective = replace(config, workload=workload, strategy=strategy)
     return replace(plan, config=effective, remarks=tuple(remarks))
@@ -213,6 +214,7 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRu
         audio, name = _audio(workload, first, None), f"{encoder.name} layer {number}"
         return PreparedRun(config, plan.remarks, name, backend, audio, first.host_ns, layer)
     calls = operations(encoder, tiling)
+    # Whisper pads the last window to 30 s.
     windows = max(1, ceil(first.audio_s / encoder.audio_s))
     audio = _audio(workload, first, windows * sum(each.calls for each in calls))
     passes = partial(EncoderPasses, config, backend, columns, calls, tiles)

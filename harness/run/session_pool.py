@@ -47,6 +47,7 @@ class SessionPool:
             session = self._sessions[spec.name] = self._backend.open_session(
                 spec, self._columns[spec.name], self._timeout_ms
             )
+            # A cold first run would fall into some operation's time; here it counts as opening.
             session.warm()
         executor = Executor([self._sessions[spec.name]], self._strategy, tiles)
         self._executors[spec.name, tiles] = executor

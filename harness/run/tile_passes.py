@@ -146,6 +146,8 @@ class TilePasses:
         strategy, sessions = config.strategy, list[Session]()
         try:
             for spec, each in zip(chain.kernels, columns, strict=True):
+                # In the order of the chain: `PassMarks` assigns the device's spans by the order of
+                # opening.
                 sessions.append(backend.open_session(spec, each, config.device.timeout_ms))
             constants = tiles.constants_to_hold(strategy.resident)
             self._executor = Executor(sessions, strategy, count, constants, chain.links)
@@ -173,9 +175,11 @@ class TilePasses:
             progress(checkers[last].compared / self._count)
 
         def inspect(kernel_index: int, first: int, outputs: Bytes) -> None:
+            # `sink` receives the outputs of the last kernel.
             if kernel_index < last:
                 checkers[kernel_index](first, outputs)
 
+        # Any checker's `poison` serves all kernels: it takes the kernel's index.
         self._executor.run(self._tiles, sink, checkers[last].poison, inspect)
         return [next((each for each in checkers if each.mismatches), checkers[last])]
 

@@ -54,6 +54,7 @@ class Checker:
     def __call__(self, first: int, outputs: Bytes) -> None:
         """Compare outputs (count, size_bytes) uint8 of tiles `first`, `first` + 1, ..."""
         expected = self._tiles.expect(first, len(outputs), self._kernel_index)
+        # Bytes, not values: the reference is exact, so there is no tolerance.
         wrong = np.flatnonzero((outputs != expected).any(axis=1))
         self.compared += len(outputs)
         self.mismatches += len(wrong)
@@ -114,6 +115,7 @@ class OutputCopies:
 
     def feed(self, checker: Checker) -> Checker:
         """Pass the copies to a checker in tile order; returns the checker."""
+        # Rows of a longer pass were used again: only its last tiles are there.
         for first in range(max(0, self._count - self._rows), self._count, CHUNK_TILES):
             tiles = np.arange(first, min(first + CHUNK_TILES, self._count))
             checker(first, self._outputs[tiles % self._rows])

@@ -32,6 +32,7 @@ def bo_argument(window: BoRange, bank: int, site: Site) -> Argument:
     """
     if bank not in (window.memory.bank, NO_BANK):
         copy = Memory(window.size, f"copy of {window.memory.name} in another bank", bank=bank)
+        # XRT's own reference, which lasts as long as the argument.
         copy.handles = 1
         content = window.memory.device[slice(*window.key)]
         copy.device[: window.size] = copy.host[: window.size] = content

@@ -112,10 +112,13 @@ def log_calls(machine: Machine) -> Iterator[CallLog]:
     for cls in _CLASSES:
         special = {"__init__": cls.__name__, "__call__": f"{cls.__name__}()", "__del__": ""}
         for name, function in list(vars(cls).items()):
+            # Enumerations in a class, such as `bo.flags`, are classes and have to stay what they
+            # are.
             if not callable(function) or isinstance(function, type):
                 continue
             if name in special or name[0] != "_":
                 originals.append((cls, name, function))
+                # `bo(...)` is the call of a program, `bo.__init__` is not.
                 call = special.get(name, f"{cls.__name__}.{name}")
                 setattr(cls, name, log.wrap(call, function))
     try:

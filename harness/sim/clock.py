@@ -43,6 +43,7 @@ class WallClock:
     @now_ns.setter
     def now_ns(self, until_ns: int) -> None:
         left_ns = until_ns - self.now_ns
+        # Linux adds its timer slack to a sleep, 50 us by default (prctl(2), PR_SET_TIMERSLACK).
         if left_ns > SPIN_NS:
             self._sleep((left_ns - SPIN_NS) / NS_PER_S)
         while self.now_ns < until_ns:

@@ -25,7 +25,9 @@ from harness.sim.queue import Context
 from harness.sim.xclbin import machines, uuid, xclbin
 
 _LOG_LEVELS = {
-    level: 10 * max(1, 5 - max(0, int(level) - 2)) for level in xrt_msg_level.__members__.values()
+    # XRT counts from 0 (emergency) up to 7 (debug), logging from 50 down: 0 to 2 are CRITICAL.
+    level: 10 * max(1, 5 - max(0, int(level) - 2))
+    for level in xrt_msg_level.__members__.values()
 }
 log = logging.getLogger("pyxrt")
 
@@ -176,6 +178,7 @@ class hw_context(PybindObject):
         self._xclbin = opened._known[what.to_string()]
         self._mode = option if isinstance(option, enums.access_mode) else enums.access_mode.shared
         self._context = self._machine.open_context(self._xclbin._models)
+        # After `open_context`: one that is refused takes no time.
         self._machine.clock.now_ns += self._machine.profile.context_open_ns
 
     def __del__(self) -> None:

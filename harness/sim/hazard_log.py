@@ -54,6 +54,7 @@ class HazardLog:
         # Places without their times, so that a loop gives one entry.
         first_place = first and (first.what, first.file, first.line)
         places = (kind, first_place, later.what, later.file, later.line)
+        # The first occurrence keeps its bytes and times; later ones only count.
         if hazard := self._hazards.get(places):
             self._hazards[places] = replace(hazard, count=hazard.count + 1)
         elif len(self._hazards) < MOST_HAZARDS:

@@ -57,10 +57,12 @@ def read_models(
     only its metadata counts. RuntimeError with XRT's texts for a missing or broken xclbin.
     """
     if Path(path).is_dir():
+        # What XRT raises for a folder.
         raise MemoryError("std::bad_alloc")
     if machine is None:
         container = _read(path)
         return [KernelModel(each.name, 0, _banks(each)) for each in container.kernels], container
+    # The harness's own kernels: they need no file.
     if path in machine.models:
         return [machine.models[path]], None
     profile = machine.profile
@@ -80,6 +82,7 @@ def read_models(
         spec = load_kernel(matches[0])
         exec_ns = profile.exec_of(spec.name)
     else:
+        # A wrong time is better than none: the report of hazards does not depend on it.
         spec, exec_ns = None, profile.scaled(profile.unknown_exec_ns)
         machine.say_once(
             f"{path}: matches no pattern of device.xclbins; each execution of its kernels takes "

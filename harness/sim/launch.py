@@ -137,6 +137,7 @@ class Launch:
         self.output_accesses: list[Access] = []
         self.result: tuple[Result, ...] | None = None
         self.code: Memory | None = None
+        # Never started: no look may see an end.
         self.visible_ns = NEVER_NS
         self.final = ert_cmd_state.ERT_CMD_STATE_NEW
         self.order = 0
@@ -221,11 +222,14 @@ class Launch:
         self._inputs: list[Bytes] = []
         for each in inputs:
             low, high = each.key
+            # Views: an execution takes the bytes that the device has when it begins, not those of
+            # now.
             view = np.frombuffer(each.memory.device, np.uint8, high - low, low)
             self._inputs.append(view.reshape(1, -1))
 
     def begin(self) -> None:
         """Apply the start of an execution: from here on its output is undefined."""
+        # To see at the end whether an input changed meanwhile.
         self._input_copies = [view.copy() for view in self._inputs]
         self._output.undefine(*self._key)
 

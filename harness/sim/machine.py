@@ -116,11 +116,13 @@ class Machine:
         self.openings += 1
         self.ioctl("CREATE_HWCTX")
         if refused or len(self.contexts) >= self.profile.context_limit:
+            # EINVAL: what amdxdna makes of the firmware's MGMT_ERT_NOAVAIL (xdna-driver, aie.c).
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument"
             )
         partition = self._partition(max((model.columns for model in models), default=1))
         if partition is None:
+            # ENODEV: its solver finds no columns (aie2_solver.c).
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
             )
@@ -133,6 +135,7 @@ class Machine:
         return context
 
     def _partition(self, columns: int) -> Partition | None:
+        # Free columns first; contexts of another width never share (aie2_solver.c).
         used = {each.start + column for each in self.partitions for column in range(each.columns)}
         for start in range(self.profile.columns - columns + 1):
             if used.isdisjoint(range(start, start + columns)):

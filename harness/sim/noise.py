@@ -80,10 +80,12 @@ class NoiseFactors:
         fast = noise.fast_pct / 100
         # Rounded, so that a tiny share counts as 0 and gaps stay finite.
         self._burst = burst = round(noise.burst_pct / 100, 12)
+        # The MAD of a normal distribution is 0.674 of its standard deviation.
         self._sigma = noise.tight_pct / 100 / _NORMAL.inv_cdf(0.75)
         below = min((0.5 - fast) / (1 - fast - burst), MOST_BELOW)
         self._centre = -self._sigma * _NORMAL.inv_cdf(below)
         self._fast = fast / (1 - burst)
+        # A stream for each purpose: another share of bursts keeps the other numbers.
         seeds = np.random.SeedSequence(noise.seed).spawn(3)
         self._normals, self._uniforms, bursts = (np.random.default_rng(seed) for seed in seeds)
         self._draw = chain.from_iterable(bursts.random(BLOCK).tolist() for _ in count()).__next__
@@ -116,6 +118,7 @@ class NoiseFactors:
 
     def _levels(self, calls: int) -> NDArray[np.float64]:
         """Return, per call, the logarithm of the level of its burst; 0 outside bursts."""
+        # A burst may reach into the next block.
         levels = np.concatenate((self._overhang, np.zeros(calls)))
         draw, begin = self._draw, self._next_burst
         while self._burst and begin < calls:

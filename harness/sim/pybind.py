@@ -49,6 +49,7 @@ class PybindObject(metaclass=PybindType):
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # pybind11's classes have no __dict__; the names of this class's own state begin with _.
         if name[0] != "_":
             raise self._read_only_error(name)
         super().__setattr__(name, value)
@@ -135,6 +136,7 @@ def keywords(
 
     None if the keyword arguments are not exactly the names that follow the positional ones.
     """
+    # The order of the keyword arguments is free, so sets are compared.
     rest = names[len(args) : len(args) + len(kwargs)]
     return (*args, *(kwargs[name] for name in rest)) if set(rest) == set(kwargs) else None
 

@@ -16,6 +16,7 @@ from harness.sim.runlist import runlist
 from harness.sim.xclbin import uuid, xclbin
 
 XCL_BO_FLAGS_NONE = 0
+# pybind11 exports the members of an unscoped C enumeration into its module too.
 emergency, alert, critical, error = (
     xrt_msg_level.emergency,
     xrt_msg_level.alert,

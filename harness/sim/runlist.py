@@ -66,6 +66,7 @@ class runlist(PybindObject):
         machine, runs = self._machine, self._runs
         if not runs:
             return
+        # Once for the whole list, which is what makes a batch cheap.
         machine.clock.now_ns += machine.profile.launch_ns
         machine.ioctl("EXEC_CMD")
         launches = [member._launch if member._launch.bound else member._bind() for member in runs]
@@ -101,6 +102,7 @@ class runlist(PybindObject):
         if failed:
             first = next(i for i, launch in enumerate(launches) if launch.final is not _COMPLETED)
             for launch in launches[first + 1 :]:
+                # XRT reports the runs behind the failed one as aborted, whatever they did.
                 launch.final = _ABORT
         # The program has now seen the end of every run.
         for member in self._runs:

@@ -21,6 +21,7 @@ class uuid(PybindObject):
     """Identity of an xclbin."""
 
     def __init__(self, text: str, /) -> None:
+        # std::string takes None as a null pointer.
         if text is None:
             raise RuntimeError("basic_string: construction from null is not valid")
         content = as_text(text)

@@ -53,6 +53,7 @@ def numbers_of(device: Simulator, kernels: Sequence[str], everything: bool = Fal
 
     everything: also include all numbers with a source.
     """
+    # They cannot change anything, and each would take two more variations.
     others = {f"exec_ns.{name}" for name in device.exec_ns if name not in kernels}
     numbers = []
     for key, value in _entries(device):

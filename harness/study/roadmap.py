@@ -122,6 +122,7 @@ def roadmap(records: Sequence[tuple[Record, Path]], unreadable: int = 0) -> Road
     for phase in PHASES:
         by_kind = {kind: newest.get((phase, kind)) for kind in ACCOUNTINGS}
         # The guide's expectation is the same in both accountings.
+        # A record has the phase as it was when it ran, also a phase of the user's own folder.
         known = next((each[0] for each in by_kind.values() if each), None)
         guide = known.config["phase"] if known else phase_settings(phase)
         measured = {kind: _phase_run(*each) if each else None for kind, each in by_kind.items()}

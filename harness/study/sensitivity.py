@@ -114,6 +114,8 @@ class Study:
         return {
             key: text
             for key, text in self.conclusions(self.base).items()
+            # A strategy that fails in a variation has no conclusion there, which contradicts
+            # nothing.
             if all(o.get(key, text) == text for o in others)
         }
 
@@ -158,7 +160,10 @@ class Study:
     def has_no_effect(self, number: Number) -> bool:
         """Whether no result at all depends on `number`."""
         return all(
-            case == self.base for (changed, _), case in self.variations.items() if changed == number
+            # To the nanosecond: virtual time has no noise to allow for.
+            case == self.base
+            for (changed, _), case in self.variations.items()
+            if changed == number
         )
 
 

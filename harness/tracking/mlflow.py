@@ -42,6 +42,7 @@ class MlflowStore:
         # MLflow reads these when it is imported. By default it sends telemetry, and retries a
         # server that does not answer for minutes.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # Its thread would run during timed passes.
         os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -55,7 +56,8 @@ class MlflowStore:
             if existing:
                 self._experiment_id = existing.experiment_id
             else:
-                # A server decides by itself where artifacts are.
+                # A server decides by itself where artifacts are. A local store without a root
+                # puts them into ./mlruns of the current folder.
                 root = Path(artifacts).as_uri() if artifacts else None
                 self._experiment_id = self._client.create_experiment(experiment, root)
             # A killed process could not end its runs.
@@ -81,6 +83,7 @@ class MlflowStore:
         with _translate_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags)
             params = [Param(key, str(value)) for key, value in _params(record).items()]
+            # One request: a log_metric takes 4 ms each, in a batch 0.07 ms.
             self._client.log_batch(run.info.run_id, metrics, params)
             for path in artifacts:
                 self._client.log_artifact(run.info.run_id, str(path))
@@ -135,6 +138,7 @@ class MlflowStore:
         with _translate_errors(self._uri):
             for child in self._search(f"tags.`mlflow.parentRunId` = '{parent}'"):
                 speedup = speedups.get(child.data.tags["record"])
+                # It failed, or has no baseline in its setting.
                 if speedup is None:
                     continue
                 values = {"": speedup.ratio, "_low": speedup.low, "_high": speedup.high}
@@ -193,6 +197,8 @@ def _params(record: Record) -> dict[str, Any]:
         f"strategy.{key}": getattr(value, "value", value)
         for key, value in asdict(record.knobs).items()
     }
+    # Few params: MLflow's comparison of runs is readable only if they are what was varied. The
+    # whole configuration is in the record, because params over 6000 characters are cut.
     fixed = {"kernel": record.kernel, "workload.tiles": record.config["workload"]["tiles"]}
     return {**fixed, **knobs, **record.settings}
 

@@ -80,4 +80,5 @@ def backend_of(tracking: Tracking) -> TrackingBackend | None:
             f"tracking.backend={tracking.backend}: no such backend; "
             f"{nearest(tracking.backend, names)}"
         )
+    # On use, because MLflow takes more than a second to import.
     return cast(TrackingBackend, import_module(f"{package.__name__}.{tracking.backend}"))

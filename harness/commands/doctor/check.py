@@ -65,6 +65,7 @@ def checked(name: str, check: Callable[[Subject], Check], subject: Subject) -> C
     """The result of a check, each text in one line; a warning if the check itself raises."""
     try:
         found = check(subject)
+    # A check reads files and tools of any machine; one that fails must not end the list.
     except Exception as error:
         found = warn(
             name, f"could not be checked ({type(error).__name__}: {error})", "check it by hand"

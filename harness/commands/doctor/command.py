@@ -66,6 +66,7 @@ def examine(config: Config) -> list[Check]:
     """The result of every check."""
     device = config.device
     assert isinstance(device, Hardware)  # device=hardware was composed
+    # Before the probe: opening the device would disturb an experiment.
     using = holder(device.index)
     subject = Subject(
         config=config,

@@ -49,6 +49,7 @@ def check_driver(subject: Subject) -> Check:
 def check_node(subject: Subject) -> Check:
     """Whether the device node exists and may be opened."""
     path = sysfs.node(subject.address)
+    # A container has the host's /sys, but only the nodes that it was given.
     if path is None or not path.exists():
         there = (
             ", ".join(str(each) for each in sorted((sysfs.ROOT / "dev/accel").glob("accel*")))
@@ -87,6 +88,7 @@ def check_memlock(subject: Subject) -> Check:
         [load_kernel(name) for name in subject.config.workload.kernels],
         subject.config.strategy,
     )
+    # XRT maps every bo with MAP_LOCKED; beyond the limit, device(0) or bo() raises with EAGAIN.
     tile_bytes = sum(
         buffer.stride_bytes for spec in specs for buffer in (*spec.inputs, spec.output)
     )
@@ -111,6 +113,7 @@ def check_power(subject: Subject) -> Check:
     )
     text = f"{mode or 'cannot be read'}{f' ({clocks})' if clocks else ''}"
     if wanted and mode != wanted.value:
+        # The driver lets only root set the mode (SET_STATE is DRM_ROOT_ONLY).
         if os.geteuid() == 0 and mode:
             return ok("power mode", f"{text}; {wanted.value} will be requested for the run")
         remedy = (
@@ -120,6 +123,7 @@ def check_power(subject: Subject) -> Check:
         return fail(
             "power mode", f"{text}; device.power_mode={wanted.value} needs root and xrt-smi", remedy
         )
+    # npu1 has clocks of 400 to 847 MHz (xdna-driver, npu1_regs.c).
     if mode is None:
         return warn(
             "power mode",

@@ -60,6 +60,7 @@ def ask(index: int, *, opens: bool = True, timeout_s: float = TIMEOUT_S) -> Prob
         silence = f"its process ended with code {ended.code}"
     if not found.path and not found.error:
         return Probe(error=silence)
+    # Only the first line came: the process hung or crashed when it opened the device.
     if opens and not (found.error or found.open_error or found.opened):
         return replace(found, open_error=silence)
     return found
@@ -82,6 +83,7 @@ def look(index: int, opens: bool) -> None:
     """
     try:
         import pyxrt
+    # What a compiled module raises depends on how it was built.
     except Exception as error:
         _answer(Probe(error=f"{type(error).__name__}: {error}"))
         return
@@ -107,6 +109,7 @@ def look(index: int, opens: bool) -> None:
 
 
 def _answer(found: Probe) -> None:
+    # XRT prints to stdout too, and may leave a line open.
     sys.stdout.write(f"\n{json.dumps(asdict(found))}\n")
     sys.stdout.flush()
 

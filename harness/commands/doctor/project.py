@@ -40,6 +40,7 @@ def check_kernel(subject: Subject, name: str) -> Check:
         path, instructions = kernel_files(subject.device, spec)
         declared = _declared(path, spec)
     except (RequestError, OSError, ValueError) as error:
+        # Messages are `finding; remedy` everywhere.
         finding, _, remedy = str(error).partition("; ")
         return bad(title, finding, remedy or "build it again")
     return ok(title, f"{path}: {declared}; {instructions.nbytes} bytes of instructions")
@@ -58,6 +59,7 @@ def _declared(path: str, spec: KernelSpec) -> str:
     except RuntimeError as error:
         raise RequestError(f"{path}: {error}; build kernel {spec.name} again") from error
     kernels = [xclbin.xclbinkernel(image) for image in images]
+    # The same rules as for a run, on the metadata that XRT would return.
     name = kernel_of(SimpleNamespace(get_kernels=lambda: kernels), path, spec)
     declared = next(each.get_num_args() for each in kernels if each.get_name() == name)
     used = FIRST_DATA_ARGUMENT + len(spec.inputs) + 1
@@ -68,6 +70,7 @@ def _declared(path: str, spec: KernelSpec) -> str:
 def check_disk(subject: Subject) -> Check:
     """Whether outputs/ can be written, and how much space is free."""
     folder = OUTPUTS.absolute()
+    # outputs/ may not exist before the first run.
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         return fail(
@@ -113,6 +116,7 @@ def _file(uri: str) -> str:
         return "the file, or its folder, cannot be written"
     with path.open("rb") as file:
         head = file.read(len(SQLITE_MAGIC))
+    # sqlite takes an empty file for a new database.
     return "" if head in (b"", SQLITE_MAGIC) else "the file is not a sqlite database"
 
 
@@ -124,6 +128,7 @@ def _server(uri: str) -> str:
         ) as answer:
             return "" if answer.status == 200 else f"answers {answer.status}"
     except urllib.error.HTTPError as error:
+        # An HTTPError holds the connection.
         error.close()
         return f"answers {error.code} {error.reason}"
     except (OSError, ValueError) as error:

@@ -34,6 +34,7 @@ def check_pyxrt(subject: Subject) -> Check:
         *probe.missing,
         *["runlist"] * (not probe.runlists and subject.config.strategy.batch > 1),
     ]
+    # pyxrt has runlists since June 2025.
     if lacking:
         return fail(
             "pyxrt", f"{probe.path} has no {', '.join(lacking)}", "install XRT 2.20 or newer"
@@ -78,6 +79,7 @@ def found_elsewhere() -> Iterator[tuple[Path, str]]:
     given = os.environ.get("XILINX_XRT")
     folders = [folder for pattern in PLACES for folder in sorted(sysfs.ROOT.glob(pattern))]
     for folder in dict.fromkeys([*([Path(given) / "python"] if given else []), *folders]):
+        # A module without a tag loads in any Python, if it was built for it.
         for path in sorted(folder.glob("pyxrt*.so")):
             tag = ABI.match(path.name)
             yield path, f"{tag[1]}.{tag[2]}" if tag else ""

@@ -59,6 +59,8 @@ def read_state(index: int, pyxrt: Any = None, device: Any = None) -> MachineStat
     firmware = _word(_dig(_first(_list(_dig(smi_host, "devices"))), "firmware_version"))
     return MachineState(
         power_mode=_mode(own_platform) or _mode(smi_device),
+        # Every source may be missing: without a handle, without xrt-smi, or in a container without
+        # sysfs.
         clocks_mhz=_clocks(own_platform) or _clocks(smi_device),
         firmware=sysfs.of_device(address, "fw_version") or firmware,
         driver=_driver(own_host) or sysfs.driver_version() or _driver(smi_host),

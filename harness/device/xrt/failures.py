@@ -30,10 +30,13 @@ MAILBOX = (
     "the firmware's mailbox is broken; reload the amdxdna driver, or power the machine off and on"
 )
 ERRNO = {
+    # 2: older drivers. 19: no partition of that width (aie2_solver.c). 22: the firmware has no
+    # context left (MGMT_ERT_NOAVAIL, aie.c).
     ("CREATE_HWCTX", 2): NO_CONTEXT,
     ("CREATE_HWCTX", 19): NO_CONTEXT,
     ("CREATE_HWCTX", 22): NO_CONTEXT,
     ("CREATE_BO", 12): "out of memory for bos; ulimit -l limits it",
+    # Seen on Phoenix after two processes had opened contexts at the same time (mlir-air #1809).
     ("EXEC_CMD", 5): MAILBOX,
     ("EXEC_CMD", 19): "the device is lost",
 }

@@ -79,6 +79,7 @@ def read_instructions(path: Path) -> Bytes:
     be read or has neither format.
     """
     try:
+        # mlir-aie writes binary files; older versions wrote hexadecimal text (insts.txt).
         content = path.read_bytes()
     except OSError as error:
         raise RequestError(

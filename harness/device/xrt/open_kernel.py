@@ -24,6 +24,8 @@ def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
     """
     buffers = {}
     for kernel in xclbin.get_kernels():
+        # With more bos than the xclbin declares, XRT reads beyond an array and crashes
+        # (validate_bo_at_index).
         buffers[str(kernel.get_name())] = kernel.get_num_args() - FIRST_DATA_ARGUMENT
     matches = [name for name in buffers if name.startswith(USUAL_NAME)]
     if spec.name in buffers:
@@ -75,6 +77,7 @@ def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKern
         occupied = backend.columns_of(path)
         backend.opened[spec.name] = OpenKernel(xclbin, name, instructions, occupied)
     kernel, available = backend.opened[spec.name], backend.capabilities.columns
+    # amdxdna would let contexts of equal width share columns in turn; the columns would not add up.
     if columns * kernel.columns > available:
         raise RequestError(
             f"strategy.columns={columns}: the xclbin of {spec.name} is {kernel.columns} columns "

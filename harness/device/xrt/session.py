@@ -116,6 +116,7 @@ class XrtSession:
             self._kernels = [pyxrt.kernel(context, kernel.name) for context in self._contexts]
             self._instructions = [self._load(each, kernel.instructions) for each in self._kernels]
         except XRT_ERRORS as error:
+            # Those that did open would count against the device's limit of six.
             self._contexts.clear()
             raise DeviceError(
                 f"opening {spec.name} on {columns} column(s): "
@@ -150,6 +151,7 @@ class XrtSession:
         self._wakers.clear()
         self._instructions.clear()
         self._kernels.clear()
+        # After the kernels that belong to them.
         self._contexts.clear()
 
     def _load(self, kernel: XrtKernel, instructions: Bytes) -> Bo:
@@ -180,6 +182,8 @@ class XrtSession:
     def prepare(self, column: int) -> Run:
         """A run of the kernel on `column`, with its instructions set and no data arguments."""
         run = self.backend.pyxrt.run(self._kernels[column])
+        # The arguments of every kernel that mlir-aie builds: opcode, instructions, their size in
+        # bytes.
         run.set_arg(0, OPCODE_TXN)
         run.set_arg(1, self._instructions[column])
         run.set_arg(2, self._instructions_bytes)

@@ -1,6 +1,7 @@
-"""Write the reference pages of docs/ from the code: metrics, records and configuration.
+"""Write the reference pages of docs/ from the code, and the table of hazards in emulate.md.
 
-    python docs/make_reference.py              write metrics.md, records.md and configuration.md
+    python docs/make_reference.py              write metrics.md, records.md, configuration.md, and
+                                               the table in emulate.md
     python docs/make_reference.py --outputs    run the commands that the pages show, and replace
                                                the outputs below them by what they print
 
@@ -29,7 +30,7 @@ from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState
-from harness.hazard import Call, Hazard
+from harness.hazard import Call, Hazard, Kind
 from harness.measure.metrics import TABLE
 from harness.measure.totals import Totals
 from harness.models.operations import Operation
@@ -41,6 +42,8 @@ from harness.run.tile_passes import Step
 
 DOCS = Path(__file__).parent
 BY_HAND = "Written by `docs/make_reference.py`; do not edit."
+HAZARDS_BEGIN = f"<!-- Begin of the table of hazards. {BY_HAND} -->\n"
+HAZARDS_END = "<!-- End of the table of hazards. -->\n"
 
 RECORD_CLASSES: dict[type, str] = {
     Record: "The file itself",
@@ -198,11 +201,22 @@ def main() -> None:
 
 
 def pages() -> dict[Path, str]:
-    """Text of every page that is made from the code."""
+    """Text of every page that is written from the code, all of it or a table in it."""
     texts = {"metrics": metrics(), "records": records(), "configuration": configuration()}
-    return {
+    whole = {
         DOCS / f"{name}.md": "\n".join(lines).rstrip("\n") + "\n" for name, lines in texts.items()
     }
+    emulate = DOCS / "emulate.md"
+    before, begin, rest = emulate.read_text().partition(HAZARDS_BEGIN)
+    _, end, after = rest.partition(HAZARDS_END)
+    hazards_table = "".join(f"{line}\n" for line in hazards())
+    return {**whole, emulate: f"{before}{begin}{hazards_table}{end}{after}"}
+
+
+def hazards() -> Iterator[str]:
+    """The table of all kinds of hazards."""
+    rows = ((kind.value, kind.explanation, kind.remedy) for kind in Kind)
+    yield from table(("hazard", "what is wrong", "what to change"), rows)
 
 
 def metrics() -> Iterator[str]:

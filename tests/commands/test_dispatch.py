@@ -106,13 +106,13 @@ def test_a_new_command_is_one_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "hello.py").write_text(
-        "HELP = 'greet whoever is named'\n"
+        "HELP = 'print a greeting'\n"
         "def main(arguments):\n    print('hello', *arguments)\n    return 3\n"
     )
     monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
     assert dispatch(["hello", "you"]) == 3
     assert capsys.readouterr().out == "hello you\n"
-    assert all_commands()["hello"].HELP == "greet whoever is named"
+    assert all_commands()["hello"].HELP == "print a greeting"
     sys.modules.pop("harness.commands.hello")
 
 
@@ -203,7 +203,7 @@ def test_a_run_leaves_the_process_as_it_was(
     assert not {name for name in sys.modules if name.startswith("hydra_plugins.harness")}
 
 
-# Output that nobody reads, or that cannot be written
+# Output without a reader, or that cannot be written
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_closed_stderr_silences_only(monkeypatch: pytest.MonkeyPatch) -> None:
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stderr", Closed())
-    say("nobody hears")
+    say("a message")
 
 
 def test_output_names_what_cannot_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def test_a_wrong_request(
     assert len(err.splitlines()) == 1
 
 
-def test_hardware_may_be_said(whole: Smi, capsys: pytest.CaptureFixture[str]) -> None:
+def test_device_hardware_is_accepted(whole: Smi, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.run(["device=hardware"]) == 0
 
 
@@ -683,8 +683,8 @@ def test_a_server(server: str) -> None:
     assert told(project.check_tracking(right))[0] == "ok"
     status, text = told(project.check_tracking(wrong))
     assert (status, "answers 404" in text, "tracking=off" in text) == ("warn", True, True)
-    nobody = subject("tracking=server", "tracking.uri=http://127.0.0.1:9")
-    assert told(project.check_tracking(nobody))[0] == "warn"
+    unreachable = subject("tracking=server", "tracking.uri=http://127.0.0.1:9")
+    assert told(project.check_tracking(unreachable))[0] == "warn"
 
 
 @pytest.mark.parametrize(("command", "code"), [("doctor", 1), ("run", 2)])

@@ -162,7 +162,7 @@ def test_a_run(harness: Callable[..., Done], strategy: str) -> None:
     assert metrics["verify/mismatches"] == 0
     assert metrics["time/total_ms"] >= TILES * 0.3 / (2 if strategy == "stacked" else 1)
     assert metrics["time/exec_ms"] is None, "pyxrt gives no timestamps of the device"
-    assert metrics["hazard/count"] is None, "nobody looks for hazards there"
+    assert metrics["hazard/count"] is None, "hardware does not look for hazards"
     assert metrics["harness/self_us"] > 0
     assert record["machine"]["before"]["kernel"] == os.uname().release
     assert record["machine"]["before"] == record["machine"]["after"]

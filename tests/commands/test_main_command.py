@@ -330,7 +330,7 @@ def test_metrics_follow_from_the_trace(shell: Shell, arguments: list[str]) -> No
     ],
     ids=" ".join,
 )
-def test_a_depth_without_effect_is_said_once(shell: Shell, arguments: list[str]) -> None:
+def test_a_depth_without_effect_is_reported_once(shell: Shell, arguments: list[str]) -> None:
     done = shell(*arguments, "tracking=off")
     assert done.code == 0
     assert done.err.count("has no effect") == 1

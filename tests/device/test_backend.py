@@ -21,13 +21,20 @@ from support.small_device import ADD, COSTS, make_tiles
 from harness.config.device import DEVICES, ClockKind, Faults, Hardware, Hazards, Simulator
 from harness.config.strategy import Buffers, Strategy
 from harness.device.backend import MONOTONIC, VIRTUAL, Backend, Capabilities, Session, Submission
+from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
 from harness.device.xrt import hardware
 from harness.device.xrt.open_devices import OpenDevices
 from harness.errors import DeviceCallError, DeviceError, DeviceTimeoutError, RequestError
 from harness.inputs.chain import Chain
-from harness.inputs.generate import MOST_DISTINCT_BYTES, distinct_tiles
+from harness.inputs.generate import (
+    MOST_DISTINCT_BYTES,
+    PRIMES,
+    distinct_tiles,
+    make_chain_tiles,
+)
 from harness.inputs.tiles import Tiles
+from harness.kernel import load_kernel
 from harness.run.executor import Executor
 from harness.run.verify import Checker
 from harness.sim import pyxrt
@@ -414,22 +421,45 @@ def test_a_pause_ends_at_the_next_completion() -> None:
 
 
 @pytest.mark.parametrize("tile_bytes", [1, 16 << 10, 64 << 10])
-def test_small_tiles_are_as_many_as_ever(tile_bytes: int) -> None:
+def test_small_tiles_have_the_longest_period(tile_bytes: int) -> None:
     assert distinct_tiles(tile_bytes, 3) == 1021
     assert distinct_tiles(tile_bytes, 1021 * 2) == 1019
     assert distinct_tiles(tile_bytes, 1021 * 1019) == 1013
 
 
+@pytest.mark.parametrize(
+    ("tile_bytes", "between", "period"),
+    [
+        (100_000, 1, 661),  # 64 MiB hold 671 of them
+        (1 << 20, 1, 61),
+        (1 << 20, 61, 67),  # 61 would repeat, and smaller ones are not larger than 61
+        (1 << 20, 210, 211),
+        (1 << 24, 3, 5),
+        (1 << 30, 12, 13),  # not even one fits
+        (100_000, 1009, 1013),
+        (1 << 20, 1021, 61),  # no prime is larger: what fits counts
+        (1 << 30, 1021, 1019),
+    ],
+)
+def test_the_period_of_large_tiles(tile_bytes: int, between: int, period: int) -> None:
+    assert distinct_tiles(tile_bytes, between) == period
+
+
 @pytest.mark.parametrize("tile_bytes", [100_000, 1 << 20, 1 << 24, 1 << 30, 1 << 40])
-@pytest.mark.parametrize("between", [1, 2, 3, 4, 6, 12, 30, 210, 1009, 1021, 4096 * 1024])
-def test_large_tiles_are_fewer(tile_bytes: int, between: int) -> None:
+@pytest.mark.parametrize("between", [1, 2, 3, 4, 6, 12, 30, 210, 1009, 1020])
+def test_large_tiles_have_a_short_period(tile_bytes: int, between: int) -> None:
+    """No slot gets its inputs again, and only the least such period may exceed the memory."""
     period = distinct_tiles(tile_bytes, between)
-    assert between % period, "no slot meets the inputs it had before"
-    assert period > between or between > 1000
-    assert period * tile_bytes <= MOST_DISTINCT_BYTES or period <= 2 * between or between > 500
+    assert period > between
+    least = next(prime for prime in PRIMES if prime > between)
+    assert period == least or period * tile_bytes <= MOST_DISTINCT_BYTES
 
 
-def test_a_chain_of_one_is_a_chain() -> None:
-    tiles = make_tiles(ADD, 3)
-    assert tiles.chain == Chain((ADD,))
-    np.testing.assert_array_equal(tiles.expect(1, 1), tiles.expect(1, 1, 0))
+def test_the_tiles_of_a_chain_of_one_kernel() -> None:
+    """They have no further constants, and one reference, by both of its indices."""
+    spec = load_kernel("gelu")
+    tiles = make_chain_tiles(Chain((spec,)), 3, "random", 0, host_now_ns, 3)
+    assert tiles.constants_to_hold(resident=False) == ()
+    expected = spec.compute(tiles.packed[0][1:2])
+    np.testing.assert_array_equal(tiles.expect(4, 1), expected)
+    np.testing.assert_array_equal(tiles.expect(1, 1, 0), expected)

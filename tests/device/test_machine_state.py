@@ -299,7 +299,7 @@ def test_noise_of_clocks() -> None:
         assert changes(replace(FULL, clocks_mhz=clocks), FULL) == []
 
 
-def test_every_step_of_the_clocks_is_told() -> None:
+def test_every_change_of_the_clock_level_is_reported() -> None:
     """Levels of npu1: xdna-driver, npu1_regs.c."""
     levels = [(400, 800), (600, 1024), (720, 1309), (847, 1600)]
     for old in levels:

@@ -187,7 +187,7 @@ import builtins
 manager.__enter__()
 builtins.kept = manager
 """
-"""Nobody ever leaves it, as after a Ctrl-C just before that."""
+"""The context is never left, as after a Ctrl-C just before its end."""
 
 
 PENDING = "harness.device.interrupt:Interrupt._mark_pending"
@@ -213,7 +213,7 @@ def hold(made: Smi, process: subprocess.Popen[str], number: int) -> None:
 
 
 def fifo(path: Path) -> Path:
-    """A named pipe: who reads a line of it waits until somebody writes one."""
+    """A named pipe: a reader waits until a line is written."""
     os.mkfifo(path)
     return path
 

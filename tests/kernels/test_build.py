@@ -134,7 +134,7 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_what_is_missing_is_reported(tmp_path: Path) -> None:
     compiler = script(tmp_path / "peano" / "bin" / "clang++", "")
     driver, peano = f"AIECC={compiler}", f"PEANO={tmp_path / 'peano'}"
     for given, said in (

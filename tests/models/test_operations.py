@@ -306,7 +306,7 @@ ROLES_OF = {
         (lambda: replace(BASE, layers=0), "encoder.layers=0: out of range; allowed: 1 or more"),
     ],
 )
-def test_wrong_requests_are_told(ask, said):
+def test_wrong_requests_are_refused(ask, said):
     with pytest.raises(RequestError) as raised:
         ask()
     assert str(raised.value).startswith(said)

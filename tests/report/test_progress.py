@@ -37,7 +37,7 @@ def stderr_of(patience_s: float, folder: Path, *, terminal: bool) -> str:
 def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 1 << 16)
-    except OSError:  # how a pseudo-terminal says that nobody writes to it any more
+    except OSError:  # a pseudo-terminal that no process has open for writing any more
         return b""
 
 

@@ -403,7 +403,7 @@ def test_contexts_go_to_the_kernels_that_have_most_to_do(
     assert chain.columns(wanted, contexts) == columns
 
 
-def test_columns_that_there_are_no_contexts_for_are_said(shell: Shell) -> None:
+def test_columns_without_contexts_are_reported(shell: Shell) -> None:
     done = shell(
         "tracking=off", "workload=encoder_block", "strategy.columns=4", "workload.tiles=24"
     )

@@ -209,7 +209,7 @@ def test_every_encoder_runs(shell: Shell, model: str) -> None:
     assert "220x is 50.0 ms" in done.out
 
 
-def test_what_has_no_effect_is_said_and_left_out(shell: Shell) -> None:
+def test_keys_without_effect_are_reported_and_left_out(shell: Shell) -> None:
     done = shell(
         *("tracking=off", "workload=whisper_tiny", "workload.tiles=2", "measure=quick"),
         *("strategy.resident=true", "workload.fused=true"),

@@ -1031,7 +1031,7 @@ def failed_output_as_an_input(rig: Rig) -> Iterator[Any]:
 
 @hazard(Kind.FAILED_OUTPUT, faults=Faults(error=[0]))
 def chain_whose_first_run_fails(rig: Rig) -> Iterator[Any]:
-    """Nobody could know at the second launch, but that run used what the first did not write."""
+    """The failure is seen after the second launch, which used what the first run did not write."""
     column = rig.columns[0]
     operands, parent, result = rig.staged(256), rig.bo(256), rig.bo(128)
     half = pyxrt.bo(parent, 128, 0)
@@ -1624,7 +1624,7 @@ def bos_freed_after_the_wait(rig: Rig) -> Iterator[Any]:
 
 
 @correct()
-def sync_of_what_nobody_uses(rig: Rig) -> Iterator[Any]:
+def sync_of_bos_without_a_run(rig: Rig) -> Iterator[Any]:
     operands, total = rig.pair()
     other, more = rig.bo(100), rig.bo(64)
     run = rig.run(operands, total)
@@ -1859,14 +1859,14 @@ def test_off_reports_nothing(expected: Expected) -> None:
     assert all(host == device for host, device in lengths), "no copy has grown"
     assert rig.machine.sanitizer is None
     assert rig.take() == []
-    assert bool(rig.machine.aborted) == expected.aborts, "XRT aborts whoever looks"
+    assert bool(rig.machine.aborted) == expected.aborts, "XRT aborts the process that looks"
 
 
 def test_every_kind_is_covered() -> None:
     assert {each.kind for each in SCRIPTS} == set(Kind)
 
 
-def test_a_clash_in_a_loop_is_told_once_and_counted() -> None:
+def test_a_conflict_in_a_loop_is_reported_once_and_counted() -> None:
     rig = Rig()
     operands, total = rig.pair(seed=10)
     run = rig.run(operands, total)
@@ -1880,7 +1880,7 @@ def test_a_clash_in_a_loop_is_told_once_and_counted() -> None:
     assert rig.take() == [], "taken once"
 
 
-def test_places_are_told_apart() -> None:
+def test_places_are_distinguished() -> None:
     rig = Rig()
     operands, total = rig.pair()
     run = rig.run(operands, total)

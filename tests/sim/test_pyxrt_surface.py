@@ -149,7 +149,7 @@ def test_what_the_simulator_leaves_out(name: str) -> None:
         getattr(pyxrt, name)
 
 
-def test_unknown_attributes_are_told_what_there_is() -> None:
+def test_the_error_for_an_unknown_attribute_lists_the_names() -> None:
     rig = Rig()
     for owner, has in (
         (

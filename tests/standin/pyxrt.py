@@ -105,9 +105,7 @@ class runlist(simulated.runlist):
 
     def wait(self):
         if wanted["interrupt"]:
-            os.kill(
-                os.getpid(), signal.SIGINT
-            )  # by the user, who cannot know that nobody hears him
+            os.kill(os.getpid(), signal.SIGINT)  # by a user; XRT's wait does not notice it
         super().wait()
 
 

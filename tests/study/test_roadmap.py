@@ -120,7 +120,7 @@ def test_what_is_printed_drawn_and_filed(phases: Done, capfd: pytest.CaptureFixt
     }
 
 
-def test_the_newest_right_run_counts_and_others_are_told(
+def test_the_newest_right_run_counts_and_others_are_reported(
     phases: Done, shell: Shell, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = rows(capfd)
@@ -203,7 +203,9 @@ def test_a_roadmap_that_cannot_be(
         ("-m phase=baseline,dma workload.matmul=matmul_64", False),
     ],
 )
-def test_sweeps_over_phases_are_of_both_accountings_unless_told(arguments: str, both: bool) -> None:
+def test_a_sweep_over_phases_has_both_accountings_unless_one_is_chosen(
+    arguments: str, both: bool
+) -> None:
     assert bool(both_accountings(arguments.split())) is both
 
 

@@ -156,7 +156,7 @@ def test_up_to_one_percent_is_the_same(ask: Ask) -> None:
     assert "+50 %: pooled faster than batch" in said.changes()["chain_command_ns"]
 
 
-def test_what_survives_is_said_to(ask: Ask) -> None:
+def test_conclusions_that_survive_are_reported(ask: Ask) -> None:
     """The command at 30 us at the most: a batch is ahead whatever else is wrong."""
     said = ask(*CHAINS, "device.chain_command_ns=20_000")
     assert said.changes() == {"chain_command_ns": [], "exec_ns.attention": []}
@@ -194,7 +194,7 @@ def test_whether_depth_pays_can_change(ask: Ask) -> None:
     assert "0 of 2 effects of depth + 1" in said.line("what holds")
 
 
-def test_a_number_without_effect_is_said_to_have_none(ask: Ask) -> None:
+def test_a_number_without_effect_is_reported(ask: Ask) -> None:
     said = ask(*CHAINS, "device.device_open_ns=11_000_000", "device.sources.device_open_ns=assumed")
     assert said.line("no effect") == "no effect on any of this: device_open_ns"
     assert set(said.changes()) == {"chain_command_ns", "exec_ns.attention"}
@@ -328,7 +328,7 @@ def test_wrong_requests(arguments: list[str], reason: str, ask: Ask) -> None:
     assert line.startswith(f"harness: {reason}")
 
 
-def test_depth_that_nobody_takes_is_told(ask: Ask) -> None:
+def test_a_depth_without_effect_is_reported(ask: Ask) -> None:
     said = ask("--strategies", "pooled,batch", "depth=3")
     assert (said.code, said.err) == (
         0,

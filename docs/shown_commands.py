@@ -10,12 +10,14 @@ and docs/. Words after `console` or `python` say more:
     fails     the commands exit with 1
     unrun     needs what a test does not have: an NPU, the network, root
 
-Commands of the harness run in forks of one process that has imported it, so that a page takes as
-long as its work. `python docs/shown_commands.py` is that process: JSON in, JSON out.
+Commands of the harness run in forks of one process that has imported it and MLflow, so that a page
+takes as long as its work. `python docs/shown_commands.py` is that process. It serves all pages: for
+each, it reads a line of JSON from stdin and writes one to stdout.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -27,10 +29,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
@@ -121,22 +123,30 @@ def run(shown: Sequence[Shown], folder: Path) -> list[Done]:
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     tasks = [{"code": each.code, "python": each.is_python} for each in shown]
-    # MLflow reads its variables when it is imported, here before the harness can set them.
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-    environment = {**os.environ, **quiet, "PYTHONPATH": str(ROOT)}
-    process = subprocess.run(
-        [sys.executable, Path(__file__)],
-        input=json.dumps(tasks),
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    to_server, from_server = _server()
+    to_server.write(f"{json.dumps({'folder': str(folder), 'tasks': tasks})}\n")
+    to_server.flush()
+    results = json.loads(from_server.readline())
     return [
         Done(each["code"], _placeless(each["out"], folder), _placeless(each["err"], folder))
-        for each in json.loads(process.stdout)
+        for each in results
     ]
+
+
+@cache
+def _server() -> tuple[IO[str], IO[str]]:
+    """The server's stdin and stdout. It ends with this process, which closes its stdin."""
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.returncode = 0  # Nothing waits for it.
+    return process.stdin, process.stdout
 
 
 def _placeless(text: str, folder: Path) -> str:
@@ -167,22 +177,26 @@ def rewrite_outputs() -> None:
 
 
 def _serve() -> None:
-    """Run the tasks on stdin, and write what they did to stdout."""
-    import matplotlib.pyplot  # noqa: F401
-    import mlflow.tracking  # noqa: F401
-    import pandas  # noqa: F401
-
+    """Run the tasks of each line on stdin, and write what they did as a line to stdout."""
     import harness.commands.run  # noqa: F401
+    from harness.tracking.mlflow import MlflowStore
 
-    done = []
-    codes: list[str] = []
-    for task in json.load(sys.stdin):
-        if task["python"]:
-            done.append(_forked(partial(_execute, list(codes), task["code"])))
-            codes.append(task["code"])
-        else:
-            done.append(_command(task["code"]))
-    json.dump(done, sys.stdout)
+    # MLflow imports most of its modules when a store is opened; this one is in memory.
+    MlflowStore("sqlite://", "", "none")
+    # Else each fork's first garbage collection copies all memory that the libraries occupy.
+    gc.freeze()
+    for line in sys.stdin:
+        page = json.loads(line)
+        os.chdir(page["folder"])
+        done = []
+        codes: list[str] = []
+        for task in page["tasks"]:
+            if task["python"]:
+                done.append(_forked(partial(_execute, list(codes), task["code"])))
+                codes.append(task["code"])
+            else:
+                done.append(_command(task["code"]))
+        print(json.dumps(done), flush=True)
 
 
 def _command(line: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ MARKDOWN = sorted(
     [*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))]
 )
 README_LINES = 150
+PROSE_COLUMNS = 100
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 EXTERNAL = re.compile(r"https?://[\w.-]+(:\d+)?(/\S*)?")
 
@@ -33,10 +34,15 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def runnable(page: Path, slow: bool) -> list[Shown]:
+    """The slow commands of a page that can run here, or all others."""
+    shown = [each for each in shown_on(page) if "unrun" not in each.words]
+    return [each for each in shown if ("slow" in each.words) is slow]
+
+
 def executed(page: Path, folder: Path, slow: bool) -> list[tuple[Shown, Done]]:
     """The slow commands of a page, or all others, and what they did."""
-    shown = [each for each in shown_on(page) if "unrun" not in each.words]
-    shown = [each for each in shown if ("slow" in each.words) is slow]
+    shown = runnable(page, slow)
     return list(zip(shown, run(shown, folder), strict=True))
 
 
@@ -48,8 +54,8 @@ def check(done: list[tuple[Shown, Done]]) -> None:
             assert result.text.splitlines() == (shown.output or "").splitlines(), shown.code
 
 
-QUICK = [page for page in pages() if any("slow" not in each.words for each in shown_on(page))]
-SLOW = [page for page in pages() if any("slow" in each.words for each in shown_on(page))]
+QUICK = [page for page in pages() if runnable(page, slow=False)]
+SLOW = [page for page in pages() if runnable(page, slow=True)]
 
 
 @pytest.mark.slow
@@ -131,6 +137,13 @@ def test_every_hazard_is_described() -> None:
     for kind in Kind:
         assert kind.explanation, kind
         assert kind.remedy, kind
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_lines_of_prose_are_not_long(page: Path) -> None:
+    """Tables and blocks are as wide as they must be."""
+    prose = BLOCK.sub("", page.read_text()).splitlines()
+    assert [line for line in prose if len(line) > PROSE_COLUMNS and not line.startswith("|")] == []
 
 
 def test_the_readme_is_short() -> None:

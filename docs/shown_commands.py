@@ -76,17 +76,17 @@ def shown_on(page: Path) -> list[Shown]:
     """Commands and Python of a page, in order."""
     text = page.read_text()
     blocks = list(BLOCK.finditer(text))
-    found: list[Shown] = []
+    result: list[Shown] = []
     for index, block in enumerate(blocks):
         words = frozenset(block[2].split())
         if block[1] == "console":
-            found += _commands(page, words, block)
+            result += _commands(page, words, block)
         elif block[1] == "python":
             after = blocks[index + 1 : index + 2]
             is_output = after and after[0][1] == "text" and after[0].start() - block.end() <= 2
             output, place = (after[0][3], after[0].span(3)) if is_output else (None, (0, 0))
-            found.append(Shown(page, block[3], True, words, output, place))
-    return found
+            result.append(Shown(page, block[3], True, words, output, place))
+    return result
 
 
 def _commands(page: Path, words: frozenset[str], block: re.Match[str]) -> Iterator[Shown]:

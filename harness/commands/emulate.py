@@ -113,23 +113,23 @@ def _profile(options: argparse.Namespace) -> Simulator:
         raise RequestError("emulate needs a script: harness emulate SCRIPT [ARGUMENTS]")
     if not Path(options.script).is_file():
         raise RequestError(f"{options.script}: no such file; give the script to run")
-    for given in options.set:
-        if "=" not in given:
-            raise RequestError(f"--set {given}: no value; give KEY=VALUE, such as device.columns=1")
+    for text in options.set:
+        if "=" not in text:
+            raise RequestError(f"--set {text}: no value; give KEY=VALUE, such as device.columns=1")
     choices = f"device.hazards={options.hazards}", f"device.clock={options.clock}"
     device = load("device=simulator", "tracking=off", *choices, *options.set).device
     if not isinstance(device, Simulator):
         raise RequestError("device: only device=simulator can be emulated")
-    given = dict(text.split("=", 1) for text in options.xclbin if "=" in text)
-    if len(given) < len(options.xclbin):
+    patterns = dict(text.split("=", 1) for text in options.xclbin if "=" in text)
+    if len(patterns) < len(options.xclbin):
         raise RequestError(
             f"--xclbin {' '.join(options.xclbin)}: give PATTERN=KERNEL each, "
             "such as '*mha*=attention'"
         )
-    for kernel in given.values():
+    for kernel in patterns.values():
         load_kernel(kernel)
         device.exec_of(kernel)
-    return replace(device, xclbins={**given, **device.xclbins})
+    return replace(device, xclbins={**patterns, **device.xclbins})
 
 
 def _run(script: str, arguments: list[str], machine: Machine) -> int:

@@ -56,10 +56,12 @@ def parse(arguments: Sequence[str], other_flags: Sequence[str] = ()) -> Argument
     setattr(parser, "error", refuse)  # noqa: B010 - mypy refuses to assign to a method
     known, unknown = parser.parse_known_args(arguments)
     flags = [flag for action in parser._actions for flag in action.option_strings]
-    for given in unknown:
-        if given.startswith("-"):
+    for argument in unknown:
+        if argument.startswith("-"):
             long = [flag for flag in (*flags, *other_flags) if flag.startswith("--")]
-            raise RequestError(f"{given}: no such flag; {nearest(given, long, FLAG_SIMILARITY)}")
+            raise RequestError(
+                f"{argument}: no such flag; {nearest(argument, long, FLAG_SIMILARITY)}"
+            )
     printing = (known.help, known.hydra_help, known.cfg, known.info, known.shell_completion)
     return Arguments(known.overrides, any(printing))
 

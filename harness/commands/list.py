@@ -60,8 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in dict.fromkeys(PLURAL.get(name, name) for name in options.groups or PLURAL):
         if parts:
             parts.append("")
-        found = kernels() if name == KERNELS else presets(SINGULAR[name], own_dir)
-        parts.append(sheet(name, found))
+        rows = kernels() if name == KERNELS else presets(SINGULAR[name], own_dir)
+        parts.append(sheet(name, rows))
     own = any(
         "own" in (column.key for column in part.columns)
         for part in parts

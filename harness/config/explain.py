@@ -137,7 +137,8 @@ def _no_name(fault: Fault) -> str:
     for override in fault.sources.overrides:
         group, value = key_and_value(override)
         # null begins like a name, but is none.
-        if group in GROUP_NAMES and not re.match(r"[A-Za-z_\[]", value.replace("null", "0")):
+        is_name = value != "null" and re.match(r"[A-Za-z_\[]", value)
+        if group in GROUP_NAMES and not is_name:
             allowed = ", ".join(sorted(fault.sources.options(group)))
             return f"{override}: not the name of an option; allowed: {allowed}"
     return "a group takes the name of an option; `python -m harness list` shows the options"
@@ -193,10 +194,10 @@ def _enums() -> dict[str, type[Enum]]:
 
 
 def _no_list(fault: Fault) -> str:
-    given = re.search(r"Error merging override \+*[^\s=]+=(\S*)", fault.text)
-    if not given:
+    override = re.search(r"Error merging override \+*[^\s=]+=(\S*)", fault.text)
+    if not override:
         return f"{fault.key}: not a list; in YAML, give a list in brackets"
-    return f"{fault.key}={given[1]}: not a list; give {fault.key}=[{given[1]}]"
+    return f"{fault.key}={override[1]}: not a list; give {fault.key}=[{override[1]}]"
 
 
 # In these patterns [^\0] stands for any character, line breaks included.

@@ -30,20 +30,20 @@ def parts(emulation: Emulation) -> list[Part]:
     machine, log, hazards = emulation.machine, emulation.log, emulation.hazards
     total_ns = max((end for _, _, end, _, _ in log.spans), default=0)
     calls, clock = sum(log.counts.values()), machine.profile.clock.value
-    found: list[Part] = [
+    report: list[Part] = [
         f"{emulation.script}: {calls} calls, {ns_to_ms(total_ns):.3f} ms of {clock} time"
     ]
     if log.counts:
-        found += [_calls(log), _host(log)]
-    found += _columns(emulation.trace)
-    found += [f"note: {line}" for line in machine.notes]
+        report += [_calls(log), _host(log)]
+    report += _columns(emulation.trace)
+    report += [f"note: {line}" for line in machine.notes]
     if machine.aborted:
-        found.append(f"process ended: {machine.aborted}")
-    found += [_hazard(hazard) for hazard in hazards]
+        report.append(f"process ended: {machine.aborted}")
+    report += [_hazard(hazard) for hazard in hazards]
     if machine.sanitizer is not None:
         count = sum(hazard.count for hazard in hazards)
-        found.append(f"hazards: {count} in {len(hazards)} places" if hazards else "hazards: none")
-    return found
+        report.append(f"hazards: {count} in {len(hazards)} places" if hazards else "hazards: none")
+    return report
 
 
 def _calls(log: CallLog) -> Sheet:

@@ -64,12 +64,12 @@ def fail(name: str, finding: str, remedy: str) -> Check:
 def checked(name: str, check: Callable[[Subject], Check], subject: Subject) -> Check:
     """The result of a check, each text in one line; a warning if the check itself raises."""
     try:
-        found = check(subject)
+        result = check(subject)
     # A check reads files and tools of any machine; one that fails must not end the list.
     except Exception as error:
-        found = warn(
+        result = warn(
             name, f"could not be checked ({type(error).__name__}: {error})", "check it by hand"
         )
     return replace(
-        found, finding=" ".join(found.finding.split()), remedy=" ".join(found.remedy.split())
+        result, finding=" ".join(result.finding.split()), remedy=" ".join(result.remedy.split())
     )

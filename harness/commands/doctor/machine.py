@@ -140,33 +140,33 @@ def check_power(subject: Subject) -> Check:
 
 def check_governor(subject: Subject) -> Check:
     """Whether the CPU's frequency is constant: the host's part of a run's time depends on it."""
-    found = subject.state.governor
-    if found == "performance":
-        return ok("CPU governor", found)
-    if found is None:
+    governor = subject.state.governor
+    if governor == "performance":
+        return ok("CPU governor", governor)
+    if governor is None:
         return warn(
             "CPU governor",
             "not visible (a virtual machine?)",
             "host times may vary with the frequency",
         )
     remedy = "sudo cpupower frequency-set -g performance"
-    return warn("CPU governor", f"{found}: host times vary with the frequency", remedy)
+    return warn("CPU governor", f"{governor}: host times vary with the frequency", remedy)
 
 
 def check_tenants(subject: Subject) -> Check:
     """Whether other processes have hardware contexts."""
-    found = subject.state.tenants
-    if found is None:
+    tenants = subject.state.tenants
+    if tenants is None:
         return warn(
             "other tenants",
             "not visible",
             "see xrt-smi; other users of the NPU change a run's times",
         )
-    if not found:
+    if not tenants:
         return ok("other tenants", "no process has hardware contexts")
     return warn(
         "other tenants",
-        f"with hardware contexts: {', '.join(found)}",
+        f"with hardware contexts: {', '.join(tenants)}",
         "stop them: they change a run's times",
     )
 
@@ -184,15 +184,15 @@ def check_lock(subject: Subject) -> Check:
 
 def check_watchdog(subject: Subject) -> Check:
     """Whether the driver ends a run that hangs: nothing else can end a batch."""
-    found = sysfs.watchdog_ms()
-    if found is None:
+    timeout = sysfs.watchdog_ms()
+    if timeout is None:
         return warn(
             "watchdog", "setting not found", "without one a batch that hangs can only be killed"
         )
-    if found == "0":
+    if timeout == "0":
         remedy = "echo 2000 | sudo tee /sys/module/amdxdna/parameters/tdr_timeout_ms"
         return warn("watchdog", "off: a batch that hangs can only be killed", remedy)
-    return ok("watchdog", f"stops a run after {found} ms without progress")
+    return ok("watchdog", f"stops a run after {timeout} ms without progress")
 
 
 def check_suspend(subject: Subject) -> Check:

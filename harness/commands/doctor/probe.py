@@ -55,24 +55,26 @@ def ask(index: int, *, opens: bool = True, timeout_s: float = TIMEOUT_S) -> Prob
         ended = process.run(command, timeout_s)
     except OSError as error:
         return Probe(error=f"no process can be started for it ({error})")
-    found, silence = _last(ended.output), f"no answer within {timeout_s:g} s"
+    answer, silence = _last(ended.output), f"no answer within {timeout_s:g} s"
     if ended.code is not None:
         silence = f"its process ended with code {ended.code}"
-    if not found.path and not found.error:
+    if not answer.path and not answer.error:
         return Probe(error=silence)
     # Only the first line came: the process hung or crashed when it opened the device.
-    if opens and not (found.error or found.open_error or found.opened):
-        return replace(found, open_error=silence)
-    return found
+    if opens and not (answer.error or answer.open_error or answer.opened):
+        return replace(answer, open_error=silence)
+    return answer
 
 
-def _last(said: str) -> Probe:
+def _last(output: str) -> Probe:
     """The last line of the output that is a Probe; each replaces the one before."""
-    for line in reversed(said.splitlines()):
+    for line in reversed(output.splitlines()):
         with suppress(ValueError, TypeError, RecursionError):
-            found = json.loads(line)
-            if isinstance(found, dict) and set(found) == {field.name for field in fields(Probe)}:
-                return Probe(**{**found, "missing": tuple(found["missing"])})
+            content = json.loads(line)
+            if isinstance(content, dict) and set(content) == {
+                field.name for field in fields(Probe)
+            }:
+                return Probe(**{**content, "missing": tuple(content["missing"])})
     return Probe()
 
 
@@ -101,16 +103,18 @@ def look(index: int, opens: bool) -> None:
     except Exception as error:
         _answer(replace(seen, open_error=str(error).strip() or type(error).__name__))
         return
-    told = {}
+    properties = {}
     for kind in ("name", "host"):
         with suppress(Exception):
-            told[kind] = str(device.get_info(getattr(pyxrt.xrt_info_device, kind)))
-    _answer(replace(seen, opened=True, name=told.get("name", ""), host=told.get("host", "")))
+            properties[kind] = str(device.get_info(getattr(pyxrt.xrt_info_device, kind)))
+    _answer(
+        replace(seen, opened=True, name=properties.get("name", ""), host=properties.get("host", ""))
+    )
 
 
-def _answer(found: Probe) -> None:
+def _answer(answer: Probe) -> None:
     # XRT prints to stdout too, and may leave a line open.
-    sys.stdout.write(f"\n{json.dumps(asdict(found))}\n")
+    sys.stdout.write(f"\n{json.dumps(asdict(answer))}\n")
     sys.stdout.flush()
 
 

@@ -55,7 +55,7 @@ def _declared(path: str, spec: KernelSpec) -> str:
     from harness.sim.xclbin import xclbin
 
     try:
-        images, found = read_models(None, path)
+        images, container = read_models(None, path)
     except RuntimeError as error:
         raise RequestError(f"{path}: {error}; build kernel {spec.name} again") from error
     kernels = [xclbin.xclbinkernel(image) for image in images]
@@ -63,7 +63,7 @@ def _declared(path: str, spec: KernelSpec) -> str:
     name = kernel_of(SimpleNamespace(get_kernels=lambda: kernels), path, spec)
     declared = next(each.get_num_args() for each in kernels if each.get_name() == name)
     used = FIRST_DATA_ARGUMENT + len(spec.inputs) + 1
-    width = f", {found.columns} column(s) wide" if found and found.columns else ""
+    width = f", {container.columns} column(s) wide" if container and container.columns else ""
     return f"{name}, {declared} arguments of which {used} are used{width}"
 
 

@@ -53,9 +53,9 @@ def check_xrt(subject: Subject) -> Check:
     reported = ""
     with suppress(ValueError, AttributeError, RecursionError):
         reported = str(json.loads(subject.probe.host).get("version") or "")
-    found = subject.state.xrt or reported
-    if found:
-        return ok("XRT", found)
+    xrt = subject.state.xrt or reported
+    if xrt:
+        return ok("XRT", xrt)
     return warn(
         "XRT",
         "version unknown: neither pyxrt nor xrt-smi reports it",
@@ -76,9 +76,9 @@ def check_smi(subject: Subject) -> Check:
 
 def found_elsewhere() -> Iterator[tuple[Path, str]]:
     """Files of pyxrt at the usual places, each with its version of Python ("" if unknown)."""
-    given = os.environ.get("XILINX_XRT")
+    xrt_root = os.environ.get("XILINX_XRT")
     folders = [folder for pattern in PLACES for folder in sorted(sysfs.ROOT.glob(pattern))]
-    for folder in dict.fromkeys([*([Path(given) / "python"] if given else []), *folders]):
+    for folder in dict.fromkeys([*([Path(xrt_root) / "python"] if xrt_root else []), *folders]):
         # A module without a tag loads in any Python, if it was built for it.
         for path in sorted(folder.glob("pyxrt*.so")):
             tag = ABI.match(path.name)

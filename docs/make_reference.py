@@ -223,11 +223,11 @@ def metrics() -> Iterator[str]:
     """The page of the table of metrics."""
     yield from [f"<!-- {BY_HAND} -->", "# Metrics", ""]
     yield from [
-        "`record.json`, MLflow and the tables use the same names. "
-        "A metric is null (`-` in a table)",
-        "if it was not measured or is not visible on the device; nothing is estimated. All metrics",
-        "belong to one pass, the median of the timed ones, except where the description names all",
-        "passes. Percentiles need enough independent samples: 459 for the 99th.",
+        "`record.json`, MLflow and the tables use the same names. A metric is null (`-` in a",
+        "table) if it was not measured or is not visible on the device; nothing is estimated. A",
+        "speed-up is null too if the sweep has no comparable baseline. All metrics belong to one",
+        "pass, the median of the timed ones, except where the description names all passes.",
+        "Percentiles need enough independent samples: 459 for the 99th.",
         "",
         "MLflow also has `sample/total_ms`: `time/total_ms` of every timed pass, as steps.",
         "",

@@ -191,6 +191,21 @@ def kernel_names(root: Path | None = None) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_kernel(name: str, override: str) -> None:
+    """Raise RequestError about `override` unless a kernel or a variant is named `name`."""
+    root = kernels_root()
+    folder = _folder_of(name, root)
+    known = folder == name
+    if folder and not known:
+        try:
+            known = name in _load_folder(root / folder / "spec.py", name)
+        except RequestError:
+            # A run of the kernel reports a wrong file; other runs do not need it.
+            known = True
+    if not known:
+        raise RequestError(f"{override}: no such kernel; {nearest(name, kernel_names())}")
+
+
 @cache
 def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
     """Load kernel `name` from a folder of `root`: its `SPEC`, or the variant `<folder>_<suffix>`.
@@ -201,19 +216,28 @@ def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
         outputs = spec.reference(a, b)  # (tiles, 64, 64) int8 each
     """
     root = root or kernels_root()
-    folders = [path.parent.name for path in root.glob("*/spec.py")]
-    owners = [folder for folder in folders if f"{name}_".startswith(f"{folder}_")]
-    if not owners:
+    folder = _folder_of(name, root)
+    if not folder:
         path = root / name / "spec.py"
         raise RequestError(
-            f"kernel {name}: no {path}; {nearest(name, folders)}; add a folder with a spec.py"
+            f"kernel {name}: no {path}; {nearest(name, _folders(root))}; "
+            "add a folder with a spec.py"
         )
-    # The longest name decides: `matmul_gelu` is a folder of its own, and no variant of `matmul`.
-    folder = max(owners, key=len)
     specs = _load_folder(root / folder / "spec.py", name)
     if name not in specs:
         raise RequestError(f"kernel {name}: no such variant of {folder}; {nearest(name, specs)}")
     return specs[name]
+
+
+def _folders(root: Path) -> list[str]:
+    return [path.parent.name for path in root.glob("*/spec.py")]
+
+
+def _folder_of(name: str, root: Path) -> str:
+    """The folder that defines a kernel or variant of this name; empty if there is none."""
+    owners = [folder for folder in _folders(root) if f"{name}_".startswith(f"{folder}_")]
+    # The longest name decides: `matmul_gelu` is a folder of its own, and no variant of `matmul`.
+    return max(owners, key=len, default="")
 
 
 def _load_folder(path: Path, name: str) -> dict[str, KernelSpec]:

@@ -122,7 +122,7 @@ class Invocation:
             self.remark(f"every phase runs with both accountings ({both}); give one to run fewer")
         parsed = parse(arguments, terminal.PRESENTATION_FLAGS)
         refuse_words(parsed.words, command_line.all_commands())
-        configuration.refuse_lists(parsed.words)
+        configuration.check_overrides(parsed.words)
         return arguments, parsed
 
     def _apply(self, arguments: Sequence[str]) -> None:
@@ -201,10 +201,10 @@ class Invocation:
         overrides = cast(
             list[str], OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
         )
-        if ignored := configuration.ignored_depth(cfg, overrides):
+        preset = str(hydra_config.runtime.choices["strategy"])
+        if ignored := configuration.ignored_depth(cfg, preset, overrides):
             self.remark(ignored, "ignored depth")
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
-        preset = str(hydra_config.runtime.choices["strategy"])
         backend_of(config.tracking)  # an unknown one is refused before anything runs
         experiment = Experiment(config)
         for remark in experiment.remarks:

@@ -25,13 +25,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from harness.config.device import DEVICES, Device
+from harness.config.device import DEVICES, Device, Noise
 from harness.config.explain import GROUP_NAMES, explain
 from harness.config.schema import GROUP_SCHEMAS, Config, Tracking
 from harness.config.setting import copied, setting_of
 from harness.config.sources import Sources, key_and_value
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, nearest, override_text
+from harness.kernel import check_kernel
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
 """Name under which Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
@@ -39,6 +40,14 @@ OF_COMPOSING = (HydraException, OmegaConfBaseException, YAMLError, ValueError, T
 """What Hydra raises for a wrong request."""
 _OPEN_KEYS = {"xclbin", "insts"}
 """Mappings of a device by kernel. The presets do not list kernels, so new keys need no `+`."""
+_BY_KERNEL = ("device.exec_ns", "device.xclbin", "device.insts", "workload.links")
+"""Mappings by the name of a kernel."""
+_BOOLEANS = {
+    f"{group}.{name}"
+    for group, cls in {**GROUP_SCHEMAS, "device.noise": Noise}.items()
+    for name, hint in typing.get_type_hints(cls).items()
+    if hint is bool
+}
 _SHARED_KEYS = ("depth", "seed")
 """Top-level keys whose values groups use too. They are checked first, so that an error names the
 key that the user has set."""
@@ -74,7 +83,7 @@ def load(*overrides: str) -> Config:
         config = load("strategy=batch", "strategy.batch=8", "device.noise.enabled=true")
         assert config.strategy.batch == 8
     """
-    refuse_lists(overrides)
+    check_overrides(overrides)
     register()
     try:
         # Without a version_base, Hydra warns and behaves as its version 1.1.
@@ -89,12 +98,21 @@ def load(*overrides: str) -> Config:
         raise _for_python(error, overrides) from error
 
 
-def refuse_lists(overrides: Sequence[str]) -> None:
-    """RequestError for an override that gives a group a list: Hydra would merge its options."""
+def check_overrides(overrides: Sequence[str]) -> None:
+    """RequestError for an override that Hydra takes although it asks for nothing that exists.
+
+    A list of options, which Hydra would merge; a kernel that does not exist; a number other than
+    0 and 1 for true and false.
+    """
     for override in overrides:
-        group, value = key_and_value(override)
-        if group in GROUP_NAMES and value.startswith("["):
-            raise RequestError(f"{override}: a list; give one option of {group}, without brackets")
+        key, value = key_and_value(override)
+        if key in GROUP_NAMES and value.startswith("["):
+            raise RequestError(f"{override}: a list; give one option of {key}, without brackets")
+        mapping, _, name = key.rpartition(".")
+        if mapping in _BY_KERNEL:
+            check_kernel(name, override)
+        if key in _BOOLEANS and re.fullmatch(r"-?\d+", value) and value not in ("0", "1"):
+            raise RequestError(f"{override}: not allowed; give true or false")
 
 
 def _for_python(error: Exception, overrides: tuple[str, ...]) -> RequestError:
@@ -181,7 +199,9 @@ def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
     names, hints = _names(cls), _hints_of(cls)
     for key, value in values.items():
         if key not in names:
-            raise RequestError(f"{prefix}{key}={value}: unknown key; {nearest(key, names)}")
+            allowed = (*names, "experiment") if cls is Config else names
+            given = f"{prefix}{key}={override_text(value)}"
+            raise RequestError(f"{given}: unknown key; {nearest(key, allowed)}")
     inner = {
         key: _construct(hints[key], value, f"{prefix}{key}.")
         for key, value in values.items()
@@ -190,15 +210,18 @@ def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
     return cls(**{**values, **inner})
 
 
-def ignored_depth(cfg: DictConfig, overrides: list[str]) -> str:
-    """Return a warning if the strategy ignores the override `depth=`; else an empty text."""
+def ignored_depth(cfg: DictConfig, preset: str, overrides: list[str]) -> str:
+    """Return a warning if the strategy ignores the override `depth=`; else an empty text.
+
+    preset: name of the strategy.
+    """
     depths = [text for text in overrides if re.match(r"\+*depth=", text)]
     strategy = OmegaConf.to_container(cfg.strategy, resolve=False)
     if not depths or cast(dict[str, Any], strategy)["depth"] == "${depth}":
         return ""
     return (
-        f"{depths[-1]} has no effect: this strategy has a depth of its own ({cfg.strategy.depth}); "
-        "use strategy=pipelined or strategy=stacked, or set strategy.depth"
+        f"strategy={preset} does not use {depths[-1]}: its own depth is {cfg.strategy.depth}; "
+        "set strategy.depth, or use strategy=pipelined or strategy=stacked"
     )
 
 

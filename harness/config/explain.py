@@ -17,7 +17,7 @@ from typing import cast, get_args, get_type_hints
 from hydra.errors import OverrideParseException
 from yaml import MarkedYAMLError
 
-from harness.config.device import DEVICES, Faults, Noise
+from harness.config.device import DEVICES, Faults, Noise, PowerMode
 from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.sources import Sources, key_and_value, shown
 from harness.errors import HarnessError, nearest
@@ -32,6 +32,8 @@ _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 _PRESET = re.compile(r"In '([^']+/[^']+)': ")
 _INDEX = re.compile(r"\[\d+\]$")
+_NO_NAME = re.compile("null|true|false|nan|inf", re.IGNORECASE)
+"""Words that are values for Hydra, not text."""
 _KINDS = {
     "Integer": "a whole number",
     "int": "a whole number",
@@ -136,9 +138,7 @@ def _needless_plus(fault: Fault) -> str:
 def _no_name(fault: Fault) -> str:
     for override in fault.sources.overrides:
         group, value = key_and_value(override)
-        # null begins like a name, but is none.
-        is_name = value != "null" and re.match(r"[A-Za-z_\[]", value)
-        if group in GROUP_NAMES and not is_name:
+        if group in GROUP_NAMES and (_NO_NAME.fullmatch(value) or not value[:1].isalpha()):
             allowed = ", ".join(sorted(fault.sources.options(group)))
             return f"{override}: not the name of an option; allowed: {allowed}"
     return "a group takes the name of an option; `python -m harness list` shows the options"
@@ -148,10 +148,13 @@ def _unknown_key(fault: Fault) -> str:
     name, owner = fault.match.groups()
     cls = _SCHEMAS.get(owner)
     remedy = "--cfg all shows the keys"
-    if cls:
-        remedy = nearest(name, [item.name for item in dataclasses.fields(cls)])
     advice = re.search(r"config use \+(.+)", fault.text)
     override = advice[1] if advice else fault.key or name
+    if cls is Config and name == "experiment":
+        return f"{override}: experiment has no keys; give the name of a preset, experiment=<name>"
+    if cls:
+        names = [item.name for item in dataclasses.fields(cls)]
+        remedy = nearest(name, [*names, "experiment"] if cls is Config else names)
     return f"{override}: unknown key; {_of_another_device(name, cls)}{remedy}"
 
 
@@ -193,6 +196,31 @@ def _enums() -> dict[str, type[Enum]]:
     return {each.__name__: each for each in types if issubclass(each, Enum)}
 
 
+def _no_key(fault: Fault) -> str:
+    """A key that a mapping by name lacks."""
+    override = fault.match[1]
+    key, name = key_and_value(override)[0].rsplit(".", 1)
+    if key == "device.clock_mhz":
+        return f"{override}: not a power mode; {nearest(name, PowerMode.__members__)}"
+    return f"{override}: no such key; +{override} adds it"
+
+
+def _no_mapping(fault: Fault) -> str:
+    given = re.search(r"Error merging override \+*([^\s=]+)=(\S*)", fault.text)
+    if not given:
+        # OmegaConf gives no key where a file of a group sets a key of another one.
+        cls = _SCHEMAS.get(fault.match[1] or "")
+        key = fault.key or getattr(cls, "group", "").rstrip(".")
+        place = f"{key}: " if key else ""
+        return f"{place}not a mapping; give a line KEY: VALUE for each key"
+    key, value = given.groups()
+    cls = _SCHEMAS.get(key.rpartition(".")[2].capitalize())
+    if not cls:
+        return f"{key}={value}: takes a value for each name; give {key}.<name>=<value>"
+    names = ", ".join(item.name for item in dataclasses.fields(cls))
+    return f"{key}={value}: has keys of its own; give {key}.<key>=<value>, with one of {names}"
+
+
 def _no_list(fault: Fault) -> str:
     override = re.search(r"Error merging override \+*[^\s=]+=(\S*)", fault.text)
     if not override:
@@ -213,9 +241,7 @@ EXPLANATIONS: dict[str, Callable[[Fault], str]] = {
         lambda fault: f"~{fault.match[1]}: no such key; --cfg job shows the keys"
     ),
     r"Key '([^']+)' not in '(\w+)'": _unknown_key,
-    r"To append to your config use \+(\S+)[^\0]*is not in struct": (
-        lambda fault: f"{fault.match[1]}: no such key; +{fault.match[1]} adds it"
-    ),
+    r"To append to your config use \+(\S+)[^\0]*is not in struct": _no_key,
     r"Could not append to config\. An item is already at '([^']+)'": _needless_plus,
     r"Could not append to config\. '([^'\s]+)' already exists|Multiple values for (\w+)\. To": (
         _needless_plus
@@ -227,9 +253,7 @@ EXPLANATIONS: dict[str, Callable[[Fault], str]] = {
     r"Cannot convert '\w+' to string: '(.*)'": (
         lambda fault: f"{fault.typed(fault.match[1])}: not allowed; give one value, no brackets"
     ),
-    r"Invalid type assigned: \w+ is not a subclass|Cannot merge DictConfig with ListConfig": (
-        lambda fault: "not a mapping; give a line KEY: VALUE for each key"
-    ),
+    r"\w+ is not a subclass of (\w+)|Cannot merge DictConfig with ListConfig": _no_mapping,
     r"Missing mandatory value: (\S+)": (
         lambda fault: f"{fault.key or fault.match[1]}: missing; it needs a value"
     ),
@@ -245,12 +269,7 @@ EXPLANATIONS: dict[str, Callable[[Fault], str]] = {
     r"Incompatible value 'None' for field": (
         lambda fault: f"{fault.key}=null: not allowed; it needs a value"
     ),
-    r"override \+*(\S+?)=(\S*)[^\0]*Cannot assign \w+ to Dict": (
-        lambda fault: (
-            f"{fault.match[1]}={fault.match[2]}: takes a value for each name; "
-            f"give {fault.match[1]}.<name>=<value>"
-        )
-    ),
+    r"override \+*\S+?=\S*[^\0]*Cannot assign \w+ to (Dict)": _no_mapping,
     r"Ambiguous value for argument '([^']+)'": (
         lambda fault: (
             f"{fault.match[1]}: several values; add -m to sweep over them, or brackets for a list"

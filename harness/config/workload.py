@@ -48,7 +48,6 @@ class Workload(Schema):
         least=1,
         most=10_000_000,
         unit="tiles",
-        remedy="--cfg job shows a request without running it",
     )
     source: str = setting(
         "speech", "source of the tiles: speech (the packaged clip), random, or an audio file"

@@ -333,7 +333,7 @@ def test_metrics_follow_from_the_trace(shell: Shell, arguments: list[str]) -> No
 def test_a_depth_without_effect_is_reported_once(shell: Shell, arguments: list[str]) -> None:
     done = shell(*arguments, "tracking=off")
     assert done.code == 0
-    assert done.err.count("has no effect") == 1
+    assert done.err.count("strategy=baseline does not use depth=3: its own depth is 1; ") == 1
     assert "strategy=pipelined" in done.err
 
 

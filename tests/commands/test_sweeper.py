@@ -31,7 +31,7 @@ def test_jobs_that_differ_in_an_ignored_depth_only_run_once(shell: Shell) -> Non
         == ["pooled d1 b1 c1"] * 2 + ["pooled d1 b4 c1"] * 2 + ["pooled d2 b1 c1"] * 2
     )
     assert done.err.count("2 of 8 jobs are not run: each repeats another, or differs") == 1
-    assert done.err.count("depth=1 has no effect: this strategy has a depth of its own (1)") == 1
+    assert done.err.count("strategy=batch does not use depth=1: its own depth is 1; ") == 1
 
 
 def test_of_equal_jobs_the_first_runs(shell: Shell) -> None:

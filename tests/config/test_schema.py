@@ -124,8 +124,7 @@ def test_a_request_is_one_variant(overrides: list[str], workload: Workload) -> N
         ),
         (
             ["workload.tiles=0"],
-            "workload.tiles=0: out of range; allowed: 1 to 10000000; --cfg job shows a request "
-            "without running it",
+            "workload.tiles=0: out of range; allowed: 1 to 10000000",
         ),
         (["seed=-1"], "seed=-1: out of range; allowed: 0 or more"),
         (["device.noise.seed=-1"], "device.noise.seed=-1: out of range"),

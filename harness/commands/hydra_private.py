@@ -1,4 +1,4 @@
-"""All uses of private names of Hydra and argparse, so that a new version breaks one module.
+"""Private names of Hydra and argparse that commands use, so that a new version breaks one module.
 
 tests/commands/test_hydra_private.py checks that each name exists and reports a version without it.
 """
@@ -21,6 +21,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
+from harness.config.loader import caching_loader
 from harness.errors import RequestError, nearest
 
 # Its scan executes the core plugins again: Hydra does not use classes imported before it.
@@ -78,7 +79,7 @@ def run_application(
     # hydra.main reads sys.argv, and without the variable prints errors itself and exits.
     sys.argv, os.environ[FULL_ERROR] = [argv[0], *arguments], "1"
     try:
-        with _any_help():
+        with _any_help(), caching_loader():
             application()
     finally:
         sys.argv = argv

@@ -25,10 +25,7 @@ OnBegin = Callable[[Config, Path], None]
 
 
 class OnceLoader:
-    """A config loader that keeps a job's composed configuration until the job is launched.
-
-    Composing takes 0.1 s.
-    """
+    """A config loader that keeps a job's composed configuration until the job is launched."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader

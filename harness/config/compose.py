@@ -27,6 +27,7 @@ from yaml import YAMLError
 
 from harness.config.device import DEVICES, Device, Noise
 from harness.config.explain import GROUP_NAMES, explain
+from harness.config.loader import Compositions, caching_loader
 from harness.config.schema import GROUP_SCHEMAS, Config, Tracking
 from harness.config.setting import copied, setting_of
 from harness.config.sources import Sources, key_and_value
@@ -60,6 +61,7 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
+@functools.cache
 def register() -> None:
     """Register the nodes that the YAML files refer to: the schemas, and the sweeper."""
     store = ConfigStore.instance()
@@ -87,7 +89,10 @@ def load(*overrides: str) -> Config:
     register()
     try:
         # Without a version_base, Hydra warns and behaves as its version 1.1.
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with (
+            caching_loader(_compositions(_state_of_presets())),
+            initialize_config_dir(str(conf_dir()), version_base="1.3"),
+        ):
             composed = compose("config", list(overrides))
     except OF_COMPOSING as error:
         raise _for_python(error, overrides) from error
@@ -98,12 +103,29 @@ def load(*overrides: str) -> Config:
         raise _for_python(error, overrides) from error
 
 
+<<<<<<< Updated upstream
 def check_overrides(overrides: Sequence[str]) -> None:
     """RequestError for an override that Hydra takes although it asks for nothing that exists.
 
     A list of options, which Hydra would merge; a kernel that does not exist; a number other than
     0 and 1 for true and false.
     """
+=======
+@functools.lru_cache(maxsize=1)
+def _compositions(_: tuple[tuple[str, int, int], ...]) -> Compositions:
+    """What `load` has composed from the presets in this state."""
+    return {}
+
+
+def _state_of_presets() -> tuple[tuple[str, int, int], ...]:
+    """Path, time of change and size of each preset: a changed file is composed again."""
+    states = ((path, path.stat()) for path in sorted(conf_dir().rglob("*.yaml")))
+    return tuple((str(path), state.st_mtime_ns, state.st_size) for path, state in states)
+
+
+def refuse_lists(overrides: Sequence[str]) -> None:
+    """RequestError for an override that gives a group a list: Hydra would merge its options."""
+>>>>>>> Stashed changes
     for override in overrides:
         key, value = key_and_value(override)
         if key in GROUP_NAMES and value.startswith("["):

@@ -103,14 +103,6 @@ def load(*overrides: str) -> Config:
         raise _for_python(error, overrides) from error
 
 
-<<<<<<< Updated upstream
-def check_overrides(overrides: Sequence[str]) -> None:
-    """RequestError for an override that Hydra takes although it asks for nothing that exists.
-
-    A list of options, which Hydra would merge; a kernel that does not exist; a number other than
-    0 and 1 for true and false.
-    """
-=======
 @functools.lru_cache(maxsize=1)
 def _compositions(_: tuple[tuple[str, int, int], ...]) -> Compositions:
     """What `load` has composed from the presets in this state."""
@@ -123,9 +115,12 @@ def _state_of_presets() -> tuple[tuple[str, int, int], ...]:
     return tuple((str(path), state.st_mtime_ns, state.st_size) for path, state in states)
 
 
-def refuse_lists(overrides: Sequence[str]) -> None:
-    """RequestError for an override that gives a group a list: Hydra would merge its options."""
->>>>>>> Stashed changes
+def check_overrides(overrides: Sequence[str]) -> None:
+    """RequestError for an override that Hydra takes although it asks for nothing that exists.
+
+    A list of options, which Hydra would merge; a kernel that does not exist; a number other than
+    0 and 1 for true and false.
+    """
     for override in overrides:
         key, value = key_and_value(override)
         if key in GROUP_NAMES and value.startswith("["):

@@ -24,7 +24,10 @@ from typing import Any
 PRELOAD = (
     "import harness.commands.run, harness.sim.pyxrt; "
     # As the command imports it: with its own settings of MLflow.
-    "from harness.tracking.mlflow import MlflowStore; MlflowStore('sqlite://', '', 'none')"
+    "from harness.tracking.mlflow import MlflowStore; MlflowStore('sqlite://', '', 'none'); "
+    # What a process builds once: the parser and the presets, and the converter of records.
+    "from harness.config.compose import load; load(); "
+    "from harness.results.record import _adapter; _adapter()"
 )
 POLL_S = 0.01
 LONGEST_MESSAGE = 1 << 17

@@ -46,12 +46,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
-	touch $@
+	@echo "harness: installing into $(VENV); about 2 minutes, once" >&2
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	touch $@ $(VENV)/run.stamp
+	@echo "harness: installing into $(VENV), with what the tests need: about 2 minutes, once" >&2
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/run.stamp
 
 clean:
 	rm -rf $(VENV) .xrt .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,6 +17,10 @@ MAKE_URI = "sqlite:///outputs/mlflow.db"
 """The store that `make ui` of the source tree opens."""
 
 
+MLFLOW = "mlflow"
+"""Name of the tracking backend, and of the package that it imports."""
+
+
 def relative(path: Path, here: Path) -> Path:
     """A path as seen from `here`: relative below it, else absolute."""
     path = here / path
@@ -47,18 +51,25 @@ def sweep_line(folder: Path) -> str:
     return f"results: {shown}: a folder per run ({command} prints the table again)"
 
 
-def interrupted_line(tracking: Tracking) -> str:
-    """What a run does after Ctrl-C, printed before it does so."""
+def interrupted_line(tracking: Tracking, tracked: bool) -> str:
+    """What a run does after Ctrl-C, printed before it does so.
+
+    tracked: whether the run will be stored by the tracking backend too.
+    """
     stored = "the record is stored"
-    if tracking.kind is not TrackingKind.off:
+    if tracked and tracking.backend == MLFLOW:
         stored = "the record is stored, then its MLflow run"
-        if tracking.backend not in sys.modules:
-            stored += f" (importing {tracking.backend} takes seconds)"
+        if MLFLOW not in sys.modules:
+            stored += f" (importing {MLFLOW} takes seconds)"
+    elif tracked:
+        stored = f"the record is stored, then its run in {tracking.backend}"
     return f"interrupted; runs in flight end, then {stored}; another Ctrl-C stops waiting"
 
 
 def mlflow_line(tracking: Tracking, name: str, here: Path) -> str:
-    """The name of the MLflow run, and how to look at it."""
+    """The name of the MLflow run, and how to look at it; for other backends, only the name."""
+    if tracking.backend != MLFLOW:
+        return f'{tracking.backend}: run "{name}"'
     if tracking.kind is TrackingKind.server:
         return f'MLflow: run "{name}" at {tracking.uri}'
     # `make ui` opens this one store, and only the source tree has the Makefile.

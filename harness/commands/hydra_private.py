@@ -59,10 +59,8 @@ def parse(arguments: Sequence[str], other_flags: Sequence[str] = ()) -> Argument
     flags = [flag for action in parser._actions for flag in action.option_strings]
     for argument in unknown:
         if argument.startswith("-"):
-            long = [flag for flag in (*flags, *other_flags) if flag.startswith("--")]
-            raise RequestError(
-                f"{argument}: no such flag; {nearest(argument, long, FLAG_SIMILARITY)}"
-            )
+            remedy = nearest(argument, {*flags, *other_flags}, FLAG_SIMILARITY)
+            raise RequestError(f"{argument}: no such flag; {remedy}")
     printing = (known.help, known.hydra_help, known.cfg, known.info, known.shell_completion)
     return Arguments(known.overrides, any(printing))
 

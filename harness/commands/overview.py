@@ -17,28 +17,19 @@ EXAMPLES = (
     "show --csv",
 )
 """Arguments of commands that work on any machine, in this order."""
-FLAGS = {
-    "-m": "run every combination of values: depth=1,2,3",
-    "-q, -v": "tables and errors only; log messages on stderr too",
-    "--csv, --json, --markdown": "other forms of the table",
-    "--cfg job, --hydra-help": "show every key with its value; flags of Hydra",
-}
 
 
 def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
-    """The help, at most 40 lines of 80 characters.
+    """The help, at most 30 lines of 80 characters.
 
     commands: name -> what it does. own_dir: the user's folder of presets.
     """
     lines = [
         "usage: python -m harness [COMMAND] [ARGUMENTS]      (or: harness ...)",
-        "",
-        "Runs tiles through an NPU or its simulator, verifies the outputs, measures where",
-        "the time goes, and stores a record.",
+        "Runs tiles through an NPU or its simulator, verifies, measures and stores them.",
         "",
         "Commands (COMMAND --help shows its arguments):",
         *(f"  {name:<12} {text}" for name, text in commands.items()),
-        "",
         "Groups of a run, as GROUP=OPTION (harness list describes every option):",
     ]
     for group in GROUPS:
@@ -47,13 +38,10 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         shown = shorten(names, WIDTH - 15, placeholder=" ...")
         lines.append(f"  {group:<12} {shown}")
     lines += [
-        "  Keys of a group as GROUP.KEY=VALUE. Other keys: depth=2 seed=0 verify=all|off",
-        "",
-        "Flags:",
-        *(f"  {flag:<26} {text}" for flag, text in FLAGS.items()),
-        "",
+        "Keys of a group as GROUP.KEY=VALUE. Other keys: depth=2 seed=0 verify=all|off",
+        "Flags: -m (every combination of values: depth=1,2), -q (tables only), -v (log),",
+        "       --csv, --json, --markdown, --cfg job (shows every key), --hydra-help",
         "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130 interrupted",
-        "",
         "Examples:",
         *(f"  python -m harness {example}" for example in EXAMPLES),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.config.schema import Config, Tracking
+from harness.config.schema import Config, Tracking, TrackingKind
 from harness.report.trace import save_trace
 from harness.results.record import Record
 from harness.results.speedup import speedups
@@ -41,6 +41,10 @@ class ResultStore:
         self._untracked = False
         # By settings. Opening a store of MLflow also searches it for killed runs, so do it once.
         self._stores: dict[Tracking, Store] = {}
+
+    def tracks(self, config: Config) -> bool:
+        """Whether runs are stored by the tracking backend: one is named, and none failed."""
+        return not self._untracked and config.tracking.kind is not TrackingKind.off
 
     def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> bool:
         """Store one run; returns whether MLflow has it."""

@@ -20,17 +20,19 @@ from harness.commands import main as command_line
 from harness.commands.hydra_argv import (
     both_accountings,
     check_config_dir,
+    check_readable,
     config_dir,
     is_key,
     is_word,
     overrides_last,
     refuse_words,
+    repeated,
     take_presentation,
 )
 from harness.commands.hydra_private import Arguments, parse, run_application
 from harness.commands.overview import overview
 from harness.commands.result_store import ResultStore, sweep_name
-from harness.commands.run_folder import discard, temporary_folder
+from harness.commands.run_folder import discard, existing_folders, temporary_folder
 from harness.commands.show import show_runs
 from harness.commands.stored import run_folders
 from harness.commands.sweeper import checked_sweeper
@@ -48,7 +50,7 @@ from harness.run.outcome import Outcome
 from harness.tracking.store import backend_of
 
 HELP = "run tiles or an encoder with a strategy (the default command)"
-INTERRUPTED = "interrupted"
+INTERRUPTION = "interruption"
 """Subject of the messages about Ctrl-C, of which the first is printed."""
 log = logging.getLogger("harness")
 
@@ -58,7 +60,7 @@ class Invocation:
     """One invocation of the command: its arguments, its runs, and their exit codes.
 
     arguments: without the flags in `presentation`. here: the current folder at the start.
-    started: whether Hydra has called the first job. printed: messages that are not repeated.
+    started: whether Hydra has called the first job. kept: folders that existed before.
     """
 
     arguments: Sequence[str]
@@ -68,10 +70,12 @@ class Invocation:
     sweep: tuple[Config, Path] | None = None
     runs: list[tuple[Record, Path]] = field(default_factory=list)
     exit_codes: set[int] = field(default_factory=lambda: {0})
-    printed: set[str] = field(default_factory=set)
+    kept: set[Path] = field(default_factory=set)
+    messages: terminal.Messages = field(init=False)
     results: ResultStore = field(init=False)
 
     def __post_init__(self) -> None:
+        self.messages = terminal.Messages(self.presentation.quiet)
         self.results = ResultStore(self.here, self.fail)
 
     def execute(self) -> int:
@@ -81,25 +85,13 @@ class Invocation:
             self._run_hydra()
         except KeyboardInterrupt:
             interrupted = True
-            self.say("interrupted", INTERRUPTED)
+            self.messages.say("interrupted", INTERRUPTION)
         if self.sweep:
             self._end_sweep(*self.sweep)
         if interrupted:
             return exit_code()
-        if self.runs and 2 in self.exit_codes:  # a job of a sweep could not be run, others were
-            return 1
-        return 1 if 1 in self.exit_codes else max(self.exit_codes)
-
-    def say(self, line: str, subject: str = "") -> None:
-        """Print a message once; of messages about the same subject, only the first."""
-        if (subject or line) not in self.printed:
-            self.printed.add(subject or line)
-            terminal.say(line)
-
-    def remark(self, line: str, subject: str = "") -> None:
-        """Print a message that is not an error; not with `-q`."""
-        if not self.presentation.quiet:
-            self.say(line, subject)
+        refused_job = bool(self.runs) and 2 in self.exit_codes
+        return 1 if refused_job or 1 in self.exit_codes else max(self.exit_codes)
 
     def _run_hydra(self) -> None:
         try:
@@ -119,10 +111,14 @@ class Invocation:
         arguments = overrides_last(self.arguments)
         if both := both_accountings(arguments):
             arguments.append(both)
-            self.remark(f"every phase runs with both accountings ({both}); give one to run fewer")
+            self.messages.remark(
+                f"every phase runs with both accountings ({both}); give one to run fewer"
+            )
         parsed = parse(arguments, terminal.PRESENTATION_FLAGS)
         refuse_words(parsed.words, command_line.all_commands())
         configuration.check_overrides(parsed.words)
+        for line in repeated(parsed.words):
+            self.messages.remark(line)
         return arguments, parsed
 
     def _apply(self, arguments: Sequence[str]) -> None:
@@ -131,31 +127,38 @@ class Invocation:
             run_application(self.job, arguments, configuration.conf_dir())
 
     def _run_jobs(self, arguments: Sequence[str]) -> None:
+        self.kept = existing_folders(arguments)
         try:
             self._apply(arguments)
         except OSError as error:
             if isinstance(error, HydraException):  # a preset that does not exist
                 raise
+            if not self.started:
+                check_readable(error, configuration.conf_dir(), config_dir(self.arguments))
+                self._run_elsewhere(arguments, error)
+            else:
+                self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        self.fail(f"the {'sweep' if self.sweep else 'run'} ends here ({error})")
+
+    def _run_elsewhere(self, arguments: Sequence[str], error: OSError) -> None:
+        """Run, and store the records in a temporary folder, because theirs cannot be created."""
+        folder = temporary_folder()
+        self.messages.say(
+            f"the folder of the results cannot be created ({error}); they go to {folder}, and "
+            "the exit code is 1"
+        )
+        moved = (f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}")
+        try:
+            self._apply([*arguments, *moved, "hydra.output_subdir=null"])
+        except OSError as again:
             if self.started:
-                self.fail(f"the sweep ends here: {error}")
-                return
-            # The run's folder cannot be created: run, and store the record in another one.
-            folder = temporary_folder()
-            self.say(
-                f"the folder of the results cannot be created ({error}); they go to {folder}, and "
-                "the exit code is 1"
-            )
-            moved = [
-                f"hydra.run.dir={folder}",
-                f"hydra.sweep.dir={folder}",
-                "hydra.output_subdir=null",
-            ]
-            try:
-                self._apply([*arguments, *moved])
-            except OSError as again:
+                self._end(again)
+            else:
                 self.fail(f"{folder}: cannot be written either ({again}); free space")
-            if self.runs:
-                self.exit_codes.add(1)
+        if self.runs:
+            self.exit_codes.add(1)
 
     def _refuse(self, error: Exception) -> None:
         """Report why nothing runs; with `-v`, the traceback too."""
@@ -163,7 +166,9 @@ class Invocation:
             traceback.print_exception(error)
         overrides = [text for text in self.arguments if "=" in text and not text.startswith("-")]
         own_dir = config_dir(self.arguments)
-        self.say(explain(error, Sources(tuple(overrides), configuration.conf_dir(), own_dir)))
+        self.messages.say(
+            explain(error, Sources(tuple(overrides), configuration.conf_dir(), own_dir))
+        )
         self.exit_codes.add(error.exit_code if isinstance(error, HarnessError) else 2)
 
     def begin_sweep(self, config: Config, folder: Path) -> None:
@@ -186,7 +191,7 @@ class Invocation:
         try:
             self._job(cfg, folder)
         except RequestError as error:
-            discard(folder)
+            discard(folder, self.kept)
             self._refuse(error)
         except Exception as error:
             log.debug("internal error", exc_info=True)
@@ -203,12 +208,12 @@ class Invocation:
         )
         preset = str(hydra_config.runtime.choices["strategy"])
         if ignored := configuration.ignored_depth(cfg, preset, overrides):
-            self.remark(ignored, "ignored depth")
+            self.messages.remark(ignored, "ignored depth")
         resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
         backend_of(config.tracking)  # an unknown one is refused before anything runs
         experiment = Experiment(config)
         for remark in experiment.remarks:
-            self.remark(remark)
+            self.messages.remark(remark)
         outcome = self._measure(config, experiment)
         record = record_of(outcome, resolved, preset, overrides)
         self.runs.append((record, folder))
@@ -238,12 +243,10 @@ class Invocation:
             if self.presentation.verbose and not share:
                 log.debug("%s: %s", config.strategy.label, name)
 
-        line = closing.interrupted_line(config.tracking)
+        line = closing.interrupted_line(config.tracking, self.results.tracks(config))
 
         def announce() -> None:
-            if INTERRUPTED not in self.printed:
-                self.printed.add(INTERRUPTED)
-                terminal.say_from_handler(line)
+            self.messages.say(line, INTERRUPTION, terminal.say_from_handler)
 
         try:
             with on_delayed_signal(announce):
@@ -251,12 +254,12 @@ class Invocation:
         finally:
             bar.close()
         if outcome.interrupted:  # outside of a pass, the signal is not delayed
-            self.say(line, INTERRUPTED)
+            self.messages.say(line, INTERRUPTION)
         return outcome
 
     def fail(self, line: str) -> None:
         """Print a message once, and end with exit code 1."""
-        self.say(line)
+        self.messages.say(line)
         self.exit_codes.add(1)
 
     def _end_sweep(self, config: Config, folder: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from harness.config.sources import key_and_value
 
 
 def temporary_folder() -> str:
@@ -16,8 +19,25 @@ def temporary_folder() -> str:
         return "."
 
 
-def discard(folder: Path) -> None:
-    """Remove the files that Hydra wrote for a refused run, and folders that are then empty."""
+def existing_folders(overrides: Sequence[str]) -> set[Path]:
+    """The folders of runs and sweeps that overrides name and that exist, with those above them.
+
+    Of a name with `${...}`, the part before it.
+    """
+    existing = {Path("outputs").absolute()}
+    for text in overrides:
+        key, value = key_and_value(text)
+        if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
+            named = Path(value.strip("'\"").partition("${")[0]).absolute()
+            existing |= {named, *named.parents}
+    return {folder for folder in existing if folder.is_dir()}
+
+
+def discard(folder: Path, kept: Container[Path] = ()) -> None:
+    """Remove the files that Hydra wrote for a refused run, and folders that are then empty.
+
+    kept: folders to leave, because they existed before the run.
+    """
     for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
         with suppress(OSError):
             (folder / ".hydra" / name).unlink()
@@ -32,4 +52,6 @@ def discard(folder: Path) -> None:
             logging.getLogger().removeHandler(handler)
     with suppress(OSError):
         for empty in (folder / ".hydra", folder, *parents):
+            if empty.absolute() in kept:
+                break
             empty.rmdir()

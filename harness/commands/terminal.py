@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,6 +64,28 @@ def say_from_handler(line: str) -> None:
     with suppress(OSError):
         start = CLEAR_LINE if os.isatty(STDERR) and os.environ.get("TERM") not in PLAIN else ""
         os.write(STDERR, f"{start}harness: {line}\n".encode())
+
+
+class Messages:
+    """Messages of one command, each printed once; with `quiet`, errors only.
+
+    Of messages about the same `subject`, only the first is printed.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._printed = set[str]()
+
+    def say(self, line: str, subject: str = "", by: Callable[[str], None] = say) -> None:
+        """Print a message; by: the function that prints it, for signal handlers."""
+        if (subject or line) not in self._printed:
+            self._printed.add(subject or line)
+            by(line)
+
+    def remark(self, line: str, subject: str = "") -> None:
+        """Print a message that is not an error."""
+        if not self._quiet:
+            self.say(line, subject)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,6 +192,22 @@ def test_the_exit_code_of_a_process(refused: Refused, arguments: str) -> None:
     assert arguments in refused(arguments, by=process)
 
 
+def test_a_refused_run_removes_only_what_it_created(refused: Refused) -> None:
+    Path("mine").mkdir()
+    for folder in ("mine", "mine/of/run"):
+        refused(f"hydra.run.dir={folder}", "tracking.backend=none")
+        assert Path("mine").is_dir()
+        assert not list(Path("mine").iterdir())
+
+
+def test_of_two_values_of_a_key_the_last_counts(shell: Shell) -> None:
+    done = shell("depth=1", "depth=0", "+seed=1", "depth=0")
+    first, error = done.err.splitlines()
+    assert first == "harness: depth=1 depth=0 depth=0: one key with several values; depth=0 counts"
+    assert error.startswith("harness: +seed=1: ")
+    assert len(shell("depth=0", "depth=0").err.splitlines()) == 1, "the same value"
+
+
 def test_a_traceback_with_v(shell: Shell) -> None:
     done = shell("depth=0", "-v")
     assert (done.code, done.out) == (2, "")
@@ -342,6 +359,26 @@ def test_a_preset_that_is_not_text(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "strategy" / "mine.yaml").write_bytes(b"\xff\xfe")
     line = refused(f"--config-dir={tmp_path}", "strategy=mine")
     assert line == "harness: strategy/mine.yaml: not a text file; save it as UTF-8"
+
+
+def test_a_preset_without_permission(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "strategy" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text("batch: 2\n")
+
+    def denied(file: Any, *arguments: Any, **options: Any) -> Any:
+        if str(file) == str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(file, *arguments, **options)
+
+    opened = open
+    monkeypatch.setattr("builtins.open", denied)  # root may read everything
+    line = refused(f"--config-dir={tmp_path}", "strategy=mine")
+    assert line == (
+        "harness: strategy/mine.yaml: cannot be read (Permission denied); change its permissions"
+    )
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["--help"]], ids=str)

@@ -79,7 +79,7 @@ def test_one_help_for_all_fits_a_screen(flag: str) -> None:
     done = process(flag)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.rstrip().splitlines()
-    assert 24 <= len(lines) <= 40
+    assert 24 <= len(lines) <= 30
     assert max(map(len, lines)) <= 80
     assert all(any(line.startswith(f"  {name} ") for line in lines) for name in NAMES)
     assert "  strategy     baseline, batch, pipelined, pooled, stacked" in lines

@@ -158,6 +158,18 @@ def test_a_machine_with_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" not in out
 
 
+def test_the_forms_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    code, found, out = run(capsys)
+    assert run(capsys, "-q")[1:] == (found, out.rpartition("hardware runs cannot")[0])
+    assert run(capsys, "--json")[0] == code
+    assert doctor.run(["--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["name"]: row["status"] for row in rows} == found
+    assert rows[0].keys() == {"name", "status", "message", "remedy"}
+    assert f"{rows[0]['message']}; {rows[0]['remedy']}" in out
+    assert not run(capsys, "--csv")[2].partition("name,status,message,remedy\n")[0]
+
+
 def test_warnings_do_not_fail(whole: Smi, capsys: pytest.CaptureFixture[str]) -> None:
     whole.mode = "Default"
     whole.answer(report(contexts=[context(4711, "whisper")]))

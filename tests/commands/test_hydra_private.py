@@ -118,6 +118,7 @@ def test_which_flags_run_nothing(arguments: list[str], prints: bool) -> None:
     [
         ("-v", "-v: no such flag; allowed: --cfg, "),
         ("-q", "-q: no such flag; allowed: --cfg, "),
+        ("-x", "-x: no such flag; allowed: --cfg, --config-dir, "),
         ("--multrun", "--multrun: no such flag; did you mean --multirun? Allowed: --cfg, "),
         ("--verbose", "--verbose: no such flag; allowed: --cfg, "),
         ("--cfg jobs", "argument --cfg/-c: invalid choice: 'jobs' (choose from "),
@@ -128,3 +129,5 @@ def test_a_wrong_flag(arguments: str, message: str) -> None:
     with pytest.raises(RequestError) as refused:
         parse(arguments.split())
     assert str(refused.value).startswith(message)
+    if "no such flag" in message:
+        assert str(refused.value).endswith(" -r, -sc"), "short flags too"

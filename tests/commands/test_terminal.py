@@ -18,8 +18,10 @@ import pytest
 from support.process import ROOT, Shell, in_process, process
 from support.record_samples import a_record
 
+from harness.commands.closing import interrupted_line
 from harness.commands.hydra_argv import config_dir, take_presentation
 from harness.commands.main import dispatch
+from harness.config.schema import Tracking, TrackingKind
 from harness.config.strategy import Strategy
 from harness.errors import RequestError
 from harness.measure.bottleneck import bottleneck
@@ -177,6 +179,20 @@ def test_the_line_of_mlflow(in_folder: Path) -> None:
         'MLflow: run "pooled d2 b1 c1 attention simulator workload.tiles=2 measure=quick"; '
         "mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db"
     )
+
+
+@pytest.mark.parametrize(
+    ("backend", "tracked", "stored"),
+    [
+        ("mlflow", False, "the record is stored"),
+        ("mlflow", True, "the record is stored, then its MLflow run"),
+        ("lines", True, "the record is stored, then its run in lines"),
+    ],
+)
+def test_what_a_ctrl_c_announces(backend: str, tracked: bool, stored: str) -> None:
+    tracking = Tracking(TrackingKind.local, backend, "sqlite:///a.db", "artifacts")
+    line = interrupted_line(tracking, tracked).replace(" (importing mlflow takes seconds)", "")
+    assert line == f"interrupted; runs in flight end, then {stored}; another Ctrl-C stops waiting"
 
 
 # Figures of the main table

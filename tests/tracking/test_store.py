@@ -64,6 +64,7 @@ def test_a_new_backend_is_one_module(shell: Shell) -> None:
     done = shell("--config-dir", "mine", "tracking=lines")
     assert done.code == 0, done.err
     assert Path("lines.txt").read_text().splitlines() == ["open", "pooled d2 b1 c1 OK"]
+    assert done.out.splitlines()[-1] == 'lines: run "pooled d2 b1 c1 attention simulator"'
 
 
 @pytest.mark.usefixtures("lines")

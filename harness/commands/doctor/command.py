@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harness.commands.doctor import machine, probe, project, software
 from harness.commands.doctor.check import Check, Status, Subject, checked
-from harness.commands.parser import Parser
-from harness.commands.terminal import output
+from harness.commands.parser import Parser, presentation_of
+from harness.commands.terminal import Presentation, show
 from harness.config.compose import load
 from harness.config.device import Hardware
 from harness.config.schema import Config
@@ -19,6 +19,7 @@ from harness.device.host import sysfs
 from harness.device.host.locks import holder
 from harness.device.host.state import read_state
 from harness.errors import RequestError
+from harness.report.tables import Format, Part, Sheet, left
 
 CHECKS: dict[str, Callable[[Subject], Check]] = {
     "pyxrt": software.check_pyxrt,
@@ -40,26 +41,29 @@ CHECKS: dict[str, Callable[[Subject], Check]] = {
 """Checks by their name in the list, in its order; the checks of kernels follow."""
 
 
-def _config(arguments: Sequence[str]) -> Config:
+def _request(arguments: Sequence[str]) -> tuple[Config, Presentation]:
     """The request on hardware; RequestError where it cannot be composed."""
     parser = Parser(
         "doctor",
         description="Check whether runs on the NPU can work here, and report what is missing.",
         epilog="Exit code: 0 if they can, 1 if they cannot, 2 for a wrong request.",
+        tables=True,
     )
     parser.add_argument(
         "overrides",
         nargs="*",
         help="overrides, as a run takes them: workload=attention device.index=0 ...",
     )
-    overrides = parser.parse_args(arguments).overrides
+    options = parser.parse_intermixed_args(arguments)
+    presentation, overrides = presentation_of(options), options.overrides
     for text in overrides:
         if text.lstrip("+~").partition("=")[0] == "device" and text != "device=hardware":
             raise RequestError(f"{text}: doctor checks the hardware only; leave it out")
     config = load("device=hardware", *(each for each in overrides if each != "device=hardware"))
     # Findings name files below it, and are read without the folder in which doctor ran.
     folder = str(Path(config.device.kernels_dir).absolute())
-    return replace(config, device=replace(config.device, kernels_dir=folder))
+    device = replace(config.device, kernels_dir=folder)
+    return replace(config, device=device), presentation
 
 
 def examine(config: Config) -> list[Check]:
@@ -106,9 +110,20 @@ def lines(checks: Sequence[Check]) -> list[str]:
     return texts
 
 
+def sheet(checks: Sequence[Check]) -> Sheet:
+    """A row per check, for the forms of the list that programs read."""
+    result = Sheet("checks", left("name"), left("status"), left("message"), left("remedy"))
+    for check in checks:
+        result.add(check.name, check.status.value, check.finding, check.remedy)
+    return result
+
+
 def run(arguments: Sequence[str]) -> int:
     """Print the checks; returns 1 if one failed."""
-    checks = examine(_config(arguments))
-    with output("list"):
-        print(*lines(checks), summary(checks), sep="\n")
+    config, presentation = _request(arguments)
+    checks = examine(config)
+    parts: list[Part] = [sheet(checks)]
+    if presentation.form == Format.text.value:
+        parts = [*lines(checks), *[summary(checks)] * presentation.for_readers]
+    show(parts, "list", presentation, lines=True)
     return 1 if any(check.status is Status.fail for check in checks) else 0

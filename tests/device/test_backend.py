@@ -146,15 +146,17 @@ def test_a_wait_passes_time_only_when_there_is_nothing_to_see(opened: Opened) ->
     backend = opened()
     _, submission, tiles = open_one(backend)
     submission.stage(tiles.batches(1)(0))
+    # Before the launch: in real time, the run may have ended when the launch returns.
+    launch_ns = backend.clock.now_ns
     submission.launch()
     begin_ns = backend.clock.now_ns
-    if backend.capabilities.clock == VIRTUAL:  # in real time, the run may have ended by now
+    if backend.capabilities.clock == VIRTUAL:
         with pytest.raises(DeviceTimeoutError, match=r"device\.timeout_ms=5000"):
             submission.wait(0)
         assert backend.clock.now_ns - begin_ns < EXEC_NS, "0 looks once"
     submission.wait(1)
     waited_ns = backend.clock.now_ns - begin_ns
-    assert waited_ns >= EXEC_NS - COSTS["launch_ns"] - 1_000_000
+    assert backend.clock.now_ns - launch_ns >= EXEC_NS
     if backend.capabilities.clock == VIRTUAL:
         assert waited_ns == EXEC_NS + COSTS["completion_ns"], "exact: looks cost nothing"
         submission.wait(1)

@@ -84,6 +84,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "hazards": "buffer hazards that the simulator reported",
         "totals": "sums over the timed pass; null: nothing timed",
         "steps": "operations of an encoder; empty for other workloads",
+        "run_key": "hash of configuration, code and device, by which a sweep recognises a run",
         "created": "time at which the record was made, ISO 8601, UTC",
         "schema_version": "version of this format",
     },

@@ -26,6 +26,7 @@ from harness.errors import RequestError, nearest
 
 # Its scan executes the core plugins again: Hydra does not use classes imported before it.
 _plugins = Plugins.instance()
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher as BasicLauncher  # noqa: E402
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper  # noqa: E402
 
 FULL_ERROR = "HYDRA_FULL_ERROR"

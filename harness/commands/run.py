@@ -7,13 +7,13 @@ import logging
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from harness.commands import closing, terminal
 from harness.commands import main as command_line
@@ -31,22 +31,20 @@ from harness.commands.hydra_argv import (
 )
 from harness.commands.hydra_private import Arguments, parse, run_application
 from harness.commands.overview import overview
+from harness.commands.pass_progress import SweepProgress, measure
 from harness.commands.result_store import ResultStore, sweep_name
 from harness.commands.run_folder import discard, existing_folders, temporary_folder
 from harness.commands.show import show_runs
-from harness.commands.stored import run_folders
+from harness.commands.sweep_plan import SweepPlan
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.explain import explain
-from harness.config.schema import Config
 from harness.config.sources import Sources
-from harness.device.interrupt import exit_code, on_delayed_signal
+from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
-from harness.report.progress import PassBar
 from harness.results.record import FILE_NAME as RECORD_NAME
 from harness.results.record import Record, record_of
 from harness.run.experiment import Experiment
-from harness.run.outcome import Outcome
 from harness.tracking.store import backend_of
 
 HELP = "run tiles or an encoder with a strategy (the default command)"
@@ -67,7 +65,8 @@ class Invocation:
     presentation: terminal.Presentation = field(default_factory=terminal.Presentation)
     here: Path = field(default_factory=Path.cwd)
     started: bool = False
-    sweep: tuple[Config, Path] | None = None
+    sweep: SweepPlan | None = None
+    progress: SweepProgress | None = None
     runs: list[tuple[Record, Path]] = field(default_factory=list)
     exit_codes: set[int] = field(default_factory=lambda: {0})
     kept: set[Path] = field(default_factory=set)
@@ -87,7 +86,9 @@ class Invocation:
             interrupted = True
             self.messages.say("interrupted", INTERRUPTION)
         if self.sweep:
-            self._end_sweep(*self.sweep)
+            if self.progress:
+                self.progress.close()
+            self._end_sweep(self.sweep)
         if interrupted:
             return exit_code()
         refused_job = bool(self.runs) and 2 in self.exit_codes
@@ -171,11 +172,16 @@ class Invocation:
         )
         self.exit_codes.add(error.exit_code if isinstance(error, HarnessError) else 2)
 
-    def begin_sweep(self, config: Config, folder: Path) -> None:
+    def begin_sweep(self, plan: SweepPlan) -> None:
         """All jobs of a sweep passed their checks: open the MLflow run that is their parent."""
-        self.sweep = config, folder
+        plan.begin()
+        self.sweep = plan
+        if plan.remark:
+            self.messages.remark(plan.remark)
         gc.freeze()  # the jobs' configurations live until they run: collections may skip them
-        self.results.begin_sweep(config, folder)
+        if plan.left:
+            self.results.begin_sweep(plan.config, plan.folder)
+            self.progress = SweepProgress(plan.left, hidden=self.presentation.quiet)
 
     def job(self, cfg: DictConfig) -> None:
         """One run, as Hydra calls it."""
@@ -203,18 +209,17 @@ class Invocation:
     def _job(self, cfg: DictConfig, folder: Path) -> None:
         hydra_config = HydraConfig.get()
         config = configuration.build(cfg)
-        overrides = cast(
-            list[str], OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
-        )
-        preset = str(hydra_config.runtime.choices["strategy"])
+        preset, overrides = configuration.requested(hydra_config)
         if ignored := configuration.ignored_depth(cfg, preset, overrides):
             self.messages.remark(ignored, "ignored depth")
-        resolved = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
+        resolved = configuration.resolved(cfg)
         backend_of(config.tracking)  # an unknown one is refused before anything runs
         experiment = Experiment(config)
         for remark in experiment.remarks:
             self.messages.remark(remark)
-        outcome = self._measure(config, experiment)
+        line = closing.interrupted_line(config.tracking, self.results.tracks(config))
+        announce = partial(self.messages.say, line, INTERRUPTION)
+        outcome = measure(config, experiment, self.presentation, announce, self.progress)
         record = record_of(outcome, resolved, preset, overrides)
         self.runs.append((record, folder))
         self.exit_codes.add(0 if record.ok else 1)
@@ -232,43 +237,20 @@ class Invocation:
         if interrupted:
             raise KeyboardInterrupt
 
-    def _measure(self, config: Config, experiment: Experiment) -> Outcome:
-        """Run the experiment with a progress bar."""
-        measure = config.measure
-        passes = 1 + measure.warmup + measure.repeats
-        bar = PassBar(config.strategy.label, passes, hidden=self.presentation.quiet)
-
-        def progress(name: str, share: float) -> None:
-            bar(name, share)
-            if self.presentation.verbose and not share:
-                log.debug("%s: %s", config.strategy.label, name)
-
-        line = closing.interrupted_line(config.tracking, self.results.tracks(config))
-
-        def announce() -> None:
-            self.messages.say(line, INTERRUPTION, terminal.say_from_handler)
-
-        try:
-            with on_delayed_signal(announce):
-                outcome = experiment.run(progress)
-        finally:
-            bar.close()
-        if outcome.interrupted:  # outside of a pass, the signal is not delayed
-            self.messages.say(line, INTERRUPTION)
-        return outcome
-
     def fail(self, line: str) -> None:
         """Print a message once, and end with exit code 1."""
         self.messages.say(line)
         self.exit_codes.add(1)
 
-    def _end_sweep(self, config: Config, folder: Path) -> None:
+    def _end_sweep(self, plan: SweepPlan) -> None:
         """Close the sweep's MLflow run, and print one table of all runs."""
-        # Jobs of a launcher that starts processes of its own are known by their records only.
-        runs = self.runs or [(Record.load(each), each) for each in run_folders(folder)]
-        lines = [closing.sweep_line(folder)]
-        if self.results.end_sweep(config, runs):
-            lines.append(closing.mlflow_line(config.tracking, sweep_name(folder), self.here))
+        runs = plan.rows(self.runs)
+        self.exit_codes.update(int(not record.ok) for record, _ in runs)
+        lines = [closing.sweep_line(plan.folder)]
+        if plan.left and self.results.end_sweep(plan.config, runs):
+            lines.append(
+                closing.mlflow_line(plan.config.tracking, sweep_name(plan.folder), self.here)
+            )
         if runs:
             self._show(runs, *lines)
 

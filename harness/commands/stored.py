@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from harness.commands.resume import as_requested, resumed
 from harness.errors import HarnessError, RequestError
 from harness.results.record import FILE_NAME, Record
 from harness.study.roadmap import MLFLOW_COPIES
@@ -22,7 +23,7 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
 
     Also returns a remark if newer ones have none. RequestError where there is no record.
     """
-    records, begun = list(_records_below(outputs)), list(outputs.glob(f"**/{BEGUN_FILE}"))
+    records, begun = list(records_below(outputs)), list(outputs.glob(f"**/{BEGUN_FILE}"))
     if not records:
         reason = "; ".join(unended(outputs)) or "no runs here"
         raise RequestError(f"{outputs}: {reason}; give the folder of a run or of a sweep")
@@ -30,7 +31,7 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
     shown = _run_or_sweep(max(records, key=_modified).parent, outputs)
     last = _run_or_sweep(max(begun, key=_modified).parents[1], outputs) if begun else shown
     # A sweep that still runs has some records, and is shown as far as it is.
-    if last == shown or next(_records_below(last), None):
+    if last == shown or next(records_below(last), None):
         return last, []
     lines = unended(last)
     return shown, [f"{last}: {line}; {shown} is the newest with records" for line in lines]
@@ -70,18 +71,21 @@ def load_runs(paths: Iterable[Path]) -> list[tuple[Record, Path]]:
     A path is the folder of a run, its record.json, or a folder of runs, such as that of a sweep.
     RequestError for a path without records, and for a record that cannot be read.
     """
-    folders: dict[Path, None] = {}
+    loaded = dict[Path, tuple[Record, Path]]()
     for path in paths:
-        folders.update(dict.fromkeys(_folders(path)))
-    try:
-        return [(Record.load(folder), folder) for folder in folders]
-    except HarnessError as error:
-        raise RequestError(str(error)) from error
+        requests, earlier = resumed(path)
+        try:
+            runs = [(Record.load(folder), folder) for folder in [*earlier, *_folders(path)]]
+        except HarnessError as error:
+            raise RequestError(str(error)) from error
+        for run in as_requested(requests, runs) if requests else runs:
+            loaded.setdefault(run[1], run)
+    return list(loaded.values())
 
 
 def run_folders(folder: Path) -> list[Path]:
     """The folders of all runs below a folder, in the order of the jobs."""
-    return sorted((path.parent for path in _records_below(folder)), key=_by_number)
+    return sorted((path.parent for path in records_below(folder)), key=_by_number)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -101,7 +105,7 @@ def _folders(path: Path) -> list[Path]:
     return folders
 
 
-def _records_below(folder: Path) -> Iterator[Path]:
+def records_below(folder: Path) -> Iterator[Path]:
     """Every record, without the copies that MLflow holds."""
     # Not by the names of folders with dates, which the user can change.
     for path in folder.glob(f"**/{FILE_NAME}"):

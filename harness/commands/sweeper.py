@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,20 +13,25 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from harness.commands.hydra_private import BasicSweeper, plugin
+from harness.commands.hydra_private import BasicLauncher, BasicSweeper, plugin
+from harness.commands.resume import Request
+from harness.commands.sweep_plan import Job, SweepPlan, plan_of
 from harness.commands.terminal import say
-from harness.config.compose import SWEEPER_TARGET, build, deciding_part
-from harness.config.schema import Config
+from harness.config.compose import SWEEPER_TARGET, build, deciding_part, requested, resolved
+from harness.config.schema import Config, Resume
 from harness.config.sources import key_and_value
 from harness.errors import HarnessError, InternalError
+from harness.results.run_key import run_key
 from harness.run.prepare import preflight
 
-OnBegin = Callable[[Config, Path], None]
-"""Called with the first job's configuration and the sweep's folder, after all checks passed."""
+OnBegin = Callable[[SweepPlan], None]
+"""Called with the plan of a sweep after all checks passed, before anything runs."""
+KEPT_CONFIGURATIONS = 256
+"""Jobs that are composed once only; the others again when they run, so that memory is bounded."""
 
 
 class OnceLoader:
-    """A config loader that keeps a job's composed configuration until the job is launched."""
+    """A config loader that keeps jobs' composed configurations until the jobs are launched."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
@@ -34,15 +40,16 @@ class OnceLoader:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
-    def check(self, master: DictConfig, job: Sequence[str]) -> Config:
+    def check(self, master: DictConfig, job: Sequence[str]) -> tuple[Config, DictConfig]:
         """Compose, store and build a job's configuration; raises if the job cannot begin.
 
         InternalError for what is neither Hydra's nor a RequestError.
         """
         composed = self._loader.load_sweep_config(master, list(job))
-        self._composed[tuple(job)] = composed
+        if len(self._composed) < KEPT_CONFIGURATIONS:
+            self._composed[tuple(job)] = composed
         try:
-            return preflight(build(composed))
+            return preflight(build(composed)), composed
         except HarnessError:
             raise
         except Exception as error:
@@ -61,16 +68,24 @@ class OnceLoader:
         return composed
 
 
-def repeats(jobs: Sequence[list[str]], configs: Sequence[Config]) -> list[bool]:
-    """Whether each job equals one before it, but for a `depth` that its strategy ignores."""
-    first: dict[tuple[str, ...], list[Config]] = {}
-    repeated = list[bool]()
-    for job, config in zip(jobs, configs, strict=True):
-        others = tuple(text for text in job if key_and_value(text)[0] != "depth")
-        alike, part = first.setdefault(others, []), deciding_part(config)
-        repeated.append(part in alike)
-        alike.append(part)
-    return repeated
+class Launcher:
+    """Hydra's launcher, with the numbers of jobs shifted, and without the jobs' return values.
+
+    Hydra's own launcher gets one job at a time: it would keep two configurations of each.
+    """
+
+    def __init__(self, launcher: Any, first: int) -> None:
+        self._launcher, self._first = launcher, first
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
+        """Run jobs; raises what one of them raised."""
+        first, one_by_one = initial_job_idx + self._first, type(self._launcher) is BasicLauncher
+        size = 1 if one_by_one else len(job_overrides)
+        for begin in range(0, len(job_overrides), size or 1):
+            batch = job_overrides[begin : begin + size]
+            for result in self._launcher.launch(batch, initial_job_idx=first + begin):
+                _ = result.return_value
+        return []
 
 
 class CheckedSweeper(BasicSweeper):
@@ -91,26 +106,47 @@ class CheckedSweeper(BasicSweeper):
         folder = Path(master.hydra.sweep.dir)
         parser = OverridesParser.create(cast(ConfigLoader, self._once))
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        # None: all combinations in one batch, whatever max_batch_size is.
-        jobs = [job for batch in self.split_arguments(overrides, None) for job in batch]
-        configs = [self._once.check(master, job) for job in jobs]
-        repeated = repeats(jobs, configs)
-        self._repeated = iter(repeated)
-        if any(repeated):
+        texts = [job for batch in self.split_arguments(overrides, None) for job in batch]
+        config, jobs = self._checked(master, texts)
+        plan = plan_of(config, folder, jobs)
+        self._runs = iter([job.runs for job in plan.jobs])
+        self.launcher: Any = Launcher(self.launcher, plan.first_number)
+        self.on_begin(plan)
+        return super().sweep(arguments) if plan.left else []
+
+    def _checked(self, master: DictConfig, texts: Sequence[list[str]]) -> tuple[Config, list[Job]]:
+        """The configuration of the first job, and all jobs; raises if one cannot begin."""
+        first: Config | None = None
+        jobs, seen = list[Job](), set[tuple[bytes, ...]]()
+        for text in texts:
+            config, composed = self._once.check(master, text)
+            first = first or config
+            deciding = _deciding(text, config)
+            plain = resolved(composed)
+            resumes = config.resume is Resume.on
+            asked = Request(run_key(plain), *requested(composed.hydra))
+            jobs.append(Job(asked, plain["tracking"], deciding in seen, resumes))
+            seen.add(deciding)
+        if repeated := sum(job.repeats for job in jobs):
             say(
-                f"{sum(repeated)} of {len(jobs)} jobs are not run: each repeats another, or "
+                f"{repeated} of {len(jobs)} jobs are not run: each repeats another, or "
                 "differs from it only in a depth that its strategy ignores"
             )
-        self.on_begin(configs[0], folder)
-        return super().sweep(arguments)
+        return cast(Config, first), jobs
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
-        """The next jobs, without those that repeat another."""
+        """The next jobs, without those that repeat another or have run before."""
         # By position: equal jobs have equal overrides, and the first of them runs.
-        return [job for job in super().get_job_batch() if not next(self._repeated)]
+        return [job for job in super().get_job_batch() if next(self._runs)]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `sweep` has validated all batches."""
+
+
+def _deciding(job: Sequence[str], config: Config) -> tuple[bytes, ...]:
+    """Equal for two jobs of a sweep that differ in nothing but a depth that has no effect."""
+    others = [text.encode() for text in job if key_and_value(text)[0] != "depth"]
+    return (*others, hashlib.sha256(repr(deciding_part(config)).encode()).digest())
 
 
 @contextmanager

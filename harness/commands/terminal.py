@@ -49,6 +49,11 @@ class Presentation:
         return self.form == "text" and not self.quiet
 
 
+def stderr_redraws() -> bool:
+    """Whether stderr is a terminal that can move its cursor."""
+    return os.environ.get("TERM") not in PLAIN and sys.stderr.isatty()
+
+
 def say(line: str) -> None:
     """Print a message to the user on stderr; nothing if stderr is closed."""
     with suppress(OSError):

@@ -15,6 +15,7 @@ import functools
 import re
 import typing
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ from yaml import YAMLError
 from harness.config.device import DEVICES, Device, Noise
 from harness.config.explain import GROUP_NAMES, explain
 from harness.config.loader import Compositions, caching_loader
-from harness.config.schema import GROUP_SCHEMAS, Config, Tracking
+from harness.config.schema import GROUP_SCHEMAS, Config, Resume, Tracking
 from harness.config.setting import copied, setting_of
 from harness.config.sources import Sources, key_and_value
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
@@ -181,6 +182,25 @@ def build(cfg: DictConfig) -> Config:
     return cast(Config, _construct(Config, {**values, **built}, ""))
 
 
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain data with names for enumerations, without Hydra's node."""
+    plain = dict[str, Any]()
+    for key in map(str, cfg):
+        if key == "hydra":
+            continue
+        value = OmegaConf.select(cfg, key)
+        if OmegaConf.is_config(value):
+            value = OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+        plain[key] = value.name if isinstance(value, Enum) else value
+    return plain
+
+
+def requested(hydra: Any) -> tuple[str, list[str]]:
+    """The preset of the strategy, and the overrides of a job, from Hydra's node."""
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    return str(hydra.runtime.choices["strategy"]), cast(list[str], overrides)
+
+
 def _device_kind(values: dict[str, Any]) -> type[Device]:
     """Return the schema of a device's keys; RequestError for keys of another kind of device."""
     kind = values.get("kind", "")
@@ -245,7 +265,7 @@ def ignored_depth(cfg: DictConfig, preset: str, overrides: list[str]) -> str:
 def deciding_part(config: Config) -> Config:
     """Return the request with the keys that change no result set to fixed values.
 
-    These are `tracking`, and `depth`, whose value is in `strategy.depth`. Two requests with equal
-    deciding parts give equal results.
+    These are `tracking`, `resume`, and `depth`, whose value is in `strategy.depth`. Two requests
+    with equal deciding parts give equal results.
     """
-    return dataclasses.replace(config, depth=1, tracking=Tracking())
+    return dataclasses.replace(config, depth=1, tracking=Tracking(), resume=Resume.on)

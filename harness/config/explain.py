@@ -31,6 +31,8 @@ GROUP_NAMES = ("device", "experiment", *GROUP_SCHEMAS)
 _LEAK = re.compile(r"(full_key: |object_type=|reference_type=)")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 _PRESET = re.compile(r"In '([^']+/[^']+)': ")
+_QUOTED = {"True": '; in YAML, quote it: "on"', "False": '; in YAML, quote it: "off"'}
+"""By value that YAML reads from `on` and `off`: what to do."""
 _INDEX = re.compile(r"\[\d+\]$")
 _NO_NAME = re.compile("null|true|false|nan|inf", re.IGNORECASE)
 """Words that are values for Hydra, not text."""
@@ -175,7 +177,7 @@ def _close(name: str, cls: type) -> list[str]:
 def _no_choice(fault: Fault) -> str:
     value, allowed = fault.match.groups()
     # YAML 1.1 reads off without quotes as a boolean.
-    remedy = '; in YAML, quote it: "off"' if value == "False" else ""
+    remedy = _QUOTED.get(value, "")
     return f"{fault.typed(value)}: not allowed; {nearest(value, allowed.split(', '))}{remedy}"
 
 

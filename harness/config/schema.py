@@ -20,6 +20,13 @@ class Verify(Enum):
     off = "off"
 
 
+class Resume(Enum):
+    """Which jobs of a sweep run: those without a right run so far, or all."""
+
+    on = "on"
+    off = "off"
+
+
 class TrackingKind(Enum):
     """Kind of the MLflow store, or none."""
 
@@ -122,6 +129,12 @@ class Config(Schema):
     )
     verify: Verify = setting(
         Verify.all, "all: every tile is compared with the reference; off: timing only"
+    )
+
+    resume: Resume = setting(
+        Resume.on,
+        "on: a sweep leaves out the jobs that outputs/ has a run of with verdict OK, with the same "
+        "configuration, code and device; off: it runs all jobs",
     )
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ class PassBar:
             console=Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")) or None),
             transient=True,
             auto_refresh=False,
+            redirect_stdout=False,
             disable=hidden or dumb or not sys.stderr.isatty(),
         )
         self._title = title
@@ -42,14 +43,16 @@ class PassBar:
         """A pass begins (share 0), or has completed this share of its work."""
         if not share:
             self._begun += 1
+        self.show(f"{self._title}: {name}", self._begun - 1 + share)
+
+    def show(self, description: str, completed: float) -> None:
+        """Draw the bar with a text and a number of completed passes, if it is time to."""
         now_s = self._progress.get_time()
         if now_s < self._next_s:
             return
         self._next_s = now_s + REDRAW_S
         self._progress.start()
-        self._progress.update(
-            self._task, description=f"{self._title}: {name}", completed=self._begun - 1 + share
-        )
+        self._progress.update(self._task, description=description, completed=completed)
         self._progress.refresh()
 
     def close(self) -> None:

@@ -43,6 +43,7 @@ KEYS = {
     "depth": COMPARED,
     "phase": COMPARED,
     "tracking": NO_EFFECT,
+    "resume": NO_EFFECT,
 }
 """By dotted key. A key without an entry counts as its parent does, a top-level key as RESULT."""
 

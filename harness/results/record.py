@@ -6,6 +6,8 @@ Schema history:
    In records of schema 1, `machine` is None.
 3  Adds `totals`, the sums over the timed pass, and `steps`, the sums of each operation of an
    encoder. In records of schemas 1 and 2, they are None and empty.
+4  Adds `run_key`, by which a sweep recognises what has run before. In records of schemas 1 to 3,
+   it is empty, and sweeps do not use them.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from harness.measure.rtf import Audio
 from harness.measure.totals import Totals
 from harness.results.environment import Environment, environment
 from harness.results.identity import config_hash
+from harness.results.run_key import run_key
 from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.tile_passes import Step
 from harness.units import ms_to_ns
@@ -39,8 +42,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 FILE_NAME = "record.json"
-SCHEMA_VERSION: Literal[3] = 3
-IN_LABEL = ("strategy", "depth", "tracking", "hydra")
+SCHEMA_VERSION: Literal[4] = 4
+IN_LABEL = ("strategy", "depth", "tracking", "resume", "hydra")
 """Configuration groups whose overrides the label already shows, or that do not change results."""
 MOST_VALUE_CHARACTERS = 60
 """Longest text of a wrong value in an error message."""
@@ -87,7 +90,8 @@ class Record:
     config: the resolved configuration; config_hash: its `harness.results.identity.config_hash`.
     knobs: the effective strategy. timed_pass: index of the median pass, which metrics, totals and
     steps describe. machine: None if its state cannot change. totals: None if nothing was timed.
-    steps: the operations of an encoder; empty for other workloads.
+    steps: the operations of an encoder; empty for other workloads. run_key: its
+    `harness.results.run_key.run_key`; empty if it is not known.
     """
 
     # strict: a text in place of a number is damage, and must not be converted.
@@ -114,10 +118,11 @@ class Record:
     hazards: tuple[Hazard, ...] = ()
     totals: Totals | None = None
     steps: tuple[Step, ...] = ()
+    run_key: str = ""
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
-    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4] = SCHEMA_VERSION
 
     @property
     def settings(self) -> dict[str, str]:
@@ -193,6 +198,7 @@ def record_of(
         hazards=outcome.hazards,
         totals=outcome.totals,
         steps=outcome.steps,
+        run_key=run_key(resolved),
     )
 
 

@@ -1,14 +1,22 @@
-"""Sweeps run a job once, however often it is asked for under a depth that its strategy ignores."""
+"""Sweeps run a job once: not again for an ignored depth, nor if an earlier run has its results."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.process import Shell, in_process
+from support.process import Done, Shell, in_process, rows
+from support.store import import_mlflow
+
+from harness.commands.resume import RESUMED_FILE
+from harness.results import run_key
 
 pytestmark = pytest.mark.slow
+
+QUICK = ("-m", "tracking=off", "measure.repeats=1", "measure.warmup=0", "workload.tiles=2")
+SKIPPED = "{} of {} jobs are not run: {} has their records"
 
 
 @pytest.fixture
@@ -19,15 +27,18 @@ def shell(
         yield run
 
 
+def labels(done: Done) -> list[str]:
+    return [record["label"] for record in done.records]
+
+
 def test_jobs_that_differ_in_an_ignored_depth_only_run_once(shell: Shell) -> None:
     done = shell(
         *("-m", "tracking=off", "measure.repeats=1", "workload.tiles=2,3"),
         *("strategy=pipelined,batch", "depth=1,2"),
     )
     assert done.code == 0
-    labels = [record["label"] for record in done.records]
     assert (
-        sorted(labels)
+        sorted(labels(done))
         == ["pooled d1 b1 c1"] * 2 + ["pooled d1 b4 c1"] * 2 + ["pooled d2 b1 c1"] * 2
     )
     assert done.err.count("2 of 8 jobs are not run: each repeats another, or differs") == 1
@@ -35,9 +46,75 @@ def test_jobs_that_differ_in_an_ignored_depth_only_run_once(shell: Shell) -> Non
 
 
 def test_of_equal_jobs_the_first_runs(shell: Shell) -> None:
-    quick = ("tracking=off", "measure.repeats=1", "measure.warmup=0", "workload.tiles=2")
-    done = shell("-m", *quick, "strategy=pipelined", "depth=1,2,2")
-    assert [record["label"] for record in done.records] == ["pooled d1 b1 c1", "pooled d2 b1 c1"]
+    done = shell(*QUICK, "strategy=pipelined", "depth=1,2,2")
+    assert labels(done) == ["pooled d1 b1 c1", "pooled d2 b1 c1"]
     assert "1 of 3 jobs are not run" in done.err
-    done = shell("-m", *quick, "seed=0,0")
+    done = shell(*QUICK, "seed=0,0")
+    assert not done.folders, "the sweep above has this job"
+    done = shell(*QUICK, "seed=1,1")
     assert len(done.records) == 1
+
+
+def test_a_sweep_runs_what_has_not_run(shell: Shell) -> None:
+    first = shell(*QUICK, "strategy=baseline,batch")
+    sweep = first.folders[0].parent
+    more = shell(*QUICK, "strategy=baseline,pooled,batch")
+    assert labels(more) == ["pooled d1 b1 c1"]
+    assert SKIPPED.format(2, 3, sweep) in more.err
+    assert "resume=off runs all" in more.err
+    names = [line.split()[0] for line in more.out.replace("* ", "  ").splitlines()[1:4]]
+    assert names == ["baseline", "pooled", "batch"], "all rows, in the order of the jobs"
+    assert rows(shell("show", str(more.folders[0].parent)).out) == rows(more.out)
+    nothing = shell(*QUICK, "strategy=baseline,pooled,batch")
+    assert (nothing.code, list(nothing.folders)) == (0, [])
+    assert rows(nothing.out) == rows(more.out)
+    everything = shell(*QUICK, "strategy=baseline,pooled", "resume=off")
+    assert labels(everything) == ["per_tile d1 b1 c1", "pooled d1 b1 c1"]
+    assert "are not run" not in everything.err
+
+
+def test_a_job_that_was_not_right_runs_again(shell: Shell) -> None:
+    faulty = (*QUICK, "device.faults.error=[0],[]")
+    done = shell(*faulty)
+    assert (done.code, done.verdicts) == (1, ["FAILED", "OK"])
+    again = shell(*faulty)
+    assert (again.code, again.verdicts) == (1, ["FAILED"])
+    assert "1 of 2 jobs are not run" in again.err
+    assert "1 are run again: 1 FAILED" in again.err
+    assert again.out.count("FAILED") == 2, "the row, and the line below the table"
+
+
+def test_changed_code_runs_again(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(shell(*QUICK, "seed=1").records) == 1
+    monkeypatch.setattr(run_key, "code_hash", lambda: "another")
+    assert len(shell(*QUICK, "seed=1").records) == 1
+    assert len(shell(*QUICK, "seed=1").records) == 0
+
+
+def test_a_sweep_goes_on_in_its_own_folder(shell: Shell) -> None:
+    mine = (*QUICK, "hydra.sweep.dir=mine")
+    shell(*mine, "seed=1,2")
+    done = shell(*mine, "seed=1,2,3")
+    assert done.code == 0, done.err
+    assert SKIPPED.format(2, 3, "mine") in done.err
+    assert sorted(path.parent.name for path in Path("mine").glob("*/record.json")) == list("012")
+    assert len(json.loads(Path("mine", RESUMED_FILE).read_text())["runs"]) == 2
+
+
+def test_a_row_has_the_words_of_the_sweep_that_shows_it(shell: Shell) -> None:
+    own = Path("mine/strategy")
+    own.mkdir(parents=True)
+    (own / "my_pool.yaml").write_text("buffers: pooled\ndepth: 1\n")
+    shell(*QUICK, "strategy=pooled")
+    done = shell(*QUICK, "--config-dir", "mine", "strategy=my_pool,baseline", "seed=0,1")
+    assert SKIPPED.split(":")[0].format(1, 4) in done.err
+    header, first, *_ = (line.lstrip("* ").split() for line in done.out.splitlines())
+    assert (first[0], first[header.index("seed") + 3]) == ("my_pool", "0")
+
+
+def test_an_untracked_run_does_not_stand_for_a_tracked_one(shell: Shell) -> None:
+    import_mlflow()
+    quick = [text for text in QUICK if text != "tracking=off"]
+    for arguments, ran in ((QUICK, 1), (quick, 1), (quick, 0), (QUICK, 0)):
+        done = shell(*arguments, "seed=1")
+        assert (done.code, len(done.folders)) == (0, ran), done.err

@@ -29,7 +29,7 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
 
 def test_the_file_has_plain_names_and_values(tmp_path: Path) -> None:
     raw = written(tmp_path)
-    assert raw["schema_version"] == 3
+    assert raw["schema_version"] == 4
     assert raw["samples"] == {"total_ns": [100, 101, 99, 100, 102]}
     assert raw["knobs"] == {
         "buffers": "per_tile",
@@ -62,7 +62,12 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "absent"), [(1, ("machine", "totals", "steps")), (2, ("totals", "steps"))]
+    ("version", "absent"),
+    [
+        (1, ("machine", "totals", "steps", "run_key")),
+        (2, ("totals", "steps", "run_key")),
+        (3, ("run_key",)),
+    ],
 )
 def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
     raw = written(tmp_path) | {"schema_version": version}
@@ -72,7 +77,8 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
     del raw["knobs"]["resident"]
     (tmp_path / FILE_NAME).write_text(json.dumps(raw))
     record = Record.load(tmp_path)
-    assert (record.schema_version, record.totals, record.steps) == (version, None, ())
+    assert (record.schema_version, record.run_key) == (version, "")
+    assert (record.totals is None) == (record.steps == ()) == (version < 3)
     assert (record.machine is None) == (version == 1)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
 
@@ -89,7 +95,7 @@ def set_to(*path: str | int, value: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_to("schema_version", value=4), "schema_version: input should be 1, 2 or 3, not 4"),
+        (set_to("schema_version", value=5), "schema_version: input should be 1, 2, 3 or 4, not 5"),
         (set_to("verdict", value="FINE"), "verdict: input should be 'OK', 'WRONG', "),
         (
             set_to("samples", "total_ns", 1, value="x"),

@@ -23,6 +23,8 @@ from typing import Any
 
 PRELOAD = (
     "import harness.commands.run, harness.sim.pyxrt; "
+    # On a loaded machine a sweep may take long enough for lines about its progress.
+    "import harness.commands.pass_progress as progress; progress.LINE_S = float('inf'); "
     # As the command imports it: with its own settings of MLflow.
     "from harness.tracking.mlflow import MlflowStore; MlflowStore('sqlite://', '', 'none'); "
     # What a process builds once: the parser and the presets, and the converter of records.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def in_process(
     # The command sets these; monkeypatch restores them afterwards.
     monkeypatch.setattr(logging, "raiseExceptions", True)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    # On a loaded machine a sweep may take long enough for lines about its progress.
+    monkeypatch.setattr("harness.commands.pass_progress.LINE_S", math.inf)
 
     def run(*arguments: str) -> Done:
         before = run_folders()

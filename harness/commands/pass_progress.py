@@ -1,0 +1,111 @@
+"""Progress of the passes of a run, and of the jobs of a sweep, on stderr."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from harness.commands.terminal import Presentation, say, say_from_handler, stderr_redraws
+from harness.config.schema import Config
+from harness.device.interrupt import on_delayed_signal
+from harness.report.progress import PassBar
+from harness.run.experiment import Experiment
+from harness.run.outcome import Outcome
+
+LINE_S = 10.0
+"""Seconds between two lines about a sweep, where stderr cannot redraw a bar."""
+SECONDS_SHOWN = 90
+MINUTES_SHOWN = 90
+log = logging.getLogger("harness")
+
+
+class SweepProgress:
+    """Reports the number of the job and the time left, as a bar or as lines every 10 s.
+
+    jobs: number of jobs that run. hidden: report nothing. now_s: the clock.
+
+        progress = SweepProgress(20)
+        job = progress.job("pooled d2 b1 c1", 7)  # a job with 7 passes begins
+        job("pass 1 of 5", 0.5)
+        progress.close()
+    """
+
+    def __init__(
+        self, jobs: int, *, hidden: bool = False, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._jobs, self._begun, self._now_s = jobs, 0, now_s
+        self._start_s = self._line_s = now_s()
+        self._bar = PassBar("", jobs, hidden=hidden)
+        self._lines = not hidden and not stderr_redraws()
+
+    def job(self, label: str, passes: int) -> Callable[[str, float], None]:
+        """The next job begins; returns the function to call when its passes make progress."""
+        self._begun += 1
+        position = f"job {self._begun} of {self._jobs}{self._left()}: {label}"
+        ended = self._begun - 1
+        begun = 0
+
+        def report(name: str, share: float) -> None:
+            nonlocal begun
+            begun += not share
+            self._bar.show(f"{position}: {name}", ended + (begun - 1 + share) / passes)
+            if self._lines and self._now_s() - self._line_s >= LINE_S:
+                self._line_s = self._now_s()
+                say(f"{position}: {name}")
+
+        return report
+
+    def close(self) -> None:
+        """Remove the bar from the screen."""
+        self._bar.close()
+
+    def _left(self) -> str:
+        """The time left, if the jobs that remain take as long as those that have ended."""
+        ended = self._begun - 1
+        if not ended:
+            return ""
+        left_s = (self._now_s() - self._start_s) / ended * (self._jobs - ended)
+        return f", {duration(left_s)} left"
+
+
+def duration(time_s: float) -> str:
+    """A duration for readers: `42 s`, `12 min`, `3.5 h`."""
+    if time_s < SECONDS_SHOWN:
+        return f"{time_s:.0f} s"
+    if time_s < 60 * MINUTES_SHOWN:
+        return f"{time_s / 60:.0f} min"
+    return f"{time_s / 3600:.1f} h"
+
+
+def measure(
+    config: Config,
+    experiment: Experiment,
+    presentation: Presentation,
+    interrupted: Callable[[Callable[[str], None]], None],
+    sweep: SweepProgress | None = None,
+) -> Outcome:
+    """Run an experiment and report its progress.
+
+    interrupted: called at a Ctrl-C with the function that may print at that moment.
+    """
+    label = config.strategy.label
+    passes = 1 + config.measure.warmup + config.measure.repeats
+    bar = None if sweep else PassBar(label, passes, hidden=presentation.quiet)
+    report = bar or (sweep.job(label, passes) if sweep else None)
+
+    def progress(name: str, share: float) -> None:
+        if report:
+            report(name, share)
+        if presentation.verbose and not share:
+            log.debug("%s: %s", label, name)
+
+    try:
+        with on_delayed_signal(lambda: interrupted(say_from_handler)):
+            outcome = experiment.run(progress)
+    finally:
+        if bar:
+            bar.close()
+    if outcome.interrupted:  # outside of a pass, the signal is not delayed
+        interrupted(say)
+    return outcome

@@ -1,0 +1,123 @@
+"""What a sweep runs: its jobs, without those that repeat another or have run before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.commands.closing import OUTPUTS
+from harness.commands.resume import (
+    Earlier,
+    Request,
+    Run,
+    as_requested,
+    earlier_runs,
+    remark,
+    save_resumed,
+)
+from harness.commands.stored import records_below, run_folders
+from harness.config.schema import Config
+from harness.results.record import Record
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep. earlier: its run that need not be repeated.
+
+    tracking: the resolved group. repeats: equal to a job before it. resumes: an earlier run takes
+    its place.
+    """
+
+    request: Request
+    tracking: Mapping[str, Any]
+    repeats: bool
+    resumes: bool
+    earlier: Run | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether the job runs."""
+        return not self.repeats and self.earlier is None
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The jobs of a sweep in order; repeated ones too.
+
+    config: of the first job. folder: of the sweep. first_number: number of the first job that runs.
+    remark: which jobs do not run, and why; empty if all do. before: runs already in the folder.
+    """
+
+    config: Config
+    folder: Path
+    jobs: tuple[Job, ...]
+    first_number: int = 0
+    remark: str = ""
+    before: frozenset[Path] = frozenset()
+
+    @property
+    def left(self) -> int:
+        """Number of jobs that run."""
+        return sum(job.runs for job in self.jobs)
+
+    @property
+    def requests(self) -> list[Request]:
+        """What the jobs ask for, without repeated ones."""
+        return [job.request for job in self.jobs if not job.repeats]
+
+    @property
+    def earlier(self) -> list[Run]:
+        """Earlier runs that take the place of jobs."""
+        return [job.earlier for job in self.jobs if job.earlier and not job.repeats]
+
+    def begin(self) -> None:
+        """Store in the folder which earlier runs belong to the sweep; OSError if that fails."""
+        if self.earlier and self.left:
+            save_resumed(self.folder, self.requests, [folder for _, folder in self.earlier])
+
+    def rows(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs of all jobs in order; runs: those of this process."""
+        # Jobs of a launcher that starts processes of its own are known by their records only.
+        own: Iterable[Run] = runs or (
+            (Record.load(each), each)
+            for each in run_folders(self.folder)
+            if each not in self.before
+        )
+        return as_requested(self.requests, [*own, *self.earlier])
+
+
+def plan_of(config: Config, folder: Path, jobs: Sequence[Job]) -> SweepPlan:
+    """The plan of a sweep, after a look at the records below outputs/ and in its folder."""
+    wanted = {job.request.key: job.tracking for job in jobs if job.resumes and not job.repeats}
+    if not wanted:
+        return SweepPlan(config, folder, tuple(jobs))
+    inside = list(records_below(folder))
+    outside = [] if folder.absolute() == OUTPUTS.absolute() else list(records_below(OUTPUTS))
+    paths = dict.fromkeys([*outside, *inside])
+    earlier = earlier_runs(wanted, paths)
+    planned = [replace(job, earlier=earlier.ok.get(job.request.key)) for job in jobs]
+    before = frozenset(path.parent for path in inside)
+    return SweepPlan(
+        config,
+        folder,
+        tuple(planned),
+        _first_number(folder, earlier),
+        remark(earlier, len(jobs)),
+        before,
+    )
+
+
+def _first_number(folder: Path, earlier: Earlier) -> int:
+    """The number of the first job: a sweep that goes on in its own folder continues counting."""
+    numbers = [
+        int(each.name) for each in earlier.folders if each.parent == folder and _digits(each)
+    ]
+    if not numbers:
+        return 0
+    return 1 + max(int(each.name) for each in folder.iterdir() if _digits(each))
+
+
+def _digits(folder: Path) -> bool:
+    return folder.name.isdigit()

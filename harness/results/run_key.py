@@ -1,0 +1,79 @@
+"""The key of a run: what decides its results. Runs with equal keys need not run twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.device.host import sysfs
+from harness.kernel import kernels_root
+from harness.results.environment import environment
+from harness.results.identity import config_hash
+
+PACKAGE = Path(__file__).parent.parent
+NOT_CODE = {"__pycache__", "build", "conf"}
+"""Folders without code: compiled files, and presets, whose values the configuration holds."""
+VIRTUAL = "virtual"
+FIRMWARE = "fw_version"
+"""File of the driver with the version of the device's firmware."""
+
+
+def run_key(config: Mapping[str, Any]) -> str:
+    """sha256 of a resolved configuration, the code that runs it, and the device that it runs on."""
+    parts = [config_hash(config), code_hash(), device_fingerprint(config["device"])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def code_hash() -> str:
+    """sha256 of all files of the harness and of the kernels, with uncommitted changes."""
+    return _hash_of([*_files(PACKAGE), *_files(kernels_root())])
+
+
+def device_fingerprint(device: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the times of a device besides its settings.
+
+    In virtual time, only the versions of Python and numpy, which draw the random numbers. In real
+    time also this machine; of an NPU, its driver, its firmware, and the content of the xclbins.
+    """
+    here = environment()
+    fingerprint: dict[str, Any] = {"python": here.python, "numpy": here.packages["numpy"]}
+    if device.get("clock") == VIRTUAL:
+        return fingerprint
+    fingerprint |= {"machine": [here.host, here.kernel, here.machine, here.cpu_count]}
+    if "index" in device:
+        address = sysfs.bdf(device["index"])
+        firmware = sysfs.of_device(address, FIRMWARE)
+        fingerprint |= {"npu": [address, sysfs.driver_version(), firmware]}
+        fingerprint |= {"kernels": _hash_of(_kernel_files(device))}
+    return fingerprint
+
+
+def _kernel_files(device: Mapping[str, Any]) -> list[Path]:
+    """The xclbins and instructions that a device may load."""
+    named = [*device["xclbin"].values(), *device["insts"].values()]
+    paths = [*sorted(Path(device["kernels_dir"]).glob("*")), *map(Path, named)]
+    return [path for path in paths if path.is_file()]
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - NOT_CODE)
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def _hash_of(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            content = path.read_bytes()
+        except OSError as error:  # a run with this file fails
+            content = repr(error).encode()
+        digest.update(f"{path.name} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,44 @@
+"""The progress of a sweep: number of the job, time left, and a line every 10 s in a pipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.commands.pass_progress import LINE_S, SweepProgress, duration
+
+
+def test_a_piped_sweep_prints_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = [0.0]
+    progress = SweepProgress(3, now_s=lambda: now_s[0])
+    first = progress.job("pooled d1 b1 c1", 2)
+    first("verify", 0.0)
+    assert capsys.readouterr().err == ""
+    now_s[0] = LINE_S
+    first("verify", 0.5)
+    assert capsys.readouterr().err == "harness: job 1 of 3: pooled d1 b1 c1: verify\n"
+    first("verify", 0.9)
+    now_s[0] = 2 * LINE_S - 0.1
+    second = progress.job("pooled d2 b1 c1", 2)
+    second("pass 1 of 1", 0.0)
+    assert capsys.readouterr().err == ""
+    now_s[0] = 2 * LINE_S
+    second("pass 1 of 1", 0.5)
+    line = "harness: job 2 of 3, 40 s left: pooled d2 b1 c1: pass 1 of 1\n"
+    assert capsys.readouterr().err == line, "one job took 19.9 s, and two are left"
+    progress.close()
+
+
+def test_quiet_sweeps_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = [0.0]
+    job = SweepProgress(3, hidden=True, now_s=lambda: now_s[0]).job("pooled", 2)
+    now_s[0] = 2 * LINE_S
+    job("verify", 0.5)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5_399, "90 min"), (5_400, "1.5 h")],
+)
+def test_durations(time_s: float, text: str) -> None:
+    assert duration(time_s) == text

@@ -26,12 +26,13 @@ ONLY_IN = {
     "pyxrt": {"device", "commands"},
     "mlflow": {"tracking"},
     "matplotlib": {"report"},
+    "pandas": {"results", "api"},
     "hydra": {"config", "commands"},
     "omegaconf": {"config", "commands"},
     "rich": {"report", "commands"},
 }
 """Libraries, and the only packages that import them."""
-LAZY = {"pyxrt", "mlflow", "matplotlib", "soundfile", "harness.sim"}
+LAZY = {"pyxrt", "mlflow", "matplotlib", "pandas", "soundfile", "harness.sim"}
 """Imported inside functions: slow to import, or absent on some machines."""
 ABOUT_THE_SIMULATOR = {"emulate", "emulation", "simulated"}
 """Modules that are imported only where the simulator is used."""

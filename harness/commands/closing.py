@@ -45,10 +45,18 @@ def sweep_line(folder: Path) -> str:
     if not any(folder.glob(f"**/{RECORD_NAME}")):
         return ""
     shown = relative(folder, Path.cwd())
-    command = "harness show"
-    if not shown.is_relative_to(OUTPUTS):
-        command += f" {quote(str(shown))}"
+    command = f"harness show{_argument(shown)}"
     return f"results: {shown}: a folder per run ({command} prints the table again)"
+
+
+def publish_command(folder: Path) -> str:
+    """The command that stores the records in a folder in MLflow."""
+    return f"harness publish{_argument(folder)}"
+
+
+def _argument(folder: Path) -> str:
+    """A folder as an argument; empty below `outputs`, where commands look by default."""
+    return "" if folder.is_relative_to(OUTPUTS) else f" {quote(str(folder))}"
 
 
 def interrupted_line(tracking: Tracking, tracked: bool) -> str:

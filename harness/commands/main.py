@@ -1,6 +1,6 @@
 """Find the command that is named, run it, and turn its errors into a line and an exit code.
 
-Exit codes: 0 completed and right; 1 failed, or right but not stored in its folder or in MLflow;
+Exit codes: 0 completed and right; 1 failed, or right but not stored, or not in MLflow;
 2 wrong request; 130 interrupted (143 after SIGTERM, 129 after SIGHUP).
 
 Imports only the standard library before a command is chosen: imports take long enough for a Ctrl-C

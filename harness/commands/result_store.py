@@ -8,12 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.commands.closing import publish_command, relative
+from harness.commands.terminal import say
+from harness.config.compose import load
 from harness.config.schema import Config, Tracking, TrackingKind
+from harness.errors import RequestError
 from harness.report.trace import save_trace
+from harness.results.find import artifacts, storing
 from harness.results.record import Record
 from harness.results.speedup import speedups
 from harness.run.outcome import Outcome
-from harness.tracking.store import PARENT_VARIABLE, Store, TrackingError, backend_of
+from harness.tracking.store import (
+    PARENT_VARIABLE,
+    Store,
+    TrackingBackend,
+    TrackingError,
+    backend_of,
+)
 
 log = logging.getLogger("harness")
 
@@ -21,6 +32,26 @@ log = logging.getLogger("harness")
 def sweep_name(folder: Path) -> str:
     """Name of the MLflow run of a sweep."""
     return f"sweep {folder.name}"
+
+
+def tracking_of(overrides: Sequence[str], what: str) -> Tracking:
+    """The MLflow store that overrides name; RequestError for an override of anything else.
+
+    what: the command and what it does with stored runs, for the message.
+    """
+    for override in overrides:
+        # Anything else would be composed without an effect, and the user would not know.
+        if override.lstrip("+~").partition("=")[0].split(".")[0] != "tracking":
+            raise RequestError(f"{override}: {what} stored runs; only tracking can be overridden")
+    return load(*overrides).tracking
+
+
+def open_store(backend: TrackingBackend, tracking: Tracking, here: Path) -> Store:
+    """Open a store, and print its remarks."""
+    store = backend.open_store(tracking, here)
+    for line in store.remarks:
+        say(line)
+    return store
 
 
 class ResultStore:
@@ -39,6 +70,7 @@ class ResultStore:
         self._here = here
         self._fail = fail
         self._untracked = False
+        self._sweep: Path | None = None
         # By settings. Opening a store of MLflow also searches it for killed runs, so do it once.
         self._stores: dict[Tracking, Store] = {}
 
@@ -48,28 +80,22 @@ class ResultStore:
 
     def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> bool:
         """Store one run; returns whether MLflow has it."""
-        timeline, paths = outcome.timeline, list[Path]()
-        with self._written(folder, "record"):
+        with self._written(folder, "record"), storing(folder):
             # First of all: a trace can be large, and MLflow can fail.
-            paths.append(record.save(folder))
-        if not paths:
-            return False
-        with self._written(folder, "trace"):
-            if timeline:
-                paths.append(save_trace(timeline, record.name, folder))
-        composed = folder / ".hydra" / "config.yaml"
-        # hydra.output_subdir=null leaves it out.
-        if composed.is_file():
-            paths.append(composed)
-        with self._tracked():
-            if store := self._open(config):
-                store.log(record, folder, paths, os.environ.get(PARENT_VARIABLE))
-                return True
+            record.save(folder)
+            with self._written(folder, "trace"):
+                if outcome.timeline:
+                    save_trace(outcome.timeline, record.name, folder)
+            with self._tracked(folder):
+                if store := self._open(config):
+                    store.log(record, folder, artifacts(folder), os.environ.get(PARENT_VARIABLE))
+                    return True
         return False
 
     def begin_sweep(self, config: Config, folder: Path) -> None:
         """Open the MLflow run that is the parent of all runs of a sweep."""
-        with self._tracked():
+        self._sweep = folder
+        with self._tracked(folder):
             if store := self._open(config):
                 parent = store.begin_sweep(sweep_name(folder), folder.absolute())
                 # A launcher's processes inherit it.
@@ -80,7 +106,7 @@ class ResultStore:
         records = [record for record, _ in runs]
         # Removed, or a later run in this process would be stored below this sweep.
         parent = os.environ.pop(PARENT_VARIABLE, None)
-        with self._tracked():
+        with self._tracked(self._sweep or self._here):
             if parent and (store := self._open(config)):
                 by_folder = {}
                 for (_, path), speedup in zip(runs, speedups(records), strict=True):
@@ -94,7 +120,7 @@ class ResultStore:
         tracking = config.tracking
         backend = None if self._untracked else backend_of(tracking)
         if backend and tracking not in self._stores:
-            self._stores[tracking] = backend.open_store(tracking, self._here)
+            self._stores[tracking] = open_store(backend, tracking, self._here)
         return self._stores[tracking] if backend else None
 
     @contextmanager
@@ -110,8 +136,11 @@ class ResultStore:
             )
 
     @contextmanager
-    def _tracked(self) -> Iterator[None]:
-        """Report a failure of MLflow; after a Ctrl-C, MLflow is not used again either."""
+    def _tracked(self, folder: Path) -> Iterator[None]:
+        """Report a failure of MLflow; after a Ctrl-C, MLflow is not used again either.
+
+        folder: of the run or the sweep that MLflow then lacks.
+        """
         try:
             yield
         except KeyboardInterrupt:
@@ -120,6 +149,8 @@ class ResultStore:
         except TrackingError as error:
             log.debug("tracking failed", exc_info=True)
             self._untracked = True
+            publish = publish_command(relative(self._sweep or folder, self._here))
             self._fail(
-                f"{error}; the record is stored, but not in MLflow (tracking=off leaves MLflow out)"
+                f"{error}; the record is stored, but not in MLflow ({publish} stores it there "
+                "later; tracking=off leaves MLflow out)"
             )

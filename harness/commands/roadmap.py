@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.commands.parser import Parser, presentation_of
+from harness.commands.result_store import open_store, tracking_of
 from harness.commands.terminal import output, say, show
-from harness.config.compose import load
 from harness.config.schema import Tracking
 from harness.errors import RequestError
 from harness.report.roadmap import parts, save_picture
@@ -43,17 +43,6 @@ def _parser() -> Parser:
     return parser
 
 
-def _tracking(overrides: Sequence[str]) -> Tracking:
-    """The MLflow store of the roadmap; RequestError for an override of anything else."""
-    for override in overrides:
-        # Anything else would be composed without an effect, and the user would not know.
-        if override.lstrip("+~").partition("=")[0].split(".")[0] != "tracking":
-            raise RequestError(
-                f"{override}: a roadmap reads stored runs; only tracking can be overridden"
-            )
-    return load(*overrides).tracking
-
-
 def _write(results: Roadmap, folder: Path) -> list[Path]:
     path = folder / "roadmap.txt"
     path.write_text(formatted(parts(results), Format.text))
@@ -64,7 +53,7 @@ def _write(results: Roadmap, folder: Path) -> list[Path]:
 def _store(
     results: Roadmap, paths: Sequence[Path], backend: TrackingBackend, wanted: Tracking
 ) -> None:
-    store = backend.open_store(wanted, Path.cwd())
+    store = open_store(backend, wanted, Path.cwd())
     metrics = {}
     for row in results.rows:
         for kind in ACCOUNTINGS:
@@ -76,7 +65,10 @@ def _store(
 def main(arguments: Sequence[str]) -> int:
     """Read the records, write the roadmap beside them, store it in MLflow and print it."""
     options = _parser().parse_intermixed_args(arguments)
-    presentation, wanted = presentation_of(options), _tracking(options.overrides)
+    presentation, wanted = (
+        presentation_of(options),
+        tracking_of(options.overrides, "a roadmap reads"),
+    )
     backend = backend_of(wanted)
     if not options.outputs.is_dir():
         raise RequestError(

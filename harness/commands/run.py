@@ -147,8 +147,7 @@ class Invocation:
         """Run, and store the records in a temporary folder, because theirs cannot be created."""
         folder = temporary_folder()
         self.messages.say(
-            f"the folder of the results cannot be created ({error}); they go to {folder}, and "
-            "the exit code is 1"
+            f"the folder of the results cannot be created ({error}); they go to {folder}"
         )
         moved = (f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}")
         try:
@@ -158,8 +157,6 @@ class Invocation:
                 self._end(again)
             else:
                 self.fail(f"{folder}: cannot be written either ({again}); free space")
-        if self.runs:
-            self.exit_codes.add(1)
 
     def _refuse(self, error: Exception) -> None:
         """Report why nothing runs; with `-v`, the traceback too."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.commands.resume import as_requested, resumed
 from harness.errors import HarnessError, RequestError
+from harness.results.find import SWEEP_FILE, by_number, record_files, run_folders
 from harness.results.record import FILE_NAME, Record
-from harness.study.roadmap import MLFLOW_COPIES
 
-SWEEP_FILE = "multirun.yaml"
-"""What Hydra writes into the folder of a sweep."""
 NO_RECORD = "still runs, was killed, ended with an internal error, or could not store it"
 BEGUN_FILE = ".hydra/overrides.yaml"
 """What Hydra writes into the folder of a run before it begins."""
@@ -23,7 +20,7 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
 
     Also returns a remark if newer ones have none. RequestError where there is no record.
     """
-    records, begun = list(records_below(outputs)), list(outputs.glob(f"**/{BEGUN_FILE}"))
+    records, begun = list(record_files(outputs)), list(outputs.glob(f"**/{BEGUN_FILE}"))
     if not records:
         reason = "; ".join(unended(outputs)) or "no runs here"
         raise RequestError(f"{outputs}: {reason}; give the folder of a run or of a sweep")
@@ -31,7 +28,7 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
     shown = _run_or_sweep(max(records, key=_modified).parent, outputs)
     last = _run_or_sweep(max(begun, key=_modified).parents[1], outputs) if begun else shown
     # A sweep that still runs has some records, and is shown as far as it is.
-    if last == shown or next(records_below(last), None):
+    if last == shown or next(record_files(last), None):
         return last, []
     lines = unended(last)
     return shown, [f"{last}: {line}; {shown} is the newest with records" for line in lines]
@@ -40,7 +37,7 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
 def unended(folder: Path) -> list[str]:
     """A remark if runs below a folder have begun and have no record; empty if there are none."""
     begun = {path.parents[1] for path in folder.glob(f"**/{BEGUN_FILE}")}
-    lacking = sorted((each for each in begun if not (each / FILE_NAME).exists()), key=_by_number)
+    lacking = sorted((each for each in begun if not (each / FILE_NAME).exists()), key=by_number)
     if not lacking:
         return []
     if lacking == [folder]:
@@ -75,7 +72,7 @@ def load_runs(paths: Iterable[Path]) -> list[tuple[Record, Path]]:
     for path in paths:
         requests, earlier = resumed(path)
         try:
-            runs = [(Record.load(folder), folder) for folder in [*earlier, *_folders(path)]]
+            runs = [(Record.load(folder), folder) for folder in [*earlier, *folders_of(path)]]
         except HarnessError as error:
             raise RequestError(str(error)) from error
         for run in as_requested(requests, runs) if requests else runs:
@@ -83,12 +80,7 @@ def load_runs(paths: Iterable[Path]) -> list[tuple[Record, Path]]:
     return list(loaded.values())
 
 
-def run_folders(folder: Path) -> list[Path]:
-    """The folders of all runs below a folder, in the order of the jobs."""
-    return sorted((path.parent for path in records_below(folder)), key=_by_number)
-
-
-def _folders(path: Path) -> list[Path]:
+def folders_of(path: Path) -> list[Path]:
     """The folders of all runs that a path names."""
     if path.is_file():
         if path.name != FILE_NAME:
@@ -103,17 +95,3 @@ def _folders(path: Path) -> list[Path]:
         reason = "; ".join(unended(path)) or f"no {FILE_NAME} here"
         raise RequestError(f"{path}: {reason}; give the folder of a run or of a sweep")
     return folders
-
-
-def records_below(folder: Path) -> Iterator[Path]:
-    """Every record, without the copies that MLflow holds."""
-    # Not by the names of folders with dates, which the user can change.
-    for path in folder.glob(f"**/{FILE_NAME}"):
-        if path.parent.name != MLFLOW_COPIES:
-            yield path
-
-
-def _by_number(folder: Path) -> list[tuple[int, str]]:
-    """A sort key that puts job 10 after job 9."""
-    pieces = re.split(r"(\d+)", str(folder))
-    return [(int(piece) if piece.isdigit() else -1, piece) for piece in pieces]

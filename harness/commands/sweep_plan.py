@@ -17,8 +17,8 @@ from harness.commands.resume import (
     remark,
     save_resumed,
 )
-from harness.commands.stored import records_below, run_folders
 from harness.config.schema import Config
+from harness.results.find import record_files, run_folders
 from harness.results.record import Record
 
 
@@ -93,8 +93,8 @@ def plan_of(config: Config, folder: Path, jobs: Sequence[Job]) -> SweepPlan:
     wanted = {job.request.key: job.tracking for job in jobs if job.resumes and not job.repeats}
     if not wanted:
         return SweepPlan(config, folder, tuple(jobs))
-    inside = list(records_below(folder))
-    outside = [] if folder.absolute() == OUTPUTS.absolute() else list(records_below(OUTPUTS))
+    inside = list(record_files(folder))
+    outside = [] if folder.absolute() == OUTPUTS.absolute() else list(record_files(OUTPUTS))
     paths = dict.fromkeys([*outside, *inside])
     earlier = earlier_runs(wanted, paths)
     planned = [replace(job, earlier=earlier.ok.get(job.request.key)) for job in jobs]

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from harness.config.presets import phase_settings
 from harness.errors import HarnessError, RequestError
+from harness.results.find import record_files
 from harness.results.identity import phase_setting
-from harness.results.record import FILE_NAME, Record
+from harness.results.record import Record
 from harness.results.rtf_gap import rtf_gap
 
 PHASES = ("baseline", "dma", "multicore", "fusion", "memory")
 ACCOUNTINGS = ("guide", "full")
 COMMAND = f"python -m harness -m phase={','.join(PHASES)}"
-MLFLOW_COPIES = "artifacts"
-"""Name of the folders with MLflow's copies of records, one per run."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,7 @@ def read(outputs: Path) -> tuple[list[tuple[Record, Path]], int]:
     Also returns the number of records that cannot be read.
     """
     records, unreadable = [], 0
-    for path in outputs.glob(f"**/{FILE_NAME}"):
-        if path.parent.name == MLFLOW_COPIES:
-            continue
+    for path in record_files(outputs):
         try:
             record = Record.load(path.parent)
             # Phases are those of an encoder; the run of a kernel has no model.

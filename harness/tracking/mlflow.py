@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from harness.config.schema import Tracking
-from harness.measure.metrics import SAMPLE, SPEEDUP
 from harness.measure.stats import Ratio
+from harness.results.find import digest_of
 from harness.results.record import Record
 from harness.run.outcome import Verdict
-from harness.tracking.store import TrackingError
+from harness.tracking import local_store
+from harness.tracking.local_runs import LocalRuns
+from harness.tracking.processes import HOST_TAG, is_alive, process_tags
+from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
+from harness.tracking.server_runs import ServerRuns
+from harness.tracking.store import Entry, SweepRun, TrackingError
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 SQLITE = "sqlite:///"
 MOST_ERROR_CHARACTERS = 160
 """Longest text of an MLflow error in a message."""
 PAGE_SIZE = 1000
 """Runs per page of a search; equal to MLflow's default."""
-
-HOST_TAG, PID_TAG, STARTED_TAG = "harness.host", "harness.pid", "harness.pid_started"
-"""Tags that identify the process of a run, to recognise runs whose process was killed."""
 
 
 class MlflowStore:
@@ -50,45 +50,56 @@ class MlflowStore:
         from mlflow.tracking import MlflowClient
 
         self._uri = uri
-        with _translate_errors(uri), _migration_lock(uri):
+        self.remarks: Sequence[str] = ()
+        path = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+        with _translate_errors(uri):
+            if path:
+                self.remarks = local_store.prepare(path, artifacts)
             self._client = MlflowClient(tracking_uri=uri)
             existing = self._client.get_experiment_by_name(experiment)
-            if existing:
-                self._experiment_id = existing.experiment_id
-            else:
-                # A server decides by itself where artifacts are. A local store without a root
-                # puts them into ./mlruns of the current folder.
-                root = Path(artifacts).as_uri() if artifacts else None
-                self._experiment_id = self._client.create_experiment(experiment, root)
+            if not existing:
+                with local_store.lock(path) if path else nullcontext():
+                    existing = self._create_experiment(experiment, artifacts)
+            self._experiment_id = existing.experiment_id
+            self._runs = self._writer(path, existing)
             # A killed process could not end its runs.
-            self._mark_killed()
+            self._mark_dead()
+
+    def _create_experiment(self, name: str, artifacts: str) -> Experiment:
+        """Create the experiment, if no other process was faster."""
+        if existing := self._client.get_experiment_by_name(name):
+            return existing
+        # A server decides by itself where artifacts are. A local store without a root
+        # puts them into ./mlruns of the current folder.
+        root = Path(artifacts).as_uri() if artifacts else None
+        return self._client.get_experiment(self._client.create_experiment(name, root))
+
+    def _writer(self, path: Path | None, experiment: Experiment) -> RunWriter:
+        """What writes finished runs; path: of a sqlite store."""
+        if path:
+            location = urlsplit(experiment.artifact_location)
+            if location.scheme in ("file", ""):
+                return LocalRuns(path, self._experiment_id, Path(unquote(location.path)))
+        return ServerRuns(self._client, self._experiment_id)
 
     def log(
         self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None
     ) -> str:
         """Store a record as an MLflow run below `parent`; returns the run id."""
-        from mlflow.entities import Metric, Param
-
-        begin_ms = int(datetime.fromisoformat(record.created).timestamp() * 1000)
-        metrics = [
-            Metric(name, float(value), begin_ms, 0)
-            for name, value in record.metrics.items()
-            if value is not None
-        ]
-        metrics += [
-            Metric(SAMPLE, total_ns / 1e6, begin_ms, step)
-            for step, total_ns in enumerate(record.samples.total_ns)
-        ]
-        tags = _tags(record, folder) | ({"mlflow.parentRunId": parent} if parent else {})
+        entry = Entry(record, folder, digest_of(folder), artifacts)
         with _translate_errors(self._uri):
-            run = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags)
-            params = [Param(key, str(value)) for key, value in _params(record).items()]
-            # One request: a log_metric takes 4 ms each, in a batch 0.07 ms.
-            self._client.log_batch(run.info.run_id, metrics, params)
-            for path in artifacts:
-                self._client.log_artifact(run.info.run_id, str(path))
-            self._client.set_terminated(run.info.run_id, "FINISHED" if record.ok else "FAILED")
-        return str(run.info.run_id)
+            (run_id,) = self._runs.write([run_data(entry, parent)], new=True)
+        return run_id
+
+    def stored(self, folders: Mapping[str, str]) -> set[str]:
+        """Of records, as digest -> absolute folder, the digests of those that have a whole run."""
+        with _translate_errors(self._uri):
+            return self._runs.stored(folders)
+
+    def publish(self, entries: Sequence[Entry], parent: str | None) -> None:
+        """Store records, of which an earlier attempt may have stored a part."""
+        with _translate_errors(self._uri):
+            self._runs.write([run_data(entry, parent) for entry in entries], new=False)
 
     def file(
         self,
@@ -103,7 +114,7 @@ class MlflowStore:
         now_ms = int(datetime.now().timestamp() * 1000)
         with _translate_errors(self._uri):
             run = self._client.create_run(
-                self._experiment_id, run_name=name, tags={**tags, **_process_tags()}
+                self._experiment_id, run_name=name, tags={**tags, **process_tags()}
             )
             self._client.log_batch(
                 run.info.run_id, [Metric(key, each, now_ms, 0) for key, each in metrics.items()]
@@ -115,7 +126,7 @@ class MlflowStore:
 
     def begin_sweep(self, name: str, folder: Path) -> str:
         """Start the parent run of a sweep; returns its id."""
-        tags = {"sweep": str(folder), **_process_tags()}
+        tags = {"sweep": str(folder), **process_tags()}
         with _translate_errors(self._uri):
             return str(
                 self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
@@ -136,18 +147,15 @@ class MlflowStore:
             if verdict in verdicts
         }
         with _translate_errors(self._uri):
-            for child in self._search(f"tags.`mlflow.parentRunId` = '{parent}'"):
-                speedup = speedups.get(child.data.tags["record"])
+            # Pages of a thousand runs take seconds: do not search in vain.
+            children = self._search(f"tags.`mlflow.parentRunId` = '{parent}'") if speedups else []
+            for child in children:
+                values = speedup_metrics(speedups.get(child.data.tags.get("record", "")))
                 # It failed, or has no baseline in its setting.
-                if speedup is None:
+                if not values:
                     continue
-                values = {"": speedup.ratio, "_low": speedup.low, "_high": speedup.high}
                 now_ms = int(datetime.now().timestamp() * 1000)
-                metrics = [
-                    Metric(f"{SPEEDUP}{suffix}", value, now_ms, 0)
-                    for suffix, value in values.items()
-                    if value is not None
-                ]
+                metrics = [Metric(name, value, now_ms, 0) for name, value in values.items()]
                 self._client.log_batch(child.info.run_id, metrics)
             for name, count in counts.items():
                 self._client.log_metric(parent, name, count)
@@ -155,14 +163,33 @@ class MlflowStore:
                 parent, "FINISHED" if set(verdicts) == {Verdict.OK} else "FAILED"
             )
 
-    def _mark_killed(self) -> None:
+    def sweep_run(self, folder: Path) -> SweepRun | None:
+        """The run of a sweep, by its absolute folder."""
+        if "'" in str(folder):  # MLflow's filters have no escape for quotes
+            return None
+        with _translate_errors(self._uri):
+            runs = self._search(f"tags.sweep = '{folder}'")
+        if not runs:
+            return None
+        newest = max(runs, key=lambda run: run.info.start_time)
+        alive = newest.info.status == "RUNNING" and (
+            newest.data.tags.get(HOST_TAG) != os.uname().nodename or is_alive(newest.data.tags)
+        )
+        return SweepRun(str(newest.info.run_id), alive)
+
+    def mark_killed(self, run_id: str) -> None:
+        """Mark the run of a sweep that did not run all its jobs."""
+        with _translate_errors(self._uri):
+            self._client.set_terminated(run_id, "KILLED")
+
+    def _mark_dead(self) -> None:
         """Mark RUNNING runs of this host as KILLED if their process no longer exists."""
         # A pid says nothing about the processes of another host.
         running = self._search(
             f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )
         for run in running:
-            if not _is_alive(run.data.tags):
+            if not is_alive(run.data.tags):
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
     def _search(self, filter_string: str) -> list[Run]:
@@ -191,87 +218,21 @@ def open_store(tracking: Tracking, here: Path) -> MlflowStore:
     return MlflowStore(uri, artifacts, tracking.experiment)
 
 
-def _params(record: Record) -> dict[str, Any]:
-    """MLflow's params of a record: the effective knobs and other settings of the run."""
-    knobs = {
-        f"strategy.{key}": getattr(value, "value", value)
-        for key, value in asdict(record.knobs).items()
-    }
-    # Few params: MLflow's comparison of runs is readable only if they are what was varied. The
-    # whole configuration is in the record, because params over 6000 characters are cut.
-    fixed = {"kernel": record.kernel, "workload.tiles": record.config["workload"]["tiles"]}
-    return {**fixed, **knobs, **record.settings}
-
-
-def _tags(record: Record, folder: Path) -> dict[str, str]:
-    """MLflow's tags of a record. The environment's hash leaves out the command line."""
-    fields = {key: value for key, value in asdict(record.environment).items() if key != "command"}
-    environment = json.dumps(fields, sort_keys=True)
-    return {
-        "phase": record.phase,
-        "strategy": record.preset,
-        "device": record.device,
-        "label": record.label,
-        "verdict": record.verdict.value,
-        "reason": record.reason,
-        "config_hash": record.config_hash,
-        "environment_hash": hashlib.sha256(environment.encode()).hexdigest(),
-        "record": str(folder.absolute()),
-        "mlflow.source.name": f"python -m harness {' '.join(record.overrides)}".strip(),
-        "mlflow.source.type": "LOCAL",
-        **_process_tags(),
-    }
-
-
-def _process_tags() -> dict[str, str]:
-    started = _start_ticks("self")
-    tags = {HOST_TAG: os.uname().nodename, PID_TAG: str(os.getpid())}
-    return {**tags, STARTED_TAG: started} if started else tags
-
-
-def _is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process of a run still exists, by pid and start time.
-
-    Runs without a start time are compared by pid only.
-    """
-    start = _start_ticks(tags[PID_TAG])
-    return start is not None and tags.get(STARTED_TAG, start) == start
-
-
-def _start_ticks(pid: str) -> str | None:
-    """Start time of a process, in clock ticks since boot (proc_pid_stat(5), field 22).
-
-    The kernel reuses pids, but not a pid with the same start time. None if there is no such
-    process.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # Field 2, the name in parentheses, may contain spaces and parentheses.
-    return stat.rpartition(")")[2].split()[19]
-
-
-@contextmanager
-def _migration_lock(uri: str) -> Iterator[None]:
-    """Lock a sqlite store: MLflow crashes if two processes migrate its schema at the same time."""
-    if not uri.startswith(SQLITE):
-        yield
-        return
-    path = Path(uri.removeprefix(SQLITE))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @contextmanager
 def _translate_errors(uri: str) -> Iterator[None]:
     """Raise every exception as TrackingError: MLflow also raises those of other libraries."""
+    # It also logs the traceback of what it raises.
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
+    except TrackingError:
+        raise
     except Exception as error:
         text = next(iter(str(error).strip().splitlines()), "")
         raise TrackingError(
             f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_ERROR_CHARACTERS)}"
         ) from error
+    finally:
+        logger.setLevel(level)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -27,6 +28,29 @@ class TrackingError(HarnessError):
     """The store could not be reached or written; the record is not affected."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A stored record as a store takes it.
+
+    digest: sha256 of the record's file. artifacts: files to copy. speedup: over the baseline of
+    its sweep, if known.
+    """
+
+    record: Record
+    folder: Path
+    digest: str
+    artifacts: Sequence[Path]
+    speedup: Ratio | None = None
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """The run that is the parent of a sweep's runs; alive: the process of the sweep exists."""
+
+    run_id: str
+    alive: bool
+
+
 class Store(Protocol):
     """One experiment of a store. Every method raises TrackingError if the store fails.
 
@@ -34,12 +58,31 @@ class Store(Protocol):
     parent = store.begin_sweep("depth", folder)
     store.log(record, folder, [folder / "record.json"], parent)
     store.end_sweep(parent, [record.verdict], {})
+
+    remarks: for the user, about what happened when the store was opened.
     """
+
+    remarks: Sequence[str]
 
     def log(
         self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None
     ) -> str:
         """Store a record with its files, below the run `parent` of a sweep; returns the run id."""
+
+    def stored(self, folders: Mapping[str, str]) -> set[str]:
+        """Of records, as digest -> absolute folder, the digests of those that have a whole run."""
+
+    def publish(self, entries: Sequence[Entry], parent: str | None) -> None:
+        """Store records, of which an earlier attempt may have stored a part.
+
+        Unlike `log`, it may be called again with the same records: they are stored once.
+        """
+
+    def sweep_run(self, folder: Path) -> SweepRun | None:
+        """The run of a sweep, by its absolute folder."""
+
+    def mark_killed(self, run_id: str) -> None:
+        """Mark the run of a sweep that did not run all its jobs."""
 
     def file(
         self,
@@ -73,12 +116,17 @@ def backend_of(tracking: Tracking) -> TrackingBackend | None:
     """The backend that a request names; None with tracking=off, RequestError for an unknown one."""
     if tracking.kind is TrackingKind.off:
         return None
-    own = __name__.rpartition(".")[2]
-    names = [each.name for each in pkgutil.iter_modules(package.__path__) if each.name != own]
-    if tracking.backend not in names:
-        raise RequestError(
-            f"tracking.backend={tracking.backend}: no such backend; "
-            f"{nearest(tracking.backend, names)}"
-        )
+    modules = {each.name for each in pkgutil.iter_modules(package.__path__)}
+    if tracking.backend in modules and (backend := _backend(tracking.backend)):
+        return backend
+    names = sorted(name for name in modules if _backend(name))
+    raise RequestError(
+        f"tracking.backend={tracking.backend}: no such backend; {nearest(tracking.backend, names)}"
+    )
+
+
+def _backend(name: str) -> TrackingBackend | None:
+    """A module of the package, if it is a backend."""
     # On use, because MLflow takes more than a second to import.
-    return cast(TrackingBackend, import_module(f"{package.__name__}.{tracking.backend}"))
+    module = import_module(f"{package.__name__}.{name}")
+    return cast(TrackingBackend, module) if hasattr(module, "open_store") else None

@@ -58,6 +58,7 @@ def test_the_commands() -> None:
         "doctor",
         "emulate",
         "list",
+        "publish",
         "roadmap",
         "run",
         "sensitivity",

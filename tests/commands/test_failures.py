@@ -59,11 +59,11 @@ def whole(folder: Path) -> list[str]:
 def test_outputs_is_a_file(flags: list[str]) -> None:
     Path("outputs").write_text("mine")
     done = process(*flags, "tracking=off")
-    assert done.code == 1
+    assert done.code == 0, "the record is stored, in another folder"
     assert [row.split()[-1] for row in rows(done.out)] == ["OK"] * max(1, len(flags))
     (line,) = error_lines(done)
     (kept,) = [folder for folder in Path.cwd().iterdir() if folder.is_dir()]
-    assert f"they go to {kept}, and the exit code is 1" in line
+    assert line.endswith(f"they go to {kept}")
     if flags:
         assert f"(harness show {kept.name} prints the table again)" in done.out
         shown = process("show", kept.name)

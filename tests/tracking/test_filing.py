@@ -183,14 +183,6 @@ def test_a_sweep_leaves_another_that_runs_alone(sweep: Done, shell: Shell) -> No
     assert not still_running()
 
 
-def test_processes_at_once_make_a_store_together(in_folder: Path) -> None:
-    running = [start("measure.repeats=1", "workload.tiles=3") for _ in range(4)]
-    ended = [end(each) for each in running]
-    assert [(done.code, done.err) for done in ended] == [(0, "")] * 4
-    assert len(ended[-1].folders) == 4, "a folder each"
-    assert [run.info.status for run in filed()] == ["FINISHED"] * 4
-
-
 @pytest.mark.parametrize("flags", [[], ["-m", "depth=1,2"]], ids=["run", "sweep"])
 def test_without_tracking_mlflow_is_not_imported(in_folder: Path, flags: list[str]) -> None:
     code = (

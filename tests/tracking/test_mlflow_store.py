@@ -14,6 +14,7 @@ import pytest
 from harness.measure.stats import Ratio
 from harness.run.outcome import Verdict
 from harness.tracking import mlflow as tracking
+from harness.tracking import processes
 from harness.tracking.mlflow import MlflowStore
 
 
@@ -127,7 +128,7 @@ def tags(pid: int, **others: str) -> dict[str, str]:
 def test_runs_of_dead_processes_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pid may be used again; with its start time it is not."""
     monkeypatch.setattr(tracking, "PAGE_SIZE", 2)
-    own = tracking._process_tags()
+    own = processes.process_tags()
     most = int(Path("/proc/sys/kernel/pid_max").read_text())
     RUNS.extend(
         [
@@ -154,4 +155,4 @@ def test_the_start_time_is_field_22_whatever_the_process_is_called(
     fields = " ".join(str(number) for number in range(3, 53))
     text = f"7 (a) S (b) {fields}"
     monkeypatch.setattr(Path, "read_text", lambda self: text)
-    assert tracking._start_ticks("7") == "22"
+    assert processes.start_ticks("7") == "22"

@@ -20,6 +20,8 @@ LINES = """
 from pathlib import Path
 
 class Store:
+    remarks = ()
+
     def log(self, record, folder, artifacts, parent):
         append(f"{record.label} {record.verdict.value}")
         return "1"

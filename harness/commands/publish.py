@@ -1,0 +1,180 @@
+"""Store in MLflow the records that are not there yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.commands.closing import OUTPUTS
+from harness.commands.parser import Parser
+from harness.commands.result_store import open_store, sweep_name, tracking_of
+from harness.commands.stored import folders_of, unended
+from harness.commands.terminal import output, say
+from harness.errors import HarnessError, RequestError
+from harness.measure.stats import Ratio
+from harness.results.find import artifacts, by_sweep, digest_of, storing
+from harness.results.record import FILE_NAME, Record
+from harness.results.speedup import speedups
+from harness.tracking.store import Entry, Store, TrackingError, backend_of
+
+HELP = "store records in MLflow that are not there yet"
+BATCH = 100
+"""Records per transaction of a local store."""
+PROGRESS_S = 10
+
+
+@dataclass
+class Publication:
+    """Stores records in MLflow, each once, sweeps below their parent.
+
+    published, present, busy: numbers of records that are stored now, that were there, and that
+    another process is storing. problems: messages about records that cannot be read.
+    """
+
+    store: Store
+    on_batch: Callable[[int], None] = lambda done: None
+    published: int = 0
+    present: int = 0
+    busy: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, folders: Sequence[Path]) -> None:
+        """Publish the records in folders of runs."""
+        for sweep, runs in by_sweep(folders).items():
+            absent = self._absent(self._digests(runs))
+            if absent and sweep:
+                self._add_sweep(sweep, runs, absent)
+            elif absent:
+                self._add_batches(absent, self._load, None)
+
+    def _add_sweep(self, sweep: Path, runs: Sequence[Path], absent: Mapping[str, Path]) -> None:
+        """Publish runs of a sweep, with the speed-ups over the baseline among all of its runs."""
+        records = {folder: record for folder in runs if (record := self._load(folder))}
+        ratios = dict(zip(records, speedups(list(records.values())), strict=True))
+        existing = self.store.sweep_run(sweep.absolute())
+        parent = (
+            existing.run_id
+            if existing
+            else self.store.begin_sweep(sweep_name(sweep), sweep.absolute())
+        )
+        self._add_batches(absent, records.get, parent, ratios)
+        if existing and existing.alive:
+            return
+        before = {
+            str(folder.absolute()): speedup
+            for folder, speedup in ratios.items()
+            if speedup and folder not in absent.values()
+        }
+        verdicts = [record.verdict for record in records.values()]
+        self.store.end_sweep(parent, verdicts, before)
+        if unended(sweep):
+            self.store.mark_killed(parent)
+
+    def _add_batches(
+        self,
+        absent: Mapping[str, Path],
+        load: Callable[[Path], Record | None],
+        parent: str | None,
+        ratios: Mapping[Path, Ratio | None] | None = None,
+    ) -> None:
+        for batch in _batches(absent):
+            with ExitStack() as locks:
+                free = {
+                    digest: folder
+                    for digest, folder in batch.items()
+                    if locks.enter_context(storing(folder, wait=False))
+                }
+                self.busy += len(batch) - len(free)
+                # What was not there may have been stored before its folder was locked.
+                entries = [
+                    Entry(record, folder, digest, artifacts(folder), (ratios or {}).get(folder))
+                    for digest, folder in self._absent(free).items()
+                    if (record := load(folder))
+                ]
+                self.store.publish(entries, parent)
+            self.published += len(entries)
+            self.on_batch(self.published)
+
+    def _digests(self, runs: Sequence[Path]) -> dict[str, Path]:
+        """Folders by the digest of their record; one of several copies."""
+        digests = {}
+        for folder in runs:
+            try:
+                digests[digest_of(folder)] = folder
+            except OSError as error:
+                self.problems.append(f"{folder / FILE_NAME}: cannot be read ({error.strerror})")
+        return digests
+
+    def _absent(self, digests: Mapping[str, Path]) -> dict[str, Path]:
+        """Those that MLflow does not have."""
+        stored = self.store.stored({key: str(each.absolute()) for key, each in digests.items()})
+        self.present += len(stored)
+        return {key: each for key, each in digests.items() if key not in stored}
+
+    def _load(self, folder: Path) -> Record | None:
+        try:
+            return Record.load(folder)
+        except HarnessError as error:
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+            return None
+
+
+def _batches(folders: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    items = list(folders.items())
+    for start in range(0, len(items), BATCH):
+        yield dict(items[start : start + BATCH])
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "publish",
+        description="Store records in MLflow that are not there yet, each once; runs of a sweep "
+        "below the run of their sweep. Use it after a failure of MLflow, after tracking=off, or "
+        "for records from another machine.",
+        epilog="Example: python -m harness publish outputs/2026-01-31 tracking=server",
+    )
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="FOLDER | tracking...=value",
+        help="folders of runs and sweeps (outputs), and overrides of tracking",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Publish the records in folders, and print how many."""
+    given = _parser().parse_intermixed_args(arguments).arguments
+    overrides = [each for each in given if "=" in each and not Path(each).exists()]
+    wanted = tracking_of(overrides, "publish stores")
+    paths = [Path(each) for each in given if each not in overrides] or [OUTPUTS]
+    backend = backend_of(wanted)
+    if not backend:
+        raise RequestError("tracking=off: there is no store to publish to; use local or server")
+    folders = list(dict.fromkeys(folder for path in paths for folder in folders_of(path)))
+    last = time.monotonic()
+
+    def progress(done: int) -> None:
+        nonlocal last
+        if done < len(folders) and time.monotonic() > last + PROGRESS_S:
+            last = time.monotonic()
+            say(f"{done} of {len(folders)} records published")
+
+    try:
+        publication = Publication(open_store(backend, wanted, Path.cwd()), progress)
+        publication.add(folders)
+    except TrackingError as error:
+        say(f"{error}; harness publish goes on where it ended")
+        return 1
+    for problem in publication.problems:
+        say(problem)
+    line = f"{publication.published} published, {publication.present} already there"
+    if publication.busy:
+        line += f", {publication.busy} left to the commands that store them"
+    with output("result"):
+        print(f"{wanted.uri}: {line}")
+    return 1 if publication.problems else 0

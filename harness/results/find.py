@@ -1,0 +1,84 @@
+"""Finds stored records in folders, and tells whether a run is still storing its results."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness.results.record import FILE_NAME
+
+MLFLOW_COPIES = "artifacts"
+"""Name of the folders that hold MLflow's copies of records."""
+ARTIFACTS = (FILE_NAME, "trace.json", ".hydra/config.yaml")
+SWEEP_FILE = "multirun.yaml"
+"""What Hydra writes into the folder of a sweep."""
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders of all runs below a folder, in the order of the jobs."""
+    return sorted((path.parent for path in record_files(folder)), key=by_number)
+
+
+def record_files(folder: Path) -> Iterator[Path]:
+    """Every record below a folder, without the copies that MLflow holds."""
+    # Not by the names of folders with dates, which the user can change.
+    for path in folder.glob(f"**/{FILE_NAME}"):
+        if path.parent.name != MLFLOW_COPIES:
+            yield path
+
+
+def sweep_of(folder: Path) -> Path | None:
+    """The folder of the sweep that a run is part of; None for a single run."""
+    return next((each for each in folder.parents if (each / SWEEP_FILE).is_file()), None)
+
+
+def by_sweep(folders: Sequence[Path]) -> dict[Path | None, list[Path]]:
+    """Folders of runs, by the folder of their sweep; None: single runs."""
+    groups: dict[Path | None, list[Path]] = {}
+    for folder in folders:
+        groups.setdefault(sweep_of(folder), []).append(folder)
+    return groups
+
+
+def digest_of(folder: Path) -> str:
+    """sha256 of the record in a folder, which identifies the run wherever its folder is."""
+    return hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()
+
+
+def artifacts(folder: Path) -> list[Path]:
+    """The files of a run that MLflow copies, as far as they exist."""
+    # hydra.output_subdir=null leaves the configuration out.
+    return [folder / name for name in ARTIFACTS if (folder / name).is_file()]
+
+
+@contextmanager
+def storing(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a run's folder while its results are stored; False if another process does.
+
+    wait: until the other process ends; else return at once. A file system without locks counts as
+    unlocked.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        free = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            free = False
+        except OSError:
+            pass
+        yield free
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def by_number(folder: Path) -> list[tuple[int, str]]:
+    """A sort key that puts job 10 after job 9."""
+    pieces = re.split(r"(\d+)", str(folder))
+    return [(int(piece) if piece.isdigit() else -1, piece) for piece in pieces]

@@ -1,0 +1,156 @@
+"""`harness publish`: a record that MLflow lacks gets there, once, whatever happened before."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.process import (
+    Done,
+    Process,
+    Shell,
+    end,
+    error_lines,
+    in_process,
+    run_folders,
+    start,
+    wait_for,
+)
+from support.store import Run, filed, import_mlflow, parent_id
+
+pytestmark = pytest.mark.slow
+
+SHORT = ("measure.repeats=2", "workload.tiles=3")
+OPEN_STORE = "harness.commands.result_store:backend_of"
+"""Called after the record is stored, and before MLflow is imported."""
+URI = "sqlite:///outputs/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the whole file: a new store takes seconds."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        path = tmp_path_factory.mktemp("publish")
+        monkeypatch.chdir(path)
+        yield path
+
+
+@pytest.fixture
+def shell(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
+    import_mlflow()
+    with in_process(monkeypatch, capfd) as run:
+        yield run
+
+
+def runs_of(done: Done) -> list[Run]:
+    """The MLflow runs of a command's runs, in their order."""
+    by_folder = {run.data.tags.get("record"): run for run in filed()}
+    return [by_folder[str(folder.absolute())] for folder in done.folders]
+
+
+def held_before_mlflow(until: str) -> tuple[Process, Path]:
+    """A run that has stored its record, and opens MLflow when the file `until` exists."""
+    before = run_folders()
+    hold = f"from support.marks import wait_in; wait_in({OPEN_STORE!r}, {until!r})"
+    running = start(*SHORT, setup=hold)
+    wait_for(lambda: run_folders() - before, running)
+    (folder,) = run_folders() - before
+    return running, folder
+
+
+def test_a_sweep_is_published_below_its_parent(shell: Shell, tmp_path: Path) -> None:
+    sweep = shell("-m", "tracking=off", "strategy=baseline,pooled,pipelined", *SHORT)
+    assert len(sweep.folders) == 3
+    done = shell("publish")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"{URI}: 3 published, 0 already there\n"
+    runs = runs_of(sweep)
+    (parent,) = (run for run in filed() if not parent_id(run))
+    assert [parent_id(run) for run in runs] == [parent.info.run_id] * 3
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics == {"sweep/OK": 3}
+    totals = [record["metrics"]["time/total_ms"] for record in sweep.records]
+    for run, record, total in zip(runs, sweep.records, totals, strict=True):
+        metrics = dict(run.data.metrics)
+        assert metrics["speedup/vs_baseline"] == pytest.approx(totals[0] / total)
+        known = {name: value for name, value in record["metrics"].items() if value is not None}
+        assert metrics.items() >= known.items()
+        assert run.info.status == "FINISHED"
+        kept = Path(run.info.artifact_uri.removeprefix("file://"))
+        assert {each.name for each in kept.iterdir()} == {
+            "record.json",
+            "trace.json",
+            "config.yaml",
+        }
+    # Once more, also by another path, and a copy of the folder: nothing is stored twice.
+    shutil.copytree(sweep.folders[0].parent, "copy")
+    for arguments in ([], [str(Path("outputs").absolute())], ["copy"]):
+        assert shell("publish", *arguments).out == f"{URI}: 0 published, 3 already there\n"
+    assert len(filed()) == 4
+
+
+def test_runs_that_mlflow_has_are_left_alone(shell: Shell) -> None:
+    done = shell("-m", "strategy=baseline,pooled", *SHORT)
+    before = len(filed())
+    published = shell("publish", str(done.folders[0].parent))
+    assert published.out == f"{URI}: 0 published, 2 already there\n"
+    assert len(filed()) == before
+
+
+def test_a_run_killed_before_mlflow_is_published(shell: Shell) -> None:
+    running, newest = held_before_mlflow("never")
+    running.kill()
+    assert end(running).code == -signal.SIGKILL
+    assert shell("publish", str(newest)).out.startswith(f"{URI}: 1 published, 0 already")
+    (run,) = (each for each in filed() if each.data.tags.get("record") == str(newest.absolute()))
+    assert run.info.status == "FINISHED"
+
+
+def test_a_run_that_is_stored_by_its_process_is_left_to_it(shell: Shell) -> None:
+    running, newest = held_before_mlflow("go")
+    done = shell("publish", str(newest))
+    assert done.code == 0
+    assert done.out == (
+        f"{URI}: 0 published, 0 already there, 1 left to the commands that store them\n"
+    )
+    Path("go").touch()
+    assert end(running).code == 0
+    assert shell("publish", str(newest)).out.startswith(f"{URI}: 0 published, 1 already")
+
+
+def test_a_record_that_cannot_be_read_does_not_stop_the_others(shell: Shell) -> None:
+    done = shell("-m", "tracking=off", "seed=1,2", *SHORT)
+    (done.folders[0] / "record.json").write_text("{")
+    published = shell("publish", str(done.folders[0].parent))
+    assert published.code == 1
+    assert published.out.startswith(f"{URI}: 1 published, 0 already")
+    (line,) = error_lines(published)
+    assert "it ends too early" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tracking=off"], "there is no store to publish to"),
+        (["depth=3"], "depth=3: publish stores stored runs; only tracking can be overridden"),
+        (["nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_wrong_requests(shell: Shell, arguments: list[str], message: str) -> None:
+    done = shell("publish", *arguments)
+    assert (done.code, done.out) == (2, "")
+    (line,) = error_lines(done)
+    assert message in line
+
+
+def test_a_dead_server_is_one_line(shell: Shell) -> None:
+    done = shell("publish", "tracking=server", "tracking.uri=http://127.0.0.1:9")
+    assert (done.code, done.out) == (1, "")
+    (line,) = error_lines(done)
+    assert "http://127.0.0.1:9" in line
+    assert "harness publish goes on where it ended" in line

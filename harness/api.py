@@ -1,12 +1,14 @@
-"""The Python API: open a device and run your own tiles through its kernels.
+"""The Python API: run experiments, read their records, and pass your own tiles through kernels.
 
 The guide's `NPUEncoderBlock` and `PipelinedNPUExecutor` are `EncoderBlock` and `Pipeline` here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,8 +22,12 @@ from harness.inputs.chain import Link, make_chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Bytes, Part, load_kernel
 from harness.measure.timeline import Timeline
+from harness.results.record import Record
 from harness.run.executor import Executor
 from harness.run.prepare import deal_columns, open_kernels
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def open_device(*overrides: str) -> Device:
@@ -32,6 +38,56 @@ def open_device(*overrides: str) -> Device:
     RequestError if the overrides are not valid.
     """
     return config.load("tracking=off", *overrides).device
+
+
+def run(*overrides: str) -> Record:
+    """Run one experiment as `harness run` does: verified, stored, tracked; returns its record.
+
+        record = run("strategy=pipelined", "depth=3")
+        print(record.verdict.value, record.metrics["time/tile_ms"])
+
+    A failed experiment has a record too: see `record.ok`. RequestError for a wrong request. A
+    warning reports what could not be stored. Prints nothing.
+    """
+    (record,) = _invoke(overrides)
+    return record
+
+
+def sweep(*overrides: str) -> list[Record]:
+    """Run an experiment for every combination of values, as `harness -m`; returns the records.
+
+        table = records(sweep("strategy=baseline,pipelined", "depth=2,3"))
+
+    RequestError, warnings: as `run`.
+    """
+    return _invoke(overrides, "-m")
+
+
+def records(source: str | Path | Iterable[Record] = "outputs") -> DataFrame:
+    """Stored runs as a pandas DataFrame: knobs, settings, metrics and speed-ups by column.
+
+        table = records("outputs")
+        table[table.verdict == "OK"].pivot_table("time/tile_ms", "strategy.depth", "preset")
+
+    source: a folder of runs, of a sweep or of one run, or records. Speed-ups are over the baseline
+    of the same sweep. `harness.results.frame.frame` lists the columns. RequestError for a folder
+    without records.
+    """
+    from harness.commands.stored import load_runs
+    from harness.results.frame import frame
+
+    if isinstance(source, str | Path):
+        return frame(load_runs([Path(source)]))
+    return frame([(record, None) for record in source])
+
+
+def _invoke(overrides: Sequence[str], *flags: str) -> list[Record]:
+    from harness.commands.notebook import invoke
+
+    for text in overrides:
+        if text.startswith("-"):
+            raise RequestError(f"{text}: a flag; give overrides: key=value")
+    return invoke([*flags, *overrides])
 
 
 class Pipeline:

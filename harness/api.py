@@ -70,15 +70,19 @@ def records(source: str | Path | Iterable[Record] = "outputs") -> DataFrame:
         table[table.verdict == "OK"].pivot_table("time/tile_ms", "strategy.depth", "preset")
 
     source: a folder of runs, of a sweep or of one run, or records. Speed-ups are over the baseline
-    of the same sweep. `harness.results.frame.frame` lists the columns. RequestError for a folder
-    without records.
+    of the same sweep, or among the records. `harness.results.frame.frame` lists the columns.
+    RequestError for a folder without records.
     """
     from harness.commands.stored import load_runs
+    from harness.commands.sweep_speedups import sweep_speedups
     from harness.results.frame import frame
+    from harness.results.speedup import speedups
 
     if isinstance(source, str | Path):
-        return frame(load_runs([Path(source)]))
-    return frame([(record, None) for record in source])
+        runs = load_runs([Path(source)])
+        return frame(runs, sweep_speedups(runs))
+    given = list(source)
+    return frame([(record, None) for record in given], speedups(given))
 
 
 def _invoke(overrides: Sequence[str], *flags: str) -> list[Record]:

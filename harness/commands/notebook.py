@@ -71,7 +71,7 @@ def invoke(arguments: Sequence[str]) -> list[Record]:
 def _own_logging() -> Iterator[None]:
     """Undo afterwards what Hydra and a sweep change in this process."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, frozen = root.handlers[:], root.level, gc.get_freeze_count()
     try:
         yield
     finally:
@@ -80,4 +80,6 @@ def _own_logging() -> Iterator[None]:
                 root.removeHandler(handler)
                 handler.close()
         root.handlers[:], root.level = handlers, level
-        gc.unfreeze()
+        # A sweep freezes what exists when it begins; the program may have frozen objects itself.
+        if not frozen:
+            gc.unfreeze()

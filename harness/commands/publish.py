@@ -12,12 +12,12 @@ from harness.commands.closing import OUTPUTS
 from harness.commands.parser import Parser
 from harness.commands.result_store import open_store, sweep_name, tracking_of
 from harness.commands.stored import folders_of, unended
+from harness.commands.sweep_speedups import sweep_speedups
 from harness.commands.terminal import output, say
 from harness.errors import HarnessError, RequestError
 from harness.measure.stats import Ratio
 from harness.results.find import artifacts, by_sweep, digest_of, storing
 from harness.results.record import FILE_NAME, Record
-from harness.results.speedup import speedups
 from harness.tracking.store import Entry, Store, TrackingError, backend_of
 
 HELP = "store records in MLflow that are not there yet"
@@ -53,7 +53,8 @@ class Publication:
     def _add_sweep(self, sweep: Path, runs: Sequence[Path], absent: Mapping[str, Path]) -> None:
         """Publish runs of a sweep, with the speed-ups over the baseline among all of its runs."""
         records = {folder: record for folder in runs if (record := self._load(folder))}
-        ratios = dict(zip(records, speedups(list(records.values())), strict=True))
+        in_sweep = [(record, folder) for folder, record in records.items()]
+        ratios = dict(zip(records, sweep_speedups(in_sweep), strict=True))
         existing = self.store.sweep_run(sweep.absolute())
         parent = (
             existing.run_id

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.measure.metrics import METRIC_NAMES, SPEEDUP
 from harness.measure.stats import Ratio
-from harness.results.find import by_sweep
+from harness.results.find import sweep_of
 from harness.results.record import Record
-from harness.results.speedup import speedups
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,10 +20,10 @@ TEXTS = ("name", "label", "preset", "phase", "device", "kernel", "reason")
 """Fields of a record that are columns of the same name."""
 
 
-def frame(runs: Sequence[tuple[Record, Path | None]]) -> DataFrame:
-    """A row per run, the oldest first; speed-ups are over the baseline of the same sweep.
+def frame(runs: Sequence[tuple[Record, Path | None]], ratios: Sequence[Ratio | None]) -> DataFrame:
+    """A row per run, the oldest first.
 
-    runs: records with their folders; those without a folder count as one sweep. Columns:
+    runs: records, and their folders if they are known. ratios: the speed-up of each. Columns:
 
     * `folder`, `sweep` (missing for a single run), `created` (UTC), `verdict` and TEXTS;
     * `strategy.<knob>`: the effective knobs;
@@ -34,13 +33,10 @@ def frame(runs: Sequence[tuple[Record, Path | None]]) -> DataFrame:
     """
     import pandas
 
-    folders = [folder for _, folder in runs if folder]
-    sweeps = {folder: sweep for sweep, group in by_sweep(folders).items() for folder in group}
-    ratios = _ratios(runs, sweeps)
     settings = sorted({key for record, _ in runs for key in record.settings})
     rows = []
     for (record, folder), ratio in zip(runs, ratios, strict=True):
-        sweep = sweeps.get(folder) if folder else None
+        sweep = sweep_of(folder) if folder else None
         rows.append(
             {
                 "folder": str(folder) if folder else None,
@@ -62,21 +58,6 @@ def frame(runs: Sequence[tuple[Record, Path | None]]) -> DataFrame:
     table[numbers] = table[numbers].astype(float)
     table[settings] = table[settings].convert_dtypes()
     return table.sort_values("created", kind="stable", ignore_index=True)
-
-
-def _ratios(
-    runs: Sequence[tuple[Record, Path | None]], sweeps: Mapping[Path, Path | None]
-) -> list[Ratio | None]:
-    """The speed-up of every run. A single run has no baseline but itself."""
-    groups: dict[object, list[int]] = {}
-    for index, (_, folder) in enumerate(runs):
-        group = (sweeps[folder] or folder) if folder else None
-        groups.setdefault(group, []).append(index)
-    ratios: list[Ratio | None] = [None] * len(runs)
-    for indices in groups.values():
-        for index, ratio in zip(indices, speedups([runs[i][0] for i in indices]), strict=True):
-            ratios[index] = ratio
-    return ratios
 
 
 def _setting(record: Record, key: str) -> Any:

@@ -121,7 +121,7 @@ def test_a_new_command_is_one_module(
     ("arguments", "message"),
     [
         ("acounting", "acounting: no such command; did you mean accounting? Allowed: accounting, "),
-        ("main", "main: no such command; allowed: accounting, doctor, emulate, list, roadmap, "),
+        ("main", "main: no such command; allowed: accounting, doctor, emulate, list, "),
         ("compare a b", "compare: no such command; allowed: "),
         ("strategy pipelined", "strategy pipelined: write strategy=pipelined"),
         ("workload.tiles 5", "workload.tiles 5: write workload.tiles=5"),

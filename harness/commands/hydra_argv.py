@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.commands.terminal import FORMATS, PRESENTATION_FLAGS, QUIET, VERBOSE, Presentation
 from harness.config.schema import Config
-from harness.config.sources import key_and_value, shown
+from harness.config.sources import shown
 from harness.errors import RequestError
 from harness.study.roadmap import PHASES
 
@@ -98,15 +98,6 @@ def both_accountings(arguments: Sequence[str]) -> str:
     phases = len(swept) == 1 and len(swept[0]) > 1 and set(swept[0]) <= set(PHASES)
     chosen = keys & {"workload", "experiment", *(f"workload.{key}" for key in OF_ONE_ACCOUNTING)}
     return BOTH_ACCOUNTINGS if phases and not chosen and keys & {"-m", "--multirun"} else ""
-
-
-def repeated(words: Sequence[str]) -> list[str]:
-    """A remark for each key that has several overrides, of which Hydra takes the last."""
-    by_key: dict[str, list[str]] = {}
-    for word in words:
-        by_key.setdefault(key_and_value(word)[0], []).append(word)
-    several = [each for each in by_key.values() if len(set(each)) > 1]
-    return [f"{' '.join(each)}: one key with several values; {each[-1]} counts" for each in several]
 
 
 def is_word(text: str) -> bool:

@@ -26,7 +26,6 @@ from harness.commands.hydra_argv import (
     is_word,
     overrides_last,
     refuse_words,
-    repeated,
     take_presentation,
 )
 from harness.commands.hydra_private import Arguments, parse, run_application
@@ -118,8 +117,6 @@ class Invocation:
         parsed = parse(arguments, terminal.PRESENTATION_FLAGS)
         refuse_words(parsed.words, command_line.all_commands())
         configuration.check_overrides(parsed.words)
-        for line in repeated(parsed.words):
-            self.messages.remark(line)
         return arguments, parsed
 
     def _apply(self, arguments: Sequence[str]) -> None:

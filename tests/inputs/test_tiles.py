@@ -91,13 +91,16 @@ def test_a_fused_kernel_has_the_constants_of_its_part(fused: str, alone: str) ->
             np.testing.assert_array_equal(both[0][part.name], both[1][part.name])
 
 
+CONFIGURATION = {"verify": "all", "device": {"clock": "virtual"}}
+
+
 def run(*overrides: str) -> Outcome:
     return Experiment(load("workload.tiles=5", *overrides)).run()
 
 
 def test_the_rtf_is_of_what_its_accounting_counts() -> None:
     for kernel in native.NAMES:
-        record = record_of(run(f"workload={kernel}"), {"verify": "all"}, "", [])
+        record = record_of(run(f"workload={kernel}"), CONFIGURATION, "", [])
         assert record.verdict is Verdict.OK
         assert record.metrics["verify/tiles"] == 35
         figures = [record.metrics[f"rtf/{name}"] for name in ("end_to_end", "encoder", "ceiling")]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.process import run_folders
+from support.process import run_folders, shared_folder
 
 from harness.api import records, run, sweep
 from harness.errors import RequestError
@@ -22,9 +22,7 @@ SHORT = ("tracking=off", "measure.repeats=2", "workload.tiles=3")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        path = tmp_path_factory.mktemp("notebook")
-        monkeypatch.chdir(path)
+    with shared_folder(tmp_path_factory, "notebook") as path:
         yield path
 
 

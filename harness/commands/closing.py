@@ -8,15 +8,13 @@ from shlex import quote
 
 from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
-from harness.report.trace import FILE_NAME as TRACE_NAME
+from harness.results.find import TRACE_NAME
 from harness.results.record import FILE_NAME as RECORD_NAME
 
 OUTPUTS = Path("outputs")
 """The folder below which runs and sweeps have theirs."""
 MAKE_URI = "sqlite:///outputs/mlflow.db"
 """The store that `make ui` of the source tree opens."""
-
-
 MLFLOW = "mlflow"
 """Name of the tracking backend, and of the package that it imports."""
 

@@ -25,7 +25,8 @@ from harness.errors import RequestError
 from harness.hazard import Hazard
 from harness.kernel import load_kernel
 from harness.report.emulation import Emulation, parts
-from harness.report.trace import FILE_NAME, program_trace
+from harness.report.trace import program_trace
+from harness.results.find import TRACE_NAME
 from harness.results.record import write_json
 from harness.sim import pyxrt
 from harness.sim.call_log import log_calls
@@ -223,7 +224,7 @@ def _trace_path() -> Path:
     """A path in a new folder, named as those of runs; OSError where it cannot be made."""
     folder = Path(f"{datetime.now():outputs/%Y-%m-%d/%H-%M-%S-%f}")
     folder.mkdir(parents=True)
-    return folder / FILE_NAME
+    return folder / TRACE_NAME
 
 
 def _save(path: Path, emulation: Emulation) -> Path:

@@ -10,10 +10,10 @@ import numpy as np
 
 from harness.hazard import Call, Hazard
 from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
+from harness.results.find import TRACE_NAME
 from harness.results.record import write_json
 from harness.units import NS_PER_US
 
-FILE_NAME = "trace.json"
 HOST_PID, DEVICE_PID = 1, 2
 MOST_TILES = 10_000
 """Most tiles in a trace: 60,000 events, 9 MB."""
@@ -21,7 +21,7 @@ MOST_TILES = 10_000
 
 def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
     """Write `trace.json` into `folder`, whole or not at all; OSError where that fails."""
-    return write_json(folder / FILE_NAME, trace(timeline, title), durable=False)
+    return write_json(folder / TRACE_NAME, trace(timeline, title), durable=False)
 
 
 def trace(timeline: Timeline, title: str) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from harness.results.record import FILE_NAME
 
 MLFLOW_COPIES = "artifacts"
 """Name of the folders that hold MLflow's copies of records."""
-ARTIFACTS = (FILE_NAME, "trace.json", ".hydra/config.yaml")
+TRACE_NAME = "trace.json"
+"""File of a run with its timed pass; `harness.report.trace` writes it."""
+ARTIFACTS = (FILE_NAME, TRACE_NAME, ".hydra/config.yaml")
 SWEEP_FILE = "multirun.yaml"
 """What Hydra writes into the folder of a sweep."""
 

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.config.device import ClockKind
 from harness.device.host import sysfs
 from harness.kernel import kernels_root
 from harness.results.environment import environment
@@ -18,7 +19,6 @@ from harness.results.identity import config_hash
 PACKAGE = Path(__file__).parent.parent
 NOT_CODE = {"__pycache__", "build", "conf"}
 """Folders without code: compiled files, and presets, whose values the configuration holds."""
-VIRTUAL = "virtual"
 FIRMWARE = "fw_version"
 """File of the driver with the version of the device's firmware."""
 
@@ -43,7 +43,7 @@ def device_fingerprint(device: Mapping[str, Any]) -> dict[str, Any]:
     """
     here = environment()
     fingerprint: dict[str, Any] = {"python": here.python, "numpy": here.packages["numpy"]}
-    if device.get("clock") == VIRTUAL:
+    if device.get("clock") == ClockKind.virtual.value:
         return fingerprint
     fingerprint |= {"machine": [here.host, here.kernel, here.machine, here.cpu_count]}
     if "index" in device:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.tracking.local_store import LOCKED_S
-from harness.tracking.run_data import RunData
+from harness.tracking.run_data import RECORD_TAG, RunData
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -32,7 +32,7 @@ class LocalRuns:
     """The runs of one experiment of a sqlite store.
 
     location: the folder of the experiment's artifacts. The id of a run is a hash of its record, so
-    that a record has one run at most, whoever writes it, and however often.
+    a record has at most one run, even if several processes write it.
     """
 
     def __init__(self, path: Path, experiment_id: str, location: Path) -> None:
@@ -101,7 +101,7 @@ class LocalRuns:
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
-            new = select(tags.run_uuid).where(tags.key == "harness.record")
+            new = select(tags.run_uuid).where(tags.key == RECORD_TAG)
             by_record = {run_id for (run_id,) in connection.execute(new)}
         return {folder for folder, run_id in rows if run_id not in by_record}
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 from support.process import (
-    Done,
     Process,
     Shell,
     end,
     error_lines,
     in_process,
     run_folders,
+    shared_folder,
     start,
     wait_for,
 )
-from support.store import Run, filed, import_mlflow, parent_id
+from support.store import filed, import_mlflow, parent_id, runs_of
 
 pytestmark = pytest.mark.slow
 
@@ -31,10 +31,7 @@ URI = "sqlite:///outputs/mlflow.db"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the whole file: a new store takes seconds."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        path = tmp_path_factory.mktemp("publish")
-        monkeypatch.chdir(path)
+    with shared_folder(tmp_path_factory, "publish") as path:
         yield path
 
 
@@ -45,12 +42,6 @@ def shell(
     import_mlflow()
     with in_process(monkeypatch, capfd) as run:
         yield run
-
-
-def runs_of(done: Done) -> list[Run]:
-    """The MLflow runs of a command's runs, in their order."""
-    by_folder = {run.data.tags.get("record"): run for run in filed()}
-    return [by_folder[str(folder.absolute())] for folder in done.folders]
 
 
 def held_before_mlflow(until: str) -> tuple[Process, Path]:

@@ -63,6 +63,15 @@ Shell = Callable[..., Done]
 Process = subprocess.Popen[str] | Forked
 
 
+@contextmanager
+def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Work in a folder that the tests of a file share: a new store takes seconds."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        path = factory.mktemp(name)
+        monkeypatch.chdir(path)
+        yield path
+
+
 def run_folders() -> set[Path]:
     """Folders of all runs below this folder that have a record."""
     found = Path("outputs").rglob("record.json")

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from support.process import Done
+
 Run = Any
 """mlflow.entities.Run"""
 
@@ -18,6 +20,12 @@ def filed(store: Path = Path("outputs/mlflow.db")) -> list[Run]:
     return client.search_runs(
         [each.experiment_id for each in found], order_by=["attributes.start_time ASC"]
     )
+
+
+def runs_of(done: Done) -> list[Run]:
+    """The MLflow runs of a command's runs, in their order."""
+    by_folder = {run.data.tags.get("record"): run for run in filed()}
+    return [by_folder[str(folder.absolute())] for folder in done.folders]
 
 
 def import_mlflow() -> None:

@@ -10,8 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.process import ROOT, Done, Shell, end, in_process, process, rows, start, wait_for
-from support.store import Run, filed, import_mlflow, open_client, parent_id
+from support.process import (
+    ROOT,
+    Done,
+    Shell,
+    end,
+    in_process,
+    process,
+    rows,
+    shared_folder,
+    start,
+    wait_for,
+)
+from support.store import Run, filed, import_mlflow, open_client, parent_id, runs_of
 
 pytestmark = pytest.mark.slow
 
@@ -23,10 +34,7 @@ TOO_SLOW = ("device.exec_ns.attention=5_000_000", "device.timeout_ms=1")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the whole file: a new store takes seconds."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        path = tmp_path_factory.mktemp("tracking")
-        monkeypatch.chdir(path)
+    with shared_folder(tmp_path_factory, "tracking") as path:
         yield path
 
 
@@ -50,12 +58,6 @@ def partly_failed(shell: Shell) -> Done:
     return shell("-m", TOO_SLOW[0], "device.timeout_ms=1,5000")
 
 
-def filed_as(done: Done) -> list[Run]:
-    """The MLflow runs of a command's runs, in their order."""
-    by_folder = {run.data.tags.get("record"): run for run in filed()}
-    return [by_folder[str(folder.absolute())] for folder in done.folders]
-
-
 def parent_of(run: Run) -> Run:
     (parent,) = (each for each in filed() if each.info.run_id == parent_id(run))
     return parent
@@ -72,7 +74,7 @@ def test_no_arguments(sweep: Done) -> None:
 def test_what_is_filed_of_each_run(sweep: Done) -> None:
     assert sweep.code == 0
     assert len(sweep.folders) == 4
-    for record, run in zip(sweep.records, filed_as(sweep), strict=True):
+    for record, run in zip(sweep.records, runs_of(sweep), strict=True):
         assert run.info.status == "FINISHED"
         assert run.info.run_name == record["name"]
         knobs = {f"strategy.{key}": str(value) for key, value in record["knobs"].items()}
@@ -100,7 +102,7 @@ def test_what_is_filed_of_each_run(sweep: Done) -> None:
 
 
 def test_metrics_are_the_records(sweep: Done) -> None:
-    for record, run in zip(sweep.records, filed_as(sweep), strict=True):
+    for record, run in zip(sweep.records, runs_of(sweep), strict=True):
         known = {name: value for name, value in record["metrics"].items() if value is not None}
         filed_metrics = dict(run.data.metrics)
         low, ratio, high = (
@@ -117,7 +119,7 @@ def test_metrics_are_the_records(sweep: Done) -> None:
 
 
 def test_artifacts_are_the_files(sweep: Done) -> None:
-    for place, run in zip(sweep.folders, filed_as(sweep), strict=True):
+    for place, run in zip(sweep.folders, runs_of(sweep), strict=True):
         kept = Path(run.info.artifact_uri.removeprefix("file://"))
         assert kept.is_relative_to(Path("outputs/artifacts").absolute())
         originals = {"record.json": place, "trace.json": place, "config.yaml": place / ".hydra"}
@@ -127,7 +129,7 @@ def test_artifacts_are_the_files(sweep: Done) -> None:
 
 
 def test_a_sweep_is_one_parent(sweep: Done) -> None:
-    runs = filed_as(sweep)
+    runs = runs_of(sweep)
     parent = parent_of(runs[0])
     assert [parent_id(run) for run in runs] == [parent.info.run_id] * 4
     assert parent.info.status == "FINISHED"
@@ -137,7 +139,7 @@ def test_a_sweep_is_one_parent(sweep: Done) -> None:
 
 def test_children_have_their_speed_up(sweep: Done) -> None:
     totals = [record["metrics"]["time/total_ms"] for record in sweep.records]
-    speedups = [run.data.metrics["speedup/vs_baseline"] for run in filed_as(sweep)]
+    speedups = [run.data.metrics["speedup/vs_baseline"] for run in runs_of(sweep)]
     assert [record["config"]["seed"] for record in sweep.records] == [7, 8, 7, 8]
     assert speedups == pytest.approx([1, 1, totals[0] / totals[2], totals[1] / totals[3]])
     assert speedups[2] > 1.05
@@ -146,7 +148,7 @@ def test_children_have_their_speed_up(sweep: Done) -> None:
 def test_a_failed_run_is_failed_there_too(shell: Shell) -> None:
     done = shell(*TOO_SLOW)
     assert done.code == 1
-    (run,) = filed_as(done)
+    (run,) = runs_of(done)
     assert (run.info.status, run.data.tags["verdict"]) == ("FAILED", "FAILED")
     assert run.data.tags["reason"] == done.record["reason"] != ""
     assert "time/total_ms" not in run.data.metrics
@@ -155,7 +157,7 @@ def test_a_failed_run_is_failed_there_too(shell: Shell) -> None:
 
 def test_a_sweep_with_a_failed_run(partly_failed: Done) -> None:
     assert partly_failed.code == 1
-    failed, right = filed_as(partly_failed)
+    failed, right = runs_of(partly_failed)
     assert (failed.info.status, right.info.status) == ("FAILED", "FINISHED")
     parent = parent_of(failed)
     assert (parent.info.status, parent.data.metrics) == (
@@ -177,7 +179,7 @@ def test_a_sweep_leaves_another_that_runs_alone(sweep: Done, shell: Shell) -> No
     begun = still_running()
     done = shell("-m", "depth=1,2", "workload.tiles=3")
     assert still_running() == begun
-    assert {parent_id(run) for run in filed_as(done)}.isdisjoint(begun)
+    assert {parent_id(run) for run in runs_of(done)}.isdisjoint(begun)
     other.send_signal(signal.SIGINT)
     assert end(other).code == 130
     assert not still_running()

@@ -54,7 +54,10 @@ def held_before_mlflow(until: str) -> tuple[Process, Path]:
     return running, folder
 
 
-def test_a_sweep_is_published_below_its_parent(shell: Shell, tmp_path: Path) -> None:
+def test_a_sweep_is_published_below_its_parent(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     sweep = shell("-m", "tracking=off", "strategy=baseline,pooled,pipelined", *SHORT)
     assert len(sweep.folders) == 3
     done = shell("publish")
@@ -140,6 +143,7 @@ def test_wrong_requests(shell: Shell, arguments: list[str], message: str) -> Non
 
 
 def test_a_dead_server_is_one_line(shell: Shell) -> None:
+    shell("tracking=off", *SHORT)
     done = shell("publish", "tracking=server", "tracking.uri=http://127.0.0.1:9")
     assert (done.code, done.out) == (1, "")
     (line,) = error_lines(done)

@@ -187,24 +187,24 @@ def _verdict(results: Study) -> str:
 def _changes(results: Study, numbers: list[Number], heading: str) -> Sheet:
     """A row per number that any result depends on."""
     columns = [left(heading, "number"), right("value")]
-    columns += [right(f"ms/tile at {share}") for share in CHANGES]
+    columns += [right(f"ms/tile at {change}") for change in CHANGES]
     sheet = Sheet("numbers", *columns, left("conclusions that change"))
     for each in numbers:
-        moves = results.time_changes_pct(each)
+        times_pct = results.time_changes_pct(each)
         lines = [
-            f"{', '.join(shares)}: {text}"
-            for text, shares in results.changed_conclusions(each).items()
+            f"{', '.join(changes)}: {text}"
+            for text, changes in results.changed_conclusions(each).items()
         ]
         sheet.add(
             each.key,
             number(each.value, "{:,}"),
-            *(_move(moves.get(share)) for share in CHANGES),
+            *(_percent(times_pct.get(change)) for change in CHANGES),
             Cell("\n".join(lines) or "none", lines),
         )
     return sheet
 
 
-def _move(percent: float | None) -> Cell:
+def _percent(percent: float | None) -> Cell:
     # It would print as -0.0% or +0.0%, which looks like no effect.
     if percent is not None and abs(percent) < 0.05:
         return Cell("<0.1%", percent)

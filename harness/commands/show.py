@@ -11,6 +11,7 @@ from harness.commands.stored import load_runs, newest, unended
 from harness.commands.terminal import Presentation, say, show
 from harness.report.runs import failures, footnotes, legend, table
 from harness.report.tables import Part
+from harness.results.find import SWEEP_FILE
 from harness.results.record import Record
 from harness.results.speedup import speedups
 
@@ -35,22 +36,36 @@ def _parser() -> Parser:
 
 
 def run_parts(
-    records: Sequence[Record], folders: Sequence[Path], presentation: Presentation
+    records: Sequence[Record],
+    folders: Sequence[Path],
+    presentation: Presentation,
+    *,
+    apart: bool = False,
 ) -> list[Part]:
-    """The table of runs and the lines below it; with `-q`, of the lines only why runs failed."""
+    """The table of runs and the lines below it; with `-q`, of the lines only why runs failed.
+
+    apart: as in `table`.
+    """
     here = Path.cwd()
-    rows = table(records, speedups(records), [relative(folder, here) for folder in folders])
+    paths = [relative(folder, here) for folder in folders]
+    rows = table(records, speedups(records), paths, apart=apart)
     if presentation.quiet:
         return [rows, *failures(records)]
     return [rows, *legend(records), *failures(records), *footnotes(records)]
 
 
 def show_runs(
-    runs: Sequence[tuple[Record, Path]], presentation: Presentation, *closing: str
+    runs: Sequence[tuple[Record, Path]],
+    presentation: Presentation,
+    *closing: str,
+    apart: bool = False,
 ) -> None:
-    """Print the table of runs; closing: lines for readers that end the output."""
+    """Print the table of runs; closing: lines for readers that end the output.
+
+    apart: as in `table`.
+    """
     records = [record for record, _ in runs]
-    parts = run_parts(records, [folder for _, folder in runs], presentation)
+    parts = run_parts(records, [folder for _, folder in runs], presentation, apart=apart)
     if presentation.for_readers:
         parts += closing
     show(parts, "table", presentation, "the records hold all of it", lines=True)
@@ -69,5 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     remarks += [f"{path}: {line}" for path in paths for line in unended(path)]
     for line in remarks:
         say(line)
-    show_runs(runs, presentation, *closing)
+    # The swept keys tell the rows of one sweep apart, those of earlier runs too.
+    one_sweep = len(paths) == 1 and (paths[0] / SWEEP_FILE).is_file()
+    show_runs(runs, presentation, *closing, apart=len(runs) > 1 and not one_sweep)
     return 0

@@ -128,7 +128,10 @@ def show(
         parts = [part for part in parts if not isinstance(part, str)]
     with output(what, remedy):
         if wanted.form == Format.text.value:
-            draw(parts, _console())
+            console = _console()
+            # Of a file or a dumb terminal, rich invents a width.
+            known = sys.stdout.isatty() and not console.is_dumb_terminal
+            draw(parts, console, console.width if known else None)
         else:
             print(formatted(parts, Format(wanted.form)), end="")
 

@@ -1,4 +1,4 @@
-"""Finds what limits a pass: the host, the device, or that the two work in turns."""
+"""Finds what limits a pass: the host, the device, or both, where they work in turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STAGES = ("alloc", "write", "launch", "read")
 
 
 def bottleneck(totals: Totals | None, busiest: str) -> str | None:
-    """What binds a pass: `host: <stage>`, `device: <kernel>`, or `in turns (1.39 x bound)`.
+    """What binds a pass: `host: <stage>`, `device: <kernel>`, or `both: 1.39x bound`.
 
     The stage is the one with the most host time. busiest: the kernel that executes longest. Time
     to open contexts is not part of the bounds, so it counts for neither side. Without device
@@ -30,7 +30,7 @@ def bottleneck(totals: Totals | None, busiest: str) -> str | None:
         # Also in the ratio: opening contexts is in no bound.
         busy_ns = totals.makespan_ns - totals.open_ns
         if totals.bound_ns and busy_ns > LATE * totals.bound_ns:
-            return f"in turns ({busy_ns / totals.bound_ns:.2f} x bound)"
+            return f"both: {busy_ns / totals.bound_ns:.2f}x bound"
     if host_ns > device_ns:
         return f"host: {max(STAGES, key=lambda stage: getattr(totals, f'{stage}_ns'))}"
     return f"device: {busiest}"

@@ -50,10 +50,10 @@ def _cells(measured: PhaseRun | None) -> tuple[Cell, Cell, Cell]:
     if measured is None:
         nothing = Cell(NOTHING, None)
         return Cell(NOT_RUN, None), nothing, nothing
-    needed = "reached" if measured.further <= 1 else times(measured.further)
+    needed = "reached" if measured.speedup_needed <= 1 else times(measured.speedup_needed)
     return (
         number(measured.rtf, factor),
-        Cell(needed, measured.further),
+        Cell(needed, measured.speedup_needed),
         Cell(measured.bottleneck, measured.bottleneck),
     )
 

@@ -49,11 +49,14 @@ FASTEST = "*"
 def table(
     records: Sequence[Record],
     speedups: Sequence[Ratio | None],
-    folders: Sequence[Path | str] = (),
+    folders: Sequence[Path] = (),
+    *,
+    apart: bool = False,
 ) -> Sheet:
     """One row per record; columns that have no value in any row are left out.
 
-    CSV and JSON have every metric, and the folder of each record where `folders` are given.
+    CSV and JSON have every metric, and the folder of each record where `folders` are given. apart:
+    whether text and Markdown have the folders too.
     """
     swept, marks = _swept(records), fastest(records)
     visible = [
@@ -76,7 +79,8 @@ def table(
     if with_speedup:
         columns.append(right(METRICS[SPEEDUP].heading, SPEEDUP))
         columns += [hidden(f"{SPEEDUP}_low"), hidden(f"{SPEEDUP}_high")]
-    columns += [left("verdict"), *map(hidden, others), hidden("reason"), hidden("folder")]
+    columns += [left("verdict"), *map(hidden, others), hidden("reason")]
+    columns.append(left("folder") if apart else hidden("folder"))
     result = Sheet("runs", *columns)
     for place, (record, speedup) in enumerate(zip(records, speedups, strict=True)):
         cells: list[Cell | str] = []
@@ -96,7 +100,7 @@ def table(
         cells.append(record.verdict.value)
         cells += [Cell("", record.metrics.get(name)) for name in others]
         folder = str(folders[place]) if folders else None
-        cells += [record.reason, Cell("", folder)]
+        cells += [record.reason, Cell(folder or NOTHING, folder)]
         result.add(*cells, wrong=not record.ok)
     return result
 
@@ -175,41 +179,51 @@ def footnotes(records: Sequence[Record]) -> list[str]:
             count = record.metrics["hazard/count"]
             lines.append(f"OK {record.label}, despite {count} hazards (device.hazards=report)")
     completed = [record for record in records if record.ok]
-    lines += [_counted(record) for record in completed]
+    for record in completed:
+        lines += _counted(record)
     # A dict keeps the last of equal keys: of each accounting, the run with the largest RTF.
     best = {record.accounting.kind: record for record in sorted(completed, key=_rtf)}
-    lines += [
-        _remedies(record)
-        for record in best.values()
-        if record.config.get("workload", {}).get("model")
-    ]
-    return [line for line in dict.fromkeys(lines) if line]
+    for record in best.values():
+        if record.config.get("workload", {}).get("model"):
+            lines += _remedies(record)
+    return list(dict.fromkeys(lines))
 
 
 def _rtf(record: Record) -> float:
     return record.metrics["rtf/end_to_end"] or 0
 
 
-def _counted(record: Record) -> str:
+def _counted(record: Record) -> list[str]:
     """What the RTF counts; of an encoder also which calls ran, and the share of each kernel."""
     basis, steps = record.accounting, record.steps
     tiles = basis.encoder_tiles
     begin = f"RTF ({basis.kind.value} accounting): "
     if tiles is None:
-        total_ms = record.metrics["time/total_ms"] or 0
-        time = f"; {total_ms:,.1f} ms a pass: {_shares(steps)}" if steps else ""
-        return f"{begin}counts no tiles of {record.kernel}{time}"
+        lines = [f"{begin}counts no tiles of {record.kernel}"]
+        if steps:
+            total_ms = record.metrics["time/total_ms"] or 0
+            lines.append(f"{_who(record)}: {total_ms:,.1f} ms a pass: {_shares(steps)}")
+        return lines
     overlapped = ", while the encoder waits" if basis.overlap_host else ""
     begin += f"{basis.audio_s:.3g} s of audio / ({basis.host_ms:.1f} ms host{overlapped} + "
     gap = rtf_gap(record)
     if not steps or not gap:
-        return f"{begin}{tiles:,} tiles)"
+        return [f"{begin}{tiles:,} tiles)"]
     # Layers run all calls, windows only some of each operation.
     run = sum(step.run for step in steps)
-    rest = f", by {run:,} that were run" if run < tiles else ""
+    lines = [f"{begin}{gap.time.encoder_s:,.2f} s for {tiles:,} calls)"]
+    if run < tiles:
+        lines.append(f"{_who(record)}: {run:,} of these calls ran, and represent the others")
     if gap.totals.open_ns:
-        rest += f", {gap.totals.open_ns / NS_PER_S:.2f} s of it opening contexts"
-    return f"{begin}{gap.time.encoder_s:,.2f} s for {tiles:,} calls{rest}; {_shares(steps)})"
+        opening_s = gap.totals.open_ns / NS_PER_S
+        lines.append(f"{_who(record)}: opening contexts takes {opening_s:.2f} s of that")
+    lines.append(f"{_who(record)}: time by kernel: {_shares(steps)}")
+    return lines
+
+
+def _who(record: Record) -> str:
+    """A run, at the beginning of a line about it."""
+    return f"{record.label} ({record.accounting.kind.value} accounting)"
 
 
 def _shares(steps: Sequence[Step]) -> str:
@@ -221,14 +235,10 @@ def _shares(steps: Sequence[Step]) -> str:
     )
 
 
-def _remedies(record: Record) -> str:
+def _remedies(record: Record) -> list[str]:
     """How far an encoder is from the target."""
     gap = rtf_gap(record)
-    return (
-        f"{record.label} ({record.accounting.kind.value} accounting): {gap.remedies()}"
-        if gap
-        else ""
-    )
+    return [f"{_who(record)}: {line}" for line in gap.remedies()] if gap else []
 
 
 def _swept(records: Sequence[Record]) -> list[str]:

@@ -149,13 +149,54 @@ def formatted(parts: Sequence[Part], form: Format) -> str:
     return "".join(f"{line}\n" for part in parts for line, _ in _lines(part))
 
 
-def draw(parts: Sequence[Part], console: Console) -> None:
-    """Print the parts on a console, one below the other; long lines wrap, none is cut."""
+def draw(parts: Sequence[Part], console: Console, width: int | None = None) -> None:
+    """Print the parts on a console, one below the other; long lines wrap, none is cut.
+
+    width: characters of a line; a wider table is printed in pieces, with all cells whole. None: in
+    one piece.
+    """
     for part in parts:
-        for line, style in _lines(part):
-            # A Text, because rich reads [words] in a string as markup. soft_wrap, because rich
-            # would break lines at 80 columns in a pipe.
-            console.print(Text(line, style), soft_wrap=True)
+        pieces = _pieces(part, width) if width and isinstance(part, Sheet) else [part]
+        for piece in pieces:
+            for line, style in _lines(piece):
+                # A Text, because rich reads [words] in a string as markup. soft_wrap, because rich
+                # would break lines at 80 columns in a pipe.
+                console.print(Text(line, style), soft_wrap=True)
+
+
+def _pieces(sheet: Sheet, width: int) -> list[Part]:
+    """A sheet, or if it is wider than `width`, sheets with some of its columns each.
+
+    All pieces begin with the same columns, those of text on the left that fit into half the width.
+    A line is wider only if it needs to be for a single cell.
+    """
+    places = [place for place, column in enumerate(sheet.columns) if column.shown]
+    room = {place: 1 + _width(sheet, place) for place in places}
+    if sum(room.values()) - 1 <= width:
+        return [sheet]
+    first = list[int]()
+    for place in places:
+        if sheet.columns[place].right or sum(room[each] for each in (*first, place)) > width / 2:
+            break
+        first.append(place)
+    groups = [first]
+    for place in places[len(first) :]:
+        if groups[-1] != first and sum(room[each] for each in (*groups[-1], place)) - 1 > width:
+            groups.append(first)
+        groups[-1] = [*groups[-1], place]
+    pieces: list[Part] = []
+    for group in groups:
+        piece = Sheet(sheet.name, *(sheet.columns[place] for place in group))
+        for row in sheet.rows:
+            piece.add(*(row.cells[place] for place in group), wrong=row.wrong)
+        pieces += [*[""] * bool(pieces), piece]
+    return pieces
+
+
+def _width(sheet: Sheet, place: int) -> int:
+    """Characters of the widest line of a column."""
+    texts = [sheet.columns[place].heading, *(row.cells[place].text for row in sheet.rows)]
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
 
 
 def _lines(part: Part) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.config.workload import BLOCK, FUSED_BLOCK
 from harness.measure.bottleneck import bottleneck
 from harness.measure.rtf import EncoderTime, encoder_time
 from harness.measure.totals import Totals
@@ -66,20 +67,22 @@ class RtfGap:
             return "preprocessing"
         return bottleneck(self.totals, self.busiest) or f"device: {self.busiest}"
 
-    def remedies(self) -> str:
-        """One line: the target's time, the time of each part, and the speed-ups that are enough."""
+    def remedies(self) -> list[str]:
+        """Lines: the target's time, the time of each part, and the speed-ups that are enough."""
         if self.speedup_needed <= 1:
-            return f"{TARGET_RTF}x is reached"
+            return [f"{TARGET_RTF}x is reached"]
         parts = [f"{name} {_ms(getattr(self.time, part))}" for part, name in PARTS.items()]
         alone = {name: self.alone(part) for part, name in PARTS.items()}
-        reached = [
+        enough = [
             f"{name} alone {times(factor)} as fast" for name, factor in alone.items() if factor
         ]
-        everything = f"{times(self.speedup_needed)} as fast"
-        remedy = f"no single part is enough: everything must be {everything}"
-        if reached:
-            remedy = f"enough would be {' or '.join(reached)}, or everything {everything}"
-        return f"{TARGET_RTF}x is {_ms(self.budget_s)}; now {', '.join(parts)}; {remedy}"
+        enough.append(f"everything {times(self.speedup_needed)} as fast")
+        only = "" if len(enough) > 1 else " (no part alone is enough)"
+        return [
+            f"takes {_ms(self.time.whole_s)}; {TARGET_RTF}x allows {_ms(self.budget_s)}",
+            f"parts: {', '.join(parts)}",
+            f"to reach {TARGET_RTF}x: {' or '.join(enough)}{only}",
+        ]
 
 
 def rtf_gap(record: Record) -> RtfGap | None:
@@ -98,8 +101,15 @@ def bound_by(record: Record) -> str | None:
     serves runs that encode no audio. A chain is `device: 4 kernels`, because no kernel has totals
     of its own. None where nothing was timed.
     """
-    number = 1 if record.steps else record.kernel.count("+") + 1
+    number = 1 if record.steps else _chain_length(record.config.get("workload", {}))
     return bottleneck(record.totals, f"{number} kernels" if number > 1 else _busiest(record))
+
+
+def _chain_length(workload: dict[str, Any]) -> int:
+    """Number of kernels that a tile passes through, from the stored keys of the workload."""
+    if workload.get("model"):
+        return len(FUSED_BLOCK if workload.get("fused") else BLOCK)
+    return len(workload.get("chain") or [workload.get("kernel")])
 
 
 def _busiest(record: Record) -> str:

@@ -25,15 +25,16 @@ COMMAND = f"python -m harness -m phase={','.join(PHASES)}"
 class PhaseRun:
     """One run of a phase.
 
-    record: its folder. rtf, ceiling: the metrics rtf/end_to_end and rtf/ceiling. further: speed-up
-    that the target still needs. bottleneck: what limits the run. verified: outputs were compared.
+    record: its folder. rtf, ceiling: the metrics rtf/end_to_end and rtf/ceiling. speedup_needed:
+    speed-up that the target still needs. bottleneck: what limits the run. verified: outputs were
+    compared.
     """
 
     record: str
     label: str
     rtf: float
     ceiling: float | None
-    further: float
+    speedup_needed: float
     bottleneck: str
     verified: bool
 
@@ -150,7 +151,7 @@ def _phase_run(record: Record, folder: Path) -> PhaseRun:
         label=record.label,
         rtf=float(metrics["rtf/end_to_end"] or 0),
         ceiling=metrics["rtf/ceiling"],
-        further=gap.speedup_needed,
+        speedup_needed=gap.speedup_needed,
         bottleneck=gap.bottleneck,
         verified=_verified(record),
     )

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from support.process import ROOT, Shell, in_process, process
 from support.record_samples import a_record
 
@@ -27,9 +28,20 @@ from harness.errors import RequestError
 from harness.measure.bottleneck import bottleneck
 from harness.measure.stats import spread
 from harness.measure.totals import Totals
-from harness.report.runs import fastest, legend
-from harness.report.tables import Cell, Format, Sheet, formatted, hidden, left, number, right
+from harness.report.runs import fastest, legend, table
+from harness.report.tables import (
+    Cell,
+    Format,
+    Sheet,
+    draw,
+    formatted,
+    hidden,
+    left,
+    number,
+    right,
+)
 from harness.results.record import Samples
+from harness.results.rtf_gap import bound_by
 from harness.run.outcome import Verdict
 
 pytestmark = pytest.mark.slow
@@ -212,7 +224,7 @@ def test_what_binds_a_pass() -> None:
     timed = replace(totals, bound_ns=90, host_bound_ns=40, device_bound_ns=90)
     assert bottleneck(timed, "gelu") == "device: gelu"
     assert bottleneck(replace(timed, host_bound_ns=91), "gelu") == "host: launch"
-    assert bottleneck(replace(timed, bound_ns=72), "gelu") == "in turns (1.39 x bound)"
+    assert bottleneck(replace(timed, bound_ns=72), "gelu") == "both: 1.39x bound"
     assert bottleneck(replace(timed, bound_ns=80), "gelu") == "device: gelu", "at the limit"
     assert bottleneck(None, "gelu") is None
     assert bottleneck(replace(totals, makespan_ns=0), "gelu") is None
@@ -238,7 +250,49 @@ def test_what_a_row_is() -> None:
     assert legend([replace(a_record(strategy=Strategy()), samples=Samples(()))]) == []
 
 
+def test_runs_of_several_folders_have_their_folder() -> None:
+    folders = [Path("outputs/a/1"), Path("outputs/b/1")]
+    for apart in (False, True):
+        rows = table([a_record()] * 2, [None] * 2, folders, apart=apart)
+        text = formatted([rows], Format.text)
+        assert [f"OK      {folder}\n" in text for folder in folders] == [apart, apart]
+        assert [row["folder"] for row in rows.values()] == list(map(str, folders))
+
+
+@pytest.mark.parametrize(
+    ("workload", "limit"),
+    [
+        ({"kernel": "gelu"}, "device: gelu"),
+        ({"chain": ["gelu", "gelu", "gelu"], "kernel": ""}, "device: 3 kernels"),
+        ({"model": "whisper_base", "fused": False}, "device: 4 kernels"),
+        ({"model": "whisper_base", "fused": True}, "device: 2 kernels"),
+    ],
+)
+def test_a_chain_is_bound_by_its_kernels(workload: dict[str, object], limit: str) -> None:
+    config = {"workload": workload}
+    assert bound_by(replace(a_record(), steps=(), kernel="gelu", config=config)) == limit
+
+
 # Terminals
+
+
+@pytest.mark.parametrize("width", [None, 20, 16])
+def test_a_table_wider_than_the_terminal(width: int | None) -> None:
+    sheet = Sheet("runs", left("name"), right("first"), right("second"), left("last"))
+    sheet.add("one", "1", "2", "the end")
+    console = Console(file=io.StringIO(), width=60)
+    draw([sheet, "tail"], console, width)
+    assert (
+        console.file.getvalue().splitlines()
+        == {  # type: ignore[attr-defined]
+            None: ["name first second last", "one      1      2 the end", "tail"],
+            20: ["name first second", "one      1      2", "", "name last", "one  the end", "tail"],
+            16: [
+                *("name first", "one      1", "", "name second", "one       2", ""),
+                *("name last", "one  the end", "tail"),
+            ],
+        }[width]
+    )
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> str:

@@ -205,8 +205,9 @@ def test_every_encoder_runs(shell: Shell, model: str) -> None:
     assert record["totals"] == {**record["totals"], "tiles": counted}
     assert set(record["totals"]) == set(Totals.__dataclass_fields__)
     assert sum(step["totals"]["tiles"] for step in record["steps"]) == counted
-    assert f"{counted:,} calls, by " in done.out
-    assert "220x is 50.0 ms" in done.out
+    assert f" s for {counted:,} calls)\n" in done.out
+    assert f": {sum(step['run'] for step in record['steps']):,} of these calls ran, " in done.out
+    assert "; 220x allows 50.0 ms\n" in done.out
 
 
 def test_keys_without_effect_are_reported_and_left_out(shell: Shell) -> None:

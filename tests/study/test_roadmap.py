@@ -92,8 +92,8 @@ def test_each_figure_is_that_of_a_record(phases: Done, capfd: pytest.CaptureFixt
         assert (
             measured["ceiling"] == record["metrics"]["rtf/ceiling"] == pytest.approx(36.1, abs=0.05)
         )
-        assert measured["further"] == pytest.approx(220 / measured["rtf"], rel=1e-3)
-    assert found["baseline"]["full"]["bottleneck"].startswith("in turns")
+        assert measured["speedup_needed"] == pytest.approx(220 / measured["rtf"], rel=1e-3)
+    assert found["baseline"]["full"]["bottleneck"].startswith("both: ")
     assert found["dma"]["full"]["bottleneck"] == "device: matmul"
 
 
@@ -310,7 +310,18 @@ def test_what_would_reach_the_target(
             if factor:
                 reached = replace(found.time, **{part: getattr(found.time, part) / factor})
                 assert reached.whole_s == pytest.approx(1.0)
-    assert ("is reached" in found.remedies()) == (further <= 1)
+    assert (found.remedies() == ["220x is reached"]) == (further <= 1)
+
+
+def test_what_the_lines_say() -> None:
+    assert stands(0.25, 0.25, 1.0).remedies() == [
+        "takes 1,500.0 ms; 220x allows 1,000.0 ms",
+        "parts: preprocessing 250.0 ms, host work of the encoder 250.0 ms, "
+        "waiting for the device 1,000.0 ms",
+        "to reach 220x: waiting for the device alone 2x as fast or everything 1.5x as fast",
+    ]
+    *_, last = stands(0.5, 0.5, 1.0).remedies()
+    assert last == "to reach 220x: everything 2x as fast (no part alone is enough)"
 
 
 @pytest.mark.parametrize(
@@ -320,7 +331,7 @@ def test_what_would_reach_the_target(
         (stands(1.0, 1.0, 1.0), "device: matmul"),
         (stands(1.5, 1.0, 1.0, overlaps=True), "preprocessing"),
         (stands(1.0, 1.0, 1.0, host_bound_ns=91), "host: write"),
-        (stands(1.0, 1.0, 1.0, bound_ns=50), "in turns (2.00 x bound)"),
+        (stands(1.0, 1.0, 1.0, bound_ns=50), "both: 2.00x bound"),
         (stands(1.0, 1.0, 1.0, bound_ns=50, open_ns=50), "device: matmul"),
         (stands(1.0, 1.0, 1.0, bound_ns=None), "device: matmul"),  # of hardware, waiting tells
         (stands(1.0, 1.0, 1.0, bound_ns=None, wait_ns=30, launch_ns=45), "host: launch"),

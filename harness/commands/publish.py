@@ -151,7 +151,7 @@ def main(arguments: Sequence[str]) -> int:
     """Publish the records in folders, and print how many."""
     given = _parser().parse_intermixed_args(arguments).arguments
     overrides = [each for each in given if "=" in each and not Path(each).exists()]
-    wanted = tracking_of(overrides, "publish stores")
+    wanted = tracking_of(overrides, "publish reads")
     paths = [Path(each) for each in given if each not in overrides] or [OUTPUTS]
     backend = backend_of(wanted)
     if not backend:

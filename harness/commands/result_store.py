@@ -37,7 +37,7 @@ def sweep_name(folder: Path) -> str:
 def tracking_of(overrides: Sequence[str], what: str) -> Tracking:
     """The MLflow store that overrides name; RequestError for an override of anything else.
 
-    what: the command and what it does with stored runs, for the message.
+    what: the command and its verb, for the message.
     """
     for override in overrides:
         # Anything else would be composed without an effect, and the user would not know.

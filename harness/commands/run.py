@@ -34,11 +34,14 @@ from harness.commands.pass_progress import SweepProgress, measure
 from harness.commands.result_store import ResultStore, sweep_name
 from harness.commands.run_folder import discard, existing_folders, temporary_folder
 from harness.commands.show import show_runs
+from harness.commands.stored import INTERNAL_ERROR, LOG_FILE
 from harness.commands.sweep_plan import SweepPlan
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.explain import explain
 from harness.config.sources import Sources
+from harness.config.strategy import beyond_tiles
+from harness.config.workload import FullEncoder
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.results.record import FILE_NAME as RECORD_NAME
@@ -194,10 +197,10 @@ class Invocation:
             discard(folder, self.kept)
             self._refuse(error)
         except Exception as error:
-            log.debug("internal error", exc_info=True)
+            log.debug(INTERNAL_ERROR, exc_info=True)
             self.fail(
                 f"internal error: {type(error).__name__}: {error}; "
-                f"the traceback is in {folder / 'harness.log'}"
+                f"the traceback is in {folder / LOG_FILE}"
             )
 
     def _job(self, cfg: DictConfig, folder: Path) -> None:
@@ -209,7 +212,11 @@ class Invocation:
         resolved = configuration.resolved(cfg)
         backend_of(config.tracking)  # an unknown one is refused before anything runs
         experiment = Experiment(config)
-        for remark in experiment.remarks:
+        remarks = list(experiment.remarks)
+        # A pass of an encoder has more calls than tiles.
+        if not isinstance(config.workload, FullEncoder):
+            remarks += beyond_tiles(experiment.config.strategy, config.workload.tiles, overrides)
+        for remark in remarks:
             self.messages.remark(remark)
         line = closing.interrupted_line(config.tracking, self.results.tracks(config))
         announce = partial(self.messages.say, line, INTERRUPTION)

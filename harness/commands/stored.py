@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from harness.commands.resume import as_requested, resumed
 from harness.errors import HarnessError, RequestError
-from harness.results.find import SWEEP_FILE, by_number, record_files, run_folders
-from harness.results.record import FILE_NAME, Record
+from harness.results.find import SWEEP_FILE, by_number, record_files, run_folders, sweep_of
+from harness.results.record import FILE_NAME, Record, write_json
 
-NO_RECORD = "still runs, was killed, ended with an internal error, or could not store it"
+JOBS_FILE = "jobs.json"
+"""File of a sweep that lists the overrides of each job; `save_jobs` writes it."""
+NO_RECORD = "still runs, was killed, or could not store it"
+LOG_FILE = "harness.log"
+"""Log of a run in its folder (conf/hydra/job_logging)."""
+INTERNAL_ERROR = "internal error"
+"""Message of the log above the traceback of an internal error."""
 BEGUN_FILE = ".hydra/overrides.yaml"
 """What Hydra writes into the folder of a run before it begins."""
 
@@ -22,8 +30,7 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
     """
     records, begun = list(record_files(outputs)), list(outputs.glob(f"**/{BEGUN_FILE}"))
     if not records:
-        reason = "; ".join(unended(outputs)) or "no runs here"
-        raise RequestError(f"{outputs}: {reason}; give the folder of a run or of a sweep")
+        raise _without_records(outputs, "no runs here")
     # By the time of writing: hydra.run.dir gives a folder any name.
     shown = _run_or_sweep(max(records, key=_modified).parent, outputs)
     last = _run_or_sweep(max(begun, key=_modified).parents[1], outputs) if begun else shown
@@ -35,17 +42,73 @@ def newest(outputs: Path) -> tuple[Path, list[str]]:
 
 
 def unended(folder: Path) -> list[str]:
-    """A remark if runs below a folder have begun and have no record; empty if there are none."""
+    """Remarks about runs below a folder that have no record, and about jobs that never began."""
     begun = {path.parents[1] for path in folder.glob(f"**/{BEGUN_FILE}")}
     lacking = sorted((each for each in begun if not (each / FILE_NAME).exists()), key=by_number)
-    if not lacking:
-        return []
-    if lacking == [folder]:
-        return [f"the run has no record: it {NO_RECORD}"]
-    names = ", ".join(str(each.relative_to(folder)) for each in lacking)
-    what, have = ("sweep", "job") if (folder / SWEEP_FILE).is_file() else ("run", "run")
-    have = f"{have}s {names} have" if len(lacking) > 1 else f"{have} {names} has"
-    return [f"{have} no record: the {what} {NO_RECORD}"]
+    lines, others = list[str](), list[Path]()
+    for each in lacking:
+        if _failed_inside(each):
+            log = each / LOG_FILE
+            lines.append(f"{log}: the traceback of an internal error, which ended this run")
+        else:
+            others.append(each)
+    what, one = ("sweep", "job") if (folder / SWEEP_FILE).is_file() else ("run", "run")
+    if others == [folder]:
+        lines.append(f"the run has no record: it {NO_RECORD}")
+    elif others:
+        names = ", ".join(str(each.relative_to(folder)) for each in others)
+        have = f"{one}s {names} have" if len(others) > 1 else f"{one} {names} has"
+        lines.append(f"{have} no record: the {what} {NO_RECORD}")
+    # Without hydra.output_subdir, a run leaves its record and its log only.
+    begun |= {path.parent for name in (FILE_NAME, LOG_FILE) for path in folder.glob(f"**/{name}")}
+    for path in sorted(folder.glob(f"**/{JOBS_FILE}")):
+        total, before = _numbers_of_jobs(path)
+        left = before + total - sum(path.parent in each.parents for each in begun)
+        sweep = "the sweep" if path.parent == folder else f"sweep {path.parent.relative_to(folder)}"
+        if left > 0:
+            lines.append(
+                f"{left} of {total} jobs never began: {sweep} still runs, was interrupted, or was "
+                "killed"
+            )
+    return lines
+
+
+def save_jobs(folder: Path, jobs: Sequence[Sequence[str]], first_number: int) -> None:
+    """Store the overrides of each job of a sweep in its folder.
+
+    Without effect if that fails: the file only serves `unended`, and the sweep needs no such file.
+    first_number: number of the first job; greater than 0 if the folder has jobs of a sweep before.
+    """
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / JOBS_FILE, {"first_number": first_number, "overrides": jobs})
+
+
+def _numbers_of_jobs(path: Path) -> tuple[int, int]:
+    """How many jobs are in a JOBS_FILE, and how many were before; 0 if it cannot be read."""
+    try:
+        stored = json.loads(path.read_text())
+        return len(stored["overrides"]), stored["first_number"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0, 0
+
+
+def _failed_inside(folder: Path) -> bool:
+    """Whether the log of a run has the traceback of an internal error."""
+    try:
+        return INTERNAL_ERROR in (folder / LOG_FILE).read_text()
+    except (OSError, ValueError):
+        return False
+
+
+def _without_records(path: Path, default: str) -> RequestError:
+    """The error for a folder without records; default: the reason if nothing began here."""
+    lines = unended(path)
+    above = sweep_of(path)
+    if above and next(record_files(above), None):
+        lines.append(f"`harness show {above}` shows the other jobs of its sweep")
+    remedy = "give the folder of a run or of a sweep"
+    return RequestError(f"{path}: {'; '.join(lines) or f'{default}; {remedy}'}")
 
 
 def _run_or_sweep(folder: Path, outputs: Path) -> Path:
@@ -92,6 +155,5 @@ def folders_of(path: Path) -> list[Path]:
         return [path]
     folders = run_folders(path)
     if not folders:
-        reason = "; ".join(unended(path)) or f"no {FILE_NAME} here"
-        raise RequestError(f"{path}: {reason}; give the folder of a run or of a sweep")
+        raise _without_records(path, f"no {FILE_NAME} here")
     return folders

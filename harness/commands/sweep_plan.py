@@ -17,6 +17,7 @@ from harness.commands.resume import (
     remark,
     save_resumed,
 )
+from harness.commands.stored import save_jobs
 from harness.config.schema import Config
 from harness.results.find import record_files, run_folders
 from harness.results.record import Record
@@ -73,7 +74,13 @@ class SweepPlan:
         return [job.earlier for job in self.jobs if job.earlier and not job.repeats]
 
     def begin(self) -> None:
-        """Store in the folder which earlier runs belong to the sweep; OSError if that fails."""
+        """Store in the folder the jobs, and which earlier runs belong to the sweep.
+
+        OSError if the earlier runs cannot be stored.
+        """
+        if self.left:
+            jobs = [job.request.overrides for job in self.jobs if job.runs]
+            save_jobs(self.folder, jobs, self.first_number)
         if self.earlier and self.left:
             save_resumed(self.folder, self.requests, [folder for _, folder in self.earlier])
 

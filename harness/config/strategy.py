@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import ceil
 
 from harness.config.setting import Schema, setting
+from harness.config.sources import key_and_value
 from harness.errors import RequestError
 
 MOST_DEPTH = 1024
@@ -93,3 +96,27 @@ class Strategy(Schema):
     def is_baseline(self) -> bool:
         """Whether this is the serial strategy with which others are compared."""
         return self == Strategy(buffers=Buffers.per_tile)
+
+
+def beyond_tiles(strategy: Strategy, tiles: int, overrides: Sequence[str]) -> list[str]:
+    """Warnings for a batch or depth that a pass has too few tiles for, if an override sets it.
+
+    Values of presets give none, because a preset serves workloads of any size.
+    """
+    most = ceil(ceil(tiles / strategy.batch) / strategy.columns)
+    in_flight = "in flight per column, because a pass has no more submissions"
+    limits = {
+        "strategy.batch": (
+            strategy.batch,
+            tiles,
+            "per submission, because a pass has no more tiles",
+        ),
+        "strategy.depth": (strategy.depth, most, in_flight),
+        "depth": (strategy.depth, most, in_flight),
+    }
+    typed = dict(map(key_and_value, overrides))
+    return [
+        f"{key}={value}: at most {limit} {what}"
+        for key, (value, limit, what) in limits.items()
+        if value > limit and typed.get(key) == str(value)
+    ]

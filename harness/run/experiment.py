@@ -69,6 +69,11 @@ class Experiment:
         self._computes = config.verify is Verify.all
 
     @property
+    def config(self) -> Config:
+        """The effective configuration, after the changes that `remarks` names."""
+        return self._config
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """A line for every key whose effective value differs from the requested one."""
         return self._prepared.remarks

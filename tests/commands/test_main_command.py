@@ -341,6 +341,27 @@ def test_a_depth_with_effect_is_not_spoken_of(shell: Shell) -> None:
     assert shell("tracking=off", "strategy=stacked", "depth=3").err == ""
 
 
+def test_of_several_values_of_a_key_the_last_counts(shell: Shell) -> None:
+    done = shell("tracking=off", "depth=3", "depth=1", "++depth=2", "seed=1", "seed=1")
+    assert done.record["label"] == "pooled d2 b1 c1"
+
+
+def test_knobs_beyond_the_tiles_of_a_pass(shell: Shell) -> None:
+    beyond = shell("tracking=off", "workload.tiles=7", "strategy.batch=8", "strategy.depth=2")
+    assert beyond.err.splitlines() == [
+        "harness: strategy.batch=8: at most 7 per submission, because a pass has no more tiles",
+        "harness: strategy.depth=2: at most 1 in flight per column, because a pass has no more "
+        "submissions",
+    ]
+    few = ("tracking=off", "workload.tiles=2")
+    assert shell(*few, "depth=3").err == (
+        "harness: depth=3: at most 2 in flight per column, because a pass has no more submissions\n"
+    )
+    assert shell(*few, "strategy=stacked").err == "", "values of a preset"
+    arguments = ("workload.tiles=7", "strategy.batch=2", "strategy.depth=2", "strategy.columns=2")
+    assert shell("tracking=off", *arguments).err == ""
+
+
 def test_verify_off_compares_nothing_and_says_so(shell: Shell) -> None:
     off, on = (shell("tracking=off", f"verify={choice}").record for choice in ("off", "all"))
     assert (off["metrics"]["verify/tiles"], off["config"]["verify"], off["verdict"]) == (

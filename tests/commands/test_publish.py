@@ -131,7 +131,7 @@ def test_a_record_that_cannot_be_read_does_not_stop_the_others(shell: Shell) -> 
     ("arguments", "message"),
     [
         (["tracking=off"], "there is no store to publish to"),
-        (["depth=3"], "depth=3: publish stores stored runs; only tracking can be overridden"),
+        (["depth=3"], "depth=3: publish reads stored runs; only tracking can be overridden"),
         (["nowhere"], "nowhere: no such folder"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +39,11 @@ def test_runs_and_sweeps_are_shown_as_they_were(shell: Shell) -> None:
     sweep = shell("-m", "strategy=baseline,pooled", "depth=1,2", *QUICK)
     again = shell("show", str(sweep.folders[0].parent))
     assert (again.code, again.out) == (0, table(sweep.out))
-    both = shell("show", str(folder), str(sweep.folders[0].parent), "--json")
-    assert len(json.loads(both.out)) == 1 + len(sweep.folders)
+    both = (str(folder), str(sweep.folders[0].parent))
+    assert len(json.loads(shell("show", *both, "--json").out)) == 1 + len(sweep.folders)
+    lines = shell("show", *both).out.splitlines()[1:]
+    for line, each in zip(lines, [folder, *sweep.folders], strict=False):
+        assert line.endswith(f" OK      {each}"), "rows of different folders"
 
 
 def test_the_newest_without_an_argument(shell: Shell) -> None:
@@ -69,13 +73,49 @@ def test_a_sweep_that_was_killed_is_shown_as_far_as_it_got(shell: Shell) -> None
     sweep = shell("-m", "seed=1,2,3", *QUICK)
     folder = sweep.folders[0].parent
     remove_record(sweep.folders[2])
-    why = "the sweep still runs, was killed, ended with an internal error, or could not store it"
+    why = "the sweep still runs, was killed, or could not store it"
     for arguments in ([], [str(folder)]):
         shown = shell("show", "--json", *arguments)
         assert (shown.code, shown.err) == (0, f"harness: {folder}: job 2 has no record: {why}\n")
         assert [row["seed"] for row in json.loads(shown.out)] == [1, 2]
     remove_record(sweep.folders[1])
     assert f"{folder}: jobs 1, 2 have no record: {why}" in shell("show").err
+    job = shell("show", str(sweep.folders[1]))
+    assert job.err == (
+        f"harness: {sweep.folders[1]}: the run has no record: it still runs, was killed, or could "
+        f"not store it; `harness show {folder}` shows the other jobs of its sweep\n"
+    )
+
+
+def test_jobs_that_never_began(shell: Shell) -> None:
+    """As a kill -9 between two jobs would leave the folder of the sweep."""
+    sweep = shell("-m", "seed=1,2,3,3", *QUICK)
+    folder = sweep.folders[0].parent
+    assert shell("show", str(folder)).err == ""
+    shutil.rmtree(sweep.folders[2])
+    never = "1 of 3 jobs never began"
+    shown = shell("show", str(folder))
+    assert (shown.code, len(shown.out.splitlines())) == (0, len(sweep.out.splitlines()) - 2)
+    why = "the sweep still runs, was interrupted, or was killed"
+    assert shown.err == f"harness: {folder}: {never}: {why}\n"
+    assert (
+        f"outputs: {never}: sweep {folder.relative_to('outputs')} " in shell("show", "outputs").err
+    )
+
+
+def test_a_job_with_an_internal_error(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RecursionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.commands.run.record_of", fails)
+        assert shell("-m", "seed=1,2", *QUICK).code == 1
+    shown = shell("show")
+    logs = [path.parents[1] / "harness.log" for path in Path("outputs").glob("**/overrides.yaml")]
+    assert (shown.code, len(logs)) == (2, 2)
+    for log in logs:
+        assert log.is_file()
+        assert f"{log}: the traceback of an internal error, which ended this run" in shown.err
 
 
 def test_the_newest_has_no_record(shell: Shell) -> None:
@@ -83,17 +123,14 @@ def test_the_newest_has_no_record(shell: Shell) -> None:
     sweep = shell("-m", "seed=1", *QUICK)
     folder = sweep.folders[0].parent
     remove_record(sweep.folders[0])
-    why = (
-        "job 0 has no record: the sweep still runs, was killed, ended with an internal error, or "
-        "could not store it"
-    )
+    why = "job 0 has no record: the sweep still runs, was killed, or could not store it"
     shown = shell("show")
     assert (shown.code, table(shown.out)) == (0, table(before.out))
     newest = f"{before.folders[0]} is the newest with records"
     assert shown.err == f"harness: {folder}: {why}; {newest}\n"
     shown = shell("show", str(folder))
     assert (shown.code, shown.out) == (2, "")
-    assert shown.err.startswith(f"harness: {folder}: {why}; give the folder of a run")
+    assert shown.err == f"harness: {folder}: {why}\n"
     run = shell("seed=8", *QUICK)
     remove_record(run.folders[0])
     assert f"{run.folders[0]}: the run has no record: it still runs, " in shell("show").err

@@ -42,6 +42,10 @@ else:
     settings.register_profile("explore", derandomize=False, **LOAD_PROOF)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+    from support import yaml_cache
+
+    yaml_cache.install()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Here, not in tests/npu: pytest takes options only from the first folder it is given."""
@@ -53,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("NPU_KERNELS_DIR", "kernels/build"),
         help="folder of attention.xclbin and attention.insts.bin (NPU_KERNELS_DIR)",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the pages: the longest tests, which no process must have left at the end."""
+    items.sort(key=lambda item: item.path.name != "test_docs.py")
 
 
 @pytest.fixture(autouse=True)

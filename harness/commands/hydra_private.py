@@ -21,7 +21,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
-from harness.config.loader import caching_loader
+from harness.config.loader import Compositions, caching_loader
 from harness.errors import RequestError, nearest
 
 # Its scan executes the core plugins again: Hydra does not use classes imported before it.
@@ -67,18 +67,22 @@ def parse(arguments: Sequence[str], other_flags: Sequence[str] = ()) -> Argument
 
 
 def run_application(
-    job: Callable[[DictConfig], None], arguments: Sequence[str], conf: Path
+    job: Callable[[DictConfig], None],
+    arguments: Sequence[str],
+    conf: Path,
+    compositions: Compositions | None = None,
 ) -> None:
     """Let Hydra parse `arguments`, compose the configuration in `conf`, and call `job`, or print.
 
     `job` is called once, or for each job of a sweep. Raises what `job` and Hydra raise.
+    compositions: of calls before with the same folders of presets.
     """
     application = hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job)
     argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
     # hydra.main reads sys.argv, and without the variable prints errors itself and exits.
     sys.argv, os.environ[FULL_ERROR] = [argv[0], *arguments], "1"
     try:
-        with _any_help(), caching_loader():
+        with _any_help(), caching_loader(compositions):
             application()
     finally:
         sys.argv = argv

@@ -124,8 +124,10 @@ class Invocation:
 
     def _apply(self, arguments: Sequence[str]) -> None:
         configuration.register()
+        # Presets in a folder of the user's own may change between two commands of a process.
+        known = None if config_dir(self.arguments) else configuration.compositions()
         with checked_sweeper(self.begin_sweep):
-            run_application(self.job, arguments, configuration.conf_dir())
+            run_application(self.job, arguments, configuration.conf_dir(), known)
 
     def _run_jobs(self, arguments: Sequence[str]) -> None:
         self.kept = existing_folders(arguments)

@@ -91,7 +91,7 @@ def load(*overrides: str) -> Config:
     try:
         # Without a version_base, Hydra warns and behaves as its version 1.1.
         with (
-            caching_loader(_compositions(_state_of_presets())),
+            caching_loader(compositions()),
             initialize_config_dir(str(conf_dir()), version_base="1.3"),
         ):
             composed = compose("config", list(overrides))
@@ -104,9 +104,13 @@ def load(*overrides: str) -> Config:
         raise _for_python(error, overrides) from error
 
 
+def compositions() -> Compositions:
+    """What this process has composed from the presets as they are now."""
+    return _compositions(_state_of_presets())
+
+
 @functools.lru_cache(maxsize=1)
 def _compositions(_: tuple[tuple[str, int, int], ...]) -> Compositions:
-    """What `load` has composed from the presets in this state."""
     return {}
 
 

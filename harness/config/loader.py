@@ -16,6 +16,7 @@ import hydra._internal.hydra as application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobRuntime
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
@@ -24,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 MODE = "hydra.mode"
 """Hydra adds an override of this key between its two compositions of a run."""
 Compositions = dict[tuple[str | None, tuple[str, ...], str], DictConfig]
-"""By name of the configuration, overrides that choose presets, and current folder."""
+"""By name of the configuration, overrides that choose presets, and Hydra's name of the job."""
 
 
 class CachingLoader(ConfigLoaderImpl):
@@ -63,6 +64,7 @@ class CachingLoader(ConfigLoaderImpl):
                 config_name, overrides, run_mode, from_shell, validate_sweep_overrides
             )
         config = copy.deepcopy(base)
+        config.hydra.runtime.cwd = str(Path.cwd())
         try:
             self._apply_overrides_to_config(values, config)
         except OmegaConfBaseException as error:
@@ -79,7 +81,7 @@ class CachingLoader(ConfigLoaderImpl):
 
     def _composed(self, config_name: str | None, choices: Sequence[Override]) -> DictConfig:
         texts = tuple(str(each.input_line) for each in choices)
-        key = config_name, texts, str(Path.cwd())
+        key = config_name, texts, str(JobRuntime.instance().get("name"))
         if key not in self.compositions:
             self.compositions[key] = super().load_configuration(
                 config_name, list(texts), RunMode.RUN
@@ -105,7 +107,10 @@ def _list_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
 
 @contextmanager
 def caching_loader(compositions: Compositions | None = None) -> Iterator[None]:
-    """Let Hydra use a CachingLoader in this context; compositions: of calls before."""
+    """Let Hydra use a CachingLoader in this context.
+
+    compositions: of calls before, all with the same folders of presets.
+    """
     known = {} if compositions is None else compositions
     own = vars(application)["ConfigLoaderImpl"]
     bound: type = type("CachingLoader", (CachingLoader,), {"compositions": known})

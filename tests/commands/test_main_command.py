@@ -60,6 +60,16 @@ def test_a_run(shell: Shell, arguments: list[str], label: str) -> None:
     )
 
 
+def test_a_preset_of_ones_own_may_change(shell: Shell, in_folder: Path) -> None:
+    """Between two commands of a process, as in a notebook."""
+    preset = in_folder / "mine" / "strategy" / "mine.yaml"
+    preset.parent.mkdir(parents=True)
+    for depth in (2, 3):
+        preset.write_text(f"buffers: pooled\ndepth: {depth}\n")
+        done = shell("--config-dir", str(in_folder / "mine"), "strategy=mine", "tracking=off")
+        assert done.record["knobs"]["depth"] == depth
+
+
 def test_strategies_side_by_side(shell: Shell) -> None:
     done = shell("-m", "tracking=off", "strategy=baseline,pooled,pipelined,batch")
     assert (done.code, done.err) == (0, "")

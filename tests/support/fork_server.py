@@ -9,7 +9,10 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import math
 import os
+import pkgutil
+import re
 import runpy
 import signal
 import socket
@@ -18,21 +21,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-PRELOAD = (
-    "import harness.commands.run, harness.sim.pyxrt; "
-    # On a loaded machine a sweep may take long enough for lines about its progress.
-    "import harness.commands.pass_progress as progress; progress.LINE_S = float('inf'); "
-    # As the command imports it: with its own settings of MLflow.
-    "from harness.tracking.mlflow import MlflowStore; MlflowStore('sqlite://', '', 'none'); "
-    # What a process builds once: the parser and the presets, and the converter of records.
-    "from harness.config.compose import load; load(); "
-    "from harness.results.record import _adapter; _adapter()"
-)
+from support import yaml_cache
+
 POLL_S = 0.01
 LONGEST_MESSAGE = 1 << 17
+CHOICE = re.compile(r"(device|experiment|phase|strategy|tracking|workload)=\w+")
+"""An argument that chooses a preset."""
 
 
 class Forked:
@@ -87,7 +87,7 @@ class Forked:
 def _server() -> socket.socket:
     """The connection to the server, which ends when this process does."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    code = f"{PRELOAD}; from support.fork_server import serve; serve({its.fileno()})"
+    code = f"from support.fork_server import serve; serve({its.fileno()})"
     command = [sys.executable, "-c", code]
     server = subprocess.Popen(command, pass_fds=[its.fileno()], env=environment())
     server.returncode = 0  # Nothing waits for it: it ends with the connection.
@@ -108,11 +108,41 @@ def _ask(request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> Any:
     return json.loads(server.recv(LONGEST_MESSAGE))
 
 
+def _preload() -> None:
+    """Import and build what every command imports and builds."""
+    from harness import commands
+    from harness.commands import pass_progress
+    from harness.results import record
+    from harness.tracking.mlflow import MlflowStore
+
+    yaml_cache.install()
+    for each in pkgutil.walk_packages(commands.__path__, f"{commands.__name__}."):
+        import_module(each.name)
+    import_module("harness.device.xrt.simulated")
+    import_module("soundfile")
+    # On a loaded machine a sweep may take long enough for lines about its progress.
+    pass_progress.LINE_S = math.inf
+    # As the command imports it: with its own settings of MLflow.
+    MlflowStore("sqlite://", "", "none")
+    _compose(())
+    record._adapter()
+    # Else each fork's first garbage collection copies all memory that the libraries occupy.
+    gc.freeze()
+
+
+@functools.cache
+def _compose(choices: Sequence[str]) -> None:
+    """Compose these presets here, once for all forks; a wrong choice is the fork's to report."""
+    from harness.commands.main import dispatch
+
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        dispatch([*choices, "--cfg", "job"])
+
+
 def serve(descriptor: int) -> None:
     """Answer requests until the connection closes; in a fork, run what was asked and exit."""
     connection = socket.socket(fileno=descriptor)
-    # Else each fork's first garbage collection copies all memory that the libraries occupy.
-    gc.freeze()
+    _preload()
     running = set[int]()
     while True:
         message, streams, *_ = socket.recv_fds(connection, LONGEST_MESSAGE, 2)
@@ -126,6 +156,7 @@ def serve(descriptor: int) -> None:
             answer = os.waitstatus_to_exitcode(status) if pid else None
             running -= {pid}
         else:
+            _compose(tuple(each for each in request["arguments"] if CHOICE.fullmatch(each)))
             answer = os.fork()
             if not answer:
                 connection.close()

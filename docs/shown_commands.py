@@ -43,8 +43,9 @@ VARYING = {
     r"\d{4}-\d{2}-\d{2}/\d{2}-\d{2}-\d{2}-\d{6}": "<date>/<time>",
     r"\bsweep \d{2}-\d{2}-\d{2}-\d{6}": "sweep <time>",
     r"\b[0-9a-f]{32}\b": "<id>",
+    r"(outputs/tune/[\w+-]+)-[0-9a-f]{8}\b": r"\1-<id>",
 }
-"""Dates in the names of folders and ids of MLflow, and what the pages show for them."""
+"""Dates and ids in the names of folders, ids of MLflow, and what the pages show for them."""
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ ONLY_IN = {
     "hydra": {"config", "commands"},
     "omegaconf": {"config", "commands"},
     "rich": {"report", "commands"},
+    "optuna": {"study"},
 }
 """Libraries, and the only packages that import them."""
-LAZY = {"pyxrt", "mlflow", "matplotlib", "pandas", "soundfile", "harness.sim"}
+LAZY = {"pyxrt", "mlflow", "matplotlib", "pandas", "soundfile", "optuna", "harness.sim"}
 """Imported inside functions: slow to import, or absent on some machines."""
 ABOUT_THE_SIMULATOR = {"emulate", "emulation", "simulated"}
 """Modules that are imported only where the simulator is used."""

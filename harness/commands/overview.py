@@ -26,8 +26,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
     """
     lines = [
         "usage: python -m harness [COMMAND] [ARGUMENTS]      (or: harness ...)",
-        "Runs tiles through an NPU or its simulator, verifies, measures and stores them.",
-        "Commands (COMMAND --help shows its arguments):",
+        "Runs and measures tiles on an NPU or its simulator. COMMAND --help explains one:",
         *(f"  {name:<12} {text}" for name, text in commands.items()),
         "Groups of a run, as GROUP=OPTION (harness list describes every option):",
     ]

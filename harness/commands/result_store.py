@@ -92,12 +92,20 @@ class ResultStore:
                     return True
         return False
 
-    def begin_sweep(self, config: Config, folder: Path) -> None:
-        """Open the MLflow run that is the parent of all runs of a sweep."""
+    def begin_sweep(self, config: Config, folder: Path, *, goes_on: bool = False) -> None:
+        """Open the MLflow run that is the parent of all runs of a sweep.
+
+        goes_on: use that of an earlier process with this folder, if there is one.
+        """
         self._sweep = folder
         with self._tracked(folder):
             if store := self._open(config):
-                parent = store.begin_sweep(sweep_name(folder), folder.absolute())
+                earlier = store.sweep_run(folder.absolute()) if goes_on else None
+                parent = (
+                    earlier.run_id
+                    if earlier
+                    else store.begin_sweep(sweep_name(folder), folder.absolute())
+                )
                 # A launcher's processes inherit it.
                 os.environ[PARENT_VARIABLE] = parent
 

@@ -60,6 +60,15 @@ def earlier_runs(wanted: Mapping[str, Mapping[str, Any]], records: Iterable[Path
     return Earlier(ok, {key: run for key, run in others.items() if key not in ok})
 
 
+def paths_by_key(records: Iterable[Path]) -> dict[str, list[Path]]:
+    """Paths of records by their key; those without a key or that cannot be read are left out."""
+    paths = dict[str, list[Path]]()
+    for path in records:
+        if key := _key_of(path):
+            paths.setdefault(key, []).append(path)
+    return paths
+
+
 def _key_of(path: Path) -> str:
     """The key of a record, without reading all of it as JSON; empty without one."""
     try:

@@ -64,6 +64,7 @@ def test_the_commands() -> None:
         "run",
         "sensitivity",
         "show",
+        "tune",
     ]
     for command in all_commands().values():
         assert re.fullmatch(r"[a-z][^\n.]{20,80}", command.HELP)

@@ -1,0 +1,60 @@
+"""Search for the best setting of the knobs, and measure as few of them as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.commands.hydra_argv import check_config_dir, config_dir, take_presentation
+from harness.commands.parser import Parser
+from harness.commands.tune_invocation import TuneInvocation
+from harness.errors import RequestError
+from harness.study.tune import objective_of, require_optuna
+
+HELP = "search for the best knobs of a workload, with few runs"
+OBJECTIVE, TRIALS = "objective", "trials"
+DEFAULTS = {OBJECTIVE: "time/tile_ms", TRIALS: "50"}
+EPILOG = """\
+Without values, a knob has those of its schema: strategy.buffers, depth, strategy.batch,
+strategy.prefetch, strategy.columns, strategy.resident. depth=1,2,4 or depth=range(1,9) gives the
+values to try, depth=2 fixes it; strategy=pooled,pipelined tries these presets as they are.
+Example: python -m harness tune workload=gelu objective=time/tile_ms trials=20 depth=range(1,5)"""
+
+
+def _help() -> Parser:
+    parser = Parser("tune", "Search for the best setting of the knobs of a strategy.", EPILOG)
+    parser.add_argument(
+        "objective=METRIC", nargs="?", help=f"metric to optimise ({DEFAULTS[OBJECTIVE]})"
+    )
+    parser.add_argument("trials=N", nargs="?", help=f"settings to measure ({DEFAULTS[TRIALS]})")
+    parser.add_argument("key=value", nargs="*", help="overrides, as a run takes them")
+    return parser
+
+
+def _taken(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The arguments without those of this command, and their values."""
+    own, rest = dict(DEFAULTS), list[str]()
+    for text in arguments:
+        key, separator, value = text.partition("=")
+        if separator and key in own:
+            own[key] = value
+        elif text not in ("-m", "--multirun"):
+            rest.append(text)
+    return rest, own
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Search, measure and print; returns the exit code."""
+    if {"--help", "-h"} & set(arguments):
+        _help().print_help()
+        return 0
+    check_config_dir(config_dir(arguments))
+    rest, presentation = take_presentation(arguments)
+    rest, own = _taken(rest)
+    if not own[TRIALS].isdigit() or not int(own[TRIALS]):
+        raise RequestError(f"trials={own[TRIALS]}: not allowed; give a whole number from 1")
+    objective_of(own[OBJECTIVE])
+    require_optuna()
+    invocation = TuneInvocation(
+        ["-m", *rest], presentation, objective_name=own[OBJECTIVE], trials=int(own[TRIALS])
+    )
+    return invocation.execute()

@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PORT   ?= 5000
 ARGS   ?= strategy=pipelined depth=3
 
 # Processes that run tests side by side; `--dist worksteal` evens out tests of very different lengths.
@@ -38,7 +37,7 @@ bench: $(VENV)/test.stamp
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 ui: $(VENV)/run.stamp
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port $(PORT) --backend-store-uri sqlite:///outputs/mlflow.db
+	@$(BIN)/python -m harness ui $(if $(PORT),--port $(PORT))
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

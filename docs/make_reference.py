@@ -63,7 +63,7 @@ RECORD_CLASSES: dict[type, str] = {
 
 RECORD_FIELDS: dict[type, dict[str, str]] = {
     Record: {
-        "name": "label, kernel, device and further settings, as MLflow names the run",
+        "name": "as in MLflow: the swept values, label, kernel, device and further settings",
         "label": "effective strategy, as in the table: `pooled d3 b1 c1`",
         "preset": "name of the strategy's YAML file",
         "phase": "name of the phase",

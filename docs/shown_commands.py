@@ -42,7 +42,7 @@ COPIED = ("benchmarks", "docs")
 VARYING = {
     r"\d{4}-\d{2}-\d{2}/\d{2}-\d{2}-\d{2}-\d{6}": "<date>/<time>",
     r"\bsweep \d{2}-\d{2}-\d{2}-\d{6}": "sweep <time>",
-    r"\b[0-9a-f]{32}\b": "<id>",
+    r"(?<=%22)[0-9a-f]{32}|\b[0-9a-f]{32}\b": "<id>",
     r"(outputs/tune/[\w+-]+)-[0-9a-f]{8}\b": r"\1-<id>",
 }
 """Dates and ids in the names of folders, ids of MLflow, and what the pages show for them."""
@@ -213,7 +213,7 @@ def _command(line: str) -> dict[str, Any]:
         (arguments,) = re.findall(r"python -m harness (.*)$", dry.stdout, re.MULTILINE)
         done = _command(f"harness {arguments}")
         # `make run` starts in the source tree, where `make ui` is the shorter way.
-        return {**done, "out": re.sub(r"mlflow ui --backend-store-uri \S+", "make ui", done["out"])}
+        return {**done, "out": done["out"].replace("MLflow: harness ui,", "MLflow: make ui,")}
     for name in HARNESS:
         if line == name or line.startswith(f"{name} "):
             arguments = shlex.split(line[len(name) :])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
+from urllib.parse import urlsplit
 
 from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
@@ -13,8 +14,10 @@ from harness.results.record import FILE_NAME as RECORD_NAME
 
 OUTPUTS = Path("outputs")
 """The folder below which runs and sweeps have theirs."""
-MAKE_URI = "sqlite:///outputs/mlflow.db"
-"""The store that `make ui` of the source tree opens."""
+PORT = 5000
+"""Port at which `harness ui` serves a local store unless it is taken."""
+UI_DEFAULTS = {"uri": "sqlite:///outputs/mlflow.db", "experiment": "harness"}
+"""Keys of tracking that tell stores apart, with the values of the store that `harness ui` opens."""
 MLFLOW = "mlflow"
 """Name of the tracking backend, and of the package that it imports."""
 
@@ -72,13 +75,32 @@ def interrupted_line(tracking: Tracking, tracked: bool) -> str:
     return f"interrupted; runs in flight end, then {stored}; another Ctrl-C stops waiting"
 
 
-def mlflow_line(tracking: Tracking, name: str, here: Path) -> str:
-    """The name of the MLflow run, and how to look at it; for other backends, only the name."""
-    if tracking.backend != MLFLOW:
+def link(tracking: Tracking, page: str, port: int = PORT) -> str:
+    """The address of a page of the store; of a server without the credentials in its address."""
+    if tracking.kind is TrackingKind.server:
+        parts = urlsplit(tracking.uri)
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return f"{shown.rstrip('/')}/{page}"
+    return f"http://127.0.0.1:{port}/{page}"
+
+
+def tracking_line(tracking: Tracking, name: str, page: str | None, here: Path) -> str:
+    """The link of a run's page, and the command that serves a local store.
+
+    For backends without pages, the run's name; empty for a run that is not stored (None).
+    """
+    if page is None:
+        return ""
+    if not page:
         return f'{tracking.backend}: run "{name}"'
     if tracking.kind is TrackingKind.server:
-        return f'MLflow: run "{name}" at {tracking.uri}'
+        return f"MLflow: {link(tracking, page)}"
+    command = [
+        f"tracking.{key}={getattr(tracking, key)}"
+        for key, default in UI_DEFAULTS.items()
+        if getattr(tracking, key) != default
+    ]
     # `make ui` opens this one store, and only the source tree has the Makefile.
-    in_tree = here == conf_dir().parent and tracking.uri == MAKE_URI
-    command = "make ui" if in_tree else f"mlflow ui --backend-store-uri {tracking.uri}"
-    return f'MLflow: run "{name}"; {command}'
+    in_tree = here == conf_dir().parent and not command
+    served = "make ui" if in_tree else join(["harness", "ui", *command])
+    return f"MLflow: {served}, then {link(tracking, page)}"

@@ -37,8 +37,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         lines.append(f"  {group:<12} {shown}")
     lines += [
         "Keys of a group as GROUP.KEY=VALUE. Other keys: depth=2 seed=0 verify=all|off",
-        "Flags: -m (every combination of values: depth=1,2), -q (tables only), -v (log),",
-        "       --csv, --json, --markdown, --cfg job (shows every key), --hydra-help",
+        "Flags: -m (sweep), -q, -v, --csv, --json, --markdown, --cfg job, --hydra-help",
         "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130 interrupted",
         "Examples:",
         *(f"  python -m harness {example}" for example in EXAMPLES),

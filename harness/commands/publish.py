@@ -8,16 +8,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
 from harness.commands.closing import OUTPUTS
 from harness.commands.parser import Parser
 from harness.commands.result_store import open_store, sweep_name, tracking_of
+from harness.commands.resume import Run, as_requested, resumed
 from harness.commands.stored import folders_of, unended
 from harness.commands.sweep_speedups import sweep_speedups
 from harness.commands.terminal import output, say
 from harness.errors import HarnessError, RequestError
 from harness.measure.stats import Ratio
-from harness.results.find import artifacts, by_sweep, digest_of, storing
+from harness.results.find import SWEEP_FILE, artifacts, by_sweep, digest_of, run_folders, storing
 from harness.results.record import FILE_NAME, Record
+from harness.results.speedup import speedups
+from harness.tracking.notes import sweep_report
 from harness.tracking.store import Entry, Store, TrackingError, backend_of
 
 HELP = "store records in MLflow that are not there yet"
@@ -59,7 +66,7 @@ class Publication:
         parent = (
             existing.run_id
             if existing
-            else self.store.begin_sweep(sweep_name(sweep), sweep.absolute())
+            else self.store.begin_sweep(sweep_name(sweep), sweep.absolute(), _overrides(sweep))
         )
         self._add_batches(absent, records.get, parent, ratios)
         if existing and existing.alive:
@@ -69,10 +76,22 @@ class Publication:
             for folder, speedup in ratios.items()
             if speedup and folder not in absent.values()
         }
-        verdicts = [record.verdict for record in records.values()]
-        self.store.end_sweep(parent, verdicts, before)
+        rows = self._rows(sweep, records)
+        every = [record for record, _ in rows]
+        report = sweep_report(sweep, rows, speedups(every))
+        self.store.end_sweep(parent, [record.verdict for record in every], before, report)
         if unended(sweep):
             self.store.mark_killed(parent)
+
+    def _rows(self, sweep: Path, records: Mapping[Path, Record]) -> list[Run]:
+        """The rows of a sweep's table, as `harness show` prints it; records: those loaded."""
+        requests, earlier = resumed(sweep)
+        rows = [
+            (record, folder)
+            for folder in [*earlier, *run_folders(sweep)]
+            if (record := records.get(folder) or self._load(folder))
+        ]
+        return as_requested(requests, rows) if requests else rows
 
     def _add_batches(
         self,
@@ -128,6 +147,15 @@ def _batches(folders: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     items = list(folders.items())
     for start in range(0, len(items), BATCH):
         yield dict(items[start : start + BATCH])
+
+
+def _overrides(sweep: Path) -> list[str]:
+    """The overrides of a sweep as typed; empty if its folder no longer has them."""
+    try:
+        overrides = OmegaConf.load(sweep / SWEEP_FILE).hydra.overrides.task
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return []
+    return [str(each) for each in overrides]
 
 
 def _parser() -> Parser:

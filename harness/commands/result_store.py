@@ -18,6 +18,7 @@ from harness.results.find import artifacts, storing
 from harness.results.record import Record
 from harness.results.speedup import speedups
 from harness.run.outcome import Outcome
+from harness.tracking.notes import sweep_report
 from harness.tracking.store import (
     PARENT_VARIABLE,
     Store,
@@ -26,6 +27,8 @@ from harness.tracking.store import (
     backend_of,
 )
 
+SWEPT_VARIABLE = "HARNESS_SWEPT"
+"""Environment variable with the keys that a sweep varies, for processes that launchers start."""
 log = logging.getLogger("harness")
 
 
@@ -54,6 +57,11 @@ def open_store(backend: TrackingBackend, tracking: Tracking, here: Path) -> Stor
     return store
 
 
+def swept_keys() -> list[str]:
+    """Keys that have several values in the sweep that this process or its parent runs."""
+    return os.environ.get(SWEPT_VARIABLE, "").split()
+
+
 class ResultStore:
     """Stores the results of one invocation. A failure is reported, and loses no other result.
 
@@ -61,9 +69,9 @@ class ResultStore:
     changes the exit code. After a failure of MLflow, MLflow is not used again.
 
         results = ResultStore(Path.cwd(), fail=print)
-        results.begin_sweep(config, Path("outputs/sweep"))
+        results.begin_sweep(config, Path("outputs/sweep"), ["depth=1,2"], ["depth"])
         results.store(config, record, outcome, Path("outputs/sweep/0"))
-        results.end_sweep(config, [(record, Path("outputs/sweep/0"))])
+        results.end_sweep(config, Path("outputs/sweep"), [(record, Path("outputs/sweep/0"))])
     """
 
     def __init__(self, here: Path, fail: Callable[[str], None]) -> None:
@@ -78,8 +86,8 @@ class ResultStore:
         """Whether runs are stored by the tracking backend: one is named, and none failed."""
         return not self._untracked and config.tracking.kind is not TrackingKind.off
 
-    def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> bool:
-        """Store one run; returns whether MLflow has it."""
+    def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> str | None:
+        """Store one run; returns its page, as `Store.run_page`, or None if that fails."""
         with self._written(folder, "record"), storing(folder):
             # First of all: a trace can be large, and MLflow can fail.
             record.save(folder)
@@ -88,41 +96,57 @@ class ResultStore:
                     save_trace(outcome.timeline, record.name, folder)
             with self._tracked(folder):
                 if store := self._open(config):
-                    store.log(record, folder, artifacts(folder), os.environ.get(PARENT_VARIABLE))
-                    return True
-        return False
+                    parent = os.environ.get(PARENT_VARIABLE)
+                    return store.run_page(store.log(record, folder, artifacts(folder), parent))
+        return None
 
-    def begin_sweep(self, config: Config, folder: Path, *, goes_on: bool = False) -> None:
+    def begin_sweep(
+        self,
+        config: Config,
+        folder: Path,
+        overrides: Sequence[str],
+        swept: Sequence[str],
+        *,
+        goes_on: bool = False,
+    ) -> None:
         """Open the MLflow run that is the parent of all runs of a sweep.
 
-        goes_on: use that of an earlier process with this folder, if there is one.
+        overrides: as typed. swept: keys that have several values. goes_on: use that of an earlier
+        process with this folder, if there is one.
         """
         self._sweep = folder
+        os.environ[SWEPT_VARIABLE] = " ".join(swept)
         with self._tracked(folder):
             if store := self._open(config):
                 earlier = store.sweep_run(folder.absolute()) if goes_on else None
                 parent = (
                     earlier.run_id
                     if earlier
-                    else store.begin_sweep(sweep_name(folder), folder.absolute())
+                    else store.begin_sweep(sweep_name(folder), folder.absolute(), overrides)
                 )
                 # A launcher's processes inherit it.
                 os.environ[PARENT_VARIABLE] = parent
 
-    def end_sweep(self, config: Config, runs: Sequence[tuple[Record, Path]]) -> bool:
-        """Close the MLflow run of a sweep; returns whether MLflow has it."""
+    def end_sweep(
+        self, config: Config, folder: Path, runs: Sequence[tuple[Record, Path]]
+    ) -> str | None:
+        """Close the run of a sweep; returns its page, as `Store.sweep_page`, or None."""
         records = [record for record, _ in runs]
         # Removed, or a later run in this process would be stored below this sweep.
+        os.environ.pop(SWEPT_VARIABLE, None)
         parent = os.environ.pop(PARENT_VARIABLE, None)
         with self._tracked(self._sweep or self._here):
             if parent and (store := self._open(config)):
-                by_folder = {}
-                for (_, path), speedup in zip(runs, speedups(records), strict=True):
-                    if speedup:
-                        by_folder[str(path.absolute())] = speedup
-                store.end_sweep(parent, [record.verdict for record in records], by_folder)
-                return True
-        return False
+                ratios = speedups(records)
+                by_folder = {
+                    str(path.absolute()): speedup
+                    for (_, path), speedup in zip(runs, ratios, strict=True)
+                    if speedup
+                }
+                report = sweep_report(folder, runs, ratios)
+                store.end_sweep(parent, [record.verdict for record in records], by_folder, report)
+                return store.sweep_page(parent)
+        return None
 
     def _open(self, config: Config) -> Store | None:
         tracking = config.tracking

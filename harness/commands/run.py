@@ -31,7 +31,7 @@ from harness.commands.hydra_argv import (
 from harness.commands.hydra_private import Arguments, parse, run_application
 from harness.commands.overview import overview
 from harness.commands.pass_progress import SweepProgress, measure
-from harness.commands.result_store import ResultStore, sweep_name
+from harness.commands.result_store import ResultStore, sweep_name, swept_keys
 from harness.commands.run_folder import discard, existing_folders, temporary_folder
 from harness.commands.show import show_runs
 from harness.commands.stored import INTERNAL_ERROR, LOG_FILE
@@ -179,7 +179,7 @@ class Invocation:
             self.messages.remark(plan.remark)
         gc.freeze()  # the jobs' configurations live until they run: collections may skip them
         if plan.left:
-            self.results.begin_sweep(plan.config, plan.folder)
+            self.results.begin_sweep(plan.config, plan.folder, plan.overrides, plan.swept)
             self.progress = SweepProgress(plan.left, hidden=self.presentation.quiet)
 
     def job(self, cfg: DictConfig) -> None:
@@ -223,20 +223,18 @@ class Invocation:
         line = closing.interrupted_line(config.tracking, self.results.tracks(config))
         announce = partial(self.messages.say, line, INTERRUPTION)
         outcome = measure(config, experiment, self.presentation, announce, self.progress)
-        record = record_of(outcome, resolved, preset, overrides)
+        record = record_of(outcome, resolved, preset, overrides, swept_keys())
         self.runs.append((record, folder))
         self.exit_codes.add(0 if record.ok else 1)
         log.info("%s: %s %s", record.name, record.verdict.value, record.reason)
         interrupted = outcome.interrupted
         try:
-            logged = self.results.store(config, record, outcome, folder)
+            page = self.results.store(config, record, outcome, folder)
         except KeyboardInterrupt:  # the table still names the folder of the record
-            logged, interrupted = False, True
+            page, interrupted = None, True
         if hydra_config.mode is not RunMode.MULTIRUN:
-            lines = [closing.run_line(folder)]
-            if logged:
-                lines.append(closing.mlflow_line(config.tracking, record.name, self.here))
-            self._show([(record, folder)], *lines)
+            link = closing.tracking_line(config.tracking, record.name, page, self.here)
+            self._show([(record, folder)], closing.run_line(folder), link)
         if interrupted:
             raise KeyboardInterrupt
 
@@ -249,13 +247,11 @@ class Invocation:
         """Close the sweep's MLflow run, and print one table of all runs."""
         runs = plan.rows(self.runs)
         self.exit_codes.update(int(not record.ok) for record, _ in runs)
-        lines = [closing.sweep_line(plan.folder)]
-        if plan.left and self.results.end_sweep(plan.config, runs):
-            lines.append(
-                closing.mlflow_line(plan.config.tracking, sweep_name(plan.folder), self.here)
-            )
+        config, folder = plan.config, plan.folder
+        page = self.results.end_sweep(config, folder, runs) if plan.left else None
         if runs:
-            self._show(runs, *lines)
+            link = closing.tracking_line(config.tracking, sweep_name(folder), page, self.here)
+            self._show(runs, closing.sweep_line(folder), link)
 
     def _show(self, runs: Sequence[tuple[Record, Path]], *lines: str) -> None:
         """Print the table after everything is stored: a closed or full stdout loses no run."""

@@ -49,6 +49,7 @@ class SweepPlan:
 
     config: of the first job. folder: of the sweep. first_number: number of the first job that runs.
     remark: which jobs do not run, and why; empty if all do. before: runs already in the folder.
+    overrides: of the sweep, as typed. swept: keys that have several values.
     """
 
     config: Config
@@ -57,6 +58,8 @@ class SweepPlan:
     first_number: int = 0
     remark: str = ""
     before: frozenset[Path] = frozenset()
+    overrides: tuple[str, ...] = ()
+    swept: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:

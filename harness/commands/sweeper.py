@@ -108,7 +108,12 @@ class CheckedSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         texts = [job for batch in self.split_arguments(overrides, None) for job in batch]
         config, jobs = self._checked(master, texts)
-        plan = plan_of(config, folder, jobs)
+        swept = [each.key_or_group for each in overrides if each.is_sweep_override()]
+        plan = replace(
+            plan_of(config, folder, jobs),
+            overrides=tuple(requested(master.hydra)[1]),
+            swept=tuple(swept),
+        )
         self._runs = iter([job.runs for job in plan.jobs])
         self.launcher: Any = Launcher(self.launcher, plan.first_number)
         self.on_begin(plan)

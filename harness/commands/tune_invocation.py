@@ -136,7 +136,7 @@ class TuneInvocation(Invocation):
         if self.progress is None:
             left = self.trials - len(search.results) - len(search.failed)
             left = min(left, len(search.left))
-            self.results.begin_sweep(study.config, study.folder, goes_on=True)
+            self.results.begin_sweep(study.config, study.folder, (), (), goes_on=True)
             self.progress = SweepProgress(left, hidden=self.presentation.quiet)
         number = next_number(study.folder)
         before = {path.parent for path in record_files(study.folder)}
@@ -199,9 +199,9 @@ class TuneInvocation(Invocation):
             lines.append(f"measured by earlier runs: {self.reused}")
         lines.append(closing.sweep_line(plan.folder))
         self._save(plan.folder, runs)
-        if self.progress and self.results.end_sweep(plan.config, runs):
-            name = sweep_name(plan.folder)
-            lines.append(closing.mlflow_line(plan.config.tracking, name, self.here))
+        page = self.results.end_sweep(plan.config, plan.folder, runs) if self.progress else None
+        name = sweep_name(plan.folder)
+        lines.append(closing.tracking_line(plan.config.tracking, name, page, self.here))
         if runs:
             self._show([*runs[: min(right, BEST_ROWS)], *runs[right:]], *lines)
 

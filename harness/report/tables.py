@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +22,8 @@ from rich.text import Text
 
 NOTHING = "-"
 """The text of a cell without a value."""
+BULLET = re.compile(r"^([*+-])(?= )")
+"""What Markdown takes for a list at the beginning of a line."""
 
 
 class Format(Enum):
@@ -144,7 +147,11 @@ def formatted(parts: Sequence[Part], form: Format) -> str:
         rows: Any = {sheet.name: sheet.values() for sheet in sheets}
         return json.dumps(sheets[0].values() if len(sheets) == 1 else rows, indent=2) + "\n"
     if form is Format.markdown:
-        blocks = [_markdown(part) if isinstance(part, Sheet) else part for part in parts if part]
+        blocks = [
+            _markdown(part) if isinstance(part, Sheet) else BULLET.sub(r"\\\1", part)
+            for part in parts
+            if part
+        ]
         return "\n\n".join(blocks) + "\n"
     return "".join(f"{line}\n" for part in parts for line, _ in _lines(part))
 

@@ -45,6 +45,8 @@ FILE_NAME = "record.json"
 SCHEMA_VERSION: Literal[4] = 4
 IN_LABEL = ("strategy", "depth", "tracking", "resume", "hydra")
 """Configuration groups whose overrides the label already shows, or that do not change results."""
+MOST_SWEPT_CHARACTERS = 20
+"""Longest swept value at the beginning of a run's name."""
 MOST_VALUE_CHARACTERS = 60
 """Longest text of a wrong value in an error message."""
 
@@ -155,7 +157,11 @@ class Record:
 
 
 def record_of(
-    outcome: Outcome, resolved: dict[str, Any], preset: str, overrides: list[str]
+    outcome: Outcome,
+    resolved: dict[str, Any],
+    preset: str,
+    overrides: list[str],
+    swept: Sequence[str] = (),
 ) -> Record:
     """Create the record of a finished experiment.
 
@@ -164,13 +170,11 @@ def record_of(
         record.save(folder)
 
     resolved: the whole configuration as plain data. preset: name of the strategy's YAML file.
-    overrides: of the command line.
+    overrides: of the command line. swept: keys that have several values in the run's sweep.
     """
     audio = outcome.audio
-    settings = settings_beyond_label(overrides)
-    shown = [f"{key}={value}" for key, value in settings.items() if key != "device"]
     return Record(
-        name=" ".join([outcome.label, outcome.kernel, outcome.device, *shown]),
+        name=_name(outcome, preset, settings_beyond_label(overrides), swept),
         label=outcome.label,
         preset=preset,
         phase=outcome.phase,
@@ -200,6 +204,24 @@ def record_of(
         steps=outcome.steps,
         run_key=run_key(resolved),
     )
+
+
+def _name(outcome: Outcome, preset: str, settings: dict[str, str], swept: Sequence[str]) -> str:
+    """What differs from other runs of the sweep first: MLflow shows 22 characters of a name."""
+    first = [
+        preset if key == "strategy" else f"{key.rpartition('.')[2]}={_tail(settings[key])}"
+        for key in swept
+        if key in settings or key == "strategy"
+    ]
+    rest = [
+        f"{key}={value}" for key, value in settings.items() if key != "device" and key not in swept
+    ]
+    return " ".join([*first, outcome.label, outcome.kernel, outcome.device, *rest])
+
+
+def _tail(value: str) -> str:
+    """The end of a long value: paths differ there."""
+    return value if len(value) <= MOST_SWEPT_CHARACTERS else f"...{value[-MOST_SWEPT_CHARACTERS:]}"
 
 
 def settings_beyond_label(overrides: Sequence[str]) -> dict[str, str]:

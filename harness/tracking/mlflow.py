@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from harness.config.schema import Tracking
+from harness.config.sources import key_and_value
 from harness.measure.stats import Ratio
 from harness.results.find import digest_of
 from harness.results.record import Record
 from harness.run.outcome import Verdict
-from harness.tracking import local_store
+from harness.tracking import local_store, mlflow_server, mlflow_views
 from harness.tracking.local_runs import LocalRuns
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
 from harness.tracking.server_runs import ServerRuns
-from harness.tracking.store import Entry, SweepRun, TrackingError
+from harness.tracking.store import Entry, Server, SweepReport, SweepRun, TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -57,9 +58,10 @@ class MlflowStore:
                 self.remarks = local_store.prepare(path, artifacts)
             self._client = MlflowClient(tracking_uri=uri)
             existing = self._client.get_experiment_by_name(experiment)
-            if not existing:
+            if not existing or mlflow_views.update(existing.tags, existing.experiment_id):
                 with local_store.lock(path) if path else nullcontext():
                     existing = self._create_experiment(experiment, artifacts)
+                    self._install_views(existing)
             self._experiment_id = existing.experiment_id
             self._runs = self._writer(path, existing)
             # A killed process could not end its runs.
@@ -73,6 +75,12 @@ class MlflowStore:
         # puts them into ./mlruns of the current folder.
         root = Path(artifacts).as_uri() if artifacts else None
         return self._client.get_experiment(self._client.create_experiment(name, root))
+
+    def _install_views(self, experiment: Experiment) -> None:
+        """Give the experiment the views and the description of this version, if it lacks them."""
+        tags = mlflow_views.update(experiment.tags, experiment.experiment_id)
+        for key, value in tags.items():
+            self._client.set_experiment_tag(experiment.experiment_id, key, value)
 
     def _writer(self, path: Path | None, experiment: Experiment) -> RunWriter:
         """What writes finished runs; path: of a sqlite store."""
@@ -124,18 +132,28 @@ class MlflowStore:
             self._client.set_terminated(run.info.run_id, "FINISHED")
         return str(run.info.run_id)
 
-    def begin_sweep(self, name: str, folder: Path) -> str:
-        """Start the parent run of a sweep; returns its id."""
+    def begin_sweep(self, name: str, folder: Path, overrides: Sequence[str] = ()) -> str:
+        """Start the parent run of a sweep, with the overrides as typed; returns its id."""
+        from mlflow.entities import Param
+
         tags = {"sweep": str(folder), **process_tags()}
+        if overrides:
+            tags["mlflow.source.name"] = f"python -m harness -m {' '.join(overrides)}"
+            tags["mlflow.source.type"] = "LOCAL"
+        params = [Param(key, value) for key, value in map(key_and_value, overrides)]
         with _translate_errors(self._uri):
-            return str(
-                self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
-            )
+            run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+            self._client.log_batch(run.info.run_id, params=params)
+        return str(run.info.run_id)
 
     def end_sweep(
-        self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, Ratio]
+        self,
+        parent: str,
+        verdicts: Sequence[Verdict],
+        speedups: Mapping[str, Ratio],
+        report: SweepReport | None = None,
     ) -> None:
-        """End the parent run of a sweep, and log the speed-ups of its children.
+        """End the parent run of a sweep with its report, and log the speed-ups of its children.
 
         speedups: by folder of the child's record.
         """
@@ -159,9 +177,30 @@ class MlflowStore:
                 self._client.log_batch(child.info.run_id, metrics)
             for name, count in counts.items():
                 self._client.log_metric(parent, name, count)
+            if report:
+                self._log_report(parent, report)
             self._client.set_terminated(
                 parent, "FINISHED" if set(verdicts) == {Verdict.OK} else "FAILED"
             )
+
+    def _log_report(self, parent: str, report: SweepReport) -> None:
+        self._client.set_tag(parent, mlflow_views.NOTE_TAG, report.description)
+        for name, text in report.texts.items():
+            self._client.log_text(parent, text, name)
+        for path in report.pictures:
+            self._client.log_artifact(parent, str(path))
+
+    def run_page(self, run: str) -> str:
+        """The page of a run: its address, without that of the server."""
+        return mlflow_views.run_page(self._experiment_id, run)
+
+    def sweep_page(self, parent: str) -> str:
+        """The page of a sweep's runs, as `run_page`."""
+        return mlflow_views.sweep_page(self._experiment_id, parent)
+
+    def home_page(self) -> str:
+        """The page of all runs, as `run_page`."""
+        return mlflow_views.view_page(self._experiment_id)
 
     def sweep_run(self, folder: Path) -> SweepRun | None:
         """The run of a sweep, by its absolute folder."""
@@ -211,11 +250,17 @@ def open_store(tracking: Tracking, here: Path) -> MlflowStore:
 
     here: folder from which relative paths of a sqlite file and of artifacts start.
     """
-    uri = tracking.uri
-    if uri.startswith(SQLITE):
-        uri = f"{SQLITE}{here / uri.removeprefix(SQLITE)}"
     artifacts = str(here / tracking.artifacts) if tracking.artifacts else ""
-    return MlflowStore(uri, artifacts, tracking.experiment)
+    return MlflowStore(_absolute(tracking.uri, here), artifacts, tracking.experiment)
+
+
+def server(tracking: Tracking, here: Path, port: int) -> Server:
+    """The server of a local store's pages; on this machine only."""
+    return mlflow_server.server(_absolute(tracking.uri, here), port)
+
+
+def _absolute(uri: str, here: Path) -> str:
+    return f"{SQLITE}{here / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
 
 
 @contextmanager

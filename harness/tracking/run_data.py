@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from harness.measure.metrics import SAMPLE, SPEEDUP
 from harness.measure.stats import Ratio
 from harness.results.record import Record
+from harness.tracking.mlflow_views import NOTE_TAG
+from harness.tracking.notes import resolved_settings, run_note
 from harness.tracking.processes import process_tags
 from harness.tracking.store import Entry
 
@@ -88,7 +90,7 @@ def _params(record: Record) -> dict[str, Any]:
     # Few params: MLflow's comparison of runs is readable only if they are what was varied. The
     # whole configuration is in the record, because params over 6000 characters are cut.
     fixed = {"kernel": record.kernel, "workload.tiles": record.config["workload"]["tiles"]}
-    return {**fixed, **knobs, **record.settings}
+    return {**fixed, **knobs, **resolved_settings(record)}
 
 
 def _tags(record: Record, folder: Path) -> dict[str, str]:
@@ -102,10 +104,12 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
         "label": record.label,
         "verdict": record.verdict.value,
         "reason": record.reason,
+        "accounting": record.accounting.kind.value,
         "config_hash": record.config_hash,
         "environment_hash": hashlib.sha256(environment.encode()).hexdigest(),
         "record": str(folder.absolute()),
         "mlflow.source.name": f"python -m harness {' '.join(record.overrides)}".strip(),
         "mlflow.source.type": "LOCAL",
+        NOTE_TAG: run_note(record),
         **process_tags(),
     }

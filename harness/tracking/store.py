@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -49,6 +49,27 @@ class SweepRun:
 
     run_id: str
     alive: bool
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep shows of its runs.
+
+    description: Markdown. texts: files as name -> content. pictures: files.
+    """
+
+    description: str
+    texts: Mapping[str, str] = field(default_factory=dict)
+    pictures: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server's command, its environment, and an address that answers once it is ready."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    ready: str
 
 
 class Store(Protocol):
@@ -93,23 +114,39 @@ class Store(Protocol):
     ) -> str:
         """Store a result of several records as a separate run; returns the run id."""
 
-    def begin_sweep(self, name: str, folder: Path) -> str:
-        """Start the parent run of a sweep; returns its id."""
+    def begin_sweep(self, name: str, folder: Path, overrides: Sequence[str] = ()) -> str:
+        """Start the parent run of a sweep, with the overrides as typed; returns its id."""
 
     def end_sweep(
-        self, parent: str, verdicts: Sequence[Verdict], speedups: Mapping[str, Ratio]
+        self,
+        parent: str,
+        verdicts: Sequence[Verdict],
+        speedups: Mapping[str, Ratio],
+        report: SweepReport | None = None,
     ) -> None:
-        """End the parent run of a sweep, and log the speed-ups of its children.
+        """End the parent run of a sweep with its report, and log the speed-ups of its children.
 
         speedups: by folder of the child's record.
         """
 
+    def run_page(self, run: str) -> str:
+        """The page of a run: its address, without the server's; empty if there are no pages."""
+
+    def sweep_page(self, parent: str) -> str:
+        """The page of a sweep's runs, as `run_page`."""
+
+    def home_page(self) -> str:
+        """The page of all runs, as `run_page`."""
+
 
 class TrackingBackend(Protocol):
-    """A module that opens a store."""
+    """A module that opens a store, and serves its pages."""
 
     def open_store(self, tracking: Tracking, here: Path) -> Store:
         """Open the store, once per command; relative paths start at the folder `here`."""
+
+    def server(self, tracking: Tracking, here: Path, port: int) -> Server:
+        """The server of a local store's pages."""
 
 
 def backend_of(tracking: Tracking) -> TrackingBackend | None:

@@ -65,6 +65,7 @@ def test_the_commands() -> None:
         "sensitivity",
         "show",
         "tune",
+        "ui",
     ]
     for command in all_commands().values():
         assert re.fullmatch(r"[a-z][^\n.]{20,80}", command.HELP)

@@ -6,9 +6,11 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.process import (
+    Done,
     Process,
     Shell,
     end,
@@ -86,6 +88,56 @@ def test_a_sweep_is_published_below_its_parent(
     for arguments in ([], [str(Path("outputs").absolute())], ["copy"]):
         assert shell("publish", *arguments).out == f"{URI}: 0 published, 3 already there\n"
     assert len(filed()) == 4
+
+
+def test_what_is_published_is_what_tracking_at_once_stores(shell: Shell) -> None:
+    swept = ("-m", "seed=1,2", "device.exec_ns.attention=2_000_000", "resume=off", *SHORT)
+    at_once = shell(*swept)
+    later = shell(*swept, "tracking=off")
+    assert (at_once.code, later.code) == (0, 0)
+    assert shell("publish", str(later.folders[0].parent)).code == 0
+    assert shown(later) == shown(at_once)
+    parent, *runs = shown(later)
+    assert parent["params"] == {
+        "seed": "1,2",
+        "device.exec_ns.attention": "2_000_000",
+        "measure.repeats": "2",
+        "workload.tiles": "3",
+    }
+    assert "| strategy | run | seed |" in parent["tags"]["mlflow.note.content"]
+    assert parent["files"] == ["runs.json", "runs.md"]
+    for run in runs:
+        assert run["params"]["device.exec_ns.attention"] == "2000000"
+        assert run["tags"]["accounting"] == "guide"
+        assert run["tags"]["mlflow.note.content"].startswith("| strategy | run |")
+
+
+def shown(sweep: Done) -> list[dict[str, Any]]:
+    """What MLflow shows of a sweep and of its runs, without what identifies them."""
+    runs = runs_of(sweep)
+    (parent,) = (run for run in filed() if run.info.run_id == parent_id(runs[0]))
+    return [
+        {
+            "name": run.info.run_name if run is not parent else "",
+            "status": run.info.status,
+            "params": {
+                key: value
+                for key, value in run.data.params.items()
+                if key not in ("tracking", "resume")
+            },
+            "metrics": run.data.metrics,
+            "tags": {
+                key: value
+                for key, value in run.data.tags.items()
+                if key
+                in ("mlflow.note.content", "mlflow.source.type", "accounting", "phase", "strategy")
+            },
+            "files": sorted(
+                path.name for path in Path(run.info.artifact_uri.removeprefix("file://")).iterdir()
+            ),
+        }
+        for run in (parent, *runs)
+    ]
 
 
 def test_runs_that_mlflow_has_are_left_alone(shell: Shell) -> None:

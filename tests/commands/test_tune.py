@@ -167,7 +167,8 @@ def test_trials_have_one_parent_also_after_an_interruption(
         assert {parent_id(run) for run in children} == {parents[0].info.run_id}
         assert len(children) == 3
         assert parents[0].info.status == "FINISHED"
-        assert 'MLflow: run "sweep gelu-stall-total_ms-' in more.out
+        assert f"parentRunId=%22{parents[0].info.run_id}%22" in more.out
+        assert "ms/tile" in parents[0].data.tags["mlflow.note.content"]
 
 
 def test_the_journal_names_the_runs(shell: Shell) -> None:

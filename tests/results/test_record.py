@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.record_samples import a_record
 
 from harness.errors import HarnessError
-from harness.results.record import FILE_NAME, Record, write_json
+from harness.results.record import FILE_NAME, Record, _name, write_json
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -168,3 +169,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", {"a": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_name_begins_with_what_the_sweep_varies() -> None:
+    outcome: Any = SimpleNamespace(label="pooled d2 b1 c1", kernel="matmul", device="simulator")
+    settings = {"seed": "7", "workload.source": "/folder/of/the/speech.wav", "verify": "off"}
+    swept = ["workload.source", "strategy", "depth"]
+    assert _name(outcome, "pooled", settings, swept) == (
+        "source=...er/of/the/speech.wav pooled pooled d2 b1 c1 matmul simulator seed=7 verify=off"
+    )
+    assert _name(outcome, "pooled", {"seed": "7"}, []) == "pooled d2 b1 c1 matmul simulator seed=7"

@@ -47,7 +47,11 @@ class Client:
         self.runs: list[Run] = RUNS
 
     def get_experiment_by_name(self, name: str) -> SimpleNamespace:
-        return SimpleNamespace(experiment_id="1")
+        return SimpleNamespace(experiment_id="1", tags=dict(TAGS))
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        TAGS[key] = value
+        TAG_WRITES.append(key)
 
     def search_runs(
         self, ids: list[str], filter_string: str, *, max_results: int, page_token: str | None
@@ -73,12 +77,16 @@ class Client:
 
 
 RUNS: list[Run] = []
+TAGS: dict[str, str] = {}
+"""Tags of the experiment."""
+TAG_WRITES: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def client(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of MLflow, whose import takes seconds."""
-    RUNS.clear()
+    for each in (RUNS, TAGS, TAG_WRITES):
+        each.clear()
     modules = {name: ModuleType(name) for name in ("mlflow", "mlflow.tracking", "mlflow.entities")}
     modules["mlflow.tracking"].MlflowClient = Client  # type: ignore[attr-defined]
     modules["mlflow.entities"].Metric = (  # type: ignore[attr-defined]
@@ -119,6 +127,16 @@ def test_an_interval_is_logged_only_where_there_is_one() -> None:
             "speedup/vs_baseline_high": 3.0,
         },
     ]
+
+
+def test_an_existing_experiment_gets_the_views_once() -> None:
+    TAGS["mlflow.note.content"] = "what an older version wrote"
+    open_store()
+    written = len(TAG_WRITES)
+    assert written == len(set(TAG_WRITES)) == 6
+    assert TAGS["mlflow.note.content"].startswith("Runs of the NPU harness.")
+    open_store()
+    assert len(TAG_WRITES) == written
 
 
 def tags(pid: int, **others: str) -> dict[str, str]:

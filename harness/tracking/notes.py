@@ -1,0 +1,104 @@
+"""What a store shows of a record beside its metrics: settings as numbers, and a description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.measure.stats import Ratio
+from harness.report.runs import TILE_MS, failures, fastest, footnotes, legend, table
+from harness.report.tables import Format, Sheet, formatted
+from harness.results.record import Record
+from harness.tracking.store import SweepReport
+
+MOST_CELL_CHARACTERS = 40
+"""Longest text of a table in a description, nearly; the files of a sweep have the whole."""
+MOST_CHARACTERS = 5000
+"""Longest description; MLflow cuts a tag of a run at 8,000 characters."""
+
+
+def resolved_settings(record: Record) -> dict[str, Any]:
+    """The settings of a record with their values, not as typed: 10000000, not 10_000_000.
+
+    The name of a preset stays one.
+    """
+    settings = dict[str, Any]()
+    for key, typed in record.settings.items():
+        value: Any = record.config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        settings[key] = typed if value is None or isinstance(value, dict | list) else value
+    return settings
+
+
+def run_note(record: Record) -> str:
+    """Description of a run, in Markdown: its row, and the lines below it."""
+    return sheet_note(table([record], [None]), [record])
+
+
+def sheet_note(sheet: Sheet, records: Sequence[Record], *first: str) -> str:
+    """A table of records and the lines below it, in Markdown; of a long table the first rows."""
+    sheet = _narrow(sheet)
+    lines = [*legend(records), *failures(records), *footnotes(records)]
+    rows = len(sheet.rows)
+    while True:
+        part = Sheet(sheet.name, *sheet.columns)
+        part.rows.extend(sheet.rows[:rows])
+        cut = [f"The first {rows:,} of {len(sheet.rows):,} rows."] if rows < len(sheet.rows) else []
+        text = formatted([*first, part, *cut, *lines], Format.markdown)
+        if len(text) <= MOST_CHARACTERS or rows <= 1:
+            return text[:MOST_CHARACTERS]
+        rows //= 2
+
+
+def _narrow(sheet: Sheet) -> Sheet:
+    """The visible columns, with long texts cut."""
+    columns, rows = sheet.shown()
+    narrow = Sheet(sheet.name, *columns)
+    for row in zip(*map(_cut, zip(*rows, strict=True)), strict=True):
+        narrow.add(*row)
+    return narrow
+
+
+def _cut(texts: Sequence[str]) -> Sequence[str]:
+    """The texts of a column; long ones without what all begin and end with, such as a folder."""
+    if max(map(len, texts)) <= MOST_CELL_CHARACTERS:
+        return texts
+    differ = len(set(texts)) > 1
+    begin = _alike(texts) if differ else 0
+    end = _alike([text[begin:][::-1] for text in texts]) if differ else 0
+    return [_middle_cut(text[begin : len(text) - end]) for text in texts]
+
+
+def _alike(texts: Sequence[str]) -> int:
+    """Number of characters that all texts begin with."""
+    columns = enumerate(zip(*texts, strict=False))
+    return next((place for place, each in columns if len(set(each)) > 1), min(map(len, texts)))
+
+
+def _middle_cut(text: str) -> str:
+    half = MOST_CELL_CHARACTERS // 2
+    return text if len(text) <= MOST_CELL_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
+
+
+def sweep_report(
+    folder: Path, runs: Sequence[tuple[Record, Path]], speedups: Sequence[Ratio | None]
+) -> SweepReport:
+    """What a sweep shows of its runs: the fastest, their table, and pictures in its folder."""
+    records = [record for record, _ in runs]
+    sheet = table(records, speedups, [path for _, path in runs])
+    lines = [*legend(records), *failures(records), *footnotes(records)]
+    best = [_best(records[place], speedups[place]) for place in sorted(fastest(records))]
+    texts = {
+        "runs.md": formatted([*best, sheet, *lines], Format.markdown),
+        "runs.json": formatted([sheet], Format.json),
+    }
+    return SweepReport(sheet_note(sheet, records, *best), texts, sorted(folder.glob("*.png")))
+
+
+def _best(record: Record, speedup: Ratio | None) -> str:
+    text = f"Fastest right run: **{record.name}**"
+    if record.metrics.get(TILE_MS):
+        text += f", {record.metrics[TILE_MS]:.3f} ms per tile"
+    return f"{text}, {speedup.ratio:.2f}x the baseline" if speedup else text

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.commands.closing import publish_command, relative
 from harness.commands.terminal import say
 from harness.config.compose import load
+from harness.config.credentials import refuse_credentials
 from harness.config.schema import Config, Tracking, TrackingKind
 from harness.errors import RequestError
 from harness.report.trace import save_trace
@@ -42,6 +43,7 @@ def tracking_of(overrides: Sequence[str], what: str) -> Tracking:
 
     what: the command and its verb, for the message.
     """
+    refuse_credentials(overrides)
     for override in overrides:
         # Anything else would be composed without an effect, and the user would not know.
         if override.lstrip("+~").partition("=")[0].split(".")[0] != "tracking":

@@ -38,6 +38,7 @@ from harness.commands.stored import INTERNAL_ERROR, LOG_FILE
 from harness.commands.sweep_plan import SweepPlan
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
+from harness.config.credentials import refuse_credentials
 from harness.config.explain import explain
 from harness.config.sources import Sources
 from harness.config.strategy import beyond_tiles
@@ -111,6 +112,8 @@ class Invocation:
 
     def _parsed(self) -> tuple[list[str], Arguments]:
         """The arguments in the order that Hydra needs; RequestError for wrong ones."""
+        # Before any message that repeats an argument, and before Hydra writes them to a file.
+        refuse_credentials(self.arguments)
         arguments = overrides_last(self.arguments)
         if both := both_accountings(arguments):
             arguments.append(both)

@@ -26,6 +26,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from harness.config.credentials import refuse_credentials
 from harness.config.device import DEVICES, Device, Noise
 from harness.config.explain import GROUP_NAMES, explain
 from harness.config.loader import Compositions, caching_loader
@@ -124,8 +125,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """RequestError for an override that Hydra takes although it asks for nothing that exists.
 
     A list of options, which Hydra would merge; a kernel that does not exist; a number other than
-    0 and 1 for true and false.
+    0 and 1 for true and false; an address with a password.
     """
+    refuse_credentials(overrides)
     for override in overrides:
         key, value = key_and_value(override)
         if key in GROUP_NAMES and value.startswith("["):

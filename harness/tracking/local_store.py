@@ -55,11 +55,14 @@ def prepare(path: Path, artifacts: str) -> list[str]:
         if _is_current(path):  # another process was faster
             return []
         new = path.with_name(f".{path.name}.new-{os.getpid()}")
-        remarks = [] if _is_absent(path) else _upgrade(path, new)
-        if not new.exists():
-            _create(new, artifacts)
-        _sync(new)
-        new.replace(path)
+        try:
+            remarks = [] if _is_absent(path) else _upgrade(path, new)
+            if not new.exists():
+                _create(new, artifacts)
+            _sync(new)
+            new.replace(path)
+        finally:  # on a full disk too
+            new.unlink(missing_ok=True)
     return remarks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
@@ -12,6 +13,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from harness.config.credentials import PASSWORD_VARIABLE, USER_VARIABLE
 from harness.config.schema import Tracking
 from harness.config.sources import key_and_value
 from harness.measure.stats import Ratio
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 MOST_ERROR_CHARACTERS = 160
 """Longest text of an MLflow error in a message."""
+HTTP_REFUSED = re.compile(r"error code (401|403)\b")
+"""In MLflow's messages about answers of a server with authentication."""
 PAGE_SIZE = 1000
 """Runs per page of a search; equal to MLflow's default."""
 
@@ -48,6 +52,8 @@ class MlflowStore:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        # Two lines on stdout for each run, in the middle of tables.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow.tracking import MlflowClient
 
         self._uri = uri
@@ -275,6 +281,11 @@ def _translate_errors(uri: str) -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as error:
+        if refused := HTTP_REFUSED.search(str(error)):
+            raise TrackingError(
+                f"tracking.uri={uri}: the server refuses the user or the password (HTTP "
+                f"{refused[1]}); set {USER_VARIABLE} and {PASSWORD_VARIABLE}"
+            ) from None
         text = next(iter(str(error).strip().splitlines()), "")
         raise TrackingError(
             f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_ERROR_CHARACTERS)}"

@@ -6,8 +6,9 @@ import json
 import resource
 import signal
 import socketserver
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from select import select
 
@@ -150,6 +151,47 @@ def test_a_store_that_cannot_be_made() -> None:
     assert (done.code, done.verdicts) == (1, ["OK"])
     (line,) = error_lines(done)
     assert "/proc/nowhere" in line
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[..., None]]:
+    """Mounts file systems of any size on outputs/; skips where that is not allowed."""
+
+    def mount(*arguments: str) -> None:
+        command = ["mount", *arguments, "outputs"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"file systems cannot be mounted here: {done.stderr.strip()}")
+
+    Path("outputs").mkdir()
+    yield mount
+    while not subprocess.run(["umount", "outputs"], check=False, capture_output=True).returncode:
+        pass
+
+
+def test_a_disk_too_small_for_the_store(mounted: Callable[..., None]) -> None:
+    mounted("-t", "tmpfs", "-o", "size=400k", "tmpfs")
+    done = process("workload.tiles=3")
+    assert (done.code, done.verdicts) == (1, ["OK"])
+    (line,) = error_lines(done)
+    assert "disk" in line
+    assert "the record is stored, but not in MLflow (harness publish stores it there" in line
+    assert {path.name for path in Path("outputs").glob("*mlflow*")} <= {"mlflow.db.lock"}
+    mounted("-o", "remount,size=40m")
+    assert process("publish").out.endswith("1 published, 0 already there\n")
+
+
+def test_outputs_that_become_read_only(mounted: Callable[..., None]) -> None:
+    mounted("-t", "tmpfs", "tmpfs")
+    assert process("workload.tiles=3").code == 0
+    mounted("-o", "remount,ro")
+    done = process("workload.tiles=3")
+    assert done.code == 1
+    assert len(rows(done.out)) == 1
+    folder, store = error_lines(done)
+    assert "the folder of the results cannot be created" in folder
+    (place,) = Path.cwd().glob("harness-*")
+    assert f"the record is stored, but not in MLflow (harness publish {place.name} stores" in store
 
 
 # Ctrl-C

@@ -12,7 +12,7 @@ import pytest
 from harness.api import open_device
 from harness.config.compose import deciding_part, load
 from harness.config.device import DEVICES, Faults, Noise
-from harness.config.schema import GROUP_SCHEMAS, Config
+from harness.config.schema import GROUP_SCHEMAS, Config, Tracking, TrackingKind
 from harness.config.setting import setting_of
 from harness.config.workload import (
     VARIANTS,
@@ -163,3 +163,22 @@ def test_schemas_of_devices_need_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://bob:secret@host",
+        "https://secret@host:1",
+        "sqlite://bob:secret@host/x",
+        "http://h/?t=secret",
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_not_repeated(uri: str) -> None:
+    for overrides in (["tracking=server", f"tracking.uri={uri}"], [f"+tracking={{uri: '{uri}'}}"]):
+        with pytest.raises(RequestError, match="a user, a password or a query") as error:
+            load(*overrides)
+        assert "secret" not in str(error.value)
+    with pytest.raises(RequestError) as error:
+        Tracking(kind=TrackingKind.server, uri=uri)
+    assert "secret" not in str(error.value)

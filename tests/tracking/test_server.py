@@ -1,0 +1,159 @@
+"""A real MLflow server: PostgreSQL, artifacts over HTTP, basic auth; all on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.mlflow_server import PASSWORD, USER, Server, missing, mlflow_server, postgres
+from support.process import Done, Shell, error_lines, in_process
+from support.store import import_mlflow, parent_id
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+    # One server for all tests of this file.
+    pytest.mark.xdist_group("server"),
+]
+
+SHORT = ("measure.repeats=2", "workload.tiles=3")
+CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    import_mlflow()
+    place = tmp_path_factory.mktemp("server")
+    with postgres() as database, mlflow_server(place, database) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        path = tmp_path_factory.mktemp("work")
+        monkeypatch.chdir(path)
+        yield path
+
+
+@pytest.fixture
+def shell(
+    folder: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Shell]:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with in_process(monkeypatch, capfd) as run:
+        on_server = ("tracking=server", f"tracking.uri={server.uri}")
+        yield lambda *words: run(*words, *(() if "tracking=off" in words else on_server))
+
+
+def client_of(server: Server) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(server.uri)
+
+
+def runs_of(server: Server, done: Done) -> list[Any]:
+    """The server's runs of a command's runs, in their order."""
+    client = client_of(server)
+    experiment = client.get_experiment_by_name("harness")
+    by_folder: dict[str, Any] = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        if "record" in run.data.tags:
+            assert run.data.tags["record"] not in by_folder, "stored twice"
+            by_folder[run.data.tags["record"]] = run
+    return [by_folder[str(folder.absolute())] for folder in done.folders]
+
+
+def nothing_secret_in(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_a_sweep_on_a_server(shell: Shell, server: Server, tmp_path: Path) -> None:
+    done = shell("-m", "strategy=baseline,pipelined", *SHORT)
+    assert (done.code, done.err) == (0, "")
+    assert f'MLflow: run "sweep {done.folders[0].parent.name}" at {server.uri}' in done.out
+    runs = runs_of(server, done)
+    client = client_of(server)
+    parent = client.get_run(parent_id(runs[0]))
+    assert parent.info.status == "FINISHED"
+    for record, run, place in zip(done.records, runs, done.folders, strict=True):
+        assert (run.info.status, parent_id(run)) == ("FINISHED", parent.info.run_id)
+        known = {name: value for name, value in record["metrics"].items() if value is not None}
+        assert run.data.metrics.items() >= known.items()
+        assert run.data.metrics["speedup/vs_baseline"] >= 1
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:"), "the server has the files"
+        copy = client.download_artifacts(run.info.run_id, "record.json", str(tmp_path))
+        assert Path(copy).read_bytes() == (place / "record.json").read_bytes()
+    nothing_secret_in(Path.cwd())
+
+
+def test_records_are_published_once(shell: Shell, server: Server) -> None:
+    done = shell("-m", "seed=1,2", *SHORT, "tracking=off")
+    again = [shell("publish", str(done.folders[0].parent)) for _ in range(2)]
+    assert [each.out for each in again] == [
+        f"{server.uri}: 2 published, 0 already there\n",
+        f"{server.uri}: 0 published, 2 already there\n",
+    ]
+    assert [run.info.status for run in runs_of(server, done)] == ["FINISHED"] * 2
+
+
+def test_a_run_that_a_killed_process_left_is_completed(shell: Shell, server: Server) -> None:
+    done = shell(*SHORT)
+    (run,) = runs_of(server, done)
+    client = client_of(server)
+    client.update_run(run.info.run_id, "RUNNING")
+    client.delete_tag(run.info.run_id, "harness.pid_started")
+    client.set_tag(run.info.run_id, "harness.pid", "0")
+    assert shell("publish", str(done.folders[0])).out.endswith("1 published, 0 already there\n")
+    (again,) = runs_of(server, done)
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
+
+
+@pytest.mark.parametrize("password", ["wrong-password", None], ids=["wrong", "none"])
+def test_no_way_in_is_one_line(
+    shell: Shell, server: Server, password: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name)
+    if password:
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    done = shell(*SHORT)
+    assert (done.code, done.verdicts) == (1, ["OK"])
+    (line,) = error_lines(done)
+    assert line.startswith(
+        f"harness: tracking.uri={server.uri}: the server refuses the user or the password (HTTP "
+        "401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; the record is stored"
+    )
+    nothing_secret_in(Path.cwd())
+
+
+def test_a_server_that_dies_in_a_sweep(
+    shell: Shell, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last test of the file: it ends the server."""
+    from harness.commands.run import Invocation
+
+    begin = Invocation.begin_sweep
+
+    def then_die(*arguments: Any) -> None:
+        begin(*arguments)
+        os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+
+    monkeypatch.setattr(Invocation, "begin_sweep", then_die)
+    done = shell("-m", "seed=5,6,7", *SHORT)
+    assert (done.code, done.verdicts) == (1, ["OK"] * 3)
+    (line,) = error_lines(done)
+    assert server.uri in line
+    assert "harness publish stores it there later" in line

@@ -53,6 +53,11 @@ def test_a_sweep_returns_its_records_in_order(swept: list[Record]) -> None:
     ]
 
 
+def test_remarks_are_not_printed(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert len(sweep("seed=3,3", *SHORT)) == 1
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_failed_run_returns_its_record(folder: Path) -> None:
     record = run("device.exec_ns.attention=5_000_000", "device.timeout_ms=1", "tracking=off")
     assert not record.ok

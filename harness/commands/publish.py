@@ -194,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
             say(f"{done} of {len(folders)} records published")
 
     try:
-        publication = Publication(open_store(backend, wanted, Path.cwd()), progress)
+        publication = Publication(open_store(backend, wanted, Path.cwd(), say), progress)
         publication.add(folders)
     except TrackingError as error:
         say(f"{error}; harness publish goes on where it ended")

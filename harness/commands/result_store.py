@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.commands.closing import publish_command, relative
-from harness.commands.terminal import say
 from harness.config.compose import load
 from harness.config.credentials import refuse_credentials
 from harness.config.schema import Config, Tracking, TrackingKind
@@ -51,11 +50,14 @@ def tracking_of(overrides: Sequence[str], what: str) -> Tracking:
     return load(*overrides).tracking
 
 
-def open_store(backend: TrackingBackend, tracking: Tracking, here: Path) -> Store:
-    """Open a store, and print its remarks."""
+def open_store(
+    backend: TrackingBackend, tracking: Tracking, here: Path, remark: Callable[[str], None]
+) -> Store:
+    """Open a store; remark: prints what it reports."""
     store = backend.open_store(tracking, here)
     for line in store.remarks:
-        say(line)
+        log.info("%s", line)
+        remark(line)
     return store
 
 
@@ -68,17 +70,20 @@ class ResultStore:
     """Stores the results of one invocation. A failure is reported, and loses no other result.
 
     here: the folder that relative paths of the MLflow store start at. fail: prints a message and
-    changes the exit code. After a failure of MLflow, MLflow is not used again.
+    changes the exit code. remark: prints a message that is no failure. After a failure of MLflow,
+    MLflow is not used again.
 
-        results = ResultStore(Path.cwd(), fail=print)
+        results = ResultStore(Path.cwd(), fail=print, remark=print)
         results.begin_sweep(config, Path("outputs/sweep"), ["depth=1,2"], ["depth"])
         results.store(config, record, outcome, Path("outputs/sweep/0"))
         results.end_sweep(config, Path("outputs/sweep"), [(record, Path("outputs/sweep/0"))])
     """
 
-    def __init__(self, here: Path, fail: Callable[[str], None]) -> None:
+    def __init__(
+        self, here: Path, fail: Callable[[str], None], remark: Callable[[str], None]
+    ) -> None:
         self._here = here
-        self._fail = fail
+        self._fail, self._remark = fail, remark
         self._untracked = False
         self._sweep: Path | None = None
         # By settings. Opening a store of MLflow also searches it for killed runs, so do it once.
@@ -154,7 +159,7 @@ class ResultStore:
         tracking = config.tracking
         backend = None if self._untracked else backend_of(tracking)
         if backend and tracking not in self._stores:
-            self._stores[tracking] = open_store(backend, tracking, self._here)
+            self._stores[tracking] = open_store(backend, tracking, self._here, self._remark)
         return self._stores[tracking] if backend else None
 
     @contextmanager

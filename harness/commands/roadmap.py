@@ -9,14 +9,13 @@ from pathlib import Path
 
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.result_store import open_store, tracking_of
-from harness.commands.terminal import output, say, show
-from harness.config.schema import Tracking
+from harness.commands.terminal import Messages, output, say, show
 from harness.errors import RequestError
 from harness.report.roadmap import parts, save_picture
 from harness.report.tables import Format, formatted
 from harness.results.record import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
-from harness.tracking.store import TrackingBackend, TrackingError, backend_of
+from harness.tracking.store import Store, TrackingError, backend_of
 
 HELP = "table and picture of what each phase has measured"
 RUN_NAME = "roadmap"
@@ -50,10 +49,7 @@ def _write(results: Roadmap, folder: Path) -> list[Path]:
     return [path, picture, write_json(folder / "roadmap.json", asdict(results))]
 
 
-def _store(
-    results: Roadmap, paths: Sequence[Path], backend: TrackingBackend, wanted: Tracking
-) -> None:
-    store = open_store(backend, wanted, Path.cwd())
+def _store(results: Roadmap, paths: Sequence[Path], store: Store) -> None:
     metrics = {}
     for row in results.rows:
         for kind in ACCOUNTINGS:
@@ -84,7 +80,8 @@ def main(arguments: Sequence[str]) -> int:
         paths, code = [], 1
     try:
         if paths and backend:
-            _store(results, paths, backend, wanted)
+            remark = Messages(presentation.quiet).remark
+            _store(results, paths, open_store(backend, wanted, Path.cwd(), remark))
     except TrackingError as error:
         say(f"{error}; the roadmap is written, but not in MLflow (tracking=off leaves MLflow out)")
         code = 1

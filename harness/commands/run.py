@@ -78,7 +78,7 @@ class Invocation:
 
     def __post_init__(self) -> None:
         self.messages = terminal.Messages(self.presentation.quiet)
-        self.results = ResultStore(self.here, self.fail)
+        self.results = ResultStore(self.here, self.fail, self.remark)
 
     def execute(self) -> int:
         """Run Hydra's application on the arguments; returns the exit code."""
@@ -178,8 +178,8 @@ class Invocation:
         """All jobs of a sweep passed their checks: open the MLflow run that is their parent."""
         plan.begin()
         self.sweep = plan
-        if plan.remark:
-            self.messages.remark(plan.remark)
+        for line in plan.remarks:
+            self.remark(line)
         gc.freeze()  # the jobs' configurations live until they run: collections may skip them
         if plan.left:
             self.results.begin_sweep(plan.config, plan.folder, plan.overrides, plan.swept)
@@ -245,6 +245,10 @@ class Invocation:
         """Print a message once, and end with exit code 1."""
         self.messages.say(line)
         self.exit_codes.add(1)
+
+    def remark(self, line: str) -> None:
+        """Print a message that is not an error, once."""
+        self.messages.remark(line)
 
     def _end_sweep(self, plan: SweepPlan) -> None:
         """Close the sweep's MLflow run, and print one table of all runs."""

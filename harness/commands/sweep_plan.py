@@ -48,7 +48,7 @@ class SweepPlan:
     """The jobs of a sweep in order; repeated ones too.
 
     config: of the first job. folder: of the sweep. first_number: number of the first job that runs.
-    remark: which jobs do not run, and why; empty if all do. before: runs already in the folder.
+    resumed: which jobs have run before; empty if none has. before: runs already in the folder.
     overrides: of the sweep, as typed. swept: keys that have several values.
     """
 
@@ -56,7 +56,7 @@ class SweepPlan:
     folder: Path
     jobs: tuple[Job, ...]
     first_number: int = 0
-    remark: str = ""
+    resumed: str = ""
     before: frozenset[Path] = frozenset()
     overrides: tuple[str, ...] = ()
     swept: tuple[str, ...] = ()
@@ -65,6 +65,16 @@ class SweepPlan:
     def left(self) -> int:
         """Number of jobs that run."""
         return sum(job.runs for job in self.jobs)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Which jobs do not run, and why; empty if all do."""
+        repeated = sum(job.repeats for job in self.jobs)
+        line = (
+            f"{repeated} of {len(self.jobs)} jobs are not run: each repeats another, or "
+            "differs from it only in a depth that its strategy ignores"
+        )
+        return [*([line] if repeated else []), *filter(None, [self.resumed])]
 
     @property
     def requests(self) -> list[Request]:

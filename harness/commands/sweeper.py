@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from harness.commands.hydra_private import BasicLauncher, BasicSweeper, plugin
 from harness.commands.resume import Request
 from harness.commands.sweep_plan import Job, SweepPlan, plan_of
-from harness.commands.terminal import say
 from harness.config.compose import SWEEPER_TARGET, build, deciding_part, requested, resolved
 from harness.config.schema import Config, Resume
 from harness.config.sources import key_and_value
@@ -132,11 +131,6 @@ class CheckedSweeper(BasicSweeper):
             asked = Request(run_key(plain), *requested(composed.hydra))
             jobs.append(Job(asked, plain["tracking"], deciding in seen, resumes))
             seen.add(deciding)
-        if repeated := sum(job.repeats for job in jobs):
-            say(
-                f"{repeated} of {len(jobs)} jobs are not run: each repeats another, or "
-                "differs from it only in a depth that its strategy ignores"
-            )
         return cast(Config, first), jobs
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:

@@ -49,6 +49,7 @@ def test_of_equal_jobs_the_first_runs(shell: Shell) -> None:
     done = shell(*QUICK, "strategy=pipelined", "depth=1,2,2")
     assert labels(done) == ["pooled d1 b1 c1", "pooled d2 b1 c1"]
     assert "1 of 3 jobs are not run" in done.err
+    assert shell("-q", *QUICK, "seed=2,2").err == "", "errors only"
     done = shell(*QUICK, "seed=0,0")
     assert not done.folders, "the sweep above has this job"
     done = shell(*QUICK, "seed=1,1")

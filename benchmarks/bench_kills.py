@@ -34,6 +34,8 @@ def main() -> None:
     generator, toll = random.Random(0), Toll()
     with tempfile.TemporaryDirectory() as root:
         os.chdir(root)
+        # Starts the process that forks the others, and imports what they import.
+        Forked("", ["--version"], environment()).communicate(LIMIT_S)
         longest_s = sweep_s()
         while toll.kills < kills:
             folder = Path(root) / f"after {toll.kills}"

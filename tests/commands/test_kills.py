@@ -10,7 +10,7 @@ from support.kills import Toll, kill_sweep
 
 KILLS = 8
 LONGEST_S = 4
-"""A kill comes at a random time below it: in the creation of the store, in a run, between runs."""
+"""A kill comes at a random CPU time below it: while a store is created, in or between runs."""
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import time
@@ -10,9 +11,10 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from harness.results.find import digest_of, run_folders
-from support.fork_server import Forked, environment
+from support.fork_server import POLL_S, Forked, environment
 
 SWEEP = (
     "-m",
@@ -24,6 +26,7 @@ SWEEP = (
 JOBS = 12
 LIMIT_S = 300
 STORE = Path("outputs/mlflow.db")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -41,16 +44,30 @@ class Toll:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+def run_for(process: Forked, cpu_s: float) -> float:
+    """Wait until a process ends or has used a CPU time, which the machine's load does not change.
+
+    Returns the CPU time in seconds.
+    """
+    used_s = 0.0
+    while used_s < cpu_s and process.poll() is None:
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+        # Fields 14 and 15 (proc_pid_stat(5)); the second may contain spaces and parentheses.
+        used_s = sum(map(int, stat.rpartition(")")[2].split()[11:13])) / TICKS_PER_S
+        time.sleep(POLL_S)
+    return used_s
+
+
 def kill_sweep(kills: int, longest_s: float, generator: random.Random) -> Toll:
     """Start a sweep in this folder until that many were killed, then once more, and publish.
 
-    longest_s: a kill comes at a random time up to it after the start of a process.
+    longest_s: a kill comes at a random CPU time of a process up to it.
     """
     toll = Toll()
     finished: dict[Path, str] = {}
     while toll.kills < kills:
         process = Forked("", SWEEP, environment())
-        time.sleep(generator.uniform(0, longest_s))
+        run_for(process, generator.uniform(0, longest_s))
         toll.kills += process.poll() is None
         process.kill()
         process.communicate(LIMIT_S)
@@ -104,7 +121,7 @@ def check_store(digests: set[str], toll: Toll) -> None:
     toll.duplicated += sum(number - 1 for number in by_digest.values())
     toll.half += running
     for _, run_id, status, artifacts in rows:
-        folder = Path(artifacts.removeprefix("file://"))
+        folder = Path(unquote(urlsplit(artifacts).path))
         names = {path.name for path in folder.iterdir()}
         whole = status == "FINISHED" and metrics[run_id] > 20
         toll.half += not (whole and names == {"record.json", "trace.json", "config.yaml"})

@@ -35,6 +35,11 @@ MOST_ERROR_CHARACTERS = 160
 """Longest text of an MLflow error in a message."""
 HTTP_REFUSED = re.compile(r"error code (401|403)\b")
 """In MLflow's messages about answers of a server with authentication."""
+HTTP_SILENT = re.compile(
+    "(read|connection) (timed out|refused|reset|aborted)|connect timeout|name or service not known",
+    re.IGNORECASE,
+)
+"""In MLflow's messages about a server that does not answer; behind a long list of calls."""
 PAGE_SIZE = 1000
 """Runs per page of a search; equal to MLflow's default."""
 
@@ -286,6 +291,10 @@ def _translate_errors(uri: str) -> Iterator[None]:
                 f"tracking.uri={uri}: the server refuses the user or the password (HTTP "
                 f"{refused[1]}); set {USER_VARIABLE} and {PASSWORD_VARIABLE}"
             ) from None
+        if silent := HTTP_SILENT.search(str(error)):
+            raise TrackingError(
+                f"tracking.uri={uri}: the server does not answer ({silent[0].lower()})"
+            ) from error
         text = next(iter(str(error).strip().splitlines()), "")
         raise TrackingError(
             f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_ERROR_CHARACTERS)}"

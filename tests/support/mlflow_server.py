@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,13 +23,59 @@ NOBODY = 65534
 DATABASE = "mlflow"
 
 
-@dataclass(frozen=True)
 class Server:
-    """uri: its address. process: of the server. log: what it wrote."""
+    """uri: its address. It takes USER and PASSWORD, and keeps artifacts in a folder of its own.
 
-    uri: str
-    process: subprocess.Popen[bytes]
-    log: Path
+    database: its address for SQLAlchemy. folder: of the server's other files. `start` it first.
+    """
+
+    def __init__(self, folder: Path, database: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{port}"
+        self._log = folder / "server.log"
+        users = folder / "auth.ini"
+        text = f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/users.db\n"
+        users.write_text(
+            f"{text}admin_username = {USER}\nadmin_password = {PASSWORD}\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        self._environment = {
+            "MLFLOW_AUTH_CONFIG_PATH": str(users),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of the test",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            # Eight processes for jobs that no test has.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+        self._command = [
+            *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"),
+            *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", database),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ]
+
+    def start(self) -> None:
+        """Start the server, again after `kill`, and wait until it answers."""
+        self._process = _start(self._command, self._log, **self._environment)
+        wait_for(self._answers)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the server and its workers."""
+        os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health") as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            return error.code == 401
+        except OSError:
+            return False
 
 
 def postgres_folder() -> Path | None:
@@ -53,12 +98,6 @@ def _unprivileged() -> list[str]:
     if os.getuid():
         return []
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # MLflow's server starts workers: end all of its session.
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _start(command: Sequence[str], log: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -106,47 +145,6 @@ def _database(folder: Path) -> Iterator[str]:
         wait_for(created)
         yield f"postgresql+psycopg2://postgres@/{DATABASE}?host={folder}"
     finally:
-        _end(process)
-
-
-@contextmanager
-def mlflow_server(folder: Path, database: str) -> Iterator[Server]:
-    """A server that takes USER and PASSWORD, and keeps artifacts in a folder of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    users = folder / "auth.ini"
-    text = f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/users.db\n"
-    users.write_text(
-        f"{text}admin_username = {USER}\nadmin_password = {PASSWORD}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")),
-    ]
-    log = folder / "server.log"
-    process = _start(
-        command,
-        log,
-        MLFLOW_AUTH_CONFIG_PATH=str(users),
-        MLFLOW_FLASK_SERVER_SECRET_KEY="of the test",
-        MLFLOW_DISABLE_TELEMETRY="true",
-    )
-    uri = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{uri}/health") as answer:
-                return answer.status == 200
-        except urllib.error.HTTPError as error:
-            return error.code == 401
-        except OSError:
-            return False
-
-    try:
-        wait_for(answers)
-        yield Server(uri, process, log)
-    finally:
-        _end(process)
+        # Immediate shutdown; SIGKILL would leave its shared memory behind.
+        process.send_signal(signal.SIGQUIT)
+        process.wait()

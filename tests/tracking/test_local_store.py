@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.process import end, error_lines, process, start
+from support.process import end, error_lines, in_process, process, start
 from support.store import filed, import_mlflow, open_client
 
 from harness.tracking import local_store
@@ -185,6 +185,22 @@ def test_a_locked_store_is_one_line(store: Path, monkeypatch: pytest.MonkeyPatch
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(TrackingError, match="database is locked"):
             prepare(store, "")
+
+
+def test_a_run_of_a_locked_store_is_published_later(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.tracking.local_runs.LOCKED_S", 0)
+    with in_process(monkeypatch, capfd) as shell:
+        assert shell(*SHORT).code == 0
+        with closing(sqlite3.connect(store, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            done = shell(*SHORT)
+        assert (done.code, done.verdicts) == (1, ["OK"])
+        (line,) = error_lines(done)
+        assert "database is locked" in line
+        assert "the record is stored, but not in MLflow (harness publish stores it there" in line
+        assert shell("publish").out.endswith("1 published, 1 already there\n")
 
 
 def test_eight_processes_make_a_store_together(in_folder: Path) -> None:

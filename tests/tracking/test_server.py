@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import os
+import base64
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.mlflow_server import PASSWORD, USER, Server, missing, mlflow_server, postgres
+from support.mlflow_server import PASSWORD, USER, Server, missing, postgres
 from support.process import Done, Shell, error_lines, in_process
 from support.store import import_mlflow, parent_id
+
+from harness.commands.run import Invocation
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(missing()), reason=missing()),
-    # One server for all tests of this file.
-    pytest.mark.xdist_group("server"),
 ]
 
 SHORT = ("measure.repeats=2", "workload.tiles=3")
 CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+WRONG = "wrong-password"
+SECRETS = [
+    form
+    for password in (PASSWORD, WRONG)
+    for form in (password, base64.b64encode(f"{USER}:{password}".encode()).decode())
+]
+"""Passwords, also as the header of a request has them."""
+PATIENT_S = "300"
+"""A busy machine may answer late."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     import_mlflow()
-    place = tmp_path_factory.mktemp("server")
-    with postgres() as database, mlflow_server(place, database) as running:
-        yield running
+    with postgres() as database:
+        running = Server(tmp_path_factory.mktemp("server"), database)
+        try:
+            running.start()
+            yield running
+        finally:
+            running.kill()
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +62,7 @@ def shell(
 ) -> Iterator[Shell]:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", PATIENT_S)
     with in_process(monkeypatch, capfd) as run:
         on_server = ("tracking=server", f"tracking.uri={server.uri}")
         yield lambda *words: run(*words, *(() if "tracking=off" in words else on_server))
@@ -72,10 +86,24 @@ def runs_of(server: Server, done: Done) -> list[Any]:
     return [by_folder[str(folder.absolute())] for folder in done.folders]
 
 
-def nothing_secret_in(folder: Path) -> None:
-    for path in folder.rglob("*"):
+def assert_no_password(done: Done) -> None:
+    """Neither in what the command printed nor in any file below this folder."""
+    texts = {"stdout": done.out, "stderr": done.err}
+    for path in Path.cwd().rglob("*"):
         if path.is_file():
-            assert PASSWORD.encode() not in path.read_bytes(), path
+            texts[str(path)] = path.read_bytes().decode("utf-8", "replace")
+    assert any(name.endswith("record.json") for name in texts)
+    assert [name for name, text in texts.items() if any(each in text for each in SECRETS)] == []
+
+
+def one_line(done: Done, server: Server) -> str:
+    """The only line on stderr of a command that could not store its records in MLflow."""
+    (line,) = error_lines(done)
+    assert done.code == 1
+    assert set(done.verdicts) == {"OK"}
+    assert line.startswith(f"harness: tracking.uri={server.uri}: ")
+    assert "the record is stored, but not in MLflow (harness publish stores it there" in line
+    return line
 
 
 def test_a_sweep_on_a_server(shell: Shell, server: Server, tmp_path: Path) -> None:
@@ -94,7 +122,7 @@ def test_a_sweep_on_a_server(shell: Shell, server: Server, tmp_path: Path) -> No
         assert run.info.artifact_uri.startswith("mlflow-artifacts:"), "the server has the files"
         copy = client.download_artifacts(run.info.run_id, "record.json", str(tmp_path))
         assert Path(copy).read_bytes() == (place / "record.json").read_bytes()
-    nothing_secret_in(Path.cwd())
+    assert_no_password(done)
 
 
 def test_records_are_published_once(shell: Shell, server: Server) -> None:
@@ -119,7 +147,7 @@ def test_a_run_that_a_killed_process_left_is_completed(shell: Shell, server: Ser
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
 
 
-@pytest.mark.parametrize("password", ["wrong-password", None], ids=["wrong", "none"])
+@pytest.mark.parametrize("password", [WRONG, None], ids=["wrong", "none"])
 def test_no_way_in_is_one_line(
     shell: Shell, server: Server, password: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,31 +157,46 @@ def test_no_way_in_is_one_line(
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
     done = shell(*SHORT)
-    assert (done.code, done.verdicts) == (1, ["OK"])
-    (line,) = error_lines(done)
-    assert line.startswith(
-        f"harness: tracking.uri={server.uri}: the server refuses the user or the password (HTTP "
-        "401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; the record is stored"
-    )
-    nothing_secret_in(Path.cwd())
+    assert (
+        "the server refuses the user or the password (HTTP 401); set MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD; the record is stored"
+    ) in one_line(done, server)
+    assert_no_password(done)
+    # With all log messages and tracebacks.
+    assert_no_password(shell("-v", *SHORT))
+
+
+def test_a_server_that_is_slow(
+    shell: Shell, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes requests and does not answer them, for as long as it is stopped."""
+    server.signal(signal.SIGSTOP)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    try:
+        done = shell("-m", "seed=8,9", *SHORT)
+    finally:
+        server.signal(signal.SIGCONT)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", PATIENT_S)
+    assert "the server does not answer (read timed out); the record" in one_line(done, server)
+    published = shell("publish", str(done.folders[0].parent))
+    assert published.out == f"{server.uri}: 2 published, 0 already there\n"
 
 
 def test_a_server_that_dies_in_a_sweep(
     shell: Shell, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last test of the file: it ends the server."""
-    from harness.commands.run import Invocation
-
     begin = Invocation.begin_sweep
 
     def then_die(*arguments: Any) -> None:
         begin(*arguments)
-        os.killpg(server.process.pid, signal.SIGKILL)
-        server.process.wait()
+        server.kill()
 
-    monkeypatch.setattr(Invocation, "begin_sweep", then_die)
-    done = shell("-m", "seed=5,6,7", *SHORT)
-    assert (done.code, done.verdicts) == (1, ["OK"] * 3)
-    (line,) = error_lines(done)
-    assert server.uri in line
-    assert "harness publish stores it there later" in line
+    with monkeypatch.context() as patched:
+        patched.setattr(Invocation, "begin_sweep", then_die)
+        done = shell("-m", "seed=5,6,7", *SHORT)
+    assert len(done.folders) == 3
+    one_line(done, server)
+    server.start()
+    published = shell("publish", str(done.folders[0].parent))
+    assert published.out == f"{server.uri}: 3 published, 0 already there\n"
+    assert [run.info.status for run in runs_of(server, done)] == ["FINISHED"] * 3

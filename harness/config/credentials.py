@@ -9,8 +9,11 @@ from harness.errors import RequestError
 
 USER_VARIABLE, PASSWORD_VARIABLE = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 """Environment variables that MLflow's client reads."""
-_IN_ADDRESS = re.compile(r"://[^/\s]*@|https?://[^\s]*\?")
-"""A user, with or without a password, before the host (RFC 3986, 3.2.1); or a query."""
+_IN_ADDRESS = re.compile(r"://[^/\s]*@|https?://\S*[@?]")
+"""A user, with or without a password, before the host (RFC 3986, 3.2.1); or a query.
+
+A slash in a password ends the host, but is a password all the same.
+"""
 
 
 def refuse_credentials(texts: Iterable[str]) -> None:

@@ -170,6 +170,7 @@ def test_schemas_of_devices_need_the_standard_library_only() -> None:
     [
         "http://bob:secret@host",
         "https://secret@host:1",
+        "http://bob:sec/secret@host",
         "sqlite://bob:secret@host/x",
         "http://h/?t=secret",
     ],

@@ -93,6 +93,23 @@ def test_an_unknown_backend_is_refused_before_anything_runs(shell: Shell) -> Non
     assert "tracking.backend=mlfow: no such backend; did you mean mlflow?" in done.err
 
 
+@pytest.mark.parametrize("flags", [[], ["-m"], ["-v"]])
+@pytest.mark.parametrize("place", ["argument", "file"])
+def test_a_password_in_an_address_is_nowhere(shell: Shell, flags: list[str], place: str) -> None:
+    uri = "http://bob:planted@127.0.0.1:9"
+    file = Path("mine/tracking/mine.yaml")
+    file.parent.mkdir(parents=True)
+    file.write_text(f"kind: server\nbackend: mlflow\nuri: {uri}\nartifacts: ''\n")
+    arguments = ["tracking=server", f"tracking.uri={uri}"]
+    if place == "file":
+        arguments = ["--config-dir", "mine", "tracking=mine"]
+    done = shell(*flags, *arguments)
+    assert (done.code, done.out, done.folders) == (2, "", [])
+    assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in done.err
+    assert "planted" not in done.err
+    assert [path for path in Path.cwd().rglob("*") if path.is_file()] == [file.absolute()]
+
+
 def test_off_has_no_backend() -> None:
     assert backend_of(load("tracking=off").tracking) is None
     with pytest.raises(RequestError, match="no such backend"):

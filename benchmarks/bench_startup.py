@@ -10,7 +10,7 @@ from pathlib import Path
 
 from commands import folders, run_s
 
-TARGET = 1.25
+TARGET = 1.1
 REPETITIONS = 7
 
 

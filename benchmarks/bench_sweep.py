@@ -10,7 +10,7 @@ from pathlib import Path
 
 from commands import folders, run_s
 
-TARGET = 1.0
+TARGET = 0.6
 REPETITIONS = 5
 JOBS = 40
 DEPTHS, TILES = "1,2,3,4,5,6,7,8,9,10", "10,20,30,40"

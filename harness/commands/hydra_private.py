@@ -112,13 +112,18 @@ def plugin(cls: type[Plugin], target: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del _plugins.class_name_to_class[target]
-        for registered in _plugins.plugin_type_to_subclass_list.values():
-            if cls in registered:
-                registered.remove(cls)
+        forget_plugin(target)
         delattr(sys.modules[package], name.rpartition(".")[2])
         for each in added:
             del sys.modules[each]
+
+
+def forget_plugin(target: str) -> None:
+    """Take a plugin class out of Hydra's registry, if it is there."""
+    cls = _plugins.class_name_to_class.pop(target, None)
+    for registered in _plugins.plugin_type_to_subclass_list.values():
+        if cls in registered:
+            registered.remove(cls)
 
 
 @contextmanager

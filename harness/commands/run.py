@@ -29,6 +29,7 @@ from harness.commands.hydra_argv import (
     take_presentation,
 )
 from harness.commands.hydra_private import Arguments, parse, run_application
+from harness.commands.launchers import Task
 from harness.commands.overview import overview
 from harness.commands.pass_progress import SweepProgress, measure
 from harness.commands.result_store import ResultStore, sweep_name, swept_keys
@@ -130,7 +131,7 @@ class Invocation:
         # Presets in a folder of the user's own may change between two commands of a process.
         known = None if config_dir(self.arguments) else configuration.compositions()
         with checked_sweeper(self.begin_sweep):
-            run_application(self.job, arguments, configuration.conf_dir(), known)
+            run_application(Task(self), arguments, configuration.conf_dir(), known)
 
     def _run_jobs(self, arguments: Sequence[str]) -> None:
         self.kept = existing_folders(arguments)
@@ -254,6 +255,8 @@ class Invocation:
         """Close the sweep's MLflow run, and print one table of all runs."""
         runs = plan.rows(self.runs)
         self.exit_codes.update(int(not record.ok) for record, _ in runs)
+        if lost := plan.lost(runs):
+            self.fail(f"{lost} of {len(plan.requests)} jobs have no record")
         config, folder = plan.config, plan.folder
         page = self.results.end_sweep(config, folder, runs) if plan.left else None
         if runs:

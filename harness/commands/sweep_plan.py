@@ -50,6 +50,7 @@ class SweepPlan:
     config: of the first job. folder: of the sweep. first_number: number of the first job that runs.
     resumed: which jobs have run before; empty if none has. before: runs already in the folder.
     overrides: of the sweep, as typed. swept: keys that have several values.
+    elsewhere: the jobs run in other processes.
     """
 
     config: Config
@@ -60,6 +61,7 @@ class SweepPlan:
     before: frozenset[Path] = frozenset()
     overrides: tuple[str, ...] = ()
     swept: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     @property
     def left(self) -> int:
@@ -96,6 +98,10 @@ class SweepPlan:
             save_jobs(self.folder, jobs, self.first_number)
         if self.earlier and self.left:
             save_resumed(self.folder, self.requests, [folder for _, folder in self.earlier])
+
+    def lost(self, rows: Sequence[Run]) -> int:
+        """Number of jobs of a launcher in other processes that ended without a record."""
+        return max(0, len(self.requests) - len(rows)) if self.elsewhere else 0
 
     def rows(self, runs: Sequence[Run]) -> list[Run]:
         """The runs of all jobs in order; runs: those of this process."""

@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from harness.commands.hydra_private import BasicLauncher, BasicSweeper, plugin
+from harness.commands.hydra_private import BasicLauncher, BasicSweeper, forget_plugin, plugin
+from harness.commands.launchers import check_alone, check_launcher, progress_of_folder
 from harness.commands.resume import Request
 from harness.commands.sweep_plan import Job, SweepPlan, plan_of
-from harness.config.compose import SWEEPER_TARGET, build, deciding_part, requested, resolved
+from harness.config.compose import (
+    SWEEPER_TARGET,
+    build,
+    deciding_part,
+    register,
+    requested,
+    resolved,
+)
+from harness.config.loader import loader_in_worker
 from harness.config.schema import Config, Resume
 from harness.config.sources import key_and_value
 from harness.errors import HarnessError, InternalError
@@ -35,6 +45,9 @@ class OnceLoader:
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_worker, (self._loader.get_search_path(),)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -67,24 +80,40 @@ class OnceLoader:
         return composed
 
 
+def _in_worker(path: ConfigSearchPath) -> OnceLoader:
+    """The copy of a loader in a process that runs jobs for a launcher."""
+    register()
+    return OnceLoader(loader_in_worker(path))
+
+
 class Launcher:
     """Hydra's launcher, with the numbers of jobs shifted, and without the jobs' return values.
 
-    Hydra's own launcher gets one job at a time: it would keep two configurations of each.
+    Hydra's own launcher gets one job at a time: it would keep two configurations of each. Of jobs
+    in other processes, it reports how many have ended.
     """
 
-    def __init__(self, launcher: Any, first: int) -> None:
-        self._launcher, self._first = launcher, first
+    def __init__(self, launcher: Any, plan: SweepPlan) -> None:
+        self._launcher, self._first, self._plan = launcher, plan.first_number, plan
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """Run jobs; raises what one of them raised."""
-        first, one_by_one = initial_job_idx + self._first, type(self._launcher) is BasicLauncher
-        size = 1 if one_by_one else len(job_overrides)
-        for begin in range(0, len(job_overrides), size or 1):
-            batch = job_overrides[begin : begin + size]
-            for result in self._launcher.launch(batch, initial_job_idx=first + begin):
-                _ = result.return_value
+        first = initial_job_idx + self._first
+        if self._plan.elsewhere:
+            forget_plugin(SWEEPER_TARGET)  # other processes cannot import it
+            with progress_of_folder(self._plan.folder, len(job_overrides)):
+                try:
+                    self._raise(self._launcher.launch(job_overrides, initial_job_idx=first))
+                except OSError as error:  # of the launcher: a job reports its own
+                    raise HarnessError(f"hydra/launcher: {error}") from error
+            return []
+        for number, job in enumerate(job_overrides, first):
+            self._raise(self._launcher.launch([job], initial_job_idx=number))
         return []
+
+    def _raise(self, results: Sequence[Any]) -> None:
+        for result in results:
+            _ = result.return_value
 
 
 class CheckedSweeper(BasicSweeper):
@@ -96,6 +125,7 @@ class CheckedSweeper(BasicSweeper):
         """Set up for Hydra, with a loader that composes each job once."""
         self._once = OnceLoader(hydra_context.config_loader)
         context = replace(hydra_context, config_loader=self._once)
+        check_launcher(config.hydra.launcher)
         super().setup(hydra_context=context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -107,14 +137,19 @@ class CheckedSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         texts = [job for batch in self.split_arguments(overrides, None) for job in batch]
         config, jobs = self._checked(master, texts)
-        swept = [each.key_or_group for each in overrides if each.is_sweep_override()]
+        elsewhere = type(self.launcher) is not BasicLauncher
+        if elsewhere:  # other processes may have another current folder
+            folder = folder.absolute()
+            master.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(str(folder))}")
+            master.hydra.sweep.dir = str(folder)
         plan = replace(
             plan_of(config, folder, jobs),
+            elsewhere=elsewhere,
             overrides=tuple(requested(master.hydra)[1]),
-            swept=tuple(swept),
+            swept=tuple(each.key_or_group for each in overrides if each.is_sweep_override()),
         )
         self._runs = iter([job.runs for job in plan.jobs])
-        self.launcher: Any = Launcher(self.launcher, plan.first_number)
+        self.launcher: Any = Launcher(self.launcher, plan)
         self.on_begin(plan)
         return super().sweep(arguments) if plan.left else []
 
@@ -124,6 +159,7 @@ class CheckedSweeper(BasicSweeper):
         jobs, seen = list[Job](), set[tuple[bytes, ...]]()
         for text in texts:
             config, composed = self._once.check(master, text)
+            check_alone(config, master.hydra.launcher)
             first = first or config
             deciding = _deciding(text, config)
             plain = resolved(composed)
@@ -140,6 +176,11 @@ class CheckedSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `sweep` has validated all batches."""
+
+
+def quoted(text: str) -> str:
+    """A value in quotes, as Hydra's overrides take it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _deciding(job: Sequence[str], config: Config) -> tuple[bytes, ...]:

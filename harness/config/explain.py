@@ -47,6 +47,15 @@ _KINDS = {
 """By the name of a type in OmegaConf's messages: what a user writes."""
 
 
+LAUNCHER_EXTRAS = {
+    "joblib": "joblib",
+    "ray": "ray",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+}
+"""Launchers that other packages bring -> extra of the harness."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """An error to explain: the match of its pattern, the full key, all texts, and the sources."""
@@ -128,6 +137,9 @@ def _no_option(fault: Fault) -> str:
     options = re.findall(r"^\t(\S+)$", fault.text, re.MULTILINE)
     path = fault.sources.file_that_names(f"{group}/{option}")
     place = f"{path}: " if path else ""
+    if group == "hydra/launcher" and option in LAUNCHER_EXTRAS:
+        extra = LAUNCHER_EXTRAS[option]
+        return f"{place}{group}={option}: not installed; pip install 'npu-harness[{extra}]'"
     return f"{place}{group}={option}: no such option; {nearest(option, options)}"
 
 

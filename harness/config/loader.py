@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hydra._internal.hydra as application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime
@@ -103,6 +104,17 @@ def _list_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
             item_sep=options.item_sep,
             exclude_keys=options.exclude_keys,
         )
+
+
+_compositions: Compositions = {}
+"""Compositions of a process that runs jobs for another one."""
+
+
+def loader_in_worker(path: ConfigSearchPath) -> CachingLoader:
+    """The loader of a process that runs jobs for another one; `register` must have been called."""
+    loader = CachingLoader(path)
+    loader.compositions = _compositions
+    return loader
 
 
 @contextmanager

@@ -1,0 +1,122 @@
+"""Launchers that run the jobs of a sweep in other processes: joblib, Ray, Slurm."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from omegaconf import DictConfig, OmegaConf
+
+from harness.commands.pass_progress import LINE_S
+from harness.commands.terminal import Presentation, say
+from harness.config.device import ClockKind
+from harness.config.schema import Config
+from harness.errors import RequestError
+from harness.results.record import FILE_NAME
+from harness.tracking.store import PARENT_VARIABLE
+
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_ray_launcher": "ray"}
+"""Extras of the harness by the package of a launcher; of the others, `slurm`."""
+NPU = "npu"
+"""Resource of Ray, and generic resource of Slurm, that gives a job a device of its own."""
+
+
+class Worker(Protocol):
+    """What runs jobs: an `Invocation`."""
+
+    presentation: Presentation
+    here: Path
+
+    def job(self, cfg: DictConfig) -> None:
+        """Run one job."""
+
+
+class Task:
+    """The function that Hydra calls for each job; a copy in another process has its own worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Run one job."""
+        self._worker.job(cfg)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        module = type(self._worker).__module__
+        parent = os.environ.get(PARENT_VARIABLE)
+        return _remote_task, (module, self._worker.presentation, self._worker.here, parent)
+
+
+@cache
+def _remote_task(module: str, presentation: Presentation, here: Path, parent: str | None) -> Task:
+    """The function in another process: its relative paths start at the folder of the sweep."""
+    if parent:
+        os.environ[PARENT_VARIABLE] = parent
+    return Task(import_module(module).Invocation([], presentation, here))
+
+
+def check_launcher(launcher: DictConfig) -> None:
+    """RequestError if the package of a launcher is not installed."""
+    package, _, rest = str(launcher.get("_target_")).partition(".")
+    name = rest.partition(".")[0]
+    if package != "hydra_plugins":
+        return
+    try:
+        import_module(f"{package}.{name}")
+        if name not in EXTRAS or EXTRAS[name] == "ray":
+            import_module("ray" if name in EXTRAS else "submitit")
+    except ImportError as error:
+        extra = EXTRAS.get(name, "slurm")
+        raise RequestError(
+            f"hydra/launcher: {error.name} is not installed; pip install 'npu-harness[{extra}]' "
+            f"(pip install -e '.[{extra}]' in the folder of the source)"
+        ) from error
+
+
+def check_alone(config: Config, launcher: DictConfig) -> None:
+    """RequestError if jobs that measure real time would run side by side on one device."""
+    clock = getattr(config.device, "clock", ClockKind.wall)
+    if clock is ClockKind.virtual or launcher.get("_target_") == BASIC or _gives_npu(launcher):
+        return
+    what = f"device={config.device.kind}" + (
+        f" device.clock={clock.value}" if hasattr(config.device, "clock") else ""
+    )
+    raise RequestError(
+        f"{what} hydra/launcher: this launcher runs jobs side by side, which would disturb each "
+        "other's times; use hydra/launcher=basic, or a launcher whose jobs ask for a device: "
+        "ray_npu, slurm_npu"
+    )
+
+
+def _gives_npu(launcher: DictConfig) -> bool:
+    """Whether each job asks its cluster for a device."""
+    count = OmegaConf.select(launcher, f"ray.remote.resources.{NPU}")
+    return bool(count and count >= 1) or NPU in str(launcher.get("gres") or "").split(":")
+
+
+@contextmanager
+def progress_of_folder(folder: Path, jobs: int) -> Iterator[None]:
+    """While other processes run the jobs of a sweep, print every 10 s how many have ended."""
+    begun = sum(1 for _ in folder.glob(f"*/{FILE_NAME}"))
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(LINE_S):
+            with suppress(OSError):
+                number = sum(1 for _ in folder.glob(f"*/{FILE_NAME}")) - begun
+                say(f"{number} of {jobs} jobs have ended")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,150 @@
+"""Sweeps in other processes give the records of a serial sweep; real time runs alone.
+
+The launchers are extras: pip install -e '.[joblib,slurm,ray]'.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from support.process import Done, end, start
+from support.store import filed, parent_id
+
+from harness.commands.launchers import BASIC, check_alone, check_launcher
+from harness.config.compose import load
+from harness.config.explain import explain
+from harness.config.schema import Config
+from harness.errors import RequestError
+
+pytestmark = pytest.mark.slow
+
+SWEEP = ("-m", "measure=quick", "workload.tiles=3", "depth=1,2", "resume=off")
+RAY = (
+    "hydra/launcher=ray_npu",
+    "hydra.launcher.ray.init.address=local",
+    "+hydra.launcher.ray.init.num_cpus=2",
+    "+hydra.launcher.ray.init.resources={npu: 2}",
+)
+LAUNCHERS = {
+    "hydra_joblib_launcher": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    "hydra_submitit_launcher": ("hydra/launcher=submitit_local", "tracking=off"),
+    "hydra_ray_launcher": (*RAY, "tracking=off"),
+}
+
+
+def installed(package: str) -> bool:
+    return bool(find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{package}"))
+
+
+def process(*arguments: str) -> Done:
+    """A sweep in a process that other processes may import the harness in, as it does."""
+    return end(start(*arguments, cwd=Path.cwd()))
+
+
+def timeless(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without times of day, measured times, and the words of the request."""
+    left_out = {"created", "environment", "overrides", "name"}
+    kept = {key: value for key, value in record.items() if key not in left_out}
+    kept["accounting"].pop("measured_host_ms")
+    kept["config"].pop("tracking")
+    return kept
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[str]:
+    """A folder for Ray's sockets, whose paths may have 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("serial")
+    done = end(start(*SWEEP, "tracking=off", cwd=folder))
+    assert done.code == 0, done.err
+    paths = sorted(folder.glob("outputs/*/*/*/record.json"))
+    return [timeless(json.loads(path.read_text())) for path in paths]
+
+
+@pytest.mark.parametrize("package", LAUNCHERS)
+def test_a_launcher_gives_the_records_of_a_serial_sweep(
+    package: str, serial: list[dict[str, Any]], in_folder: object, ray_folder: str
+) -> None:
+    if not installed(package):
+        pytest.skip(f"{package} is not installed")
+    own = [f"+hydra.launcher.ray.init._temp_dir={ray_folder}"] if "ray" in package else []
+    done = process(*SWEEP, *LAUNCHERS[package], *own)
+    assert done.code == 0, done.err
+    assert [timeless(record) for record in done.records] == serial
+    assert done.out.count("OK\n") == 2
+    if "tracking=off" not in LAUNCHERS[package]:
+        parent, *children = filed()
+        assert {parent_id(child) for child in children} == {parent.info.run_id}
+        assert len(children) == 2
+
+
+def test_a_failed_job_in_another_process(in_folder: object) -> None:
+    if not installed("hydra_joblib_launcher"):
+        pytest.skip("hydra_joblib_launcher is not installed")
+    faulty = (*SWEEP[:-2], "tracking=off", "device.faults.error=[0],[]")
+    done = process(*faulty, *LAUNCHERS["hydra_joblib_launcher"])
+    assert (done.code, done.verdicts) == (1, ["FAILED", "OK"])
+    assert done.out.count("FAILED") == 2, "the row, and the line below the table"
+
+
+WALL = load("device.clock=wall")
+HARDWARE = load("device=hardware")
+
+
+@pytest.mark.parametrize(
+    ("config", "launcher", "allowed"),
+    [
+        (load(), {}, True),
+        (WALL, {"_target_": BASIC}, True),
+        (WALL, {"n_jobs": 2}, False),
+        (HARDWARE, {"_target_": BASIC}, True),
+        (HARDWARE, {"ray": {"remote": {"num_cpus": 1, "resources": {}}}}, False),
+        (HARDWARE, {"ray": {"remote": {"resources": {"npu": 1}}}}, True),
+        (HARDWARE, {"gres": None}, False),
+        (HARDWARE, {"gres": "gpu:1"}, False),
+        (HARDWARE, {"gres": "npu:1"}, True),
+    ],
+)
+def test_real_time_runs_alone_on_a_device(
+    config: Config, launcher: dict[str, Any], allowed: bool
+) -> None:
+    refused = pytest.raises(RequestError, match="this launcher runs jobs side by side")
+    with nullcontext() if allowed else refused:
+        check_alone(config, OmegaConf.create(launcher))
+
+
+@pytest.mark.parametrize(
+    ("target", "extra"),
+    [
+        ("hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "joblib"),
+        ("hydra_ray_launcher.ray_launcher.RayLauncher", "ray"),
+        ("hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "slurm"),
+    ],
+)
+def test_a_launcher_that_is_not_installed(
+    target: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hydra_plugins", f"hydra_plugins.{target.partition('.')[0]}"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(RequestError, match=rf"pip install 'npu-harness\[{extra}\]'"):
+        check_launcher(OmegaConf.create({"_target_": f"hydra_plugins.{target}"}))
+
+
+def test_a_launcher_of_a_package_that_is_not_installed() -> None:
+    message = explain(HydraException("Could not find 'hydra/launcher/joblib'"))
+    assert message == ("hydra/launcher=joblib: not installed; pip install 'npu-harness[joblib]'")

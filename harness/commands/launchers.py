@@ -19,11 +19,13 @@ from harness.config.device import ClockKind
 from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.results.record import FILE_NAME
-from harness.tracking.store import PARENT_VARIABLE
+from harness.tracking.store import PARENT_VARIABLE, SWEPT_VARIABLE
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_ray_launcher": "ray"}
 """Extras of the harness by the package of a launcher; of the others, `slurm`."""
+OF_SWEEP = (PARENT_VARIABLE, SWEPT_VARIABLE)
+"""Variables that each process of a sweep needs."""
 NPU = "npu"
 """Resource of Ray, and generic resource of Slurm, that gives a job a device of its own."""
 
@@ -50,15 +52,16 @@ class Task:
 
     def __reduce__(self) -> tuple[Any, ...]:
         module = type(self._worker).__module__
-        parent = os.environ.get(PARENT_VARIABLE)
-        return _remote_task, (module, self._worker.presentation, self._worker.here, parent)
+        known = {name: os.environ[name] for name in OF_SWEEP if name in os.environ}
+        return _remote_task, (module, self._worker.presentation, self._worker.here, *known.items())
 
 
 @cache
-def _remote_task(module: str, presentation: Presentation, here: Path, parent: str | None) -> Task:
+def _remote_task(
+    module: str, presentation: Presentation, here: Path, *variables: tuple[str, str]
+) -> Task:
     """The function in another process: its relative paths start at the folder of the sweep."""
-    if parent:
-        os.environ[PARENT_VARIABLE] = parent
+    os.environ.update(variables)
     return Task(import_module(module).Invocation([], presentation, here))
 
 

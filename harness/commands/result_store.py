@@ -21,14 +21,13 @@ from harness.run.outcome import Outcome
 from harness.tracking.notes import sweep_report
 from harness.tracking.store import (
     PARENT_VARIABLE,
+    SWEPT_VARIABLE,
     Store,
     TrackingBackend,
     TrackingError,
     backend_of,
 )
 
-SWEPT_VARIABLE = "HARNESS_SWEPT"
-"""Environment variable with the keys that a sweep varies, for processes that launchers start."""
 log = logging.getLogger("harness")
 
 

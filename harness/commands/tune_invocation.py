@@ -136,7 +136,7 @@ class TuneInvocation(Invocation):
         if self.progress is None:
             left = self.trials - len(search.results) - len(search.failed)
             left = min(left, len(search.left))
-            self.results.begin_sweep(study.config, study.folder, (), (), goes_on=True)
+            self.results.begin_sweep(study.config, study.folder, (), study.knobs, goes_on=True)
             self.progress = SweepProgress(left, hidden=self.presentation.quiet)
         number = next_number(study.folder)
         before = {path.parent for path in record_files(study.folder)}

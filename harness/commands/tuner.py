@@ -17,8 +17,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harness.commands.closing import OUTPUTS
-from harness.commands.hydra_private import plugin
+from harness.commands.hydra_private import BasicLauncher, plugin
 from harness.commands.resume import Request
+from harness.commands.sweep_plan import SweepPlan
 from harness.commands.sweeper import CheckedSweeper, Launcher
 from harness.config.compose import SWEEPER_TARGET, requested, resolved
 from harness.config.schema import Config
@@ -57,6 +58,13 @@ class Study:
     identity: str
     folder: Path
 
+    @property
+    def knobs(self) -> list[str]:
+        """Keys that have several values in the space."""
+        params = [each.params for each in self.space]
+        keys = dict.fromkeys(key for each in params for key in each)
+        return [key for key in keys if len({each.get(key) for each in params}) > 1]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -94,6 +102,11 @@ class TuningSweeper(CheckedSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study; RequestError or Hydra's error, and nothing written, if it is wrong."""
+        if type(self.launcher) is not BasicLauncher:
+            raise RequestError(
+                "hydra/launcher: tune runs one setting after another, in this process; "
+                "leave hydra/launcher out"
+            )
         master = cast(DictConfig, self.config)
         parser = OverridesParser.create(cast(ConfigLoader, self._once))
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
@@ -119,7 +132,7 @@ class TuningSweeper(CheckedSweeper):
         identity = f"{name}-{digest[:8]}"
         folder = self._folder(master, identity)
         study = Study(config, space, self._fixed, identity, folder)
-        self._launcher = Launcher(self.launcher, 0)
+        self._launcher = Launcher(self.launcher, SweepPlan(config, folder, ()))
         self.tuner.run(study, self)
         return []
 

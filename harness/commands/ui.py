@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     port = PORT if is_server else _port(options.port)
     here = Path.cwd()
     # Creates a store that does not exist, with its views.
-    home = open_store(backend, tracking, here).home_page()
+    home = open_store(backend, tracking, here, say).home_page()
     if not home:
         raise RequestError(f"tracking.backend={tracking.backend}: has no pages to show")
     page = link(tracking, home, port)

@@ -22,6 +22,8 @@ from harness.run.outcome import Verdict
 
 PARENT_VARIABLE = "HARNESS_PARENT_RUN"
 """Environment variable with the run id of the sweep, for the processes that launchers start."""
+SWEPT_VARIABLE = "HARNESS_SWEPT"
+"""Environment variable with the keys that the sweep varies, for the same processes."""
 
 
 class TrackingError(HarnessError):

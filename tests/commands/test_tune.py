@@ -129,6 +129,7 @@ def test_ctrl_c_ends_with_what_is_known(shell: Shell, monkeypatch: pytest.Monkey
         ("depth='interval(1,3)'", "give range(1,9), or values as 1,2,4"),
         ("strategy=poled,pooled", "strategy=poled: no such option"),
         ("strategy.colums=1,2", "strategy.colums: tune varies"),
+        ("hydra/launcher=joblib depth=1,2", "hydra/launcher: tune runs one setting after another"),
         ("phase=dma strategy.columns=2,3", "phase=dma allows"),
     ],
 )

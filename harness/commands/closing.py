@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from shlex import join, quote
-from urllib.parse import urlsplit
 
 from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
@@ -76,11 +75,9 @@ def interrupted_line(tracking: Tracking, tracked: bool) -> str:
 
 
 def link(tracking: Tracking, page: str, port: int = PORT) -> str:
-    """The address of a page of the store; of a server without the credentials in its address."""
+    """The address of a page of the store."""
     if tracking.kind is TrackingKind.server:
-        parts = urlsplit(tracking.uri)
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        return f"{shown.rstrip('/')}/{page}"
+        return f"{tracking.uri.rstrip('/')}/{page}"
     return f"http://127.0.0.1:{port}/{page}"
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from harness.config.credentials import PASSWORD_VARIABLE, USER_VARIABLE
 from harness.config.schema import Tracking
 from harness.config.sources import key_and_value
 from harness.measure.stats import Ratio
@@ -22,24 +18,16 @@ from harness.results.record import Record
 from harness.run.outcome import Verdict
 from harness.tracking import local_store, mlflow_server, mlflow_views
 from harness.tracking.local_runs import LocalRuns
+from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
 from harness.tracking.server_runs import ServerRuns
-from harness.tracking.store import Entry, Server, SweepReport, SweepRun, TrackingError
+from harness.tracking.store import Entry, Server, SweepReport, SweepRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 SQLITE = "sqlite:///"
-MOST_ERROR_CHARACTERS = 160
-"""Longest text of an MLflow error in a message."""
-HTTP_REFUSED = re.compile(r"error code (401|403)\b")
-"""In MLflow's messages about answers of a server with authentication."""
-HTTP_SILENT = re.compile(
-    "(read|connection) (timed out|refused|reset|aborted)|connect timeout|name or service not known",
-    re.IGNORECASE,
-)
-"""In MLflow's messages about a server that does not answer; behind a long list of calls."""
 PAGE_SIZE = 1000
 """Runs per page of a search; equal to MLflow's default."""
 
@@ -64,7 +52,7 @@ class MlflowStore:
         self._uri = uri
         self.remarks: Sequence[str] = ()
         path = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
-        with _translate_errors(uri):
+        with translated_errors(uri):
             if path:
                 self.remarks = local_store.prepare(path, artifacts)
             self._client = MlflowClient(tracking_uri=uri)
@@ -106,18 +94,18 @@ class MlflowStore:
     ) -> str:
         """Store a record as an MLflow run below `parent`; returns the run id."""
         entry = Entry(record, folder, digest_of(folder), artifacts)
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             (run_id,) = self._runs.write([run_data(entry, parent)], new=True)
         return run_id
 
     def stored(self, folders: Mapping[str, str]) -> set[str]:
         """Of records, as digest -> absolute folder, the digests of those that have a whole run."""
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             return self._runs.stored(folders)
 
     def publish(self, entries: Sequence[Entry], parent: str | None) -> None:
         """Store records, of which an earlier attempt may have stored a part."""
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             self._runs.write([run_data(entry, parent) for entry in entries], new=False)
 
     def file(
@@ -131,7 +119,7 @@ class MlflowStore:
         from mlflow.entities import Metric
 
         now_ms = int(datetime.now().timestamp() * 1000)
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             run = self._client.create_run(
                 self._experiment_id, run_name=name, tags={**tags, **process_tags()}
             )
@@ -152,7 +140,7 @@ class MlflowStore:
             tags["mlflow.source.name"] = f"python -m harness -m {' '.join(overrides)}"
             tags["mlflow.source.type"] = "LOCAL"
         params = [Param(key, value) for key, value in map(key_and_value, overrides)]
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
             self._client.log_batch(run.info.run_id, params=params)
         return str(run.info.run_id)
@@ -175,7 +163,7 @@ class MlflowStore:
             for verdict in Verdict
             if verdict in verdicts
         }
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             # Pages of a thousand runs take seconds: do not search in vain.
             children = self._search(f"tags.`mlflow.parentRunId` = '{parent}'") if speedups else []
             for child in children:
@@ -217,7 +205,7 @@ class MlflowStore:
         """The run of a sweep, by its absolute folder."""
         if "'" in str(folder):  # MLflow's filters have no escape for quotes
             return None
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             runs = self._search(f"tags.sweep = '{folder}'")
         if not runs:
             return None
@@ -229,7 +217,7 @@ class MlflowStore:
 
     def mark_killed(self, run_id: str) -> None:
         """Mark the run of a sweep that did not run all its jobs."""
-        with _translate_errors(self._uri):
+        with translated_errors(self._uri):
             self._client.set_terminated(run_id, "KILLED")
 
     def _mark_dead(self) -> None:
@@ -272,32 +260,3 @@ def server(tracking: Tracking, here: Path, port: int) -> Server:
 
 def _absolute(uri: str, here: Path) -> str:
     return f"{SQLITE}{here / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
-
-
-@contextmanager
-def _translate_errors(uri: str) -> Iterator[None]:
-    """Raise every exception as TrackingError: MLflow also raises those of other libraries."""
-    # It also logs the traceback of what it raises.
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    except TrackingError:
-        raise
-    except Exception as error:
-        if refused := HTTP_REFUSED.search(str(error)):
-            raise TrackingError(
-                f"tracking.uri={uri}: the server refuses the user or the password (HTTP "
-                f"{refused[1]}); set {USER_VARIABLE} and {PASSWORD_VARIABLE}"
-            ) from None
-        if silent := HTTP_SILENT.search(str(error)):
-            raise TrackingError(
-                f"tracking.uri={uri}: the server does not answer ({silent[0].lower()})"
-            ) from error
-        text = next(iter(str(error).strip().splitlines()), "")
-        raise TrackingError(
-            f"tracking.uri={uri}: {type(error).__name__}: {shorten(text, MOST_ERROR_CHARACTERS)}"
-        ) from error
-    finally:
-        logger.setLevel(level)

@@ -124,7 +124,6 @@ def test_a_long_table_is_cut_in_the_description_only(tmp_path: Path) -> None:
             "MLflow: harness ui tracking.experiment=mine, then http://127.0.0.1:5000/",
         ),
         (("tracking=server", "tracking.uri=http://h:1/"), "MLflow: http://h:1/"),
-        (("tracking=server", "tracking.uri=http://me:secret@h:1"), "MLflow: http://h:1/"),
     ],
 )
 def test_the_link_of_a_run(overrides: tuple[str, ...], begin: str) -> None:

@@ -8,13 +8,17 @@ ARGS   ?= strategy=pipelined depth=3
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: run test test-xrt lint check mutants bench ui clean
+.PHONY: run test test-services test-xrt lint check mutants bench ui clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/python -m harness $(ARGS)
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) -m "not services"
+
+# MLflow's server on PostgreSQL, and its pages in chromium; skipped where those are not installed.
+test-services: $(VENV)/test.stamp
+	$(PYTEST) -m services
 
 # Against the real pyxrt; needs root, a Debian mirror and 300 MB.
 test-xrt:
@@ -22,7 +26,7 @@ test-xrt:
 
 # Lint, types and the quick tests.
 check: lint
-	$(PYTEST) -m "not slow and not needs_xrt"
+	$(PYTEST) -m "not slow and not services and not needs_xrt"
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from harness.commands.run import Invocation
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.services,
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 

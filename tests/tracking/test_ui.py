@@ -19,7 +19,7 @@ from support.process import LIMIT_S, ROOT, Done, Process, end, process, shared_f
 
 from harness.tracking.mlflow_views import HOME, VIEWS, View
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium]
+pytestmark = [pytest.mark.slow, pytest.mark.services]
 
 SCREENSHOTS = ROOT / "outputs" / "ui-screenshots"
 POLL_S = 0.1

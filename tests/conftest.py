@@ -23,7 +23,7 @@ ROOM_BYTES = 2 << 30
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
-# A shell starts background jobs with Ctrl-C ignored, nohup starts a command with SIGHUP ignored, and
+# A shell starts background jobs with Ctrl-C ignored, nohup a command with SIGHUP ignored, and
 # children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -6,6 +6,7 @@ import gc
 import logging
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -130,8 +131,12 @@ class Invocation:
         configuration.register()
         # Presets in a folder of the user's own may change between two commands of a process.
         known = None if config_dir(self.arguments) else configuration.compositions()
-        with checked_sweeper(self.begin_sweep):
+        with self._sweeper():
             run_application(Task(self), arguments, configuration.conf_dir(), known)
+
+    def _sweeper(self) -> AbstractContextManager[None]:
+        """In this context, Hydra uses the sweeper of this command."""
+        return checked_sweeper(self.begin_sweep)
 
     def _run_jobs(self, arguments: Sequence[str]) -> None:
         self.kept = existing_folders(arguments)

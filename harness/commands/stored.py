@@ -45,6 +45,9 @@ def unended(folder: Path) -> list[str]:
     """Remarks about runs below a folder that have no record, and about jobs that never began."""
     begun = {path.parents[1] for path in folder.glob(f"**/{BEGUN_FILE}")}
     lacking = sorted((each for each in begun if not (each / FILE_NAME).exists()), key=by_number)
+    # The same sweep again runs a job that was killed in a new folder.
+    done = {(each.parent, _overrides(each)) for each in begun - {*lacking}}
+    lacking = [each for each in lacking if (each.parent, _overrides(each)) not in done]
     lines, others = list[str](), list[Path]()
     for each in lacking:
         if _failed_inside(each):
@@ -62,8 +65,11 @@ def unended(folder: Path) -> list[str]:
     # Without hydra.output_subdir, a run leaves its record and its log only.
     begun |= {path.parent for name in (FILE_NAME, LOG_FILE) for path in folder.glob(f"**/{name}")}
     for path in sorted(folder.glob(f"**/{JOBS_FILE}")):
-        total, before = _numbers_of_jobs(path)
-        left = before + total - sum(path.parent in each.parents for each in begun)
+        total, first = _numbers_of_jobs(path)
+        left = total - sum(
+            path.parent in each.parents and _number(each, path.parent, first) >= first
+            for each in begun
+        )
         sweep = "the sweep" if path.parent == folder else f"sweep {path.parent.relative_to(folder)}"
         if left > 0:
             lines.append(
@@ -91,6 +97,20 @@ def _numbers_of_jobs(path: Path) -> tuple[int, int]:
         return len(stored["overrides"]), stored["first_number"]
     except (OSError, ValueError, TypeError, KeyError):
         return 0, 0
+
+
+def _number(run: Path, sweep: Path, default: int) -> int:
+    """The number of a job by its folder; `default` where folders have other names."""
+    name = run.relative_to(sweep).parts[0]
+    return int(name) if name.isdigit() else default
+
+
+def _overrides(run: Path) -> str:
+    """The overrides of a run as Hydra stores them; its folder's name if it has none."""
+    try:
+        return (run / BEGUN_FILE).read_text()
+    except (OSError, ValueError):
+        return run.name
 
 
 def _failed_inside(folder: Path) -> bool:

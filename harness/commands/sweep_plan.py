@@ -117,14 +117,14 @@ class SweepPlan:
 def plan_of(config: Config, folder: Path, jobs: Sequence[Job]) -> SweepPlan:
     """The plan of a sweep, after a look at the records below outputs/ and in its folder."""
     wanted = {job.request.key: job.tracking for job in jobs if job.resumes and not job.repeats}
-    if not wanted:
-        return SweepPlan(config, folder, tuple(jobs))
     inside = list(record_files(folder))
+    before = frozenset(path.parent for path in inside)
+    if not wanted:
+        return SweepPlan(config, folder, tuple(jobs), before=before)
     outside = [] if folder.absolute() == OUTPUTS.absolute() else list(record_files(OUTPUTS))
     paths = dict.fromkeys([*outside, *inside])
     earlier = earlier_runs(wanted, paths)
     planned = [replace(job, earlier=earlier.ok.get(job.request.key)) for job in jobs]
-    before = frozenset(path.parent for path in inside)
     return SweepPlan(
         config,
         folder,

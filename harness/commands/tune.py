@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
-from harness.commands.hydra_argv import check_config_dir, config_dir, take_presentation
+from harness.commands.hydra_argv import check_config_dir, config_dir, is_key, take_presentation
 from harness.commands.parser import Parser
 from harness.commands.tune_invocation import TuneInvocation
 from harness.errors import RequestError
@@ -37,6 +38,8 @@ def _taken(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         key, separator, value = text.partition("=")
         if separator and key in own:
             own[key] = value
+        elif separator and not is_key(key) and (close := get_close_matches(key, own, n=1)):
+            raise RequestError(f"{key}={value}: unknown key; did you mean {close[0]}?")
         elif text not in ("-m", "--multirun"):
             rest.append(text)
     return rest, own

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
 from harness.commands import closing
-from harness.commands.hydra_private import run_application
 from harness.commands.pass_progress import SweepProgress
 from harness.commands.result_store import sweep_name
 from harness.commands.resume import (
@@ -24,12 +23,11 @@ from harness.commands.resume import (
 from harness.commands.run import Invocation
 from harness.commands.sweep_plan import SweepPlan
 from harness.commands.tuner import Job, Jobs, Study, next_number, tuning_sweeper
-from harness.config import compose as configuration
 from harness.config.schema import Config, Resume
 from harness.errors import HarnessError, RequestError
 from harness.measure.audio_accounting import encoder_tiles
 from harness.report.tuning import best_lines, space_line
-from harness.results.find import record_files, run_folders, storing
+from harness.results.find import record_files, storing
 from harness.results.record import Record
 from harness.study.space import Candidate, knob_of, overrides_of
 from harness.study.tune import Result, Search, Trial, objective_of
@@ -57,10 +55,8 @@ class TuneInvocation(Invocation):
     search: Search | None = None
     reused: int = 0
 
-    def _apply(self, arguments: Sequence[str]) -> None:
-        configuration.register()
-        with tuning_sweeper(self):
-            run_application(self.job, arguments, configuration.conf_dir())
+    def _sweeper(self) -> AbstractContextManager[None]:
+        return tuning_sweeper(self)
 
     def name(self, config: Config) -> str:
         """Kernels and objective; RequestError if the workload has no value of the objective."""
@@ -139,13 +135,9 @@ class TuneInvocation(Invocation):
             self.results.begin_sweep(study.config, study.folder, (), study.knobs, goes_on=True)
             self.progress = SweepProgress(left, hidden=self.presentation.quiet)
         number = next_number(study.folder)
-        before = {path.parent for path in record_files(study.folder)}
         jobs.launch(job, number)
-        if self.runs and self.runs[-1][0].run_key == job.request.key:
-            return self.runs[-1]
-        # Launchers that start processes of their own leave only the record.
-        new = [each for each in run_folders(study.folder) if each not in before]
-        return (Record.load(new[-1]), new[-1]) if new else None
+        has_run = self.runs and self.runs[-1][0].run_key == job.request.key
+        return self.runs[-1] if has_run else None
 
     def _tell(self, study: Study, search: Search, trial: Trial, run: Run | None) -> bool:
         """Store the result of a trial; returns whether the search can go on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from enum import Enum
 
-from harness.config.credentials import refuse_credentials
+from harness.config.credentials import URI_KEY, refuse_credentials
 from harness.config.device import Device
 from harness.config.phase import Phase
 from harness.config.setting import Schema, setting
@@ -80,7 +80,7 @@ class Tracking(Schema):
             self._check_mlflow()
 
     def _check_mlflow(self) -> None:
-        refuse_credentials([self.uri])
+        refuse_credentials([f"{URI_KEY}={self.uri}"])
         # A folder, MLflow's default store before 3.7, raises in later versions.
         if self.kind is TrackingKind.local and not self.uri.startswith("sqlite:///"):
             raise RequestError(

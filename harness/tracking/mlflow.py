@@ -139,7 +139,8 @@ class MlflowStore:
         if overrides:
             tags["mlflow.source.name"] = f"python -m harness -m {' '.join(overrides)}"
             tags["mlflow.source.type"] = "LOCAL"
-        params = [Param(key, value) for key, value in map(key_and_value, overrides)]
+        # Of two values of one key, the last one counts; MLflow refuses the key twice.
+        params = [Param(*each) for each in dict(map(key_and_value, overrides)).items()]
         with translated_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
             self._client.log_batch(run.info.run_id, params=params)
@@ -176,11 +177,11 @@ class MlflowStore:
                 self._client.log_batch(child.info.run_id, metrics)
             for name, count in counts.items():
                 self._client.log_metric(parent, name, count)
-            if report:
-                self._log_report(parent, report)
             self._client.set_terminated(
                 parent, "FINISHED" if set(verdicts) == {Verdict.OK} else "FAILED"
             )
+            if report:
+                self._log_report(parent, report)
 
     def _log_report(self, parent: str, report: SweepReport) -> None:
         self._client.set_tag(parent, mlflow_views.NOTE_TAG, report.description)

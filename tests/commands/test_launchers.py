@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from support.process import Done, end, start
 from support.store import filed, parent_id
 
 from harness.commands.launchers import BASIC, check_alone, check_launcher
+from harness.commands.resume import Request
+from harness.commands.sweep_plan import Job, plan_of
 from harness.config.compose import load
 from harness.config.explain import explain
 from harness.config.schema import Config
@@ -93,6 +96,16 @@ def test_a_launcher_gives_the_records_of_a_serial_sweep(
         parent, *children = filed()
         assert {parent_id(child) for child in children} == {parent.info.run_id}
         assert len(children) == 4
+
+
+def test_records_of_an_earlier_sweep_are_no_result(in_folder: Path) -> None:
+    """In the same folder, with resume=off."""
+    (in_folder / "sweep" / "0").mkdir(parents=True)
+    (in_folder / "sweep" / "0" / "record.json").write_text("{}")
+    job = Job(Request("key", "pipelined", ["depth=1"]), {}, resumes=False, repeats=False)
+    plan = replace(plan_of(load(), Path("sweep"), [job]), elsewhere=True)
+    assert plan.rows([]) == []
+    assert plan.lost([]) == 1
 
 
 WALL = load("device.clock=wall")

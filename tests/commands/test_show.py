@@ -103,6 +103,20 @@ def test_jobs_that_never_began(shell: Shell) -> None:
     )
 
 
+def test_a_killed_sweep_that_ran_again_lacks_nothing(shell: Shell) -> None:
+    """One job was killed after Hydra's files were written, the last one before."""
+    request = ("-m", "seed=1,2,3,4", "hydra.sweep.dir=outputs/killed", *QUICK)
+    killed = shell(*request)
+    remove_record(killed.folders[2])
+    shutil.rmtree(killed.folders[3])
+    killed.folders[3].mkdir()
+    again = shell(*request)
+    assert [folder.name for folder in again.folders] == ["4", "5"]
+    shown = shell("show", "outputs/killed")
+    assert (shown.code, shown.err) == (0, "")
+    assert len(table(shown.out)) == len(table(again.out))
+
+
 def test_a_job_with_an_internal_error(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RecursionError

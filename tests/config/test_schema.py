@@ -173,6 +173,10 @@ def test_schemas_of_devices_need_the_standard_library_only() -> None:
         "http://bob:sec/secret@host",
         "sqlite://bob:secret@host/x",
         "http://h/?t=secret",
+        "http://bob:a secret@host",
+        "HTTP://bob:sec/secret@host",
+        "postgresql://bob:sec/secret@host/d",
+        "bob:secret@host:5000",
     ],
 )
 def test_an_address_with_a_password_is_refused_and_not_repeated(uri: str) -> None:

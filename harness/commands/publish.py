@@ -203,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
         say(problem)
     line = f"{publication.published} published, {publication.present} already there"
     if publication.busy:
-        line += f", {publication.busy} left to the commands that store them"
+        line += f", {publication.busy} being stored by other commands"
     with output("result"):
         print(f"{wanted.uri}: {line}")
     return 1 if publication.problems else 0

@@ -1,7 +1,7 @@
 """The interface of tracking backends, and the function that finds the requested one.
 
-A backend is a module of this package with `open_store(tracking, here) -> Store`. The key
-`tracking.backend` names it.
+A backend is a module of this package with `open_store(tracking, here) -> Store` and
+`server(tracking, here, port) -> Server`. The key `tracking.backend` names it.
 """
 
 from __future__ import annotations

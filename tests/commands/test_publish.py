@@ -162,7 +162,7 @@ def test_a_run_that_is_stored_by_its_process_is_left_to_it(shell: Shell) -> None
     done = shell("publish", str(newest))
     assert done.code == 0
     assert done.out == (
-        f"{URI}: 0 published, 0 already there, 1 left to the commands that store them\n"
+        f"{URI}: 0 published, 0 already there, 1 being stored by other commands\n"
     )
     Path("go").touch()
     assert end(running).code == 0

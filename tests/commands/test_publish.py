@@ -161,9 +161,7 @@ def test_a_run_that_is_stored_by_its_process_is_left_to_it(shell: Shell) -> None
     running, newest = held_before_mlflow("go")
     done = shell("publish", str(newest))
     assert done.code == 0
-    assert done.out == (
-        f"{URI}: 0 published, 0 already there, 1 being stored by other commands\n"
-    )
+    assert done.out == (f"{URI}: 0 published, 0 already there, 1 being stored by other commands\n")
     Path("go").touch()
     assert end(running).code == 0
     assert shell("publish", str(newest)).out.startswith(f"{URI}: 0 published, 1 already")

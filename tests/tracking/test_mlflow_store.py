@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,6 +17,7 @@ from harness.run.outcome import Verdict
 from harness.tracking import mlflow as tracking
 from harness.tracking import processes
 from harness.tracking.mlflow import MlflowStore
+from harness.tracking.store import SweepReport
 
 
 @dataclass
@@ -24,6 +26,7 @@ class Run:
     tags: dict[str, str]
     status: str = "RUNNING"
     metrics: dict[str, float] = field(default_factory=dict)
+    params: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def info(self) -> SimpleNamespace:
@@ -68,9 +71,17 @@ class Client:
             if run.run_id == run_id:
                 run.status = status
 
-    def log_batch(self, run_id: str, metrics: list[Any]) -> None:
+    def create_run(self, experiment_id: str, run_name: str, tags: dict[str, str]) -> Run:
+        self.runs.append(Run("parent", tags))
+        return self.runs[-1]
+
+    def log_batch(self, run_id: str, metrics: Sequence[Any] = (), params: Any = ()) -> None:
         (run,) = (each for each in self.runs if each.run_id == run_id)
         run.metrics |= {metric.key: metric.value for metric in metrics}
+        run.params += params
+
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        raise OSError("the server died")
 
     def log_metric(self, run_id: str, name: str, value: float) -> None:
         pass
@@ -92,6 +103,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> None:
     modules["mlflow.entities"].Metric = (  # type: ignore[attr-defined]
         lambda key, value, time, step: SimpleNamespace(key=key, value=value)
     )
+    modules["mlflow.entities"].Param = lambda key, value: (key, value)  # type: ignore[attr-defined]
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
 
@@ -174,3 +186,17 @@ def test_the_start_time_is_field_22_whatever_the_process_is_called(
     text = f"7 (a) S (b) {fields}"
     monkeypatch.setattr(Path, "read_text", lambda self: text)
     assert processes.start_ticks("7") == "22"
+
+
+def test_the_last_of_repeated_overrides_counts() -> None:
+    """MLflow refuses a batch with the same key twice."""
+    open_store().begin_sweep("depth", Path("/sweep"), ["depth=1,2", "kernel=gelu", "depth=1,3"])
+    assert RUNS[0].params == [("depth", "1,3"), ("kernel", "gelu")]
+
+
+def test_a_sweep_is_ended_before_its_report_is_stored() -> None:
+    store = open_store()
+    parent = store.begin_sweep("depth", Path("/sweep"))
+    with pytest.raises(Exception, match="the server died"):
+        store.end_sweep(parent, [Verdict.OK], {}, SweepReport("text", {}, []))
+    assert RUNS[0].status == "FINISHED"

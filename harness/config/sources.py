@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 _SETTING = re.compile(r"([\w.]+)(?:=(\S*))?: ")
 """Start of a message about a key, and its value if the message shows it."""
 _GLOBAL = "# @package _global_"
@@ -127,6 +125,8 @@ def _number(text: str) -> float | str:
 
 def _content(path: Path) -> dict[str, Any]:
     """The keys of a YAML file; none if it cannot be read, of which Hydra's error tells more."""
+    import yaml  # tests/contract runs in a Python without it
+
     with suppress(OSError, ValueError, yaml.YAMLError):
         content = yaml.safe_load(path.read_text())
         if isinstance(content, dict):

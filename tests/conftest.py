@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +77,15 @@ def in_folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], An
     """Work in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def shell(
+    in_folder: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Any]:
+    """The command in this process and in an empty folder: `support.process.Shell`."""
+    # Not at the top: tests/contract runs without Hydra.
+    from support.process import in_process
+
+    with in_process(monkeypatch, capfd) as run:
+        yield run

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from support.process import Shell, in_process, process
+from support.process import Shell, process
 
 from harness.config.compose import conf_dir
 from harness.config.device import Hardware, Simulator
@@ -32,14 +32,6 @@ SCHEMAS = {
     "device=hardware device.": Hardware,
 }
 Refused = Callable[..., str]
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 @pytest.fixture

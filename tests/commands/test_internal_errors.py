@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.process import Shell, in_process
+from support.process import Shell
 
 from harness.commands import sweeper
 from harness.config.schema import Config
@@ -15,14 +13,6 @@ from harness.run.verify import Checker, OutputCopies
 from harness.sim import pyxrt
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run_it:
-        yield run_it
 
 
 def fail(*given: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from support.process import Shell, in_process, process, rows, run_folders, spans
+from support.process import Shell, process, rows, run_folders, spans
 
 from harness.config.device import Simulator
 from harness.inputs.generate import make_tiles
@@ -22,15 +22,6 @@ from harness.results.record import SCHEMA_VERSION
 from harness.run import prepare as preparation
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    """The command in this process and in an empty folder."""
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 # The commands that must work

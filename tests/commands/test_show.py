@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.process import Done, Shell, in_process
+from support.process import Done, Shell
 
 from harness.commands.main import dispatch
 
 pytestmark = pytest.mark.slow
 
 QUICK = ("tracking=off", "workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 def table(out: str) -> str:

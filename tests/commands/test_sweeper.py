@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.process import Done, Shell, in_process, rows
+from support.process import Done, Shell, rows
 from support.store import import_mlflow
 
 from harness.commands.resume import RESUMED_FILE
@@ -17,14 +16,6 @@ pytestmark = pytest.mark.slow
 
 QUICK = ("-m", "tracking=off", "measure.repeats=1", "measure.warmup=0", "workload.tiles=2")
 SKIPPED = "{} of {} jobs are not run: {} has their records"
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 def labels(done: Done) -> list[str]:

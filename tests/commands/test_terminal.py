@@ -10,13 +10,12 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from support.process import ROOT, Shell, in_process, process
+from support.process import ROOT, Shell, process
 from support.record_samples import a_record
 
 from harness.commands.closing import interrupted_line
@@ -47,14 +46,6 @@ from harness.run.outcome import Verdict
 pytestmark = pytest.mark.slow
 
 QUICK = ("tracking=off", "workload.tiles=3", "measure.repeats=1", "measure.warmup=0")
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 # Forms of a table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,6 @@ QUICK = ("measure.repeats=2", "workload=gelu", "workload.tiles=6", "workload.sou
 UNTRACKED = ("tracking=off", *QUICK)
 SMALL = ("strategy=pipelined", "depth=1,2,3", "strategy.columns=1,2")
 """A space of six settings that differ."""
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 def settings(done: Done) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.process import Shell, in_process
+from support.process import Shell
 from support.rig import NEG
 from support.small_device import ADD, COSTS, make_tiles
 
@@ -346,14 +345,6 @@ def test_a_chain_that_hangs_fails_after_one_timeout(monkeypatch: pytest.MonkeyPa
     with pytest.raises(DeviceTimeoutError, match=r"add: no completion within device.timeout_ms"):
         executor.run(inputs, lambda first, outputs: None)
     assert failed_ns == [begin_ns + 60 + ms_to_ns(TIMEOUT_MS)]
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Any:
-    with in_process(monkeypatch, capfd) as run_it:
-        yield run_it
 
 
 @pytest.mark.parametrize(

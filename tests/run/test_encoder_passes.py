@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.process import Shell, in_process
+from support.process import Shell
 from support.window import COSTS, EXEC_NS, SMALL
 
 from harness.config.compose import load
@@ -180,14 +179,6 @@ def test_no_slot_meets_the_same_inputs_twice_running(overrides: list[str]) -> No
             .any(1)
             .all()
         )
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Any:
-    with in_process(monkeypatch, capfd) as run_it:
-        yield run_it
 
 
 @pytest.mark.parametrize("model", ["whisper_tiny", "whisper_base", "whisper_small"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.process import Shell, in_process
+from support.process import Shell
 from support.window import COSTS
 
 import harness.run.layer_passes
@@ -86,14 +85,6 @@ def test_data_passed_on_wrongly_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     passes.close()
     assert [each.mismatches for each in compared[:-1]] == [0] * (len(compared) - 1)
     assert compared[-1].mismatches == 1
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 def test_the_command_runs_a_layer(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

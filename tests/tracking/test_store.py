@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.process import Shell, in_process
+from support.process import Shell
 
 from harness import tracking
 from harness.config.compose import load
@@ -46,14 +46,6 @@ def open_store(tracking, here):
     append("open")
     return Store()
 """
-
-
-@pytest.fixture
-def shell(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    with in_process(monkeypatch, capfd) as run:
-        yield run
 
 
 @pytest.fixture

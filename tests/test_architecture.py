@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -107,6 +112,28 @@ def test_slow_imports_are_lazy(path: Path) -> None:
         if any(f"{name}.".startswith(f"{lazy}.") for lazy in LAZY)
     }
     assert not early, f"{path.name} imports {early} before it needs to"
+
+
+@pytest.mark.slow
+def test_the_contract_tests_need_only_numpy_and_pytest() -> None:
+    """Debian's Python with the real pyxrt has no more (tests/contract/run)."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = [re.split("[<>=]", each)[0] for each in project["dependencies"]]
+    installed = packages_distributions().items()
+    absent = [name for name, owners in installed if {*owners} & {*required} - {"numpy"}]
+    assert {"yaml", "hydra", "pydantic"} <= {*absent}
+    code = f"""import sys; sys.modules |= dict.fromkeys({[*absent, "hypothesis"]})
+import pytest; sys.exit(pytest.main(["--collect-only", "-q", "tests/contract"]))"""
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @by_file

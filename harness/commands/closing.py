@@ -10,6 +10,7 @@ from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
 from harness.results.find import TRACE_NAME
 from harness.results.record import FILE_NAME as RECORD_NAME
+from harness.tracking.store import LOOPBACK
 
 OUTPUTS = Path("outputs")
 """The folder below which runs and sweeps have theirs."""
@@ -78,7 +79,7 @@ def link(tracking: Tracking, page: str, port: int = PORT) -> str:
     """The address of a page of the store."""
     if tracking.kind is TrackingKind.server:
         return f"{tracking.uri.rstrip('/')}/{page}"
-    return f"http://127.0.0.1:{port}/{page}"
+    return f"http://{LOOPBACK}:{port}/{page}"
 
 
 def tracking_line(tracking: Tracking, name: str, page: str | None, here: Path) -> str:

@@ -9,7 +9,7 @@ from harness.commands.closing import OUTPUTS, relative
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.stored import load_runs, newest, unended
 from harness.commands.terminal import Presentation, say, show
-from harness.report.runs import failures, footnotes, legend, table
+from harness.report.runs import failures, lines_below, table
 from harness.report.tables import Part
 from harness.results.find import SWEEP_FILE
 from harness.results.record import Record
@@ -51,7 +51,7 @@ def run_parts(
     rows = table(records, speedups(records), paths, apart=apart)
     if presentation.quiet:
         return [rows, *failures(records)]
-    return [rows, *legend(records), *failures(records), *footnotes(records)]
+    return [rows, *lines_below(records)]
 
 
 def show_runs(

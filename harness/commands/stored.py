@@ -46,7 +46,8 @@ def unended(folder: Path) -> list[str]:
     begun = {path.parents[1] for path in folder.glob(f"**/{BEGUN_FILE}")}
     lacking = sorted((each for each in begun if not (each / FILE_NAME).exists()), key=by_number)
     # The same sweep again runs a job that was killed in a new folder.
-    done = {(each.parent, _overrides(each)) for each in begun - {*lacking}}
+    sweeps = {each.parent for each in lacking}
+    done = {(each.parent, _overrides(each)) for each in begun - {*lacking} if each.parent in sweeps}
     lacking = [each for each in lacking if (each.parent, _overrides(each)) not in done]
     lines, others = list[str](), list[Path]()
     for each in lacking:

@@ -23,7 +23,7 @@ from harness.commands.terminal import output, say
 from harness.config.schema import TrackingKind
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
-from harness.tracking.store import Server, backend_of
+from harness.tracking.store import LOOPBACK, Server, backend_of
 
 HELP = "serve the stored runs in MLflow's UI, and print its link"
 PORTS = 20
@@ -31,7 +31,6 @@ PORTS = 20
 POLL_S = 0.1
 LIMIT_S = 600
 """Time for the server to answer: it takes 10 s, and minutes on a machine with busy cores."""
-HOST = "127.0.0.1"
 CTRL_C = 128 + signal.SIGINT
 """Exit code of other commands after Ctrl-C, which is the usual end of this one."""
 
@@ -39,8 +38,9 @@ CTRL_C = 128 + signal.SIGINT
 def _parser() -> Parser:
     parser = Parser(
         "ui",
-        description="Serve the MLflow store of this folder on this machine (127.0.0.1), and print "
-        "the link of its table of runs. Ctrl-C ends it. With tracking=server: only print the link.",
+        description=f"Serve the MLflow store of this folder on this machine ({LOOPBACK}), and "
+        "print the link of its table of runs. Ctrl-C ends it. With tracking=server: only print the "
+        "link.",
         epilog="Example: python -m harness ui --port 5001 tracking.uri=sqlite:///other.db",
     )
     parser.add_argument(
@@ -108,7 +108,7 @@ def _is_free(port: int) -> bool:
         # As servers do: a port whose last connections have just ended is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
     return True

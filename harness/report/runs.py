@@ -142,6 +142,11 @@ def _cell(record: Record, name: str) -> Cell:
     return number(value, FORMATS[METRICS[name].unit])
 
 
+def lines_below(records: Sequence[Record]) -> list[str]:
+    """All lines below the table of these records."""
+    return [*legend(records), *failures(records), *footnotes(records)]
+
+
 def failures(records: Sequence[Record]) -> list[str]:
     """A line for each run that is not right: why."""
     lines = (

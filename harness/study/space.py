@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from itertools import product
+from math import prod
 from typing import Any, get_type_hints
 
 from harness.config.schema import Config
@@ -79,10 +80,12 @@ def default_values(name: str, config: Config) -> list[Value]:
     most = min(int(setting.most or MOST_VALUE), config.workload.tiles, MOST_VALUE)
     if name == "columns":
         most = config.device.columns
-    values = list(range(least, min(most, EVERY_VALUE) + 1))
-    while 2 * values[-1] <= most and values[-1] >= EVERY_VALUE:
-        values.append(2 * values[-1])
-    return list(values)
+    values: list[Value] = [*range(least, min(most, EVERY_VALUE) + 1)]
+    double = 2 * EVERY_VALUE
+    while double <= most:
+        values.append(double)
+        double *= 2
+    return values
 
 
 def checked_values(name: str, key: str, given: Iterable[Any]) -> list[Value]:
@@ -114,10 +117,10 @@ def candidates(bases: Sequence[Base]) -> list[Candidate]:
 
     RequestError if there are too many, or if none can run: then with the reason of the first.
     """
-    counts = [_count(base.knobs) for base in bases]
-    if sum(counts) > MOST_SETTINGS:
+    count = sum(prod(map(len, base.knobs.values())) for base in bases)
+    if count > MOST_SETTINGS:
         raise RequestError(
-            f"the space has {sum(counts):,} settings; at most {MOST_SETTINGS:,} are allowed: give "
+            f"the space has {count:,} settings; at most {MOST_SETTINGS:,} are allowed: give "
             "values for some knobs, as in strategy.batch=1,2,4 or depth=range(1,9)"
         )
     found, seen = dict[str, Candidate](), set[str]()
@@ -139,13 +142,6 @@ def candidates(bases: Sequence[Base]) -> list[Candidate]:
     if not found:
         raise refused[0]
     return sorted(found.values(), key=lambda each: _effort(each.config.strategy))
-
-
-def _count(knobs: Mapping[str, Sequence[Value]]) -> int:
-    count = 1
-    for values in knobs.values():
-        count *= len(values)
-    return count
 
 
 def _settings(

@@ -98,7 +98,7 @@ class Result:
 
 @dataclass
 class Search:
-    """A search that asks for settings and is told their results, in Optuna's own storage.
+    """A search that names the next setting and stores each result, in Optuna's own storage.
 
         search = Search(space, objective_of("time/tile_ms"), Path("outputs/tune/x"), "x", seed=0)
         while trial := search.ask():

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from harness.tracking.store import Server
-
-LOOPBACK = "127.0.0.1"
+from harness.tracking.store import LOOPBACK, Server
 
 
 def server(uri: str, port: int) -> Server:

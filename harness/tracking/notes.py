@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.measure.stats import Ratio
-from harness.report.runs import TILE_MS, failures, fastest, footnotes, legend, table
+from harness.report.runs import TILE_MS, fastest, lines_below, table
 from harness.report.tables import Format, Sheet, formatted
 from harness.results.record import Record
 from harness.tracking.store import SweepReport
@@ -34,13 +34,12 @@ def resolved_settings(record: Record) -> dict[str, Any]:
 
 def run_note(record: Record) -> str:
     """Description of a run, in Markdown: its row, and the lines below it."""
-    return sheet_note(table([record], [None]), [record])
+    return sheet_note(table([record], [None]), lines_below([record]))
 
 
-def sheet_note(sheet: Sheet, records: Sequence[Record], *first: str) -> str:
-    """A table of records and the lines below it, in Markdown; of a long table the first rows."""
+def sheet_note(sheet: Sheet, lines: Sequence[str], *first: str) -> str:
+    """A table and the lines below it, in Markdown; of a long table the first rows."""
     sheet = _narrow(sheet)
-    lines = [*legend(records), *failures(records), *footnotes(records)]
     rows = len(sheet.rows)
     while True:
         part = Sheet(sheet.name, *sheet.columns)
@@ -88,13 +87,13 @@ def sweep_report(
     """What a sweep shows of its runs: the fastest, their table, and pictures in its folder."""
     records = [record for record, _ in runs]
     sheet = table(records, speedups, [path for _, path in runs])
-    lines = [*legend(records), *failures(records), *footnotes(records)]
+    lines = lines_below(records)
     best = [_best(records[place], speedups[place]) for place in sorted(fastest(records))]
     texts = {
         "runs.md": formatted([*best, sheet, *lines], Format.markdown),
         "runs.json": formatted([sheet], Format.json),
     }
-    return SweepReport(sheet_note(sheet, records, *best), texts, sorted(folder.glob("*.png")))
+    return SweepReport(sheet_note(sheet, lines, *best), texts, sorted(folder.glob("*.png")))
 
 
 def _best(record: Record, speedup: Ratio | None) -> str:

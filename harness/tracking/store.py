@@ -20,6 +20,8 @@ from harness.measure.stats import Ratio
 from harness.results.record import Record
 from harness.run.outcome import Verdict
 
+LOOPBACK = "127.0.0.1"
+"""The address at which `harness ui` serves a local store: on this machine only."""
 PARENT_VARIABLE = "HARNESS_PARENT_RUN"
 """Environment variable with the run id of the sweep, for the processes that launchers start."""
 SWEPT_VARIABLE = "HARNESS_SWEPT"

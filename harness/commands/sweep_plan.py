@@ -19,7 +19,7 @@ from harness.commands.resume import (
 )
 from harness.commands.stored import save_jobs
 from harness.config.schema import Config
-from harness.results.find import record_files, run_folders
+from harness.results.find import next_number, record_files, run_folders
 from harness.results.record import Record
 
 
@@ -137,13 +137,5 @@ def plan_of(config: Config, folder: Path, jobs: Sequence[Job]) -> SweepPlan:
 
 def _first_number(folder: Path, earlier: Earlier) -> int:
     """The number of the first job: a sweep that goes on in its own folder continues counting."""
-    numbers = [
-        int(each.name) for each in earlier.folders if each.parent == folder and _digits(each)
-    ]
-    if not numbers:
-        return 0
-    return 1 + max(int(each.name) for each in folder.iterdir() if _digits(each))
-
-
-def _digits(folder: Path) -> bool:
-    return folder.name.isdigit()
+    goes_on = any(each.parent == folder and each.name.isdigit() for each in earlier.folders)
+    return next_number(folder) if goes_on else 0

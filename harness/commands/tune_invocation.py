@@ -22,12 +22,12 @@ from harness.commands.resume import (
 )
 from harness.commands.run import Invocation
 from harness.commands.sweep_plan import SweepPlan
-from harness.commands.tuner import Job, Jobs, Study, next_number, tuning_sweeper
+from harness.commands.tuner import Job, Jobs, Study, tuning_sweeper
 from harness.config.schema import Config, Resume
 from harness.errors import HarnessError, RequestError
 from harness.measure.audio_accounting import encoder_tiles
 from harness.report.tuning import best_lines, space_line
-from harness.results.find import record_files, storing
+from harness.results.find import next_number, record_files, storing
 from harness.results.record import Record
 from harness.study.space import Candidate, knob_of, overrides_of
 from harness.study.tune import Result, Search, Trial, objective_of

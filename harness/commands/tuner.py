@@ -222,13 +222,6 @@ def _knobs(
     return knobs
 
 
-def next_number(folder: Path) -> int:
-    """The number of the next job in a folder, after all that began."""
-    if not folder.is_dir():
-        return 0
-    return 1 + max((int(each.name) for each in folder.iterdir() if each.name.isdigit()), default=-1)
-
-
 @contextmanager
 def tuning_sweeper(tuner: Tuner) -> Iterator[None]:
     """Register with Hydra, in this context, a TuningSweeper for `tuner`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.device.backend import VIRTUAL
 from harness.measure.metric import Metric
 from harness.measure.metrics import METRICS
 from harness.measure.stats import LEAST_SAMPLES, Ratio, ratio_interval
@@ -14,8 +15,6 @@ from harness.study.tune import Objective
 
 MOST_NAMES = 6
 """Settings that a line names."""
-VIRTUAL = "virtual"
-"""`totals.clock` of a pass in virtual time."""
 
 
 def same_as_best(best: Record, others: Sequence[Record], objective: Objective) -> list[Record]:

@@ -84,3 +84,10 @@ def by_number(folder: Path) -> list[tuple[int, str]]:
     """A sort key that puts job 10 after job 9."""
     pieces = re.split(r"(\d+)", str(folder))
     return [(int(piece) if piece.isdigit() else -1, piece) for piece in pieces]
+
+
+def next_number(folder: Path) -> int:
+    """The number of the next job in a sweep's folder, after all that began."""
+    if not folder.is_dir():
+        return 0
+    return 1 + max((int(each.name) for each in folder.iterdir() if each.name.isdigit()), default=-1)

@@ -143,7 +143,8 @@ class MlflowStore:
         params = [Param(*each) for each in dict(map(key_and_value, overrides)).items()]
         with translated_errors(self._uri):
             run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
-            self._client.log_batch(run.info.run_id, params=params)
+            if params:
+                self._client.log_batch(run.info.run_id, params=params)
         return str(run.info.run_id)
 
     def end_sweep(

@@ -1,0 +1,329 @@
+"""Predicts how long a pass takes: the executor's loop as a recurrence over the stages of tiles.
+
+The host's calls follow each other, and the queues of the device are in order, so every time is a
+sum or a maximum of times before it:
+
+    launched = max(host, end of the command that frees a place of the queue)
+    end      = max(launched, end before it on the same columns) + execution
+    waited   = max(host, end + completion)
+
+Virtual time without noise and faults follows the same rules, so there the prediction is exact. The
+rules hold for one profile or for many at once: a cost is an integer, or an array with one value for
+each profile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property, reduce
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Ns: TypeAlias = Any
+"""Nanoseconds: an int, or (profiles,) int64."""
+PROFILES_AT_ONCE = 8192
+"""Profiles per walk: the arrays of a walk then fit the cache of a core."""
+
+
+@dataclass(frozen=True)
+class Station:
+    """One kernel of a chain.
+
+    partitions: for each of its columns, the number of the device's columns that its context has;
+    contexts with the same number take turns. exec_ns: one execution. write_ns, read_ns: staging and
+    collecting a submission, by its number of tiles.
+    """
+
+    partitions: tuple[int, ...]
+    exec_ns: Ns
+    write_ns: Mapping[int, Ns]
+    read_ns: Mapping[int, Ns]
+
+
+@dataclass(frozen=True)
+class PassModel:
+    """The costs and the order of a pass's calls.
+
+        station = Station((0,), exec_ns=np.array([900, 1000]), write_ns={1: 10}, read_ns={1: 5})
+        model = PassModel((station,), tiles=10, in_flight=2, slots=2, launch_ns=20)
+        pass_times(model).makespan_ns  # of both profiles
+
+    in_flight: most submissions launched and not collected. slots: most staged and not collected.
+    alloc_ns: allocation for a submission. command_ns: each execution of a command after the first.
+    cold_ns: before the first execution on a context. resume_ns: before an execution after the
+    device was idle for longer than suspend_ns. queue_depth: commands that a context holds.
+    chain_length: most executions of a command.
+    """
+
+    stations: tuple[Station, ...]
+    tiles: int
+    batch: int = 1
+    in_flight: int = 1
+    slots: int = 1
+    alloc_ns: Ns = 0
+    launch_ns: Ns = 0
+    completion_ns: Ns = 0
+    command_ns: Ns = 0
+    cold_ns: Ns = 0
+    resume_ns: Ns = 0
+    suspend_ns: Ns = 0
+    queue_depth: int = 4
+    chain_length: int = 24
+
+    @cached_property
+    def profiles(self) -> int:
+        """Number of profiles; 0 if all costs are integers."""
+        return max((len(each) for each in _arrays(self)), default=0)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of the calls does not depend on the costs.
+
+        It does if several tiles of a chain are in flight as single runs: the executor then collects
+        the one that ends first.
+        """
+        return len(self.stations) == 1 or self.batch > 1 or self.in_flight == 1
+
+    def of(self, which: slice | int) -> PassModel:
+        """The model of some profiles, or of a single one."""
+        model: PassModel = _taken(self, which)
+        return model
+
+    def may_suspend(self, idle_ns: Ns) -> bool:
+        """Whether any launch may find the device suspended; idle_ns: idle time before the pass.
+
+        While the device is idle, the host sees every completion, stages at most every slot and
+        collects at most every submission in flight before it launches again.
+        """
+        staged: Ns = sum(_largest(each.write_ns) for each in self.stations)
+        read: Ns = sum(_largest(each.read_ns) for each in self.stations)
+        host: Ns = self.slots * (self.alloc_ns + staged) + self.in_flight * read
+        longest_ns = idle_ns + host + self.completion_ns + self.launch_ns
+        return bool(np.any((longest_ns > self.suspend_ns) & (self.resume_ns > 0)))
+
+
+@dataclass(frozen=True)
+class PassTimes:
+    """The predicted times of a pass, sums over all submissions.
+
+    launch_ns: with the time that launches wait for a place in a queue. longest_wait_ns: of a single
+    submission. idle_ns: how long the device has been idle at the end of the pass.
+    """
+
+    makespan_ns: Ns
+    alloc_ns: Ns
+    write_ns: Ns
+    launch_ns: Ns
+    wait_ns: Ns
+    read_ns: Ns
+    longest_wait_ns: Ns
+    idle_ns: Ns
+
+
+def pass_times(model: PassModel, idle_ns: Ns | None = None, is_cold: bool = False) -> PassTimes:
+    """The times of one pass, integers or (profiles,) int64.
+
+    idle_ns: how long the device has been idle before the pass; None if it has executed nothing.
+    is_cold: whether the contexts have executed nothing.
+    """
+    profiles = model.profiles or (len(idle_ns) if isinstance(idle_ns, np.ndarray) else 0)
+    if not profiles:
+        return _Walk(model, idle_ns, is_cold).times()
+    # An order that depends on the costs is walked for each profile on its own.
+    parts: list[slice | int] = list(range(profiles))
+    if model.is_ordered:
+        starts = range(0, profiles, PROFILES_AT_ONCE)
+        parts = [slice(start, start + PROFILES_AT_ONCE) for start in starts]
+    pieces = [
+        _Walk(model.of(part), _taken(idle_ns, part), is_cold, _length(part, profiles)).times()
+        for part in parts
+    ]
+    columns = {
+        item.name: np.concatenate([np.atleast_1d(getattr(piece, item.name)) for piece in pieces])
+        for item in fields(PassTimes)
+    }
+    return PassTimes(**columns)
+
+
+def _length(part: slice | int, profiles: int) -> int:
+    return len(range(profiles)[part]) if isinstance(part, slice) else 0
+
+
+def _larger(first: Ns, second: Ns) -> Ns:
+    return np.maximum(first, second)
+
+
+class _Walk:
+    """One pass, call by call. `now` is the host's time since its begin.
+
+    Steps, slots and submissions are numbered as in `harness.run.executor.Executor`.
+    """
+
+    def __init__(
+        self, model: PassModel, idle_ns: Ns | None, is_cold: bool, profiles: int = 0
+    ) -> None:
+        self._model = model
+        # Python's integers are faster than arrays of one element.
+        self._later: Callable[[Ns, Ns], Ns] = _larger if profiles else max
+        zero: Ns = np.zeros(profiles, np.int64) if profiles else 0
+        self.now = self._queued = self._longest_ns = zero
+        stations, self._kernels = model.stations, len(model.stations)
+        self._full = model.tiles // model.batch
+        self._submissions = -(-model.tiles // model.batch)
+        self._slots = min(model.slots, self._submissions)
+        tail = model.tiles % model.batch
+        counts = model.batch, tail
+        self._write = [[each.write_ns.get(count, 0) for count in counts] for each in stations]
+        self._read = [[each.read_ns.get(count, 0) for count in counts] for each in stations]
+        self._commands = [[self._lengths(each, count) for count in counts] for each in stations]
+        # Contexts count through the stations.
+        self._partition = [number for each in stations for number in each.partitions]
+        columns = [len(each.partitions) for each in stations]
+        self._columns, self._first = columns, [sum(columns[:k]) for k in range(len(columns))]
+        self._free = [zero] * (max(self._partition) + 1)
+        self._cold = [is_cold] * len(self._partition)
+        self._places = [
+            deque([zero] * model.queue_depth, model.queue_depth) for _ in self._partition
+        ]
+        # Single kernels deal their submissions over the columns in turn.
+        of_context = model.in_flight if self._kernels > 1 else -(-model.in_flight // columns[0])
+        commands = max(len(lengths) for each in self._commands for lengths in each)
+        self._may_block = of_context * commands > model.queue_depth
+        self._suspends = model.may_suspend(0 if idle_ns is None else idle_ns)
+        # End of the last execution on any column; None before the first.
+        self._busy: Ns | None = None if idle_ns is None else zero - idle_ns
+        self._visible: list[Ns] = [zero] * max(1, self._slots * self._kernels)
+
+    def _lengths(self, station: Station, count: int) -> list[Ns]:
+        """Length of each command of a submission."""
+        chain, command_ns = self._model.chain_length, self._model.command_ns
+        sizes = [min(chain, count - first) for first in range(0, count, chain)]
+        return [size * station.exec_ns + (size - 1) * command_ns for size in sizes]
+
+    def times(self) -> PassTimes:
+        """Walk through the pass and return its times."""
+        model, steps = self._model, self._submissions * self._kernels
+        self._go()
+        tails = self._submissions - self._full
+        write, read = (
+            sum((self._full * whole + tails * tail for whole, tail in each), self.now * 0)
+            for each in (self._write, self._read)
+        )
+        alloc = model.alloc_ns * self._submissions + self.now * 0
+        launch = steps * model.launch_ns + self._queued
+        return PassTimes(
+            makespan_ns=self.now,
+            alloc_ns=alloc,
+            write_ns=write,
+            launch_ns=launch,
+            wait_ns=self.now - alloc - write - launch - read,
+            read_ns=read,
+            longest_wait_ns=self._longest_ns,
+            idle_ns=self.now - reduce(self._later, self._free),
+        )
+
+    def _go(self) -> None:
+        """`Executor.run`: launch what is staged, stage what fits, collect the oldest."""
+        in_flight, onward, finished = deque[int](), deque[int](), bytearray(self._submissions)
+        kernels, slots, submissions = self._kernels, self._slots, self._submissions
+        depth, single = self._model.in_flight, kernels == 1
+        staged = launched = collected = 0
+        while collected < submissions:
+            if onward or (launched < staged and launched - collected < depth):
+                if onward:
+                    step = onward.popleft()
+                else:
+                    step, launched = launched * kernels, launched + 1
+                in_flight.append(step)
+                self._launch(step)
+            elif (staged < submissions and staged - collected < slots) and (
+                single or staged < slots or finished[staged - slots]
+            ):
+                self.now = self.now + self._model.alloc_ns + self._write[0][staged >= self._full]
+                staged += 1
+            else:
+                step = self._collect(in_flight)
+                number, kernel = divmod(step, kernels)
+                if kernel == kernels - 1:
+                    finished[number], collected = True, collected + 1
+                else:
+                    self.now = self.now + self._write[kernel + 1][number >= self._full]
+                    onward.append(step + 1)
+
+    def _launch(self, step: int) -> None:
+        """Submit the commands of a step to the queue of its context."""
+        model, later = self._model, self._later
+        number, kernel = divmod(step, self._kernels)
+        context = self._first[kernel] + number % self._slots % self._columns[kernel]
+        partition, places = self._partition[context], self._places[context]
+        self.now = self.now + model.launch_ns
+        end = self._free[partition]
+        for length_ns in self._commands[kernel][number >= self._full]:
+            if self._may_block:
+                free = later(self.now, places[0])
+                self._queued, self.now = self._queued + (free - self.now), free
+            start = later(self.now, end)
+            if self._suspends and self._busy is not None:
+                # A comparison counts as 0 or 1, for integers and for arrays.
+                start = start + model.resume_ns * (self.now - self._busy > model.suspend_ns)
+            if self._cold[context]:
+                start, self._cold[context] = start + model.cold_ns, False
+            end = start + length_ns
+            places.append(end)
+            if self._suspends:
+                self._busy = end if self._busy is None else later(self._busy, end)
+        self._free[partition] = end
+        self._visible[step % len(self._visible)] = end + model.completion_ns
+
+    def _collect(self, in_flight: deque[int]) -> int:
+        """Wait for a step, read its outputs, and return it."""
+        visible, ring, step = self._visible, len(self._visible), in_flight[0]
+        if len(in_flight) > 1 and not self._model.is_ordered:
+            # The first in the order of launches that is visible when any is.
+            now = max(self.now, min(visible[each % ring] for each in in_flight))
+            step = next(each for each in in_flight if visible[each % ring] <= now)
+            in_flight.remove(step)
+        else:
+            in_flight.popleft()
+        waited = self._later(self.now, visible[step % ring])
+        self._longest_ns = self._later(self._longest_ns, waited - self.now)
+        number, kernel = divmod(step, self._kernels)
+        self.now = waited + self._read[kernel][number >= self._full]
+        return step
+
+
+def _arrays(value: Any) -> list[Any]:
+    """All arrays in a model."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, Mapping):
+        return [array for each in value.values() for array in _arrays(each)]
+    if isinstance(value, tuple):
+        return [array for each in value for array in _arrays(each)]
+    if is_dataclass(value):
+        return [array for item in fields(value) for array in _arrays(getattr(value, item.name))]
+    return []
+
+
+def _taken(value: Any, which: slice | int) -> Any:
+    """A model with only some elements of its arrays."""
+    if isinstance(value, np.ndarray):
+        return value[which] if isinstance(which, slice) else int(value[which])
+    if isinstance(value, Mapping):
+        return {key: _taken(each, which) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_taken(each, which) for each in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        changes = {item.name: _taken(getattr(value, item.name), which) for item in fields(value)}
+        return replace(value, **changes)
+    return value
+
+
+def _largest(costs: Mapping[int, Ns]) -> Ns:
+    largest: Ns = 0
+    for each in costs.values():
+        largest = np.maximum(largest, each)
+    return largest

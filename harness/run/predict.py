@@ -16,7 +16,8 @@ from harness.device.xrt.session import WAKE_AFTER_NS
 from harness.errors import RequestError
 from harness.inputs.chain import Chain
 from harness.kernel import LINE_BYTES, Buffer, KernelSpec
-from harness.measure.model import Ns, PassModel, PassTimes, Station, pass_times
+from harness.measure.model import pass_times
+from harness.measure.pass_model import Ns, PassModel, PassTimes, Station
 from harness.run.prepare import Plan, make_plan
 from harness.units import ms_to_ns
 

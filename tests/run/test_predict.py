@@ -15,7 +15,8 @@ from harness.config.compose import load
 from harness.config.device import Faults, Hazards, Noise, PowerMode, Simulator
 from harness.config.schema import Config, Measure, Verify
 from harness.config.strategy import Buffers, Strategy
-from harness.measure.model import PROFILES_AT_ONCE, PassModel, Station, pass_times
+from harness.measure.model import PROFILES_AT_ONCE, pass_times
+from harness.measure.pass_model import PassModel, Station
 from harness.run.experiment import Experiment
 from harness.run.outcome import Verdict
 from harness.run.predict import NotModelledError, experiment_model, predicted_ns

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,17 +10,14 @@ from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from harness.commands.pass_progress import LINE_S
-from harness.commands.terminal import Presentation, say
+from harness.commands.terminal import Presentation
 from harness.config.device import ClockKind
+from harness.config.explain import LAUNCHER_EXTRAS, install
 from harness.config.schema import Config
 from harness.errors import RequestError
-from harness.results.record import FILE_NAME
 from harness.tracking.store import PARENT_VARIABLE, SWEPT_VARIABLE
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_ray_launcher": "ray"}
-"""Extras of the harness by the package of a launcher; of the others, `slurm`."""
 OF_SWEEP = (PARENT_VARIABLE, SWEPT_VARIABLE)
 """Variables that each process of a sweep needs."""
 NPU = "npu"
@@ -66,21 +60,18 @@ def _remote_task(
 
 
 def check_launcher(launcher: DictConfig) -> None:
-    """RequestError if the package of a launcher is not installed."""
-    package, _, rest = str(launcher.get("_target_")).partition(".")
-    name = rest.partition(".")[0]
-    if package != "hydra_plugins":
+    """RequestError if a package that a launcher needs is not installed."""
+    plugins, _, rest = str(launcher.get("_target_")).partition(".")
+    module = rest.partition(".")[0]
+    package = module.removeprefix("hydra_").removesuffix("_launcher")
+    if plugins != "hydra_plugins" or package not in LAUNCHER_EXTRAS:
         return
     try:
-        import_module(f"{package}.{name}")
-        if name not in EXTRAS or EXTRAS[name] == "ray":
-            import_module("ray" if name in EXTRAS else "submitit")
+        import_module(f"{plugins}.{module}")
+        import_module(package)
     except ImportError as error:
-        extra = EXTRAS.get(name, "slurm")
-        raise RequestError(
-            f"hydra/launcher: {error.name} is not installed; pip install 'npu-harness[{extra}]' "
-            f"(pip install -e '.[{extra}]' in the folder of the source)"
-        ) from error
+        remedy = install(LAUNCHER_EXTRAS[package])
+        raise RequestError(f"hydra/launcher: {error.name} is not installed; {remedy}") from error
 
 
 def check_alone(config: Config, launcher: DictConfig) -> None:
@@ -102,24 +93,3 @@ def _gives_npu(launcher: DictConfig) -> bool:
     """Whether each job asks its cluster for a device."""
     count = OmegaConf.select(launcher, f"ray.remote.resources.{NPU}")
     return bool(count and count >= 1) or NPU in str(launcher.get("gres") or "").split(":")
-
-
-@contextmanager
-def progress_of_folder(folder: Path, jobs: int) -> Iterator[None]:
-    """While other processes run the jobs of a sweep, print every 10 s how many have ended."""
-    begun = sum(1 for _ in folder.glob(f"*/{FILE_NAME}"))
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(LINE_S):
-            with suppress(OSError):
-                number = sum(1 for _ in folder.glob(f"*/{FILE_NAME}")) - begun
-                say(f"{number} of {jobs} jobs have ended")
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from harness.commands.terminal import Presentation, say, say_from_handler, stderr_redraws
 from harness.config.schema import Config
@@ -15,6 +17,8 @@ from harness.run.outcome import Outcome
 
 LINE_S = 10.0
 """Seconds between two lines about a sweep, where stderr cannot redraw a bar."""
+WATCH_S = 1.0
+"""Seconds between two looks at the jobs of other processes."""
 SECONDS_SHOWN = 90
 MINUTES_SHOWN = 90
 log = logging.getLogger("harness")
@@ -29,6 +33,10 @@ class SweepProgress:
         job = progress.job("pooled d2 b1 c1", 7)  # a job with 7 passes begins
         job("pass 1 of 5", 0.5)
         progress.close()
+
+    Of jobs in other processes, it reports how many have ended:
+
+        progress.watch(lambda: len(list(record_files(folder))))
     """
 
     def __init__(
@@ -37,32 +45,62 @@ class SweepProgress:
         self._jobs, self._begun, self._now_s = jobs, 0, now_s
         self._start_s = self._line_s = now_s()
         self._bar = PassBar("", jobs, hidden=hidden)
+        self._hidden = hidden
         self._lines = not hidden and not stderr_redraws()
+        self._closed = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     def job(self, label: str, passes: int) -> Callable[[str, float], None]:
         """The next job begins; returns the function to call when its passes make progress."""
         self._begun += 1
-        position = f"job {self._begun} of {self._jobs}{self._left()}: {label}"
         ended = self._begun - 1
+        position = f"job {self._begun} of {self._jobs}{self._left(ended)}: {label}"
         begun = 0
 
         def report(name: str, share: float) -> None:
             nonlocal begun
             begun += not share
-            self._bar.show(f"{position}: {name}", ended + (begun - 1 + share) / passes)
-            if self._lines and self._now_s() - self._line_s >= LINE_S:
-                self._line_s = self._now_s()
-                say(f"{position}: {name}")
+            self._show(f"{position}: {name}", ended + (begun - 1 + share) / passes)
 
         return report
 
+    def watch(self, count: Callable[[], int]) -> None:
+        """Report jobs of other processes in a thread until `close`.
+
+        count: returns how many have ended; it may raise OSError.
+        """
+
+        def report() -> None:
+            while not self._closed.wait(WATCH_S):
+                if self._lines and not self._line_is_due():
+                    continue
+                with suppress(OSError):
+                    ended = count()
+                    text = f"{ended} of {self._jobs} jobs have ended{self._left(ended)}"
+                    self._show(text, ended)
+
+        if not self._hidden:
+            self._watcher = threading.Thread(target=report, daemon=True)
+            self._watcher.start()
+
     def close(self) -> None:
-        """Remove the bar from the screen."""
+        """Stop watching, and remove the bar from the screen."""
+        self._closed.set()
+        if self._watcher:
+            self._watcher.join()
         self._bar.close()
 
-    def _left(self) -> str:
+    def _show(self, text: str, completed: float) -> None:
+        self._bar.show(text, completed)
+        if self._lines and self._line_is_due():
+            self._line_s = self._now_s()
+            say(text)
+
+    def _line_is_due(self) -> bool:
+        return self._now_s() - self._line_s >= LINE_S
+
+    def _left(self, ended: int) -> str:
         """The time left, if the jobs that remain take as long as those that have ended."""
-        ended = self._begun - 1
         if not ended:
             return ""
         left_s = (self._now_s() - self._start_s) / ended * (self._jobs - ended)

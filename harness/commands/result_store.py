@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.commands.closing import publish_command, relative
@@ -14,7 +14,7 @@ from harness.config.credentials import refuse_credentials
 from harness.config.schema import Config, Tracking, TrackingKind
 from harness.errors import RequestError
 from harness.report.trace import save_trace
-from harness.results.find import artifacts, storing
+from harness.results.find import artifacts, digest_of, storing, sweep_of
 from harness.results.record import Record
 from harness.results.speedup import speedups
 from harness.run.outcome import Outcome
@@ -28,6 +28,16 @@ from harness.tracking.store import (
     backend_of,
 )
 
+FAILURE_FILE = ".tracking-failure"
+"""File of a sweep with its first failure of MLflow, for its processes, until the sweep ends."""
+NO_RUN = (
+    "the record is stored, but not in MLflow ({publish} stores it there later; tracking=off leaves "
+    "MLflow out)"
+)
+NO_REPORT = (
+    "the runs are in MLflow, but not the report of their sweep ({publish} stores it there later)"
+)
+PART = "the records are stored ({publish} stores in MLflow what it lacks)"
 log = logging.getLogger("harness")
 
 
@@ -65,12 +75,19 @@ def swept_keys() -> list[str]:
     return os.environ.get(SWEPT_VARIABLE, "").split()
 
 
+def forget_failure(sweep: Path) -> None:
+    """Remove what a failure of MLflow has left in the folder of a sweep."""
+    with suppress(OSError):
+        (sweep / FAILURE_FILE).unlink()
+
+
 class ResultStore:
     """Stores the results of one invocation. A failure is reported, and loses no other result.
 
     here: the folder that relative paths of the MLflow store start at. fail: prints a message and
     changes the exit code. remark: prints a message that is no failure. After a failure of MLflow,
-    MLflow is not used again.
+    MLflow is not used again, nor by other processes that run jobs of the same sweep; the process
+    of the sweep reports their failures.
 
         results = ResultStore(Path.cwd(), fail=print, remark=print)
         results.begin_sweep(config, Path("outputs/sweep"), ["depth=1,2"], ["depth"])
@@ -100,7 +117,9 @@ class ResultStore:
             with self._written(folder, "trace"):
                 if outcome.timeline:
                     save_trace(outcome.timeline, record.name, folder)
-            with self._tracked(folder):
+            if (sweep := self._sweep_elsewhere(folder)) and (sweep / FAILURE_FILE).exists():
+                self._untracked = True
+            with self._tracked(folder, NO_RUN):
                 if store := self._open(config):
                     parent = os.environ.get(PARENT_VARIABLE)
                     return store.run_page(store.log(record, folder, artifacts(folder), parent))
@@ -121,8 +140,9 @@ class ResultStore:
         process with this folder, if there is one.
         """
         self._sweep = folder
+        forget_failure(folder)  # of a sweep that was killed
         os.environ[SWEPT_VARIABLE] = " ".join(swept)
-        with self._tracked(folder):
+        with self._tracked(folder, NO_RUN):
             if store := self._open(config):
                 earlier = store.sweep_run(folder.absolute()) if goes_on else None
                 parent = (
@@ -134,15 +154,39 @@ class ResultStore:
                 os.environ[PARENT_VARIABLE] = parent
 
     def end_sweep(
-        self, config: Config, folder: Path, runs: Sequence[tuple[Record, Path]]
+        self,
+        config: Config,
+        folder: Path,
+        runs: Sequence[tuple[Record, Path]],
+        *,
+        elsewhere: bool = False,
     ) -> str | None:
-        """Close the run of a sweep; returns its page, as `Store.sweep_page`, or None."""
-        records = [record for record, _ in runs]
+        """Close the run of a sweep; returns its page, as `Store.sweep_page`, or None.
+
+        elsewhere: its jobs ran in other processes, whose failures are reported here.
+        """
         # Removed, or a later run in this process would be stored below this sweep.
         os.environ.pop(SWEPT_VARIABLE, None)
         parent = os.environ.pop(PARENT_VARIABLE, None)
-        with self._tracked(self._sweep or self._here):
+        try:
+            return self._close_sweep(config, folder, runs, parent, elsewhere)
+        finally:
+            forget_failure(folder)
+
+    def _close_sweep(
+        self,
+        config: Config,
+        folder: Path,
+        runs: Sequence[tuple[Record, Path]],
+        parent: str | None,
+        elsewhere: bool,
+    ) -> str | None:
+        records = [record for record, _ in runs]
+        with self._tracked(folder, PART if elsewhere else NO_REPORT):
+            self._raise_failure_elsewhere(folder)
             if parent and (store := self._open(config)):
+                if elsewhere:
+                    self._check_stored(store, folder, runs, parent)
                 ratios = speedups(records)
                 by_folder = {
                     str(path.absolute()): speedup
@@ -174,10 +218,11 @@ class ResultStore:
             )
 
     @contextmanager
-    def _tracked(self, folder: Path) -> Iterator[None]:
+    def _tracked(self, folder: Path, what: str) -> Iterator[None]:
         """Report a failure of MLflow; after a Ctrl-C, MLflow is not used again either.
 
-        folder: of the run or the sweep that MLflow then lacks.
+        folder: of the run or the sweep that MLflow then lacks. what: the state after the failure,
+        with {publish} for the command.
         """
         try:
             yield
@@ -187,8 +232,34 @@ class ResultStore:
         except TrackingError as error:
             log.debug("tracking failed", exc_info=True)
             self._untracked = True
+            elsewhere = self._sweep_elsewhere(folder)
+            if sweep := elsewhere or self._sweep:
+                with suppress(OSError):
+                    (sweep / FAILURE_FILE).write_text(str(error))
+                    if elsewhere:
+                        return
             publish = publish_command(relative(self._sweep or folder, self._here))
+            self._fail(f"{error}; {what.format(publish=publish)}")
+
+    def _sweep_elsewhere(self, folder: Path) -> Path | None:
+        """The sweep of a run, if this process only runs jobs of it for a launcher."""
+        return sweep_of(folder) if not self._sweep and SWEPT_VARIABLE in os.environ else None
+
+    def _raise_failure_elsewhere(self, sweep: Path) -> None:
+        """TrackingError if MLflow failed in another process of a sweep."""
+        with suppress(OSError):
+            failure = (sweep / FAILURE_FILE).read_text()
+            if not self._untracked:
+                raise TrackingError(failure)
+
+    def _check_stored(
+        self, store: Store, sweep: Path, runs: Sequence[tuple[Record, Path]], parent: str
+    ) -> None:
+        """Report runs of other processes that MLflow lacks, for whatever reason."""
+        own = [path for _, path in runs if path.is_relative_to(sweep)]
+        folders = {digest_of(path): str(path.absolute()) for path in own}
+        if absent := len(folders) - len(store.stored(folders, parent)):
+            publish = publish_command(relative(sweep, self._here))
             self._fail(
-                f"{error}; the record is stored, but not in MLflow ({publish} stores it there "
-                "later; tracking=off leaves MLflow out)"
+                f"{absent} of {len(folders)} records are not in MLflow; {publish} stores them there"
             )

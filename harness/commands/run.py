@@ -190,6 +190,8 @@ class Invocation:
         if plan.left:
             self.results.begin_sweep(plan.config, plan.folder, plan.overrides, plan.swept)
             self.progress = SweepProgress(plan.left, hidden=self.presentation.quiet)
+            if plan.elsewhere:
+                self.progress.watch(plan.ended)
 
     def job(self, cfg: DictConfig) -> None:
         """One run, as Hydra calls it."""
@@ -263,7 +265,9 @@ class Invocation:
         if lost := plan.lost(runs):
             self.fail(f"{lost} of {len(plan.requests)} jobs have no record")
         config, folder = plan.config, plan.folder
-        page = self.results.end_sweep(config, folder, runs) if plan.left else None
+        page = None
+        if plan.left:
+            page = self.results.end_sweep(config, folder, runs, elsewhere=plan.elsewhere)
         if runs:
             link = closing.tracking_line(config.tracking, sweep_name(folder), page, self.here)
             self._show(runs, closing.sweep_line(folder), link)

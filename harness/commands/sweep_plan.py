@@ -99,6 +99,10 @@ class SweepPlan:
         if self.earlier and self.left:
             save_resumed(self.folder, self.requests, [folder for _, folder in self.earlier])
 
+    def ended(self) -> int:
+        """Number of jobs that have a record. OSError if the folder cannot be read."""
+        return sum(path.parent not in self.before for path in record_files(self.folder))
+
     def lost(self, rows: Sequence[Run]) -> int:
         """Number of jobs of a launcher in other processes that ended without a record."""
         return max(0, len(self.requests) - len(rows)) if self.elsewhere else 0

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from harness.commands.hydra_private import BasicLauncher, BasicSweeper, forget_plugin, plugin
-from harness.commands.launchers import check_alone, check_launcher, progress_of_folder
+from harness.commands.launchers import check_alone, check_launcher
 from harness.commands.resume import Request
 from harness.commands.sweep_plan import Job, SweepPlan, plan_of
 from harness.config.compose import (
@@ -89,8 +89,7 @@ def _in_worker(path: ConfigSearchPath) -> OnceLoader:
 class Launcher:
     """Hydra's launcher, with the numbers of jobs shifted, and without the jobs' return values.
 
-    Hydra's own launcher gets one job at a time: it would keep two configurations of each. Of jobs
-    in other processes, it reports how many have ended.
+    Hydra's own launcher gets one job at a time: it would keep two configurations of each.
     """
 
     def __init__(self, launcher: Any, plan: SweepPlan) -> None:
@@ -101,11 +100,10 @@ class Launcher:
         first = initial_job_idx + self._first
         if self._plan.elsewhere:
             forget_plugin(SWEEPER_TARGET)  # other processes cannot import it
-            with progress_of_folder(self._plan.folder, len(job_overrides)):
-                try:
-                    self._raise(self._launcher.launch(job_overrides, initial_job_idx=first))
-                except OSError as error:  # of the launcher: a job reports its own
-                    raise HarnessError(f"hydra/launcher: {error}") from error
+            try:
+                self._raise(self._launcher.launch(job_overrides, initial_job_idx=first))
+            except OSError as error:  # of the launcher: a job reports its own
+                raise HarnessError(f"hydra/launcher: {error}") from error
             return []
         for number, job in enumerate(job_overrides, first):
             self._raise(self._launcher.launch([job], initial_job_idx=number))

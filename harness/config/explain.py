@@ -47,13 +47,8 @@ _KINDS = {
 """By the name of a type in OmegaConf's messages: what a user writes."""
 
 
-LAUNCHER_EXTRAS = {
-    "joblib": "joblib",
-    "ray": "ray",
-    "submitit_local": "slurm",
-    "submitit_slurm": "slurm",
-}
-"""Launchers that other packages bring -> extra of the harness."""
+LAUNCHER_EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
+"""Packages that launchers need -> extra of the harness. Names of launchers begin with them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +132,14 @@ def _no_option(fault: Fault) -> str:
     options = re.findall(r"^\t(\S+)$", fault.text, re.MULTILINE)
     path = fault.sources.file_that_names(f"{group}/{option}")
     place = f"{path}: " if path else ""
-    if group == "hydra/launcher" and option in LAUNCHER_EXTRAS:
-        extra = LAUNCHER_EXTRAS[option]
-        return f"{place}{group}={option}: not installed; pip install 'npu-harness[{extra}]'"
+    if group == "hydra/launcher" and (extra := LAUNCHER_EXTRAS.get(option.partition("_")[0])):
+        return f"{place}{group}={option}: not installed; {install(extra)}"
     return f"{place}{group}={option}: no such option; {nearest(option, options)}"
+
+
+def install(extra: str) -> str:
+    """How to install an extra of the harness."""
+    return f"pip install 'npu-harness[{extra}]', or '.[{extra}]' in the folder of the source"
 
 
 def _needless_plus(fault: Fault) -> str:

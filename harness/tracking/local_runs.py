@@ -40,7 +40,7 @@ class LocalRuns:
         self._experiment_id = int(experiment_id)
         self._location = location
 
-    def stored(self, folders: Mapping[str, str]) -> set[str]:
+    def stored(self, folders: Mapping[str, str], parent: str | None = None) -> set[str]:
         """Of records, as digest -> absolute folder, the digests of those that have a run."""
         from mlflow.store.tracking.dbmodels.models import SqlRun
         from sqlalchemy import select

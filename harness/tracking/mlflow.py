@@ -21,15 +21,13 @@ from harness.tracking.local_runs import LocalRuns
 from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
-from harness.tracking.server_runs import ServerRuns
+from harness.tracking.server_runs import ServerRuns, below, search
 from harness.tracking.store import Entry, Server, SweepReport, SweepRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 SQLITE = "sqlite:///"
-PAGE_SIZE = 1000
-"""Runs per page of a search; equal to MLflow's default."""
 
 
 class MlflowStore:
@@ -98,10 +96,10 @@ class MlflowStore:
             (run_id,) = self._runs.write([run_data(entry, parent)], new=True)
         return run_id
 
-    def stored(self, folders: Mapping[str, str]) -> set[str]:
+    def stored(self, folders: Mapping[str, str], parent: str | None = None) -> set[str]:
         """Of records, as digest -> absolute folder, the digests of those that have a whole run."""
         with translated_errors(self._uri):
-            return self._runs.stored(folders)
+            return self._runs.stored(folders, parent)
 
     def publish(self, entries: Sequence[Entry], parent: str | None) -> None:
         """Store records, of which an earlier attempt may have stored a part."""
@@ -167,7 +165,7 @@ class MlflowStore:
         }
         with translated_errors(self._uri):
             # Pages of a thousand runs take seconds: do not search in vain.
-            children = self._search(f"tags.`mlflow.parentRunId` = '{parent}'") if speedups else []
+            children = self._search(below(parent)) if speedups else []
             for child in children:
                 values = speedup_metrics(speedups.get(child.data.tags.get("record", "")))
                 # It failed, or has no baseline in its setting.
@@ -233,17 +231,8 @@ class MlflowStore:
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
     def _search(self, filter_string: str) -> list[Run]:
-        """All runs of the experiment that match, from all pages of the search."""
-        runs: list[Run] = []
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment_id], filter_string, max_results=PAGE_SIZE, page_token=token
-            )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+        """All runs of the experiment that match."""
+        return search(self._client, self._experiment_id, filter_string)
 
 
 def open_store(tracking: Tracking, here: Path) -> MlflowStore:

@@ -43,8 +43,11 @@ class RunData:
 class RunWriter(Protocol):
     """Writes finished runs to one experiment of a store."""
 
-    def stored(self, folders: Mapping[str, str]) -> set[str]:
-        """Of records, as digest -> absolute folder, the digests of those that have a whole run."""
+    def stored(self, folders: Mapping[str, str], parent: str | None = None) -> set[str]:
+        """Of records, as digest -> absolute folder, the digests of those that have a whole run.
+
+        parent: the run of their sweep, if it is known.
+        """
 
     def write(self, runs: Sequence[RunData], *, new: bool) -> list[str]:
         """Write runs, and return their ids; new: no earlier attempt can have left a part of one."""

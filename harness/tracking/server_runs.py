@@ -15,6 +15,29 @@ ENDED = ("FINISHED", "FAILED")
 """Status of runs that are whole; a process that was killed leaves RUNNING, later KILLED."""
 
 
+PAGE_SIZE = 1000
+"""Runs per page of a search; equal to MLflow's default."""
+
+
+def below(parent: str) -> str:
+    """MLflow's search expression for the runs of a sweep."""
+    return f"tags.`mlflow.parentRunId` = '{parent}'"
+
+
+def search(client: MlflowClient, experiment_id: str, expression: str) -> list[Run]:
+    """All runs of an experiment that match, from all pages of the search."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], expression, max_results=PAGE_SIZE, page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
 class ServerRuns:
     """The runs of one experiment of a server."""
 
@@ -22,12 +45,18 @@ class ServerRuns:
         self._client = client
         self._experiment_id = experiment_id
 
-    def stored(self, folders: Mapping[str, str]) -> set[str]:
+    def stored(self, folders: Mapping[str, str], parent: str | None = None) -> set[str]:
         """Of records, as digest -> absolute folder, the digests of those that have a whole run."""
+        # One search for up to a thousand runs; other runs take one each.
+        found = set[str | None]()
+        if parent:
+            children = search(self._client, self._experiment_id, below(parent))
+            found = {run.data.tags.get(RECORD_TAG) for run in children if run.info.status in ENDED}
         return {
             digest
             for digest, folder in folders.items()
-            if any(
+            if digest in found
+            or any(
                 run.info.status in ENDED
                 for run in self._runs(RECORD_TAG, digest) or self._runs("record", folder)
             )

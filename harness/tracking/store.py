@@ -94,8 +94,11 @@ class Store(Protocol):
     ) -> str:
         """Store a record with its files, below the run `parent` of a sweep; returns the run id."""
 
-    def stored(self, folders: Mapping[str, str]) -> set[str]:
-        """Of records, as digest -> absolute folder, the digests of those that have a whole run."""
+    def stored(self, folders: Mapping[str, str], parent: str | None = None) -> set[str]:
+        """Of records, as digest -> absolute folder, the digests of those that have a whole run.
+
+        parent: the run of their sweep, if it is known; finding many runs below it is fast.
+        """
 
     def publish(self, entries: Sequence[Entry], parent: str | None) -> None:
         """Store records, of which an earlier attempt may have stored a part.

@@ -13,21 +13,27 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from support.process import Done, end, start
-from support.store import filed, parent_id
+from support.process import Done, Shell, end, start
+from support.store import filed, import_mlflow, parent_id
 
+from harness.commands.hydra_private import BasicLauncher
 from harness.commands.launchers import BASIC, check_alone, check_launcher
+from harness.commands.result_store import FAILURE_FILE, ResultStore
 from harness.commands.resume import Request
 from harness.commands.sweep_plan import Job, plan_of
 from harness.config.compose import load
 from harness.config.explain import explain
 from harness.config.schema import Config
 from harness.errors import RequestError
+from harness.results.record import Record
+from harness.run.outcome import Outcome
+from harness.tracking.store import SWEPT_VARIABLE
 
 pytestmark = pytest.mark.slow
 
@@ -153,4 +159,85 @@ def test_a_launcher_that_is_not_installed(
 
 def test_a_launcher_of_a_package_that_is_not_installed() -> None:
     message = explain(HydraException("Could not find 'hydra/launcher/joblib'"))
-    assert message == ("hydra/launcher=joblib: not installed; pip install 'npu-harness[joblib]'")
+    assert message == (
+        "hydra/launcher=joblib: not installed; pip install 'npu-harness[joblib]', or '.[joblib]' "
+        "in the folder of the source"
+    )
+
+
+@pytest.mark.parametrize(
+    ("launcher", "package", "extra"),
+    [("submitit_local", "submitit", "slurm"), ("ray_local", "ray", "ray")],
+)
+def test_a_launcher_whose_engine_is_not_installed(
+    launcher: str, package: str, extra: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra's plugin is there, but not what it imports when it launches."""
+    plugin = f"hydra_plugins.hydra_{package}_launcher"
+    if not installed(plugin.partition(".")[2]):
+        monkeypatch.setitem(sys.modules, plugin, ModuleType(plugin))
+        module = ModuleType(f"{plugin}.{package}_launcher")
+        module.RayLauncher = type("RayLauncher", (BasicLauncher,), {"__init__": take})  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    done = shell("-m", f"hydra/launcher={launcher}", "depth=1,2")
+    assert (done.code, done.out, done.folders) == (2, "", [])
+    assert done.err == (
+        f"harness: hydra/launcher: {package} is not installed; pip install "
+        f"'npu-harness[{extra}]', or '.[{extra}]' in the folder of the source\n"
+    )
+
+
+def take(self: object, **settings: object) -> None:
+    """Accept any settings of a launcher."""
+
+
+def test_other_processes_do_not_ask_mlflow_after_a_failure(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("sweep").mkdir()
+    Path("sweep/multirun.yaml").touch()
+    monkeypatch.setenv(SWEPT_VARIABLE, "depth")
+    failed = shell("hydra.run.dir=sweep/0", "tracking.uri=sqlite:////proc/nowhere/mlflow.db")
+    assert (failed.code, failed.err) == (0, ""), "the process of the sweep reports it"
+    assert "/proc/nowhere" in Path("sweep", FAILURE_FILE).read_text()
+    other = shell("hydra.run.dir=sweep/1")
+    assert (other.code, other.err) == (0, "")
+    assert not Path("outputs/mlflow.db").exists()
+    assert {each.name for each in Path("sweep").glob("*/record.json")} == {"record.json"}
+
+
+def test_the_process_of_a_sweep_reports_what_others_left_out_of_mlflow(
+    shell: Shell,
+) -> None:
+    """Failures of MLflow, and runs that a killed process left out: exit code as in one process."""
+    sweep = shell("-m", "depth=1,2", "hydra.sweep.dir=sweep", "workload.tiles=3", "tracking=off")
+    assert sweep.code == 0
+    runs = [(Record.load(folder), folder) for folder in sorted(Path("sweep").glob("?"))]
+    assert len(runs) == 2
+    import_mlflow()
+    lines: list[str] = []
+    config = load("tracking.artifacts=/proc/nowhere")
+    results = ResultStore(Path.cwd(), lines.append, lines.append)
+    results.begin_sweep(config, Path("sweep"), [], ["depth"])
+    other = ResultStore(Path.cwd(), lines.append, lines.append)
+    other.store(config, runs[0][0], UNTIMED, runs[0][1])
+    assert lines == [], "the process of the sweep reports it"
+    results.end_sweep(config, Path("sweep"), runs, elsewhere=True)
+    (line,) = lines
+    assert "/proc/nowhere" in line
+    assert line.endswith(
+        "; the records are stored (harness publish sweep stores in MLflow what it lacks)"
+    )
+    assert not [*Path("sweep").rglob(FAILURE_FILE)]
+    lines.clear()
+    config = load("tracking.experiment=other")
+    again = ResultStore(Path.cwd(), lines.append, lines.append)
+    again.begin_sweep(config, Path("sweep"), [], ["depth"])
+    again.end_sweep(config, Path("sweep"), runs, elsewhere=True)
+    assert lines == ["2 of 2 records are not in MLflow; harness publish sweep stores them there"]
+    published = shell("publish", "sweep", "tracking.experiment=other")
+    assert published.out.endswith(": 2 published, 0 already there\n")
+
+
+UNTIMED = cast(Outcome, SimpleNamespace(timeline=None))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from harness.commands import pass_progress
 from harness.commands.pass_progress import LINE_S, SweepProgress, duration
 
 
@@ -34,6 +37,31 @@ def test_quiet_sweeps_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     now_s[0] = 2 * LINE_S
     job("verify", 0.5)
     assert capsys.readouterr().err == ""
+
+
+def test_jobs_of_other_processes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pass_progress, "WATCH_S", 0.001)
+    now_s, counted = [0.0], threading.Semaphore(0)
+
+    def count() -> int:
+        counted.release()
+        if now_s[0] > LINE_S:
+            raise OSError("the folder is gone")
+        return 5
+
+    for hidden, line in ((True, ""), (False, "harness: 5 of 20 jobs have ended, 30 s left\n")):
+        now_s[0] = 0.0
+        progress = SweepProgress(20, hidden=hidden, now_s=lambda: now_s[0])
+        progress.watch(count)
+        now_s[0] = LINE_S
+        if not hidden:
+            counted.acquire()
+            now_s[0] = 3 * LINE_S
+            counted.acquire()
+        progress.close()
+        assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize(

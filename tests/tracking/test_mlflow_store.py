@@ -14,8 +14,7 @@ import pytest
 
 from harness.measure.stats import Ratio
 from harness.run.outcome import Verdict
-from harness.tracking import mlflow as tracking
-from harness.tracking import processes
+from harness.tracking import processes, server_runs
 from harness.tracking.mlflow import MlflowStore
 from harness.tracking.store import SweepReport
 
@@ -117,7 +116,7 @@ def test_every_run_of_a_sweep_gets_its_speed_up(
     monkeypatch: pytest.MonkeyPatch, page_size: int
 ) -> None:
     """MLflow answers a search with 1,000 runs at most."""
-    monkeypatch.setattr(tracking, "PAGE_SIZE", page_size)
+    monkeypatch.setattr(server_runs, "PAGE_SIZE", page_size)
     store = open_store()
     RUNS.extend(Run(str(number), {"record": f"/{number}"}, "FINISHED") for number in range(5))
     ratios = {f"/{number}": Ratio(number, number, number) for number in range(5)}
@@ -157,7 +156,7 @@ def tags(pid: int, **others: str) -> dict[str, str]:
 
 def test_runs_of_dead_processes_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pid may be used again; with its start time it is not."""
-    monkeypatch.setattr(tracking, "PAGE_SIZE", 2)
+    monkeypatch.setattr(server_runs, "PAGE_SIZE", 2)
     own = processes.process_tags()
     most = int(Path("/proc/sys/kernel/pid_max").read_text())
     RUNS.extend(

@@ -11,12 +11,13 @@ from pathlib import Path
 from commands import folders, run_s
 
 TARGET = 0.6
-REPETITIONS = 5
-JOBS = 40
-DEPTHS, TILES = "1,2,3,4,5,6,7,8,9,10", "10,20,30,40"
-# The bare script has no presets: its strategy's depth is what `depth` sets for the harness.
+REPETITIONS = 3
+JOBS = 200
+DEPTHS, TILES = "1,2,3,4,5,6,7,8,9,10", "range(10,50,2)"
+# The bare script has no presets: its strategy's depth is what `depth` sets for the harness, and it
+# runs again what has run before.
 OVERRIDES = {
-    "harness": "strategy=pipelined depth={} workload.tiles={}",
+    "harness": "strategy=pipelined depth={} workload.tiles={} resume=off",
     "bare script": "strategy.depth={} workload.tiles={}",
 }
 
@@ -35,7 +36,7 @@ def main() -> None:
         all_s: dict[str, list[float]] = {name: [] for name in places}
         for _ in range(REPETITIONS):
             for name, folder in places.items():
-                one_s[name].append(sweep_s(name, folder, "1", "10"))
+                one_s[name].append(sweep_s(name, folder, "1", "30"))
                 all_s[name].append(sweep_s(name, folder, DEPTHS, TILES))
     job_ms = {name: 1000 * (min(all_s[name]) - min(one_s[name])) / (JOBS - 1) for name in places}
     harness_ms, bare_ms = job_ms["harness"], job_ms["bare script"]

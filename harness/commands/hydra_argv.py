@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from itertools import zip_longest
 from pathlib import Path
@@ -110,12 +110,15 @@ def is_key(word: str) -> bool:
     return word.lstrip("+").partition(".")[0] in KEYS
 
 
-def refuse_words(words: Sequence[str], commands: Container[str]) -> None:
-    """RequestError for a positional argument that is not an override."""
+def refuse_words(words: Sequence[str], command: Callable[[str], object]) -> None:
+    """RequestError for a positional argument that is not an override.
+
+    command: the command with a name, or None. To import all of them takes 0.2 s.
+    """
     for word, value in zip_longest(words, words[1:], fillvalue=""):
         if not is_word(word):
             continue
-        if word in commands:
+        if command(word):
             raise RequestError(f"{word}: a command is the first argument; write harness {word} ...")
         if not is_key(word):
             raise RequestError(f"{word}: not an override; write key=value")

@@ -83,14 +83,14 @@ def _run(arguments: Sequence[str]) -> int:
             with output("version"):
                 print(version())
             return 0
-        if command := _find(first):
+        if command := find(first):
             return command.main([*flags, *rest])
         return cast(Command, import_module(f"{commands.__name__}.{DEFAULT}")).main(arguments)
     except SystemExit as ended:  # argparse and Hydra exit after --help
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
 
 
-def _find(word: str) -> Command | None:
+def find(word: str) -> Command | None:
     """The command with that name, or None."""
     names = {module.name for module in pkgutil.iter_modules(commands.__path__)}
     if word not in names:
@@ -103,7 +103,7 @@ def all_commands() -> dict[str, Command]:
     """Every command by name: the default one first, the others in alphabetical order."""
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
     names.sort(key=lambda name: name != DEFAULT)
-    return {name: command for name in names if (command := _find(name))}
+    return {name: command for name in names if (command := find(name))}
 
 
 def no_command(word: str) -> RequestError:

@@ -123,7 +123,7 @@ class Invocation:
                 f"every phase runs with both accountings ({both}); give one to run fewer"
             )
         parsed = parse(arguments, terminal.PRESENTATION_FLAGS)
-        refuse_words(parsed.words, command_line.all_commands())
+        refuse_words(parsed.words, command_line.find)
         configuration.check_overrides(parsed.words)
         return arguments, parsed
 
@@ -294,7 +294,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     rest, presentation = take_presentation(arguments)
     if rest and is_word(rest[0]) and not is_key(rest[0]):
-        if rest[0] in command_line.all_commands():
+        if command_line.find(rest[0]):
             raise RequestError(f"run {rest[0]}: two commands; give one")
         raise command_line.no_command(rest[0])
     return Invocation(rest, presentation).execute()

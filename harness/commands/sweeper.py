@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from harness.commands.hydra_private import BasicLauncher, BasicSweeper, forget_plugin, plugin
 from harness.commands.launchers import check_alone, check_launcher
 from harness.commands.resume import Request
+from harness.commands.serial_jobs import SerialJobs
 from harness.commands.sweep_plan import Job, SweepPlan, plan_of
 from harness.config.compose import (
     SWEEPER_TARGET,
@@ -89,11 +90,12 @@ def _in_worker(path: ConfigSearchPath) -> OnceLoader:
 class Launcher:
     """Hydra's launcher, with the numbers of jobs shifted, and without the jobs' return values.
 
-    Hydra's own launcher gets one job at a time: it would keep two configurations of each.
+    Jobs of this process run without Hydra's own launcher, which keeps two configurations of each.
     """
 
     def __init__(self, launcher: Any, plan: SweepPlan) -> None:
         self._launcher, self._first, self._plan = launcher, plan.first_number, plan
+        self._serial = SerialJobs(launcher.hydra_context, launcher.task_function, launcher.config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """Run jobs; raises what one of them raised."""
@@ -101,17 +103,14 @@ class Launcher:
         if self._plan.elsewhere:
             forget_plugin(SWEEPER_TARGET)  # other processes cannot import it
             try:
-                self._raise(self._launcher.launch(job_overrides, initial_job_idx=first))
+                for result in self._launcher.launch(job_overrides, initial_job_idx=first):
+                    _ = result.return_value
             except OSError as error:  # of the launcher: a job reports its own
                 raise HarnessError(f"hydra/launcher: {error}") from error
             return []
         for number, job in enumerate(job_overrides, first):
-            self._raise(self._launcher.launch([job], initial_job_idx=number))
+            self._serial.run(job, number)
         return []
-
-    def _raise(self, results: Sequence[Any]) -> None:
-        for result in results:
-            _ = result.return_value
 
 
 class CheckedSweeper(BasicSweeper):

@@ -14,11 +14,14 @@ from harness.config.workload import Accounting
 from harness.errors import RequestError
 from harness.report.progress import PassBar
 from harness.report.tables import NOTHING, Cell, Part, Sheet, left, number, right
+from harness.run.predict import NotModelledError
+from harness.study.draws import DRAWS, Ranks, rank_draws
 from harness.study.profile_numbers import CHANGES, Number, numbers_of
 from harness.study.sensitivity import SAME_PCT, Point, Study, study
 from harness.units import ns_to_ms
 
 HELP = "vary the simulator's assumed numbers to see which results change"
+MOST_DRAWS = 1_000_000
 STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
 
 
@@ -38,9 +41,23 @@ def _parser() -> Parser:
         "--strategies", default=STRATEGIES, help="strategies to compare (%(default)s)"
     )
     parser.add_argument(
+        "--draws",
+        type=_draws,
+        default=DRAWS,
+        metavar="N",
+        help="profiles with all numbers drawn at once (%(default)s); 0 draws none",
+    )
+    parser.add_argument(
         "overrides", nargs="*", help="overrides, as a run takes them: workload.tiles=40 ..."
     )
     return parser
+
+
+def _draws(text: str) -> int:
+    """A number of draws; RequestError for anything else."""
+    if not text.isdecimal() or int(text) > MOST_DRAWS:
+        raise RequestError(f"--draws={text}: give a number from 0 to {MOST_DRAWS}")
+    return int(text)
 
 
 def _configs(strategies: str, overrides: Sequence[str], quiet: bool) -> dict[str, Config]:
@@ -106,6 +123,37 @@ def report(results: Study, config: Config, everything: bool) -> list[Part]:
         if numbers:
             parts.append(f"{remark}: {', '.join(each.key for each in numbers)}")
     return parts
+
+
+def ranks(found: Ranks, kind: str) -> list[Part]:
+    """The parts about all numbers drawn at once."""
+    sheet = Sheet(
+        "ranks",
+        right("rank"),
+        left("strategy"),
+        right("holds in"),
+        right("ranks", "range of ranks"),
+        right(f"over {SAME_PCT} % ahead", "clearly ahead"),
+        left("decided by"),
+        right("correlation"),
+    )
+    for place in found.places:
+        sheet.add(
+            number(place.rank, "{}"),
+            place.strategy,
+            number(place.holds, "{:.1%}"),
+            f"{place.best} .. {place.worst}",
+            number(place.clear, "{:.1%}"),
+            Cell(place.decides or NOTHING, place.decides or None),
+            number(place.correlation if place.decides else None, "{:+.2f}"),
+        )
+    failed = f"; in {found.failed:,} more, a strategy fails" if found.failed else ""
+    return [
+        f"all {kind}numbers at once ({len(found.numbers)}), each drawn evenly between "
+        f"{' and '.join(CHANGES)}: the whole order holds in {found.holds:.1%} of "
+        f"{found.draws:,} draws{failed}",
+        sheet,
+    ]
 
 
 def overview(results: Study, tiles: int) -> Sheet:
@@ -224,5 +272,17 @@ def main(arguments: Sequence[str]) -> int:
         results = study(configs, options.all, bar)
     finally:
         bar.close()
-    show(report(results, config, options.all), "report", presentation)
+    parts = report(results, config, options.all)
+    if options.draws and any(not results.has_no_effect(each) for each in results.numbers):
+        parts += _drawn(configs, results, options.draws, "" if options.all else "assumed ")
+    show(parts, "report", presentation)
     return 0
+
+
+def _drawn(configs: dict[str, Config], results: Study, draws: int, kind: str) -> list[Part]:
+    """The parts about all numbers drawn at once, or why there are none."""
+    try:
+        found = rank_draws(configs, results.numbers, draws)
+    except NotModelledError as error:
+        return [f"not drawn all at once: {error}"]
+    return ranks(found, kind) if found else []

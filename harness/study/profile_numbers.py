@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.config.device import Simulator
 
-COSTS = ("ns", "mib", "mhz", "pct")
+COSTS = ("_ns", "_mib", "_mhz", "_pct")
 """Endings of the keys of costs; other numbers are limits."""
 CHANGES = ("-50 %", "+50 %")
 """Changes of a number, the keys of `Number.changed_values`."""

@@ -18,9 +18,11 @@ from support.process import LIMIT_S, ROOT
 from harness.commands.main import dispatch
 from harness.config import compose as config
 from harness.config.device import Simulator
+from harness.config.schema import Verify
 from harness.run.experiment import Experiment
 from harness.run.outcome import Verdict
-from harness.study.profile_numbers import Number, numbers_of
+from harness.study.draws import draw, drawable, rank_draws
+from harness.study.profile_numbers import Number, numbers_of, with_number
 from harness.study.sensitivity import Point, study
 
 pytestmark = pytest.mark.slow
@@ -103,6 +105,8 @@ def ask(capfd: pytest.CaptureFixture[str]) -> Ask:
         others = [text for text in arguments if text not in entry]
         if entry:
             others.append(f"+device.sources={{exec_ns.attention: {entry[-1].partition('=')[2]}}}")
+        if not any(text.startswith("--draws") for text in others):
+            others.append("--draws=0")  # the pages show the default
         code = dispatch(["sensitivity", *others])
         return Said(code, *capfd.readouterr())
 
@@ -315,6 +319,7 @@ def test_strategies_that_are_the_same(ask: Ask) -> None:
         (["depth=1,2"], "depth=1,2: several values; give one"),
         (["workload.tiles=0"], "workload.tiles=0: out of range; allowed: 1 to 10000000"),
         (["workload.kernel=none"], "kernel none: no "),
+        (["--draws=-1"], "--draws=-1: give a number from 0 to 1000000"),
         (["device.clock=wall"], "device.clock=wall: numbers are varied in virtual time"),
         (["device.noise.enabled=true"], "device.noise, device.faults: "),
         (["device.faults.hang=[1]"], "device.noise, device.faults: "),
@@ -377,3 +382,69 @@ def test_from_the_shell(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("attention, 5 tiles; ")
     assert not list(tmp_path.iterdir()), "a report leaves nothing behind"
+
+
+def test_all_numbers_at_once(ask: Ask) -> None:
+    """Batch is faster where a command takes less than 100 us, as 78 % of 39 to 117 us do."""
+    said = ask(*CHAINS, "device.chain_command_ns=78_000", "--draws=2000")
+    assert said.line("all assumed").startswith(
+        "all assumed numbers at once (2), each drawn evenly between -50 % and +50 %: the whole "
+    )
+    first, second = said.line(" +1 "), said.line(" +2 ")
+    for line, name in ((first, "batch"), (second, "pooled")):
+        assert re.fullmatch(
+            rf"\d {name} 7\d\.\d% 1 \.\. 2 (\d\d\.\d%|-) chain_command_ns [-+]0\.\d\d", line
+        ), line
+
+
+def test_the_share_of_draws_is_that_of_the_simulator() -> None:
+    """Each draw is a profile of its own: the simulator gives the same order on the first ones."""
+    configs = {name: config.load(f"strategy={name}") for name in ("pipelined", "stacked")}
+    device = configs["stacked"].device
+    assert isinstance(device, Simulator)
+    numbers = numbers_of(device, ("attention",))
+    ranks, drawn = rank_draws(configs, numbers, 8, seed=3), draw(numbers, 8, seed=3)
+    assert ranks is not None
+    longer = []
+    for place in range(8):
+        changed = device
+        for key, values in drawn.items():
+            changed = with_number(changed, key, int(values[place]))
+        one, other = (
+            Experiment(replace(each, device=changed, verify=Verify.off)).run().pass_times_ns[0]
+            for each in configs.values()
+        )
+        longer.append(other / one > 1.01)
+    assert (ranks.draws, ranks.failed) == (8, 0)
+    assert ranks.places[0].clear == sum(longer) / 8
+    assert 0 < sum(longer) < 8
+
+
+def test_limits_and_noise_are_not_drawn(ask: Ask) -> None:
+    device = Simulator(**dict.fromkeys(("columns", "queue_depth"), 4), heap_mib=4)
+    numbers = [
+        Number(key, 4, "x")
+        for key in ("columns", "queue_depth", "noise.tight_pct", "heap_mib", "exec_ns.gelu")
+    ]
+    assert [each.key for each in drawable(device, numbers)] == ["heap_mib", "exec_ns.gelu"]
+    assert "numbers at once" not in ask(*CHAINS, "--draws=0").out
+
+
+def test_draws_in_which_a_strategy_fails_have_no_rank(ask: Ask) -> None:
+    said = ask(*CHAINS, "device.chain_command_ns=20_000", "device.timeout_ms=5", "--draws=500")
+    found = re.search(r"of (\d+) draws; in (\d+) more, a strategy fails$", said.line("all assumed"))
+    assert found
+    assert int(found[1]) + int(found[2]) == 500
+    assert int(found[2]) > 50
+
+
+def test_what_the_model_does_not_cover_is_reported(ask: Ask) -> None:
+    said = ask(
+        *CHAINS,
+        "measure.warmup=0",
+        "device.idle_suspend_ns=1000",
+        "device.resume_ns=10",
+        "device.context_open_ns=2000000000",
+        "--draws=10",
+    )
+    assert said.line("not drawn").startswith("not drawn all at once: device.idle_suspend_ns: ")

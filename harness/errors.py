@@ -47,10 +47,13 @@ MAYBE_IN_FLIGHT = DeviceTimeoutError, DeviceCallError
 """Errors after which a run may still use its bos, so that neither may be released."""
 
 
-def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
+def nearest(
+    name: str, allowed: Iterable[str], cutoff: float = 0.5, before: str = "", after: str = ""
+) -> str:
     """List the allowed names for a message, and suggest the one most similar to `name`.
 
-    cutoff: least similarity of a suggestion, from 0 (nothing in common) to 1 (equal).
+    cutoff: least similarity of a suggestion, from 0 (nothing in common) to 1 (equal). before,
+    after: texts around the suggestion.
 
     >>> nearest("pipelind", ["batch", "pipelined"])
     'did you mean pipelined? Allowed: batch, pipelined'
@@ -59,7 +62,29 @@ def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
     names = sorted(allowed)
     close = get_close_matches(name, names, n=1, cutoff=cutoff)
     listing = ", ".join(names) or "none"
-    return f"did you mean {close[0]}? Allowed: {listing}" if close else f"allowed: {listing}"
+    if not close:
+        return f"allowed: {listing}"
+    return f"did you mean {before}{close[0]}{after}? Allowed: {listing}"
+
+
+def nearest_key(override: str, allowed: Iterable[str]) -> str:
+    """As `nearest` for the last part of a key; suggests the whole override, to be pasted.
+
+    >>> nearest_key("+tracking.ur=x", ["kind", "uri"])
+    'did you mean tracking.uri=x? Allowed: kind, uri'
+    """
+    key, equals, value = override.lstrip("+").partition("=")
+    group, dot, name = key.rpartition(".")
+    return nearest(name, allowed, before=f"{group}{dot}", after=f"{equals}{value}")
+
+
+def with_extra(extra: str) -> str:
+    """How to install an extra of the harness, for a message: it is on no package index.
+
+    >>> with_extra("ray")
+    "pip install '.[ray]' in the source folder, or pip install '<wheel>.whl[ray]'"
+    """
+    return f"pip install '.[{extra}]' in the source folder, or pip install '<wheel>.whl[{extra}]'"
 
 
 def override_text(value: object) -> str:

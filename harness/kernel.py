@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, nearest, nearest_key
 
 Bytes = NDArray[np.uint8]
 Array = NDArray[Any]
@@ -203,7 +203,7 @@ def check_kernel(name: str, override: str) -> None:
             # A run of the kernel reports a wrong file; other runs do not need it.
             known = True
     if not known:
-        raise RequestError(f"{override}: no such kernel; {nearest(name, kernel_names())}")
+        raise RequestError(f"{override}: no such kernel; {nearest_key(override, kernel_names())}")
 
 
 @cache

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import join, quote
+from shutil import which
 
 from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
-from harness.results.find import TRACE_NAME
+from harness.results.find import TRACE_NAME, sweep_of
 from harness.results.record import FILE_NAME as RECORD_NAME
 from harness.tracking.store import LOOPBACK
 
@@ -18,6 +20,9 @@ PORT = 5000
 """Port at which `harness ui` serves a local store unless it is taken."""
 UI_DEFAULTS = {"uri": "sqlite:///outputs/mlflow.db", "experiment": "harness"}
 """Keys of tracking that tell stores apart, with the values of the store that `harness ui` opens."""
+AGAIN = "prints the table again"
+MOST_FOLDERS = 3
+"""Folders that a message names."""
 MLFLOW = "mlflow"
 """Name of the tracking backend, and of the package that it imports."""
 
@@ -46,8 +51,16 @@ def sweep_line(folder: Path) -> str:
     if not any(folder.glob(f"**/{RECORD_NAME}")):
         return ""
     shown = relative(folder, Path.cwd())
-    command = f"harness show{_argument(shown)}"
-    return f"results: {shown}: a folder per run ({command} prints the table again)"
+    return f"results: {shown}: a folder per run (harness show{_argument(shown)} {AGAIN})"
+
+
+def earlier_line(folders: Sequence[Path]) -> str:
+    """Where the results of a sweep are of which nothing had to run; folders: of its runs."""
+    places = [str(sweep_of(each) or each) for each in folders]
+    shown = [*dict.fromkeys(places)]
+    if len(shown) > MOST_FOLDERS:
+        return f"results: {', '.join(shown[:MOST_FOLDERS])} ..."
+    return f"results: {', '.join(shown)} ({join(['harness', 'show', *shown])} {AGAIN})"
 
 
 def publish_command(folder: Path) -> str:
@@ -98,7 +111,7 @@ def tracking_line(tracking: Tracking, name: str, page: str | None, here: Path) -
         for key, default in UI_DEFAULTS.items()
         if getattr(tracking, key) != default
     ]
-    # `make ui` opens this one store, and only the source tree has the Makefile.
-    in_tree = here == conf_dir().parent and not command
-    served = "make ui" if in_tree else join(["harness", "ui", *command])
+    # Without an active environment only `make` finds the command. `make ui` opens this one store.
+    by_make = here == conf_dir().parent and not command and not which("harness")
+    served = "make ui" if by_make else join(["harness", "ui", *command])
     return f"MLflow: {served}, then {link(tracking, page)}"

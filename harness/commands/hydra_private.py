@@ -21,6 +21,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
+from harness.commands.parser import FLAG_SIMILARITY, in_plain_words
 from harness.config.loader import Compositions, caching_loader
 from harness.errors import RequestError, nearest
 
@@ -31,8 +32,6 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSwee
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that makes Hydra raise to its caller instead of printing and exiting."""
-FLAG_SIMILARITY = 0.75
-"""Similarity above which a flag is suggested for an unknown one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ def parse(arguments: Sequence[str], other_flags: Sequence[str] = ()) -> Argument
     """
 
     def refuse(message: str) -> NoReturn:
-        raise RequestError(f"{message}; --hydra-help explains the flags")
+        remedy = "--hydra-help explains the flags"
+        raise RequestError(in_plain_words(message) or f"{message}; {remedy}")
 
     with _any_help():
         # Hydra's own parser, so that flags mean here what they mean to Hydra.

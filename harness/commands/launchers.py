@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.commands.terminal import Presentation
 from harness.config.device import ClockKind
-from harness.config.explain import LAUNCHER_EXTRAS, install
+from harness.config.explain import LAUNCHER_EXTRAS
 from harness.config.schema import Config
-from harness.errors import RequestError
+from harness.errors import RequestError, with_extra
 from harness.tracking.store import PARENT_VARIABLE, SWEPT_VARIABLE
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -70,7 +70,7 @@ def check_launcher(launcher: DictConfig) -> None:
         import_module(f"{plugins}.{module}")
         import_module(package)
     except ImportError as error:
-        remedy = install(LAUNCHER_EXTRAS[package])
+        remedy = with_extra(LAUNCHER_EXTRAS[package])
         raise RequestError(f"hydra/launcher: {error.name} is not installed; {remedy}") from error
 
 

@@ -25,6 +25,8 @@ from harness.device.interrupt import end_orderly, exit_code
 from harness.errors import HarnessError, RequestError, nearest
 
 DEFAULT = "run"
+HELP_WORD = "help"
+"""`harness help COMMAND` is `harness COMMAND --help`; not a command of its own."""
 COMMAND_SIMILARITY = 0.6
 """Similarity of a word to the name of a command above which that name is suggested."""
 
@@ -69,13 +71,18 @@ def dispatch(arguments: Sequence[str]) -> int:
         return exit_code()
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(words: Sequence[str]) -> int:
+    arguments = list(words)
     try:
         Path.cwd()
     except FileNotFoundError as error:
         raise RequestError(
             f"the current folder does not exist any more ({error}); change to another"
         ) from error
+    if arguments[:1] == [HELP_WORD]:
+        if arguments[1:] and not find(arguments[1]):
+            raise no_command(arguments[1])
+        arguments = [*arguments[1:], "--help"]
     flags = list(takewhile(PRESENTATION_FLAGS.__contains__, arguments))
     first, *rest = arguments[len(flags) :] or [""]
     try:

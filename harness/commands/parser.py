@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from harness.commands.terminal import (
@@ -13,7 +15,37 @@ from harness.commands.terminal import (
     log_to_stderr,
     output,
 )
-from harness.errors import RequestError
+from harness.errors import RequestError, nearest
+
+FLAG_SIMILARITY = 0.75
+"""Similarity above which a flag is suggested for an unknown one."""
+
+
+_FLAG = r"argument (\S+?)(?:/\S+)?: "
+MESSAGES: dict[str, Callable[[re.Match[str]], str]] = {
+    _FLAG + r"not allowed with argument (\S+)": (
+        lambda match: f"{match[2]} {match[1]}: several forms of one table; give one"
+    ),
+    _FLAG + r"expected one argument": (
+        lambda match: f"{match[1]}: no value; write {match[1]} <value>"
+    ),
+    _FLAG + r"ignored explicit argument '(.*)'": (
+        lambda match: f"{match[1]}={match[2]}: takes no value; write {match[1]}"
+    ),
+    _FLAG + r"invalid choice: '(.*)' \(choose from (.*)\)": (
+        lambda match: (
+            f"{match[1]} {match[2]}: not allowed; "
+            f"{nearest(match[2], match[3].replace(chr(39), '').split(', '))}"
+        )
+    ),
+}
+"""Pattern of a message of argparse -> function that writes ours."""
+
+
+def in_plain_words(message: str) -> str:
+    """A message of argparse as the other messages are; empty for one without a pattern."""
+    matches = ((re.fullmatch(pattern, message), each) for pattern, each in MESSAGES.items())
+    return next((describe(match) for match, describe in matches if match), "")
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,8 +89,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise RequestError."""
-        message = message.replace("unrecognized arguments:", "no such flag or argument:")
-        raise RequestError(f"{message}; `{self.prog} --help` shows what is allowed")
+        remedy = f"`{self.prog} --help` shows what is allowed"
+        if unknown := re.fullmatch("unrecognized arguments: (.*)", message):
+            raise RequestError(self._unknown(unknown[1]))
+        raise RequestError(in_plain_words(message) or f"{message}; {remedy}")
+
+    def _unknown(self, arguments: str) -> str:
+        """The message about arguments, separated by spaces, that the command does not take."""
+        first = next((text for text in arguments.split() if text.startswith("-")), "")
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        if not first:
+            return f"{arguments}: one argument too many; `{self.prog} --help` shows what is allowed"
+        name = first.partition("=")[0]
+        return f"{first}: no such flag; {nearest(name, flags, FLAG_SIMILARITY)}"
 
 
 def presentation_of(options: argparse.Namespace) -> Presentation:

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.commands.closing import publish_command, relative
+from harness.commands.closing import (
+    earlier_line,
+    publish_command,
+    relative,
+    sweep_line,
+    tracking_line,
+)
+from harness.commands.sweep_plan import SweepPlan
 from harness.config.compose import load
 from harness.config.credentials import refuse_credentials
 from harness.config.schema import Config, Tracking, TrackingKind
@@ -197,6 +204,28 @@ class ResultStore:
                 store.end_sweep(parent, [record.verdict for record in records], by_folder, report)
                 return store.sweep_page(parent)
         return None
+
+    def sweep_lines(self, plan: SweepPlan, runs: Sequence[tuple[Record, Path]]) -> list[str]:
+        """Close the run of a sweep; returns the lines that end its output."""
+        page = self.end_sweep(plan.config, plan.folder, runs, elsewhere=plan.elsewhere)
+        link = tracking_line(plan.config.tracking, sweep_name(plan.folder), page, self._here)
+        return [sweep_line(plan.folder), link]
+
+    def earlier_lines(self, config: Config, folders: Sequence[Path]) -> list[str]:
+        """The lines that end the output of a sweep of which nothing had to run.
+
+        folders: of the earlier runs. The page is that of their sweep, or else of all runs; it is
+        left out where the store fails.
+        """
+        sweeps = {sweep_of(each) for each in folders}
+        sweep = sweeps.pop() if len(sweeps) == 1 else None
+        page = ""
+        with suppress(TrackingError):
+            if store := self._open(config):
+                run = store.sweep_run(sweep.absolute()) if sweep else None
+                page = store.sweep_page(run.run_id) if run else store.home_page()
+        link = tracking_line(config.tracking, "", page or None, self._here)
+        return [earlier_line(folders), link]
 
     def _open(self, config: Config) -> Store | None:
         tracking = config.tracking

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.commands.closing import MOST_FOLDERS
 from harness.config.schema import TrackingKind
 from harness.errors import HarnessError
 from harness.results.record import FILE_NAME, Record, write_json
 
 RESUMED_FILE = "resumed.json"
 """File of a sweep with runs that it did not repeat; `save_resumed` writes it."""
-MOST_FOLDERS = 3
-"""Folders that a message names."""
 _KEY = re.compile(rb'"run_key": "([0-9a-f]{64})"')
 Run = tuple[Record, Path]
 
@@ -86,14 +85,14 @@ def _same_store(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
 
 
 def remark(earlier: Earlier, jobs: int) -> str:
-    """Which of the jobs of a sweep are not run, and why; empty if all run for the first time."""
+    """Which jobs of a sweep are skipped, and why; empty if all run for the first time."""
     parts = []
     if earlier.ok:
         places = dict.fromkeys(str(folder.parent) for _, folder in earlier.ok.values())
         shown = ", ".join([*places][:MOST_FOLDERS]) + (" ..." if len(places) > MOST_FOLDERS else "")
         parts.append(
-            f"{len(earlier.ok)} of {jobs} jobs are not run: {shown} has their records (OK, same "
-            "configuration, code and device)"
+            f"{len(earlier.ok)} of {jobs} jobs are skipped, because their results are stored in "
+            f"{shown} (OK, same configuration, code and device)"
         )
     if earlier.others:
         counts = Counter(record.verdict.value for record, _ in earlier.others.values())

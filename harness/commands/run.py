@@ -33,7 +33,7 @@ from harness.commands.hydra_private import Arguments, parse, run_application
 from harness.commands.launchers import Task
 from harness.commands.overview import overview
 from harness.commands.pass_progress import SweepProgress, measure
-from harness.commands.result_store import ResultStore, sweep_name, swept_keys
+from harness.commands.result_store import ResultStore, swept_keys
 from harness.commands.run_folder import discard, existing_folders, temporary_folder
 from harness.commands.show import show_runs
 from harness.commands.stored import INTERNAL_ERROR, LOG_FILE
@@ -264,13 +264,13 @@ class Invocation:
         self.exit_codes.update(int(not record.ok) for record, _ in runs)
         if lost := plan.lost(runs):
             self.fail(f"{lost} of {len(plan.requests)} jobs have no record")
-        config, folder = plan.config, plan.folder
-        page = None
+        lines = []
         if plan.left:
-            page = self.results.end_sweep(config, folder, runs, elsewhere=plan.elsewhere)
+            lines = self.results.sweep_lines(plan, runs)
+        elif self.presentation.for_readers:  # opening a store takes seconds
+            lines = self.results.earlier_lines(plan.config, [folder for _, folder in runs])
         if runs:
-            link = closing.tracking_line(config.tracking, sweep_name(folder), page, self.here)
-            self._show(runs, closing.sweep_line(folder), link)
+            self._show(runs, *lines)
 
     def _show(self, runs: Sequence[tuple[Record, Path]], *lines: str) -> None:
         """Print the table after everything is stored: a closed or full stdout loses no run."""

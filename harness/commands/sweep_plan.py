@@ -73,8 +73,8 @@ class SweepPlan:
         """Which jobs do not run, and why; empty if all do."""
         repeated = sum(job.repeats for job in self.jobs)
         line = (
-            f"{repeated} of {len(self.jobs)} jobs are not run: each repeats another, or "
-            "differs from it only in a depth that its strategy ignores"
+            f"{repeated} of {len(self.jobs)} jobs are skipped: each repeats another, or differs "
+            "from it only in a depth that its strategy ignores"
         )
         return [*([line] if repeated else []), *filter(None, [self.resumed])]
 

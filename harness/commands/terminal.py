@@ -129,9 +129,7 @@ def show(
     with output(what, remedy):
         if wanted.form == Format.text.value:
             console = _console()
-            # Of a file or a dumb terminal, rich invents a width.
-            known = sys.stdout.isatty() and not console.is_dumb_terminal
-            draw(parts, console, console.width if known else None)
+            draw(parts, console, _width(console))
         else:
             print(formatted(parts, Format(wanted.form)), end="")
 
@@ -157,6 +155,17 @@ def _console() -> Console:
 
     colours = None if os.environ.get("NO_COLOR") else "auto"
     return PipeConsole(highlight=False, emoji=False, color_system=colours)  # type: ignore[arg-type]
+
+
+def _width(console: Console) -> int | None:
+    """The width of the terminal; None in a file, and on a dumb terminal without COLUMNS."""
+    if not sys.stdout.isatty():
+        return None
+    if not console.is_dumb_terminal:
+        return console.width
+    # Here rich neither asks the terminal nor reads COLUMNS.
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) else None
 
 
 def _discard_stdout() -> None:

@@ -44,7 +44,7 @@ def _parser() -> Parser:
         epilog="Example: python -m harness ui --port 5001 tracking.uri=sqlite:///other.db",
     )
     parser.add_argument(
-        "--port", type=int, help=f"port to serve at ({PORT}, or the next one that is free)"
+        "--port", type=_number, help=f"port to serve at ({PORT}, or the next one that is free)"
     )
     parser.add_argument("--open", action="store_true", help="open the link in a browser, too")
     parser.add_argument(
@@ -84,11 +84,16 @@ def main(arguments: Sequence[str]) -> int:
         raise HarnessError(f"the server ended: {_last_line(log)}")
 
 
+def _number(text: str) -> int:
+    """The number of a port; RequestError for anything else."""
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise RequestError(f"--port={text}: not a port; use 1024 to 65535")
+    return int(text)
+
+
 def _port(wanted: int | None) -> int:
     """The port to serve at; RequestError if the wanted one, or every usual one, is taken."""
     if wanted is not None:
-        if not 0 < wanted < 2**16:
-            raise RequestError(f"--port={wanted}: not a port; use 1024 to 65535")
         if not _is_free(wanted):
             raise RequestError(
                 f"--port={wanted}: cannot be used, most likely another program uses it; "

@@ -33,6 +33,7 @@ from harness.config.loader import Compositions, caching_loader
 from harness.config.schema import GROUP_SCHEMAS, Config, Resume, Tracking
 from harness.config.setting import copied, setting_of
 from harness.config.sources import Sources, key_and_value
+from harness.config.unknown_key import unknown_key
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
 from harness.errors import RequestError, nearest, override_text
 from harness.kernel import check_kernel
@@ -242,9 +243,8 @@ def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
     names, hints = _names(cls), _hints_of(cls)
     for key, value in values.items():
         if key not in names:
-            allowed = (*names, "experiment") if cls is Config else names
             given = f"{prefix}{key}={override_text(value)}"
-            raise RequestError(f"{given}: unknown key; {nearest(key, allowed)}")
+            raise RequestError(unknown_key(given, key, cls))
     inner = {
         key: _construct(hints[key], value, f"{prefix}{key}.")
         for key, value in values.items()

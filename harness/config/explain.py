@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import cast, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 from hydra.errors import OverrideParseException
 from yaml import MarkedYAMLError
@@ -20,7 +19,8 @@ from yaml import MarkedYAMLError
 from harness.config.device import DEVICES, Faults, Noise, PowerMode
 from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.sources import Sources, key_and_value, shown
-from harness.errors import HarnessError, nearest
+from harness.config.unknown_key import unknown_key
+from harness.errors import HarnessError, nearest, nearest_key, with_extra
 
 _SCHEMAS: dict[str, type] = {
     cls.__name__: cls for cls in (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), Noise, Faults)
@@ -133,13 +133,8 @@ def _no_option(fault: Fault) -> str:
     path = fault.sources.file_that_names(f"{group}/{option}")
     place = f"{path}: " if path else ""
     if group == "hydra/launcher" and (extra := LAUNCHER_EXTRAS.get(option.partition("_")[0])):
-        return f"{place}{group}={option}: not installed; {install(extra)}"
+        return f"{place}{group}={option}: not installed; {with_extra(extra)}"
     return f"{place}{group}={option}: no such option; {nearest(option, options)}"
-
-
-def install(extra: str) -> str:
-    """How to install an extra of the harness."""
-    return f"pip install 'npu-harness[{extra}]', or '.[{extra}]' in the folder of the source"
 
 
 def _needless_plus(fault: Fault) -> str:
@@ -159,30 +154,9 @@ def _no_name(fault: Fault) -> str:
 
 def _unknown_key(fault: Fault) -> str:
     name, owner = fault.match.groups()
-    cls = _SCHEMAS.get(owner)
-    remedy = "--cfg all shows the keys"
     advice = re.search(r"config use \+(.+)", fault.text)
     override = advice[1] if advice else fault.key or name
-    if cls is Config and name == "experiment":
-        return f"{override}: experiment has no keys; give the name of a preset, experiment=<name>"
-    if cls:
-        names = [item.name for item in dataclasses.fields(cls)]
-        remedy = nearest(name, [*names, "experiment"] if cls is Config else names)
-    return f"{override}: unknown key; {_of_another_device(name, cls)}{remedy}"
-
-
-def _of_another_device(name: str, cls: type | None) -> str:
-    """Name the other kind of device with a similar key; empty if this kind has one itself."""
-    if cls not in DEVICES.values() or _close(name, cast(type, cls)):
-        return ""
-    hints = []
-    for kind, other in DEVICES.items():
-        hints += [f"device={kind} has {key}; " for key in _close(name, other)]
-    return "".join(hints)
-
-
-def _close(name: str, cls: type) -> list[str]:
-    return get_close_matches(name, [item.name for item in dataclasses.fields(cls)], 1, 0.8)
+    return unknown_key(override, name, _SCHEMAS.get(owner))
 
 
 def _no_choice(fault: Fault) -> str:
@@ -212,9 +186,9 @@ def _enums() -> dict[str, type[Enum]]:
 def _no_key(fault: Fault) -> str:
     """A key that a mapping by name lacks."""
     override = fault.match[1]
-    key, name = key_and_value(override)[0].rsplit(".", 1)
+    key = key_and_value(override)[0].rpartition(".")[0]
     if key == "device.clock_mhz":
-        return f"{override}: not a power mode; {nearest(name, PowerMode.__members__)}"
+        return f"{override}: not a power mode; {nearest_key(override, PowerMode.__members__)}"
     return f"{override}: no such key; +{override} adds it"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ EXACT = 0.001
 """Intervals narrower than this are not shown."""
 FASTEST = "*"
 """Mark of the fastest right run."""
+TIE = 0.001
+"""Largest relative difference of two times that count as equal."""
 
 
 def table(
@@ -121,6 +124,20 @@ def fastest(records: Sequence[Record]) -> set[int]:
     the time per tile of the same kernel. Of equal runs the first counts; a run that has no other
     to be compared with is not marked.
     """
+    return {min(group)[1] for group in _compared(records)}
+
+
+def as_fast(records: Sequence[Record]) -> int:
+    """Number of runs without the mark that are as fast as the marked one of their kind."""
+    return sum(
+        math.isclose(value, best, rel_tol=TIE)
+        for (best, _), *others in map(sorted, _compared(records))
+        for value, _ in others
+    )
+
+
+def _compared(records: Sequence[Record]) -> list[list[tuple[float, int]]]:
+    """Right runs of each kind that has several: what is to be small, and the place of the run."""
     groups: dict[tuple[str, str], list[tuple[float, int]]] = {}
     for place, record in enumerate(records):
         rtf, tile_ms = record.metrics.get("rtf/encoder"), record.metrics.get(TILE_MS)
@@ -129,7 +146,7 @@ def fastest(records: Sequence[Record]) -> set[int]:
         key = (record.accounting.kind.value, "" if rtf else record.kernel)
         # The place decides between equal times, so the mark does not depend on sorting.
         groups.setdefault(key, []).append((-rtf if rtf else tile_ms or 0, place))
-    return {min(group)[1] for group in groups.values() if len(group) > 1}
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _cell(record: Record, name: str) -> Cell:
@@ -170,7 +187,10 @@ def legend(records: Sequence[Record]) -> list[str]:
         )
     if marks := fastest(records):
         of_several = " of each accounting or kernel" if len(marks) > 1 else ""
-        lines.append(f"{FASTEST} fastest right run{of_several}")
+        ties = as_fast(records)
+        others = "1 other is" if ties == 1 else f"{ties} others are"
+        remark = f"; {others} as fast, to within {TIE:.1%}" if ties else ""
+        lines.append(f"{FASTEST} fastest right run{of_several}{remark}")
     return lines
 
 

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import RequestError
+from harness.errors import RequestError, with_extra
 from harness.measure.metric import Better
 from harness.measure.metrics import METRICS
 from harness.study.space import Candidate, Value, key_of
@@ -252,8 +252,7 @@ def require_optuna() -> None:
         import optuna
     except ModuleNotFoundError as error:
         raise RequestError(
-            "tune: needs Optuna, which this Python lacks; install the harness with its extra tune "
-            "(pip install '.[tune]' in the source folder)"
+            f"tune: needs Optuna, which this Python lacks; {with_extra('tune')}"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 

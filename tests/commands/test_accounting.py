@@ -92,9 +92,12 @@ def test_json_has_every_operation_and_whole_numbers(capsys):
         ),
         (
             ["--matmull=matmul"],
-            "no such flag or argument: --matmull=matmul; `python -m harness accounting --help`",
+            "--matmull=matmul: no such flag; did you mean --matmul? Allowed: --attention, --csv, ",
         ),
-        (["whisper_base", "more"], "no such flag or argument: more; "),
+        (
+            ["whisper_base", "more"],
+            "more: one argument too many; `python -m harness ",
+        ),
     ],
 )
 def test_wrong_requests_end_with_2_and_a_line(arguments, said, capsys):

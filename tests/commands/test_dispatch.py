@@ -125,6 +125,13 @@ def test_a_new_command_is_one_module(
     [
         ("acounting", "acounting: no such command; did you mean accounting? Allowed: accounting, "),
         ("main", "main: no such command; allowed: accounting, doctor, emulate, list, "),
+        ("help compare", "compare: no such command; allowed: "),
+        ("show --cvs", "--cvs: no such flag; did you mean --csv? Allowed: --csv, --help, "),
+        ("show --csv --json", "--csv --json: several forms of one table; give one"),
+        ("show --csv=3", "--csv=3: takes no value; write --csv"),
+        ("ui --prt 5", "--prt: no such flag; did you mean --port? Allowed: --help, --open, "),
+        ("ui --port", "--port: no value; write --port <value>"),
+        ("ui --port abc", "--port=abc: not a port; use 1024 to 65535"),
         ("compare a b", "compare: no such command; allowed: "),
         ("strategy pipelined", "strategy pipelined: write strategy=pipelined"),
         ("workload.tiles 5", "workload.tiles 5: write workload.tiles=5"),
@@ -155,6 +162,14 @@ def test_flags_of_tables_may_stand_before_the_command(capsys: pytest.CaptureFixt
     assert dispatch(["--csv", "show"]) == 0
     row, again = capsys.readouterr().out.split("\nstrategy,")
     assert again.startswith(row.removeprefix("strategy,"))
+
+
+@pytest.mark.parametrize("command", ["", "show", "run"])
+def test_help_as_a_word(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["help", *command.split()]) == 0
+    printed = capsys.readouterr().out
+    assert dispatch([*command.split(), "--help"]) == 0
+    assert capsys.readouterr().out == printed
 
 
 def test_a_misspelt_command_leaves_nothing_behind(tmp_path: Path) -> None:

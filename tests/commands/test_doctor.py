@@ -209,7 +209,7 @@ def test_a_reader_that_has_seen_enough() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["device.indx=1"], "device.indx=1: unknown key; did you mean index?"),
+        (["device.indx=1"], "device.indx=1: unknown key; did you mean device.index=1?"),
         (["device.power_mode=turb"], "device.power_mode=turb: not allowed; did you mean turbo?"),
         (["device=simulator"], "device=simulator: doctor checks the hardware only; leave it out"),
         (["depth=0"], "depth=0: out of range"),
@@ -217,7 +217,7 @@ def test_a_reader_that_has_seen_enough() -> None:
         (["workload=attentoin"], "workload=attentoin: no such option; did you mean attention?"),
         (
             ["--colour"],
-            "no such flag or argument: --colour; `python -m harness doctor --help` shows",
+            "--colour: no such flag; allowed: --csv, --help, --json, --markdown, ",
         ),
     ],
 )

@@ -330,7 +330,7 @@ def test_a_missing_xclbin_that_no_pattern_names(emulate: Emulate) -> None:
         (
             ("--set", "device.colums=1"),
             "script.py",
-            "device.colums=1: unknown key; did you mean columns?",
+            "device.colums=1: unknown key; did you mean device.columns=1?",
         ),
         (("--set", "device.columns=0"), "script.py", "device.columns=0: out of range"),
         (("--xclbin", "mha"), "script.py", "--xclbin mha: give PATTERN=KERNEL each"),

@@ -725,7 +725,11 @@ def test_the_kernel_is_found_by_its_name(
             ["device.insts.attention=gone.bin"],
             "device.insts.attention=gone.bin",
         ),
-        (lambda kernels: None, ["device.xclbin.atention=a.xclbin"], "did you mean attention"),
+        (
+            lambda kernels: None,
+            ["device.xclbin.atention=a.xclbin"],
+            "did you mean device.xclbin.attention=",
+        ),
         (
             lambda kernels: put(kernels, "other"),
             [],

@@ -121,8 +121,8 @@ def test_which_flags_run_nothing(arguments: list[str], prints: bool) -> None:
         ("-x", "-x: no such flag; allowed: --cfg, --config-dir, "),
         ("--multrun", "--multrun: no such flag; did you mean --multirun? Allowed: --cfg, "),
         ("--verbose", "--verbose: no such flag; allowed: --cfg, "),
-        ("--cfg jobs", "argument --cfg/-c: invalid choice: 'jobs' (choose from "),
-        ("--config-dir", "argument --config-dir/-cd: expected one argument; --hydra-help explains"),
+        ("--cfg jobs", "--cfg jobs: not allowed; did you mean job? Allowed: all, hydra, job"),
+        ("--config-dir", "--config-dir: no value; write --config-dir <value>"),
     ],
 )
 def test_a_wrong_flag(arguments: str, message: str) -> None:

@@ -153,15 +153,15 @@ def test_a_launcher_that_is_not_installed(
 ) -> None:
     for name in ("hydra_plugins", f"hydra_plugins.{target.partition('.')[0]}"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(RequestError, match=rf"pip install 'npu-harness\[{extra}\]'"):
+    with pytest.raises(RequestError, match=rf"pip install '<wheel>.whl\[{extra}\]'"):
         check_launcher(OmegaConf.create({"_target_": f"hydra_plugins.{target}"}))
 
 
 def test_a_launcher_of_a_package_that_is_not_installed() -> None:
     message = explain(HydraException("Could not find 'hydra/launcher/joblib'"))
     assert message == (
-        "hydra/launcher=joblib: not installed; pip install 'npu-harness[joblib]', or '.[joblib]' "
-        "in the folder of the source"
+        "hydra/launcher=joblib: not installed; pip install '.[joblib]' in the source folder, or "
+        "pip install '<wheel>.whl[joblib]'"
     )
 
 
@@ -183,8 +183,8 @@ def test_a_launcher_whose_engine_is_not_installed(
     done = shell("-m", f"hydra/launcher={launcher}", "depth=1,2")
     assert (done.code, done.out, done.folders) == (2, "", [])
     assert done.err == (
-        f"harness: hydra/launcher: {package} is not installed; pip install "
-        f"'npu-harness[{extra}]', or '.[{extra}]' in the folder of the source\n"
+        f"harness: hydra/launcher: {package} is not installed; pip install '.[{extra}]' in the "
+        f"source folder, or pip install '<wheel>.whl[{extra}]'\n"
     )
 
 

@@ -15,7 +15,7 @@ from harness.results import run_key
 pytestmark = pytest.mark.slow
 
 QUICK = ("-m", "tracking=off", "measure.repeats=1", "measure.warmup=0", "workload.tiles=2")
-SKIPPED = "{} of {} jobs are not run: {} has their records"
+SKIPPED = "{} of {} jobs are skipped, because their results are stored in {} (OK, "
 
 
 def labels(done: Done) -> list[str]:
@@ -32,14 +32,14 @@ def test_jobs_that_differ_in_an_ignored_depth_only_run_once(shell: Shell) -> Non
         sorted(labels(done))
         == ["pooled d1 b1 c1"] * 2 + ["pooled d1 b4 c1"] * 2 + ["pooled d2 b1 c1"] * 2
     )
-    assert done.err.count("2 of 8 jobs are not run: each repeats another, or differs") == 1
+    assert done.err.count("2 of 8 jobs are skipped: each repeats another, or differs") == 1
     assert done.err.count("strategy=batch does not use depth=1: its own depth is 1; ") == 1
 
 
 def test_of_equal_jobs_the_first_runs(shell: Shell) -> None:
     done = shell(*QUICK, "strategy=pipelined", "depth=1,2,2")
     assert labels(done) == ["pooled d1 b1 c1", "pooled d2 b1 c1"]
-    assert "1 of 3 jobs are not run" in done.err
+    assert "1 of 3 jobs are skipped" in done.err
     assert shell("-q", *QUICK, "seed=2,2").err == "", "errors only"
     done = shell(*QUICK, "seed=0,0")
     assert not done.folders, "the sweep above has this job"
@@ -60,9 +60,12 @@ def test_a_sweep_runs_what_has_not_run(shell: Shell) -> None:
     nothing = shell(*QUICK, "strategy=baseline,pooled,batch")
     assert (nothing.code, list(nothing.folders)) == (0, [])
     assert rows(nothing.out) == rows(more.out)
+    both = f"{sweep}, {more.folders[0].parent}"
+    again = f"(harness show {both.replace(', ', ' ')} prints the table again)"
+    assert nothing.out.splitlines()[-1] == f"results: {both} {again}"
     everything = shell(*QUICK, "strategy=baseline,pooled", "resume=off")
     assert labels(everything) == ["per_tile d1 b1 c1", "pooled d1 b1 c1"]
-    assert "are not run" not in everything.err
+    assert "are skipped" not in everything.err
 
 
 def test_a_job_that_was_not_right_runs_again(shell: Shell) -> None:
@@ -71,7 +74,7 @@ def test_a_job_that_was_not_right_runs_again(shell: Shell) -> None:
     assert (done.code, done.verdicts) == (1, ["FAILED", "OK"])
     again = shell(*faulty)
     assert (again.code, again.verdicts) == (1, ["FAILED"])
-    assert "1 of 2 jobs are not run" in again.err
+    assert "1 of 2 jobs are skipped" in again.err
     assert "1 are run again: 1 FAILED" in again.err
     assert again.out.count("FAILED") == 2, "the row, and the line below the table"
 
@@ -99,7 +102,7 @@ def test_a_row_has_the_words_of_the_sweep_that_shows_it(shell: Shell) -> None:
     (own / "my_pool.yaml").write_text("buffers: pooled\ndepth: 1\n")
     shell(*QUICK, "strategy=pooled")
     done = shell(*QUICK, "--config-dir", "mine", "strategy=my_pool,baseline", "seed=0,1")
-    assert SKIPPED.split(":")[0].format(1, 4) in done.err
+    assert SKIPPED.partition(" in ")[0].format(1, 4) in done.err
     header, first, *_ = (line.lstrip("* ").split() for line in done.out.splitlines())
     assert (first[0], first[header.index("seed") + 3]) == ("my_pool", "0")
 
@@ -107,6 +110,10 @@ def test_a_row_has_the_words_of_the_sweep_that_shows_it(shell: Shell) -> None:
 def test_an_untracked_run_does_not_stand_for_a_tracked_one(shell: Shell) -> None:
     import_mlflow()
     quick = [text for text in QUICK if text != "tracking=off"]
+    links = []
     for arguments, ran in ((QUICK, 1), (quick, 1), (quick, 0), (QUICK, 0)):
         done = shell(*arguments, "seed=1")
         assert (done.code, len(done.folders)) == (0, ran), done.err
+        links.append(done.out.splitlines()[-1])
+    assert links[1].startswith("MLflow: harness ui, then http://")
+    assert links[2] == links[1], "the page of the sweep that has the results"

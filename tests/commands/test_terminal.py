@@ -21,6 +21,7 @@ from support.record_samples import a_record
 from harness.commands.closing import interrupted_line
 from harness.commands.hydra_argv import config_dir, take_presentation
 from harness.commands.main import dispatch
+from harness.commands.terminal import show
 from harness.config.schema import Tracking, TrackingKind
 from harness.config.strategy import Strategy
 from harness.errors import RequestError
@@ -233,6 +234,9 @@ def test_the_fastest_right_run_is_marked() -> None:
     kernels = [run(None, 9), run(None, 8), run(None, 1, kernel="b"), run(None, 2, kernel="b")]
     assert fastest(kernels) == {1, 2}
     assert legend(kernels)[-1] == "* fastest right run of each accounting or kernel"
+    near = [run(None, ms) for ms in (9, 8.001, 8.1, 8)]
+    assert legend(near)[-1] == "* fastest right run; 1 other is as fast, to within 0.1%"
+    assert legend([*near, *near])[-1].endswith("; 3 others are as fast, to within 0.1%")
 
 
 def test_what_a_row_is() -> None:
@@ -319,6 +323,21 @@ def test_colours_only_where_they_are_wanted(in_folder: Path) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
     assert on_a_terminal(*arguments, TERM="xterm-256color", NO_COLOR="1") == plain
     assert on_a_terminal(*arguments, TERM="dumb") == plain
+
+
+@pytest.mark.parametrize(("columns", "narrow"), [("60", True), ("", False), ("wide", False)])
+def test_a_dumb_terminal_is_as_wide_as_columns(
+    columns: str, narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    for name, value in {"TERM": "dumb", "COLUMNS": columns}.items():
+        monkeypatch.setenv(name, value)
+    show([Sheet("a", left("first" * 5), left("second" * 5), left("third" * 5))], "table")
+    assert (max(map(len, sys.stdout.getvalue().splitlines())) <= 60) is narrow
 
 
 def test_accounting_as_csv(in_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,20 +15,34 @@ from harness.errors import RequestError
 INSTALLED = ", ".join(f"{name} {version(name)}" for name in ("hydra-core", "omegaconf"))
 REQUESTS = {
     "strategy=pipelind": "strategy=pipelind: no such option; did you mean pipelined?",
-    "devise=hardware": "devise=hardware: unknown key; did you mean device?",
+    "devise=hardware": "devise=hardware: unknown key; did you mean device=hardware?",
     "device.indx=1": "device.indx=1: unknown key; device=hardware has index; ",
-    "strategy.depht=2": "strategy.depht=2: unknown key; did you mean depth?",
-    "devise=1": "devise=1: unknown key; did you mean device? Allowed: depth, device, experiment, ",
+    "strategy.depht=2": "strategy.depht=2: unknown key; did you mean strategy.depth=2?",
+    "devise=1": "devise=1: unknown key; did you mean device=1? Allowed: depth, device, experiment",
+    "uri=x": "uri=x: unknown key; did you mean tracking.uri=x?",
+    "+batc=4": "+batc=4: unknown key; did you mean strategy.batch=4?",
+    "++columns=4": "++columns=4: unknown key; did you mean strategy.columns=4?",
+    "strategy={dept:1}": "strategy={dept:1}: unknown key; did you mean depth? Allowed: batch, ",
     "experiment.x=1": "experiment.x=1: experiment has no keys; give the name of a preset, ",
-    "device.exec_ns.gleu=1": "device.exec_ns.gleu=1: no such kernel; did you mean gelu? Allowed: ",
-    "+device.exec_ns.gleu=1": "+device.exec_ns.gleu=1: no such kernel; did you mean gelu?",
-    "device.insts.gleu=a": "device.insts.gleu=a: no such kernel; did you mean gelu?",
-    "device.exec_ns.matmul_32=1": "device.exec_ns.matmul_32=1: no such kernel; did you mean matmul",
-    "workload.links.gleu=pad": "workload.links.gleu=pad: no such kernel; did you mean gelu?",
+    "device.exec_ns.gleu=1": (
+        "device.exec_ns.gleu=1: no such kernel; did you mean device.exec_ns.gelu=1? Allowed: "
+    ),
+    "+device.exec_ns.gleu=1": (
+        "+device.exec_ns.gleu=1: no such kernel; did you mean device.exec_ns.gelu=1?"
+    ),
+    "device.insts.gleu=a": "device.insts.gleu=a: no such kernel; did you mean device.insts.gelu=a",
+    "device.exec_ns.matmul_32=1": (
+        "device.exec_ns.matmul_32=1: no such kernel; did you mean device.exec_ns.matmul"
+    ),
+    "workload.links.gleu=pad": (
+        "workload.links.gleu=pad: no such kernel; did you mean workload.links.gelu=pad?"
+    ),
     "workload.links.gelu=pad": (
         "workload.links.gelu=pad: no such key; +workload.links.gelu=pad adds it"
     ),
-    "device.clock_mhz.trubo=1": "device.clock_mhz.trubo=1: not a power mode; did you mean turbo?",
+    "device.clock_mhz.trubo=1": (
+        "device.clock_mhz.trubo=1: not a power mode; did you mean device.clock_mhz.turbo=1?"
+    ),
     "device.noise=true": "device.noise=true: has keys of its own; give device.noise.<key>=<value>",
     "device.faults=[3]": "device.faults=[3]: has keys of its own; give device.faults.<key>=<value>",
     "verify=al": "verify=al: not allowed; did you mean all?",

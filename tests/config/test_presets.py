@@ -97,7 +97,7 @@ def test_a_preset_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="depht") as raised:
         load("strategy=mine", f"hydra.searchpath=[file://{tmp_path}]")
     assert configuration.explain(raised.value) == (
-        "strategy.depht: unknown key; did you mean depth? "
+        "strategy.depht: unknown key; did you mean strategy.depth? "
         "Allowed: batch, buffers, columns, depth, prefetch, resident"
     )
 

@@ -134,6 +134,11 @@ def test_the_link_of_a_run(overrides: tuple[str, ...], begin: str) -> None:
     assert tracking_line(tracking, "name", PAGE, Path("/")) == f"{begin}{PAGE}"
 
 
-def test_in_the_source_tree_make_serves_the_link() -> None:
+@pytest.mark.parametrize(("path", "served"), [(None, "make ui"), ("/bin/harness", "harness ui")])
+def test_without_the_command_make_serves_the_link(
+    path: str | None, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.commands.closing.which", lambda name: path)
     line = tracking_line(load().tracking, "name", PAGE, conf_dir().parent)
-    assert line.startswith("MLflow: make ui, then http://")
+    assert line.startswith(f"MLflow: {served}, then http://")
+    assert "harness ui" in tracking_line(load().tracking, "name", PAGE, Path("/"))

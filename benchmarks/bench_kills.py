@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.fork_server import Forked, environment
-from support.kills import LIMIT_S, SWEEP, Toll, kill_sweep, run_for
+from support.kills import LIMIT_S, Moment, Toll, kill_sweeps, run_for, sweep
 
 KILLS = 200
 KILLS_PER_STORE = 8
@@ -24,7 +24,7 @@ KILLS_PER_STORE = 8
 
 def sweep_s() -> float:
     """CPU time of a sweep that creates its store and is not killed."""
-    return run_for(Forked("", SWEEP, environment()), math.inf)
+    return run_for(Forked("", sweep(0), environment()), math.inf)
 
 
 def main() -> None:
@@ -39,12 +39,13 @@ def main() -> None:
             folder = Path(root) / f"after {toll.kills}"
             folder.mkdir()
             os.chdir(folder)
-            toll.add(kill_sweep(min(KILLS_PER_STORE, kills - toll.kills), longest_s, generator))
+            toll.add(kill_sweeps(min(KILLS_PER_STORE, kills - toll.kills), longest_s, generator))
         os.chdir("/")
     print(
         f"kills: {toll.kills} at random moments of sweeps, {toll.runs} runs finished: {toll.lost} "
         f"lost, {toll.duplicated} duplicated, {toll.half} half-written (target 0, 0, 0)"
     )
+    print("; ".join(f"{toll.moments[each]} {each.value}" for each in Moment))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from harness.results.find import SWEEP_FILE, artifacts, by_sweep, digest_of, run
 from harness.results.record import FILE_NAME, Record
 from harness.results.speedup import speedups
 from harness.tracking.notes import sweep_report
-from harness.tracking.store import Entry, Store, TrackingError, backend_of
+from harness.tracking.store import Entry, Store, SweepRun, TrackingError, backend_of
 
 HELP = "store records in MLflow that are not there yet"
 BATCH = 100
@@ -38,7 +38,8 @@ class Publication:
     """Stores records in MLflow, each once, sweeps below their parent.
 
     published, present, busy: numbers of records that are stored now, that were there, and that
-    another process is storing. problems: messages about records that cannot be read.
+    another process is storing. completed: number of sweeps that only lacked their report.
+    problems: messages about records that cannot be read.
     """
 
     store: Store
@@ -46,23 +47,27 @@ class Publication:
     published: int = 0
     present: int = 0
     busy: int = 0
+    completed: int = 0
     problems: list[str] = field(default_factory=list)
 
     def add(self, folders: Sequence[Path]) -> None:
-        """Publish the records in folders of runs."""
+        """Publish the records in folders of runs, and complete the parents of sweeps."""
         for sweep, runs in by_sweep(folders).items():
-            absent = self._absent(self._digests(runs))
-            if absent and sweep:
-                self._add_sweep(sweep, runs, absent)
-            elif absent:
+            parent = self.store.sweep_run(sweep.absolute()) if sweep else None
+            absent = self._absent(self._digests(runs), parent.run_id if parent else None)
+            if not sweep:
                 self._add_batches(absent, self._load, None)
+            elif absent or (parent and not self._is_complete(sweep, parent)):
+                self._add_sweep(sweep, absent, parent)
 
-    def _add_sweep(self, sweep: Path, runs: Sequence[Path], absent: Mapping[str, Path]) -> None:
+    def _add_sweep(
+        self, sweep: Path, absent: Mapping[str, Path], existing: SweepRun | None
+    ) -> None:
         """Publish runs of a sweep, with the speed-ups over the baseline among all of its runs."""
-        records = {folder: record for folder in runs if (record := self._load(folder))}
+        every = run_folders(sweep)
+        records = {folder: record for folder in every if (record := self._load(folder))}
         in_sweep = [(record, folder) for folder, record in records.items()]
         ratios = dict(zip(records, sweep_speedups(in_sweep), strict=True))
-        existing = self.store.sweep_run(sweep.absolute())
         parent = (
             existing.run_id
             if existing
@@ -77,11 +82,22 @@ class Publication:
             if speedup and folder not in absent.values()
         }
         rows = self._rows(sweep, records)
-        every = [record for record, _ in rows]
-        report = sweep_report(sweep, rows, speedups(every))
-        self.store.end_sweep(parent, [record.verdict for record in every], before, report)
+        shown = [record for record, _ in rows]
+        report = sweep_report(sweep, rows, speedups(shown))
+        self.store.end_sweep(parent, [record.verdict for record in shown], before, report)
         if unended(sweep):
             self.store.mark_killed(parent)
+        self.completed += not absent
+
+    def _is_complete(self, sweep: Path, parent: SweepRun) -> bool:
+        """Whether a parent has its report and status; one whose process runs will get them."""
+        if parent.alive:
+            return True
+        if parent.ended:
+            return parent.rows is not None
+        # Killed: with the jobs that were run, and not all of them were.
+        number = len(resumed(sweep)[1]) + len(run_folders(sweep))
+        return parent.rows == number and bool(unended(sweep))
 
     def _rows(self, sweep: Path, records: Mapping[Path, Record]) -> list[Run]:
         """The rows of a sweep's table, as `harness show` prints it; records: those loaded."""
@@ -111,7 +127,7 @@ class Publication:
                 # What was not there may have been stored before its folder was locked.
                 entries = [
                     Entry(record, folder, digest, artifacts(folder), (ratios or {}).get(folder))
-                    for digest, folder in self._absent(free).items()
+                    for digest, folder in self._absent(free, parent).items()
                     if (record := load(folder))
                 ]
                 self.store.publish(entries, parent)
@@ -128,9 +144,10 @@ class Publication:
                 self.problems.append(f"{folder / FILE_NAME}: cannot be read ({error.strerror})")
         return digests
 
-    def _absent(self, digests: Mapping[str, Path]) -> dict[str, Path]:
+    def _absent(self, digests: Mapping[str, Path], parent: str | None) -> dict[str, Path]:
         """Those that MLflow does not have."""
-        stored = self.store.stored({key: str(each.absolute()) for key, each in digests.items()})
+        folders = {key: str(each.absolute()) for key, each in digests.items()}
+        stored = self.store.stored(folders, parent)
         self.present += len(stored)
         return {key: each for key, each in digests.items() if key not in stored}
 
@@ -204,6 +221,8 @@ def main(arguments: Sequence[str]) -> int:
     line = f"{publication.published} published, {publication.present} already there"
     if publication.busy:
         line += f", {publication.busy} being stored by other commands"
+    if publication.completed:
+        line += f", sweeps completed: {publication.completed}"
     with output("result"):
         print(f"{wanted.uri}: {line}")
     return 1 if publication.problems else 0

@@ -152,11 +152,11 @@ class ResultStore:
         with self._tracked(folder, NO_RUN):
             if store := self._open(config):
                 earlier = store.sweep_run(folder.absolute()) if goes_on else None
-                parent = (
-                    earlier.run_id
-                    if earlier
-                    else store.begin_sweep(sweep_name(folder), folder.absolute(), overrides)
-                )
+                if earlier:
+                    parent = earlier.run_id
+                    store.continue_sweep(parent)
+                else:
+                    parent = store.begin_sweep(sweep_name(folder), folder.absolute(), overrides)
                 # A launcher's processes inherit it.
                 os.environ[PARENT_VARIABLE] = parent
 

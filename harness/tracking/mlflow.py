@@ -21,13 +21,15 @@ from harness.tracking.local_runs import LocalRuns
 from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
-from harness.tracking.server_runs import ServerRuns, below, search
+from harness.tracking.server_runs import ENDED, ServerRuns, below, search
 from harness.tracking.store import Entry, Server, SweepReport, SweepRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 SQLITE = "sqlite:///"
+COUNT = "sweep/"
+"""Metrics of a sweep that begin with it count its runs by verdict."""
 
 
 class MlflowStore:
@@ -159,7 +161,7 @@ class MlflowStore:
         from mlflow.entities import Metric
 
         counts = {
-            f"sweep/{verdict.value}": verdicts.count(verdict)
+            f"{COUNT}{verdict.value}": verdicts.count(verdict)
             for verdict in Verdict
             if verdict in verdicts
         }
@@ -168,8 +170,8 @@ class MlflowStore:
             children = self._search(below(parent)) if speedups else []
             for child in children:
                 values = speedup_metrics(speedups.get(child.data.tags.get("record", "")))
-                # It failed, or has no baseline in its setting.
-                if not values:
+                # It failed, has no baseline in its setting, or has them from an earlier attempt.
+                if values.items() <= child.data.metrics.items():
                     continue
                 now_ms = int(datetime.now().timestamp() * 1000)
                 metrics = [Metric(name, value, now_ms, 0) for name, value in values.items()]
@@ -183,11 +185,12 @@ class MlflowStore:
                 self._log_report(parent, report)
 
     def _log_report(self, parent: str, report: SweepReport) -> None:
-        self._client.set_tag(parent, mlflow_views.NOTE_TAG, report.description)
         for name, text in report.texts.items():
             self._client.log_text(parent, text, name)
         for path in report.pictures:
             self._client.log_artifact(parent, str(path))
+        # Last: `sweep_run` takes it as the sign of a whole report.
+        self._client.set_tag(parent, mlflow_views.NOTE_TAG, report.description)
 
     def run_page(self, run: str) -> str:
         """The page of a run: its address, without that of the server."""
@@ -213,7 +216,20 @@ class MlflowStore:
         alive = newest.info.status == "RUNNING" and (
             newest.data.tags.get(HOST_TAG) != os.uname().nodename or is_alive(newest.data.tags)
         )
-        return SweepRun(str(newest.info.run_id), alive)
+        counts = [value for key, value in newest.data.metrics.items() if key.startswith(COUNT)]
+        return SweepRun(
+            str(newest.info.run_id),
+            alive,
+            ended=newest.info.status in ENDED,
+            rows=int(sum(counts)) if mlflow_views.NOTE_TAG in newest.data.tags else None,
+        )
+
+    def continue_sweep(self, parent: str) -> None:
+        """The parent run of a sweep belongs to this process from now on, and is open again."""
+        with translated_errors(self._uri):
+            for key, value in process_tags().items():
+                self._client.set_tag(parent, key, value)
+            self._client.update_run(parent, status="RUNNING")
 
     def mark_killed(self, run_id: str) -> None:
         """Mark the run of a sweep that did not run all its jobs."""

@@ -49,10 +49,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class SweepRun:
-    """The run that is the parent of a sweep's runs; alive: the process of the sweep exists."""
+    """The run that is the parent of a sweep's runs.
+
+    alive: the process of the sweep exists. ended: as finished or failed, not as killed. rows: runs
+    in its report; None without one.
+    """
 
     run_id: str
     alive: bool
+    ended: bool = True
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,9 @@ class Store(Protocol):
     def begin_sweep(self, name: str, folder: Path, overrides: Sequence[str] = ()) -> str:
         """Start the parent run of a sweep, with the overrides as typed; returns its id."""
 
+    def continue_sweep(self, parent: str) -> None:
+        """The parent run of a sweep belongs to this process from now on, and is open again."""
+
     def end_sweep(
         self,
         parent: str,
@@ -133,7 +142,7 @@ class Store(Protocol):
     ) -> None:
         """End the parent run of a sweep with its report, and log the speed-ups of its children.
 
-        speedups: by folder of the child's record.
+        speedups: by folder of the child's record. It may be called again.
         """
 
     def run_page(self, run: str) -> str:

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from support.kills import Toll, kill_sweep
+from support.kills import JOBS, Moment, kill_sweeps
 
 KILLS = 8
 LONGEST_S = 4
@@ -16,6 +16,7 @@ LONGEST_S = 4
 @pytest.mark.slow
 def test_kills_lose_nothing(in_folder: Path) -> None:
     """Whatever moment a kill hits, the counts are the same."""
-    toll = kill_sweep(KILLS, LONGEST_S, random.Random(1))
-    assert toll == Toll(kills=KILLS, runs=toll.runs)
-    assert toll.runs >= 12
+    toll = kill_sweeps(KILLS, LONGEST_S, random.Random(1))
+    assert (toll.kills, toll.lost, toll.duplicated, toll.half) == (KILLS, 0, 0, 0)
+    assert toll.runs == JOBS * toll.sweeps
+    assert toll.moments[Moment.end] < KILLS // 2, "most kills hit a sweep with jobs left"

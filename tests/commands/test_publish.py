@@ -21,7 +21,11 @@ from support.process import (
     start,
     wait_for,
 )
-from support.store import filed, import_mlflow, parent_id, runs_of
+from support.store import filed, import_mlflow, open_client, parent_id, runs_of
+
+from harness.tracking.mlflow import MlflowStore
+from harness.tracking.processes import PID_TAG
+from harness.tracking.store import TrackingError
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +92,39 @@ def test_a_sweep_is_published_below_its_parent(
     for arguments in ([], [str(Path("outputs").absolute())], ["copy"]):
         assert shell("publish", *arguments).out == f"{URI}: 0 published, 3 already there\n"
     assert len(filed()) == 4
+
+
+def test_a_sweep_that_only_lacks_its_end_is_completed(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one whose process was killed, or whose server died, after its last run."""
+    monkeypatch.chdir(tmp_path)
+
+    def die(*arguments: Any) -> None:
+        raise TrackingError("the server died")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(MlflowStore, "end_sweep", die)
+        sweep = shell("-m", "strategy=baseline,pooled", *SHORT)
+    assert sweep.code == 1
+    assert sweep.err == (
+        "harness: the server died; the runs are in MLflow, but not the report of their sweep "
+        "(harness publish stores it there later)\n"
+    )
+    # While its process lives, a sweep is left to it.
+    assert shell("publish").out == f"{URI}: 0 published, 2 already there\n"
+    (parent,) = (run for run in filed() if not parent_id(run))
+    client = open_client(Path("outputs/mlflow.db"))
+    client.set_tag(parent.info.run_id, PID_TAG, Path("/proc/sys/kernel/pid_max").read_text())
+    # Of one run: the report has all of them.
+    done = shell("publish", str(sweep.folders[0]))
+    assert done.out == f"{URI}: 0 published, 1 already there, sweeps completed: 1\n"
+    assert shell("publish").out == f"{URI}: 0 published, 2 already there\n"
+    parent, *children = shown(sweep)
+    assert (parent["status"], parent["metrics"]) == ("FINISHED", {"sweep/OK": 2})
+    assert parent["files"] == ["runs.json", "runs.md"]
+    assert parent["tags"]["mlflow.note.content"].startswith("Fastest right run: ")
+    assert [child["metrics"]["speedup/vs_baseline"] > 0.9 for child in children] == [True, True]
 
 
 def test_what_is_published_is_what_tracking_at_once_stores(shell: Shell) -> None:

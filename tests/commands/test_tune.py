@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.process import Done, Shell, in_process, shared_folder
-from support.store import filed, import_mlflow, parent_id
+from support.store import filed, import_mlflow, open_client, parent_id
 
 from harness.commands import tune
 from harness.run.experiment import Experiment
 from harness.study.tune import Search
+from harness.tracking.mlflow import MlflowStore
+from harness.tracking.processes import PID_TAG
 
 pytest.importorskip("optuna")
 pytestmark = pytest.mark.slow
@@ -152,6 +156,17 @@ def test_trials_have_one_parent_also_after_an_interruption(
     request = ("tune", *QUICK, *SMALL, "objective=stall/total_ms")
     with shared_folder(tmp_path_factory, "tracked"), in_process(monkeypatch, capfd) as shell:
         first = shell(*request, "trials=2")
+        (parent,) = (run for run in filed() if not parent_id(run))
+        open_client(Path("outputs/mlflow.db")).set_tag(parent.info.run_id, PID_TAG, "of then")
+        states = list[tuple[str, str]]()
+
+        def status(store: MlflowStore, *arguments: Any) -> None:
+            (run,) = (each for each in filed() if each.info.run_id == arguments[0])
+            states.append((run.info.status, run.data.tags[PID_TAG]))
+            end(store, *arguments)
+
+        end = MlflowStore.end_sweep
+        monkeypatch.setattr(MlflowStore, "end_sweep", status)
         more = shell(*request, "trials=3")
         assert (first.code, more.code) == (0, 0), (first.err, more.err)
         runs = filed()
@@ -160,6 +175,7 @@ def test_trials_have_one_parent_also_after_an_interruption(
         assert len(parents) == 1
         assert {parent_id(run) for run in children} == {parents[0].info.run_id}
         assert len(children) == 3
+        assert states == [("RUNNING", str(os.getpid()))], "while the second command runs"
         assert parents[0].info.status == "FINISHED"
         assert f"parentRunId=%22{parents[0].info.run_id}%22" in more.out
         assert "ms/tile" in parents[0].data.tags["mlflow.note.content"]

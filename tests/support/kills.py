@@ -9,39 +9,73 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from harness.commands.resume import resumed
+from harness.commands.stored import unended
+from harness.commands.sweep_speedups import sweep_speedups
+from harness.measure.metrics import SPEEDUP
 from harness.results.find import digest_of, run_folders
+from harness.results.record import Record
+from harness.tracking.mlflow_views import NOTE_TAG
+from harness.tracking.run_data import RECORD_TAG
 from support.fork_server import POLL_S, Forked, environment
 
-SWEEP = (
-    "-m",
-    "strategy=baseline,pooled,pipelined",
-    "seed=1,2,3,4",
-    "workload.tiles=5",
-    "measure.repeats=2",
-)
-JOBS = 12
+RUN_FILES = {"record.json", "trace.json", "config.yaml"}
+SWEEP_FILES = {"runs.md", "runs.json"}
+STRATEGIES = ("baseline", "pooled", "pipelined")
+SEEDS = 4
+JOBS = len(STRATEGIES) * SEEDS
 LIMIT_S = 300
 STORE = Path("outputs/mlflow.db")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
+class Moment(StrEnum):
+    """What a kill interrupts."""
+
+    start = "before a first job of the process"
+    job = "in a job without a record"
+    between = "between the record of a job and the next job"
+    end = "after the last record of the sweep"
+
+
 @dataclass
 class Toll:
-    """What kills did. runs: finished runs; lost, duplicated, half: of these, or parts of runs."""
+    """What kills did. runs: finished runs; lost, duplicated, half: of these, or parts of runs.
 
-    kills: int = 0
+    sweeps: that ran to their end. moments: kills by what they interrupted.
+    """
+
     runs: int = 0
+    sweeps: int = 0
     lost: int = 0
     duplicated: int = 0
     half: int = 0
+    moments: Counter[Moment] = field(default_factory=Counter)
+
+    @property
+    def kills(self) -> int:
+        return self.moments.total()
 
     def add(self, other: Toll) -> None:
         for name in vars(self):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def sweep(number: int) -> tuple[str, ...]:
+    """Arguments of a sweep of JOBS jobs; another number has other jobs."""
+    seeds = ",".join(str(SEEDS * number + each) for each in range(SEEDS))
+    return (
+        "-m",
+        f"strategy={','.join(STRATEGIES)}",
+        f"seed={seeds}",
+        "workload.tiles=5",
+        "measure.repeats=2",
+    )
 
 
 def run_for(process: Forked, cpu_s: float) -> float:
@@ -58,30 +92,54 @@ def run_for(process: Forked, cpu_s: float) -> float:
     return used_s
 
 
-def kill_sweep(kills: int, longest_s: float, generator: random.Random) -> Toll:
-    """Start a sweep in this folder until that many were killed, then once more, and publish.
+def kill_sweeps(kills: int, longest_s: float, generator: random.Random) -> Toll:
+    """Run sweeps in this folder, and kill that many processes; then end the last, and publish.
 
+    A sweep starts again until all its jobs have a record, then comes one with other seeds.
     longest_s: a kill comes at a random CPU time of a process up to it.
     """
     toll = Toll()
     finished: dict[Path, str] = {}
     while toll.kills < kills:
-        process = Forked("", SWEEP, environment())
+        before = set(finished)
+        begun = begun_folders()
+        process = Forked("", sweep(toll.sweeps), environment())
         run_for(process, generator.uniform(0, longest_s))
-        toll.kills += process.poll() is None
+        killed = process.poll() is None
         process.kill()
         process.communicate(LIMIT_S)
         count(finished, toll)
-    for arguments in (SWEEP, ("publish",)):
+        left = JOBS * (toll.sweeps + 1) - len(finished)
+        if killed:
+            toll.moments[moment(begun_folders() - begun, set(finished) - before, left)] += 1
+        elif process.returncode:
+            raise RuntimeError(f"exit code {process.returncode} of a sweep that was not killed")
+        toll.sweeps += not left
+    for arguments in (sweep(toll.sweeps), ("publish",)):
         process = Forked("", arguments, environment())
         out, err = process.communicate(LIMIT_S)
         if process.returncode:
             raise RuntimeError(f"{arguments}: exit code {process.returncode}: {out}{err}")
+    toll.sweeps += 1
     count(finished, toll)
     toll.runs = len(finished)
     check_records(finished, toll)
-    check_store(set(finished.values()), toll)
+    check_store(finished, toll)
     return toll
+
+
+def begun_folders() -> set[Path]:
+    """Folders of jobs that Hydra has begun."""
+    return {path.parents[1] for path in Path("outputs").glob("*/*/*/.hydra/overrides.yaml")}
+
+
+def moment(begun: set[Path], recorded: set[Path], left: int) -> Moment:
+    """What was killed. begun, recorded: folders of its process. left: jobs without a record."""
+    if not left:
+        return Moment.end
+    if not begun:
+        return Moment.start
+    return Moment.job if begun - recorded else Moment.between
 
 
 def count(finished: dict[Path, str], toll: Toll) -> None:
@@ -100,28 +158,47 @@ def check_records(finished: dict[Path, str], toll: Toll) -> None:
     """Every job has one record."""
     keys = Counter(json.loads((each / "record.json").read_text())["run_key"] for each in finished)
     toll.duplicated += sum(number - 1 for number in keys.values())
-    toll.lost += JOBS - len(keys)
+    toll.lost += JOBS * toll.sweeps - len(keys)
 
 
-def check_store(digests: set[str], toll: Toll) -> None:
-    """Every record has one whole run in MLflow's tables, and no run is open."""
+def check_store(finished: dict[Path, str], toll: Toll) -> None:
+    """Every record has one whole run in MLflow's tables, and every sweep a parent; none is open."""
     with closing(sqlite3.connect(STORE)) as connection:
-        rows = connection.execute(
-            "SELECT tags.value, runs.run_uuid, runs.status, runs.artifact_uri FROM tags "
-            "JOIN runs USING (run_uuid) WHERE tags.key = 'harness.record'"
-        ).fetchall()
-        metrics = Counter(
-            run_id for (run_id,) in connection.execute("SELECT run_uuid FROM latest_metrics")
+        runs = connection.execute("SELECT run_uuid, status, artifact_uri FROM runs").fetchall()
+        tags, metrics = (
+            {(run, key): value for run, key, value in connection.execute(query)}
+            for query in (
+                "SELECT run_uuid, key, value FROM tags",
+                "SELECT run_uuid, key, value FROM latest_metrics",
+            )
         )
-        (running,) = connection.execute(
-            "SELECT count(*) FROM runs WHERE status = 'RUNNING'"
-        ).fetchone()
-    by_digest = Counter(digest for digest, *_ in rows)
-    toll.lost += len(digests - set(by_digest))
+    by_digest = Counter(value for (_, key), value in tags.items() if key == RECORD_TAG)
+    toll.lost += len(set(finished.values()) - set(by_digest))
     toll.duplicated += sum(number - 1 for number in by_digest.values())
-    toll.half += running
-    for _, run_id, status, artifacts in rows:
+    ratios = expected_speedups(finished)
+    for run, status, artifacts in runs:
         folder = Path(unquote(urlsplit(artifacts).path))
-        names = {path.name for path in folder.iterdir()}
-        whole = status == "FINISHED" and metrics[run_id] > 20
-        toll.half += not (whole and names == {"record.json", "trace.json", "config.yaml"})
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        own = {key: value for (each, key), value in metrics.items() if each == run}
+        digest, place = tags.get((run, RECORD_TAG)), Path(tags.get((run, "sweep"), ""))
+        if digest:
+            whole = status == "FINISHED" and len(own) > 20 and names == RUN_FILES
+            right = own.get(SPEEDUP) == ratios[digest]
+            toll.half += not (whole and right and (run, "mlflow.parentRunId") in tags)
+        elif any(place.glob("*/record.json")):
+            rows = len(resumed(place)[1]) + len(run_folders(place))
+            reported = own == {"sweep/OK": rows} and (run, NOTE_TAG) in tags
+            ended = status == ("KILLED" if unended(place) else "FINISHED")
+            toll.half += not (reported and ended and names == SWEEP_FILES)
+        else:
+            toll.half += status == "RUNNING"
+
+
+def expected_speedups(finished: dict[Path, str]) -> dict[str, float | None]:
+    """The speed-up of each record, by digest."""
+    runs = [(Record.load(folder), folder) for folder in finished]
+    ratios = sweep_speedups(runs)
+    return {
+        finished[folder]: ratio.ratio if ratio else None
+        for (_, folder), ratio in zip(runs, ratios, strict=True)
+    }

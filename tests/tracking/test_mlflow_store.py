@@ -33,7 +33,7 @@ class Run:
 
     @property
     def data(self) -> SimpleNamespace:
-        return SimpleNamespace(tags=self.tags)
+        return SimpleNamespace(tags=self.tags, metrics=self.metrics)
 
 
 class Page(list[Run]):

@@ -179,8 +179,9 @@ def rewrite_outputs() -> None:
 
 def _serve() -> None:
     """Run the tasks of each line on stdin, and write what they did as a line to stdout."""
-    import harness.commands.run  # noqa: F401
     from harness.commands import pass_progress
+    from harness.commands.main import all_commands, dispatch
+    from harness.tracking.local_store import empty_tables
     from harness.tracking.mlflow import MlflowStore
 
     # What a page shows must not depend on how long a sweep takes on this machine.
@@ -188,6 +189,10 @@ def _serve() -> None:
 
     # MLflow imports most of its modules when a store is opened; this one is in memory.
     MlflowStore("sqlite://", "", "none")
+    empty_tables()
+    all_commands()  # imports them
+    with redirect_stdout(StringIO()):
+        dispatch(["--cfg", "job"])  # composes the presets that most commands choose
     # Else each fork's first garbage collection copies all memory that the libraries occupy.
     gc.freeze()
     for line in sys.stdin:

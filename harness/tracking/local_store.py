@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,24 +174,31 @@ def _move_aside(path: Path) -> Path:
 
 
 def _create(new: Path, artifacts: str) -> None:
-    """Write an empty store to `new`.
+    """Write an empty store to `new`."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new.write_bytes(empty_tables())
+    # MLflow adds its default experiment when it opens a store; two processes at once collide.
+    store = SqlAlchemyStore(f"sqlite:///{new}", artifacts)  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+
+
+@cache
+def empty_tables() -> bytes:
+    """A database file with MLflow's tables, which takes seconds to make, once in a process.
 
     MLflow's migrations write to the disk hundreds of times, so they run in memory.
     """
     import sqlalchemy
     from mlflow.store.db.utils import _initialize_tables
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     memory = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.StaticPool)
     _initialize_tables(memory)  # type: ignore[no-untyped-call]
-    with closing(sqlite3.connect(new)) as file:
-        connection = memory.raw_connection().driver_connection
-        assert isinstance(connection, sqlite3.Connection)
-        connection.backup(file)
+    connection = memory.raw_connection().driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    image = connection.serialize()
     memory.dispose()
-    # MLflow adds its default experiment when it opens a store; two processes at once collide.
-    store = SqlAlchemyStore(f"sqlite:///{new}", artifacts)  # type: ignore[no-untyped-call]
-    store.engine.dispose()
+    return image
 
 
 @contextmanager

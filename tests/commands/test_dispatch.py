@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.process import in_process
+from support.fork_server import Forked, environment
+from support.process import LIMIT_S, Done, end, in_process
 from support.window import SMALL
 
 from harness import commands
@@ -31,23 +32,16 @@ from harness.models.whisper import ENCODERS
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120
 NAMES = sorted(all_commands())
+SIZES = ("COLUMNS", "LINES")
+"""Variables that give the size of a terminal."""
 QUICK = ("tracking=off", "workload.tiles=2", "measure.repeats=1", "measure.warmup=0")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_folder")]
-Process = subprocess.CompletedProcess[str]
 
 
-def process(*arguments: str, stdout: Any = subprocess.PIPE, **environment: str) -> Process:
+def process(*arguments: str, stdout: int | None = None, **variables: str) -> Done:
     """`python -m harness` as a process of its own in this folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-    )
+    return end(Forked("", arguments, {**environment(), **variables}, stdout))
 
 
 # Finding a command
@@ -74,15 +68,15 @@ def test_the_commands() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_has_its_help(name: str) -> None:
     done = process(name, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"python -m harness {name if name != 'run' else 'strategy=pipelined'}" in done.stdout
+    assert (done.code, done.err) == (0, "")
+    assert f"python -m harness {name if name != 'run' else 'strategy=pipelined'}" in done.out
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_one_help_for_all_fits_a_screen(flag: str) -> None:
     done = process(flag)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.rstrip().splitlines()
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.rstrip().splitlines()
     assert 24 <= len(lines) <= 30
     assert max(map(len, lines)) <= 80
     assert all(any(line.startswith(f"  {name} ") for line in lines) for name in NAMES)
@@ -94,16 +88,16 @@ def test_one_help_for_all_fits_a_screen(flag: str) -> None:
 
 def test_a_run_by_its_name() -> None:
     named, unnamed = process("run", *QUICK), process(*QUICK)
-    assert (named.returncode, named.stderr) == (0, "")
-    tables = [done.stdout.partition("results: ")[0] for done in (named, unnamed)]
+    assert (named.code, named.err) == (0, "")
+    tables = [done.out.partition("results: ")[0] for done in (named, unnamed)]
     assert tables[0] == tables[1] != ""
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["run", "--version"], ["a=1", "--version"]])
 def test_the_version_is_the_harnesss(arguments: list[str]) -> None:
     done = process(*arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"harness {version('npu-harness')}, Hydra {version('hydra-core')}\n"
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"harness {version('npu-harness')}, Hydra {version('hydra-core')}\n"
 
 
 def test_a_new_command_is_one_module(
@@ -251,7 +245,7 @@ def test_a_reader_that_wants_no_more(arguments: str, unbuffered: str) -> None:
     os.close(reader)
     done = process(*arguments.split(), stdout=writer, PYTHONUNBUFFERED=unbuffered)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
@@ -268,10 +262,10 @@ def test_a_reader_that_wants_no_more(arguments: str, unbuffered: str) -> None:
 )
 def test_a_full_stdout(arguments: str, what: str, unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
-        done = process(*arguments.split(), stdout=full, PYTHONUNBUFFERED=unbuffered)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"harness: the {what} cannot be printed ([Errno 28] ")
-    assert len(done.stderr.splitlines()) == 1
+        done = process(*arguments.split(), stdout=full.fileno(), PYTHONUNBUFFERED=unbuffered)
+    assert done.code == 1
+    assert done.err.startswith(f"harness: the {what} cannot be printed ([Errno 28] ")
+    assert len(done.err.splitlines()) == 1
 
 
 def test_a_closed_stderr_silences_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,12 +296,8 @@ def printed_on_a_terminal(term: str, columns: int, *arguments: str) -> str:
     """What the command prints on a terminal of that kind and width, without colours."""
     screen, terminal_fd = pty.openpty()
     fcntl.ioctl(terminal_fd, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
-    environment = {key: each for key, each in os.environ.items() if key not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", *arguments],
-        stdout=terminal_fd,
-        env={**environment, "PYTHONPATH": str(ROOT), "TERM": term},
-    )
+    inherited = {key: each for key, each in environment().items() if key not in SIZES}
+    process = Forked("", arguments, {**inherited, "TERM": term}, terminal_fd)
     os.close(terminal_fd)
     text = b""
     try:
@@ -316,7 +306,7 @@ def printed_on_a_terminal(term: str, columns: int, *arguments: str) -> str:
     except OSError:  # EIO: the other end is closed
         pass
     os.close(screen)
-    assert process.wait(TIMEOUT_S) == 0
+    assert process.wait(LIMIT_S) == 0
     return re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).replace("\r\n", "\n")
 
 
@@ -324,7 +314,7 @@ def printed_on_a_terminal(term: str, columns: int, *arguments: str) -> str:
 @pytest.mark.parametrize("term", ["dumb", "unknown", "xterm-256color", ""])
 def test_no_table_is_cut_whatever_the_terminal(term: str, columns: int) -> None:
     arguments = ("accounting", "whisper_base")
-    into_a_file = process(*arguments).stdout
+    into_a_file = process(*arguments).out
     assert "…" not in into_a_file
     screen = printed_on_a_terminal(term, columns, *arguments)
     if columns == 200 or term in ("dumb", "unknown"):

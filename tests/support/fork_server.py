@@ -1,7 +1,7 @@
 """Starts the command as forks of a process that has imported it, which saves a second each.
 
 A fork is a process of its own: its own memory, signals, descriptors and exit code. What depends on
-the start of Python itself (buffering, flags, the name in /proc) needs `support.process.start`.
+the start of Python itself (flags, the name in /proc) needs `support.process.start`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
-from io import StringIO
+from io import BufferedWriter, FileIO, StringIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from support import yaml_cache
 
@@ -38,10 +38,22 @@ CHOICE = re.compile(r"(device|experiment|phase|strategy|tracking|workload)=\w+")
 class Forked:
     """A running fork, with the methods of `subprocess.Popen` that tests use."""
 
-    def __init__(self, setup: str, arguments: Sequence[str], environment: Mapping[str, str]):
-        """Run the statements `setup`, then the command, in this process's folder."""
+    def __init__(
+        self,
+        setup: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        stdout: int | None = None,
+    ):
+        """Run the statements `setup`, then the command, in this process's folder.
+
+        stdout: a descriptor, if not a file that `communicate` reads.
+        """
         # Files instead of pipes: a fork never waits for a reader.
         self._streams = [os.memfd_create(name) for name in ("stdout", "stderr")]
+        self._read_stdout = stdout is None
+        if stdout is not None:
+            os.dup2(stdout, self._streams[0])
         self.returncode: int | None = None
         request = {
             "setup": setup,
@@ -50,6 +62,8 @@ class Forked:
             "folder": str(Path.cwd()),
         }
         self.pid = _ask(request, self._streams)
+        if stdout is not None:
+            os.close(self._streams[0])
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -67,12 +81,8 @@ class Forked:
 
     def communicate(self, timeout: float = 300) -> tuple[str, str]:
         self.wait(timeout)
-        texts = []
-        for stream in self._streams:
-            os.lseek(stream, 0, os.SEEK_SET)
-            with os.fdopen(stream, encoding="utf-8") as file:
-                texts.append(file.read())
-        return texts[0], texts[1]
+        out, err = self._streams
+        return _text(out) if self._read_stdout else "", _text(err)
 
     def send_signal(self, number: int) -> None:
         # The server reaps a fork only when `poll` asks for its end, so the pid is still its own.
@@ -81,6 +91,13 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def _text(stream: int) -> str:
+    """All that was written to a file, which is closed then."""
+    os.lseek(stream, 0, os.SEEK_SET)
+    with os.fdopen(stream, encoding="utf-8") as file:
+        return file.read()
 
 
 @functools.cache
@@ -113,6 +130,7 @@ def _preload() -> None:
     from harness import commands
     from harness.commands import pass_progress
     from harness.results import record
+    from harness.tracking.local_store import empty_tables
     from harness.tracking.mlflow import MlflowStore
 
     yaml_cache.install()
@@ -124,6 +142,7 @@ def _preload() -> None:
     pass_progress.LINE_S = math.inf
     # As the command imports it: with its own settings of MLflow.
     MlflowStore("sqlite://", "", "none")
+    empty_tables()
     _compose(())
     record._adapter()
     # Else each fork's first garbage collection copies all memory that the libraries occupy.
@@ -167,6 +186,19 @@ def serve(descriptor: int) -> None:
         connection.send(json.dumps(answer).encode())
 
 
+def _stdout() -> TextIOWrapper:
+    """What Python's start makes of descriptor 1."""
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    raw = FileIO(1, "w", closefd=False)
+    return TextIOWrapper(
+        cast(BinaryIO, raw) if unbuffered else BufferedWriter(raw),
+        encoding="utf-8",
+        errors="strict",
+        line_buffering=raw.isatty(),
+        write_through=unbuffered,
+    )
+
+
 def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Be the command: with its streams, environment, folder and arguments. Does not return."""
     for number, stream in enumerate(streams, start=1):
@@ -174,6 +206,7 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
         os.close(stream)
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.stdout = _stdout()
     os.chdir(request["folder"])
     tempfile.tempdir = None
     sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)

@@ -24,8 +24,8 @@ HOST = "host"
 def _parser() -> Parser:
     parser = Parser(
         "accounting",
-        description="Kernel calls, work, padding and bytes of a Whisper encoder per window. "
-        "With --json: every operation, nothing rounded.",
+        description="Count the kernel calls, work, padding and bytes of a Whisper encoder per "
+        "window. With --json: every operation, nothing rounded.",
         tables=True,
     )
     parser.add_argument(

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import SupportsIndex
 
-from harness.commands.parser import Parser
+from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import output, say, show
 from harness.config.compose import load
 from harness.config.device import ClockKind, Hazards, Simulator
@@ -24,7 +24,8 @@ from harness.device.xrt.simulated import simulated_clock
 from harness.errors import RequestError
 from harness.hazard import Hazard
 from harness.kernel import load_kernel
-from harness.report.emulation import Emulation, parts
+from harness.report.emulation import HAZARD, Emulation, parts
+from harness.report.tables import Sheet
 from harness.report.trace import program_trace
 from harness.results.find import TRACE_NAME
 from harness.results.record import write_json
@@ -44,6 +45,7 @@ ABORTED = 134
 def main(arguments: Sequence[str]) -> int:
     """Run a script; returns 1 for hazards, else the script's own exit code."""
     options = _parser().parse_args(arguments)
+    presentation = presentation_of(options)
     profile = _profile(options)
     machine = Machine(profile, {}, simulated_clock(profile))
     plug(machine)
@@ -57,9 +59,12 @@ def main(arguments: Sequence[str]) -> int:
         where = f"{options.trace}: " if options.trace else ""
         say(f"{where}the trace cannot be written ({error}); give another file with --trace")
         code = 1
-    with output("report"):
-        print(flush=True)  # the script's own output comes first
-    show(lines, "report")
+    if presentation.for_readers:
+        with output("report"):
+            print(flush=True)  # the script's own output comes first
+    if presentation.quiet:
+        lines = [part for part in lines if isinstance(part, Sheet) or part.startswith(HAZARD)]
+    show(lines, "report", presentation, lines=True)
     if machine.aborted:
         code = ABORTED
     if code == exit_code():
@@ -73,6 +78,7 @@ def _parser() -> Parser:
         description="Run a script that imports pyxrt, unmodified, on a simulated Phoenix NPU.",
         epilog="Exit code: 1 if hazards were found (--hazards=error), 2 for a wrong request, "
         "else the script's own.",
+        tables=True,
     )
     parser.add_argument(
         "--hazards", default="error", help="error (exit 1), report (print only) or off"

@@ -12,7 +12,7 @@ from harness.config.presets import GROUPS, KERNELS, Preset, kernels, presets
 from harness.errors import RequestError, nearest
 from harness.report.tables import Cell, Part, Sheet, left
 
-HELP = "kernels, workloads, strategies and other options, described"
+HELP = "describe kernels, workloads, strategies and the other options"
 OWN = "*"
 SINGULAR = {KERNELS: "kernel", **{plural: group for group, plural in GROUPS.items()}}
 PLURAL = {group: plural for plural, group in SINGULAR.items()}

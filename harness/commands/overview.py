@@ -36,7 +36,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         shown = shorten(names, WIDTH - 15, placeholder=" ...")
         lines.append(f"  {group:<12} {shown}")
     lines += [
-        "Keys of a group as GROUP.KEY=VALUE. Other keys: depth=2 seed=0 verify=all|off",
+        "Keys of a group: GROUP.KEY=VALUE. Others: depth=2 seed=0 verify=all resume=on",
         "Flags: -m (sweep), -q, -v, --csv, --json, --markdown, --cfg job, --hydra-help",
         "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130 interrupted",
         "Examples:",

@@ -17,14 +17,14 @@ from harness.results.record import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
 from harness.tracking.store import Store, TrackingError, backend_of
 
-HELP = "table and picture of what each phase has measured"
+HELP = "print and draw the results of each phase"
 RUN_NAME = "roadmap"
 
 
 def _parser() -> Parser:
     parser = Parser(
         "roadmap",
-        description="Table and picture of the phases: measured RTF, the guide's RTF, the ceiling, "
+        description="Print and draw the phases: measured RTF, the guide's RTF, the ceiling, "
         "and what limits each phase. Writes roadmap.txt, roadmap.png and roadmap.json to FOLDER, "
         "and stores them in MLflow. With --json: the content of roadmap.json.",
         tables=True,

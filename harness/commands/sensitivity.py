@@ -28,7 +28,7 @@ STRATEGIES = "baseline,pooled,pipelined,batch,stacked"
 def _parser() -> Parser:
     parser = Parser(
         "sensitivity",
-        description="Which conclusions about strategies survive if an assumed number of the "
+        description="Report which conclusions about strategies change if an assumed number of the "
         "simulated device is wrong.",
         tables=True,
     )

@@ -15,9 +15,10 @@ HELP = "search for the best knobs of a workload, with few runs"
 OBJECTIVE, TRIALS = "objective", "trials"
 DEFAULTS = {OBJECTIVE: "time/tile_ms", TRIALS: "50"}
 EPILOG = """\
-Without values, a knob has those of its schema: strategy.buffers, depth, strategy.batch,
-strategy.prefetch, strategy.columns, strategy.resident. depth=1,2,4 or depth=range(1,9) gives the
-values to try, depth=2 fixes it; strategy=pooled,pipelined tries these presets as they are.
+The knobs are strategy.buffers, depth, strategy.batch, strategy.prefetch, strategy.columns and
+strategy.resident; without an override, a knob has the values of its schema. depth=1,2,4 or
+depth=range(1,9) gives the values to try, and depth=2 fixes the knob. strategy=pooled,pipelined
+tries these presets as they are.
 Example: python -m harness tune workload=gelu objective=time/tile_ms trials=20 depth=range(1,5)"""
 
 
@@ -39,7 +40,7 @@ def _taken(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         if separator and key in own:
             own[key] = value
         elif separator and not is_key(key) and (close := get_close_matches(key, own, n=1)):
-            raise RequestError(f"{key}={value}: unknown key; did you mean {close[0]}?")
+            raise RequestError(f"{key}={value}: unknown key; did you mean {close[0]}={value}?")
         elif text not in ("-m", "--multirun"):
             rest.append(text)
     return rest, own

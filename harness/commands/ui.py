@@ -66,7 +66,10 @@ def main(arguments: Sequence[str]) -> int:
     # Creates a store that does not exist, with its views.
     home = open_store(backend, tracking, here, say).home_page()
     if not home:
-        raise RequestError(f"tracking.backend={tracking.backend}: has no pages to show")
+        raise RequestError(
+            f"tracking.backend={tracking.backend}: has no pages to show; "
+            "use tracking.backend=mlflow"
+        )
     page = link(tracking, home, port)
     if is_server:
         _announce(page, options.open)

@@ -26,14 +26,15 @@ class Device(Schema):
 
     kind: str = setting(MISSING, "simulator or hardware; chosen by device=<kind>")
     kernels_dir: str = setting(
-        "kernels/build", "folder of <kernel>.xclbin and <kernel>.insts.bin, which make the kernels"
+        "kernels/build",
+        "folder of <kernel>.xclbin and <kernel>.insts.bin, as `make -C kernels` writes them",
     )
     # Longer than the driver's watchdog (2 s; xdna-driver, aie2_ctx.c), whose final state says more
     # about a hang than a timeout does.
     timeout_ms: int = setting(
         5_000,
-        "time that a submission may take; a single run fails then, a runlist fails when it has "
-        "ended",
+        "longest time of a submission; after it a single run fails at once, and a runlist when it "
+        "has ended",
         least=1,
         unit="ms",
     )
@@ -130,7 +131,7 @@ class Noise(Schema):
 
     group = "device.noise."
 
-    enabled: bool = setting(False, "whether times vary at all")
+    enabled: bool = setting(False, "whether times vary")
     seed: int = setting(0, "seed of the factors", least=0)
     tight_pct: float = setting(
         2.0,
@@ -153,7 +154,7 @@ class Faults(Schema):
 
     group = "device.faults."
 
-    hang: list[int] = _executions("executions that never end; the watchdog ends them")
+    hang: list[int] = _executions("executions that hang until the watchdog ends them")
     error: list[int] = _executions("executions that end in state ERROR")
     abort: list[int] = _executions("executions that end in state ABORT")
     corrupt: list[int] = _executions(
@@ -169,7 +170,7 @@ class Faults(Schema):
         least=-1,
         remedy="-1 is never",
     )
-    refuse_context: list[int] = _executions("context openings that are refused, from 0")
+    refuse_context: list[int] = _executions("context openings that are refused, counted from 0")
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ class Simulator(Device):
 
     kind: str = setting("simulator", "simulator")
     clock: ClockKind = setting(
-        ClockKind.virtual, "virtual: time is computed; wall: the simulator waits to real time"
+        ClockKind.virtual,
+        "virtual: time is computed; wall: the simulator sleeps and spins to real time",
     )
     hazards: Hazards = setting(
         Hazards.error,
@@ -193,12 +195,16 @@ class Simulator(Device):
     power_mode: PowerMode = setting(PowerMode.default, "mode whose clock in `clock_mhz` is used")
     device_open_ns: int = _cost("opening the device")
     context_open_ns: int = _cost("opening a hardware context and loading it")
-    cold_start_ns: int = _cost("first execution on a context, beyond its own time")
+    cold_start_ns: int = _cost("extra time of the first execution on a context")
     alloc_ns: int = _cost("allocating a bo")
-    write_fixed_ns: int = _cost("a sync to the device, without its part by size")
-    read_fixed_ns: int = _cost("a sync from the device, without its part by size")
+    write_fixed_ns: int = _cost("fixed part of a sync to the device")
+    read_fixed_ns: int = _cost("fixed part of a sync from the device")
     sync_ns_per_mib: int = setting(
-        0, "a sync in either direction, by its size", least=0, most=MOST_NS, unit="ns/MiB"
+        0,
+        "part of a sync, in either direction, that grows with its size",
+        least=0,
+        most=MOST_NS,
+        unit="ns/MiB",
     )
     launch_ns: int = _cost("starting a run or a runlist")
     completion_ns: int = _cost("from the end of an execution until the host can see it")
@@ -239,7 +245,7 @@ class Simulator(Device):
     )
     noise: Noise = setting(Noise, "random factors on times")
     faults: Faults = setting(Faults, "faults to inject")
-    sources: dict[str, str] = setting(dict, "by key of this profile: source of its value")
+    sources: dict[str, str] = setting(dict, "source of each value, by key of this profile")
 
     def __post_init__(self) -> None:
         super().__post_init__()

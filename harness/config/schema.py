@@ -135,7 +135,7 @@ class Config(Schema):
 
     resume: Resume = setting(
         Resume.on,
-        "on: a sweep leaves out the jobs that outputs/ has a run of with verdict OK, with the same "
+        "on: a sweep skips each job of which outputs/ has a run with verdict OK and the same "
         "configuration, code and device; off: it runs all jobs",
     )
 

@@ -43,7 +43,7 @@ class Workload(Schema):
 
     tiles: int = setting(
         10,
-        "tiles of a pass; by full accounting, the calls of each operation that run and represent "
+        "tiles of a pass; with full accounting, the calls of each operation that run and represent "
         "all of its calls",
         least=1,
         most=10_000_000,
@@ -131,7 +131,7 @@ class EncoderWorkload(Workload):
 
     model: str = setting("", "encoder: whisper_tiny, whisper_base or whisper_small")
     fused: bool = setting(
-        False, "two fused kernels in place of the block's four; no effect by full accounting"
+        False, "two fused kernels in place of the block's four; no effect with full accounting"
     )
 
     @property
@@ -169,8 +169,8 @@ class FullEncoder(EncoderWorkload):
 
     accounting = Accounting.full
 
-    matmul: str = setting("matmul", "kernel that computes the products of an encoder, by tiles")
-    attention: str = setting("attention", "kernel that computes attention of an encoder, by tiles")
+    matmul: str = setting("matmul", "kernel for the tiles of an encoder's matrix products")
+    attention: str = setting("attention", "kernel for the tiles of an encoder's attention")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,6 +13,9 @@ from harness.sim.call_log import STAGES, CallLog, stage_of
 from harness.sim.machine import Machine
 from harness.units import ns_to_ms
 
+HAZARD = "\nhazard "
+"""Begin of the text about a hazard."""
+
 
 @dataclass(frozen=True)
 class Emulation:
@@ -94,7 +97,7 @@ def _columns(trace: Spans) -> list[str]:
 
 def _hazard(hazard: Hazard) -> str:
     times = f" ({hazard.count} times)" if hazard.count > 1 else ""
-    lines = ["", f"hazard {hazard.kind.value}{times}: {hazard.kind.explanation}"]
+    lines = [f"{HAZARD}{hazard.kind.value}{times}: {hazard.kind.explanation}"]
     lines.append(f"  {hazard.later}")
     if hazard.earlier:
         lines.append(f"  after {hazard.earlier}")

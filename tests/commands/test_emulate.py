@@ -315,6 +315,19 @@ for thread in threads:
     assert "hazards: none" in done.out
 
 
+def test_other_forms_of_the_report(emulate: Emulate) -> None:
+    body = SHARED + "print('end of the script')\n"
+    rows = emulate(body, options=("--json",))
+    assert rows.code == 1
+    own, _, printed = rows.out.partition("\n")
+    assert own == "end of the script"
+    assert {row["call"]: row["count"] for row in json.loads(printed)}["kernel()"] == 4
+    quiet = emulate(body, options=("-q",)).out
+    assert quiet.count("\nhazard ") == emulate(body).out.count("\nhazard ") > 0
+    assert "note: " not in quiet
+    assert "column 0: " not in quiet
+
+
 def test_a_missing_xclbin_that_no_pattern_names(emulate: Emulate) -> None:
     done = emulate("\npyxrt.xclbin('gelu.bin')")
     assert done.code == 1

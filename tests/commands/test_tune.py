@@ -117,8 +117,8 @@ def test_ctrl_c_ends_with_what_is_known(shell: Shell, monkeypatch: pytest.Monkey
     [
         ("objective=rtf/encodr", "rtf/encodr: no such metric; did you mean rtf/encoder"),
         ("objective=rtf/encoder workload=gelu", "rtf/encoder: gelu encodes no audio"),
-        ("trails=3", "trails=3: unknown key; did you mean trials?"),
-        ("objectiv=rtf", "objectiv=rtf: unknown key; did you mean objective?"),
+        ("trails=3", "trails=3: unknown key; did you mean trials=3?"),
+        ("objectiv=rtf", "objectiv=rtf: unknown key; did you mean objective=rtf?"),
         ("trials=0", "trials=0: not allowed; give a whole number from 1"),
         ("trials=x", "trials=x: not allowed"),
         ("seed=1,2", "seed: tune varies strategy, workload.fused, depth"),

@@ -8,6 +8,9 @@ ARGS   ?= strategy=pipelined depth=3
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+# The tests start many processes, which would compile the package again and again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-services test-xrt lint check mutants bench ui clean
 
 run: $(VENV)/run.stamp

@@ -17,6 +17,8 @@ LAST = {"harness": ["tracking=local"], "bare script": []}
 TREE = Path(__file__).parent.parent
 # For both: MLflow would call its makers' server, and without a network that wait would be timed.
 ENVIRONMENT = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(TREE)}
+# Packages are compiled once, when they are installed or first used.
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def run_s(name: str, folder: Path, *arguments: str) -> float:

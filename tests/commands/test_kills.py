@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.kills import JOBS, Moment, kill_sweeps
 
-KILLS = 8
+KILLS = 6
 LONGEST_S = 4
 """A kill comes at a random CPU time below it: while a store is created, in or between runs."""
 

@@ -8,7 +8,6 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import WhisperFeatureExtractor
 
 from harness.errors import RequestError
 from harness.inputs.audio import CLIP, load_audio, log_mel, mel_filters, project
@@ -179,6 +178,9 @@ def test_the_clip_equals_whisper(clip, mel):
     Ours sees a mirror. The clip ends in silence, so both have the same largest value, from which
     the range of 8 hangs.
     """
+    # Its import takes 2 s of each process that collects tests.
+    from transformers import WhisperFeatureExtractor
+
     whisper = (
         WhisperFeatureExtractor()(clip, sampling_rate=16_000, return_tensors="np")
         .input_features[0]

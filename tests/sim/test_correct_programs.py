@@ -939,7 +939,7 @@ def check_correct(calls: list[Call], profile: dict[str, Any]) -> tuple[int, int]
     return launches, reads
 
 
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(programs(), PROFILES)
 def test_a_correct_program_has_no_hazard(calls: list[Call], profile: dict[str, Any]) -> None:
     launches, reads = check_correct(calls, profile)
@@ -1072,7 +1072,7 @@ GONE: list[Player] = []
 """Players whose process is gone: nothing of theirs is freed any more."""
 
 
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(st.data(), PROFILES)
 def test_a_broken_program_has_its_hazard(data: Any, profile: dict[str, Any]) -> None:
     correct = data.draw(programs())

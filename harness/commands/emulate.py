@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         where = f"{options.trace}: " if options.trace else ""
         say(f"{where}the trace cannot be written ({error}); give another file with --trace")
         code = 1
-    if presentation.for_readers:
+    if presentation.form in ("text", "markdown"):
         with output("report"):
             print(flush=True)  # the script's own output comes first
     if presentation.quiet:

@@ -115,7 +115,7 @@ def report(results: Study, config: Config, everything: bool) -> list[Part]:
     if moving:
         parts.append(_changes(results, moving, f"{kind}number"))
     remarks = {
-        "no effect on any of this": [each for each in varied if each not in moving],
+        "without an effect on these results": [each for each in varied if each not in moving],
         "0, so not varied": [each for each in results.numbers if not each.changed_values],
         "no source, so taken as assumed": [each for each in results.numbers if not each.source],
     }

@@ -23,7 +23,8 @@ Example: python -m harness tune workload=gelu objective=time/tile_ms trials=20 d
 
 
 def _help() -> Parser:
-    parser = Parser("tune", "Search for the best setting of the knobs of a strategy.", EPILOG)
+    description = "Search for the best setting of the knobs of a strategy."
+    parser = Parser("tune", description, EPILOG, tables=True)
     parser.add_argument(
         "objective=METRIC", nargs="?", help=f"metric to optimise ({DEFAULTS[OBJECTIVE]})"
     )

@@ -99,20 +99,18 @@ class Strategy(Schema):
 
 
 def beyond_tiles(strategy: Strategy, tiles: int, overrides: Sequence[str]) -> list[str]:
-    """Warnings for a batch or depth that a pass has too few tiles for, if an override sets it.
+    """Warnings for a batch, depth or prefetch beyond the tiles of a pass, if an override sets it.
 
     Values of presets give none, because a preset serves workloads of any size.
     """
     most = ceil(ceil(tiles / strategy.batch) / strategy.columns)
-    in_flight = "in flight per column, because a pass has no more submissions"
+    no_more = "per column, because a pass has no more submissions"
+    of_batch = "per submission, because a pass has no more tiles"
     limits = {
-        "strategy.batch": (
-            strategy.batch,
-            tiles,
-            "per submission, because a pass has no more tiles",
-        ),
-        "strategy.depth": (strategy.depth, most, in_flight),
-        "depth": (strategy.depth, most, in_flight),
+        "strategy.batch": (strategy.batch, tiles, of_batch),
+        "strategy.depth": (strategy.depth, most, f"in flight {no_more}"),
+        "strategy.prefetch": (strategy.prefetch, most, f"staged ahead {no_more}"),
+        "depth": (strategy.depth, most, f"in flight {no_more}"),
     }
     typed = dict(map(key_and_value, overrides))
     return [

@@ -1,4 +1,4 @@
-"""Finds stored records in folders, and tells whether a run is still storing its results."""
+"""Finds stored records in folders, and reports whether a run is still storing its results."""
 
 from __future__ import annotations
 

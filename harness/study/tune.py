@@ -42,7 +42,7 @@ RUN, VERDICT, MAKESPAN_NS = "run", "verdict", "makespan_ns"
 
 @dataclass(frozen=True)
 class Objective:
-    """The metric to optimise; of_time: whether a bound of the time is a bound of it."""
+    """The metric to optimise; of_time: whether a bound of a pass's time also bounds the metric."""
 
     name: str
     maximise: bool

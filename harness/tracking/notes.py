@@ -21,7 +21,7 @@ MOST_CHARACTERS = 5000
 def resolved_settings(record: Record) -> dict[str, Any]:
     """The settings of a record with their values, not as typed: 10000000, not 10_000_000.
 
-    The name of a preset stays one.
+    A key that selects a preset keeps the name.
     """
     settings = dict[str, Any]()
     for key, typed in record.settings.items():
@@ -61,7 +61,7 @@ def _narrow(sheet: Sheet) -> Sheet:
 
 
 def _cut(texts: Sequence[str]) -> Sequence[str]:
-    """The texts of a column; long ones without what all begin and end with, such as a folder."""
+    """The texts of a column; long ones without their common beginning and end, such as a folder."""
     if max(map(len, texts)) <= MOST_CELL_CHARACTERS:
         return texts
     differ = len(set(texts)) > 1

@@ -358,6 +358,10 @@ def test_knobs_beyond_the_tiles_of_a_pass(shell: Shell) -> None:
     assert shell(*few, "depth=3").err == (
         "harness: depth=3: at most 2 in flight per column, because a pass has no more submissions\n"
     )
+    assert shell(*few, "strategy.prefetch=3").err == (
+        "harness: strategy.prefetch=3: at most 2 staged ahead per column, because a pass has no "
+        "more submissions\n"
+    )
     assert shell(*few, "strategy=stacked").err == "", "values of a preset"
     arguments = ("workload.tiles=7", "strategy.batch=2", "strategy.depth=2", "strategy.columns=2")
     assert shell("tracking=off", *arguments).err == ""

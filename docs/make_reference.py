@@ -232,6 +232,9 @@ def metrics() -> Iterator[str]:
         "",
         "MLflow also has `sample/total_ms`: `time/total_ms` of every timed pass, as steps.",
         "",
+        "The columns `model ms` and `residual` are shown with `-v`, as in `harness show -v`. The",
+        "prediction is that of [the model of a pass](simulator.md#the-model-of-a-pass).",
+        "",
     ]
     rows = [
         (

@@ -183,6 +183,8 @@ def test_metric_names() -> None:
         "overlap/efficiency",
         "bound/total_ms",
         "bound/ratio",
+        "model/total_ms",
+        "model/residual_pct",
         "throughput/tiles_per_s",
         "rtf/end_to_end",
         "rtf/encoder",

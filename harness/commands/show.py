@@ -44,11 +44,12 @@ def run_parts(
 ) -> list[Part]:
     """The table of runs and the lines below it; with `-q`, of the lines only why runs failed.
 
-    apart: as in `table`.
+    With `-v` the table is detailed. apart: as in `table`.
     """
     here = Path.cwd()
     paths = [relative(folder, here) for folder in folders]
-    rows = table(records, speedups(records), paths, apart=apart)
+    detailed = presentation.verbose
+    rows = table(records, speedups(records), paths, apart=apart, detailed=detailed)
     if presentation.quiet:
         return [rows, *failures(records)]
     return [rows, *lines_below(records)]

@@ -12,7 +12,7 @@ from harness.measure.rtf import Audio
 from harness.measure.stats import percentile
 from harness.measure.timeline import Spans
 from harness.measure.totals import Totals
-from harness.units import ns_to_ms
+from harness.units import NS_PER_US, ns_to_ms
 
 Value = float | int | None
 Metrics = dict[str, Value]
@@ -47,6 +47,7 @@ class Measurement:
     totals: of the timed pass. intervals_ns: times from one completion to the next, of all timed
     passes, (n,) int64. verified, mismatches: number of tiles compared and of wrong tiles. hazards:
     None if the device does not detect them. allocations: bos allocated during the timed pass.
+    predicted_ns: makespan by the model of a pass; None if the model does not cover the run.
     """
 
     totals: Totals | None = None
@@ -56,6 +57,7 @@ class Measurement:
     mismatches: int = 0
     hazards: int | None = None
     allocations: int | None = None
+    predicted_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,3 +112,20 @@ def as_ms(time_ns: float | None) -> float | None:
 def ratio(above: float | None, below: float | None) -> float | None:
     """above / below; None if either is None or the divisor is 0."""
     return None if above is None or not below else above / below
+
+
+def residual_pct(data: Measurement) -> Value:
+    """How much longer the pass took than predicted, in percent; None without a prediction."""
+    if not data.totals or data.predicted_ns is None:
+        return None
+    residual_ns = data.totals.makespan_ns - data.predicted_ns
+    # A pass that costs nothing is predicted exactly.
+    return ratio(100 * residual_ns, data.predicted_ns) if residual_ns else 0.0
+
+
+def self_us(totals: Totals) -> float | None:
+    """Host time per tile outside of all stages; None in virtual time, which does not pass there."""
+    if totals.clock == "virtual" or not totals.tiles:
+        return None
+    own_ns = totals.makespan_ns - totals.host_ns - totals.wait_ns - totals.open_ns
+    return own_ns / totals.tiles / NS_PER_US

@@ -22,11 +22,13 @@ from harness.measure.metric import (
     of_totals,
     per_tile,
     ratio,
+    residual_pct,
+    self_us,
 )
 from harness.measure.rtf import rtf_ceiling, rtf_encoder, rtf_end_to_end
 from harness.measure.timeline import Spans, Timeline
 from harness.measure.totals import Totals, totals_of
-from harness.units import NS_PER_S, NS_PER_US, ns_to_ms
+from harness.units import NS_PER_S, ns_to_ms
 
 
 def _efficiency(totals: Totals) -> float | None:
@@ -36,14 +38,6 @@ def _efficiency(totals: Totals) -> float | None:
     # 0 for a single submission, which has nothing to overlap with.
     possible_ns = totals.serial_ns - totals.bound_ns
     return (totals.serial_ns - totals.makespan_ns) / possible_ns if possible_ns > 0 else 1.0
-
-
-def _self_us(totals: Totals) -> float | None:
-    """Host time per tile outside of all stages; None in virtual time, which does not pass there."""
-    if totals.clock == "virtual" or not totals.tiles:
-        return None
-    own_ns = totals.makespan_ns - totals.host_ns - totals.wait_ns - totals.open_ns
-    return own_ns / totals.tiles / NS_PER_US
 
 
 TABLE = (
@@ -195,6 +189,23 @@ TABLE = (
         "/bound",
     ),
     Metric(
+        "model/total_ms",
+        Unit.ms,
+        Better.neither,
+        "time/total_ms as the model of a pass predicts it from the device's profile; None for runs "
+        "that it does not cover.",
+        lambda data: as_ms(data.predicted_ns) if data.totals else None,
+        "model ms",
+    ),
+    Metric(
+        "model/residual_pct",
+        Unit.percent,
+        Better.neither,
+        "How much longer the pass took than the model predicts, in percent of the prediction.",
+        residual_pct,
+        "residual",
+    ),
+    Metric(
         "throughput/tiles_per_s",
         Unit.rate,
         Better.higher,
@@ -265,7 +276,7 @@ TABLE = (
         Unit.us,
         Better.lower,
         "Host time per tile of the harness itself, between runtime calls; wall clock only.",
-        of_totals(_self_us),
+        of_totals(self_us),
     ),
 )
 METRICS = {metric.name: metric for metric in TABLE}

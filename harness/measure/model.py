@@ -25,6 +25,8 @@ from harness.measure.pass_model import Ns, PassModel, PassTimes, Station, taken
 
 PROFILES_AT_ONCE = 8192
 """Profiles per walk: the arrays of a walk then fit the cache of a core."""
+LEAST_ROUNDS, MOST_STATES = 4, 1000
+"""A pass of fewer rounds of its slots is not searched for a period, nor one with more states."""
 
 
 def pass_times(model: PassModel, idle_ns: Ns | None = None, is_cold: bool = False) -> PassTimes:
@@ -100,6 +102,10 @@ class _Walk:
         # End of the last execution on any column; None before the first.
         self._busy: Ns | None = None if idle_ns is None else zero - idle_ns
         self._visible: list[Ns] = [zero] * max(1, self._slots * self._kernels)
+        # States of a single profile by which a long pass is shortened, with collected, now, queued.
+        self._seen: dict[object, tuple[int, int, int]] | None = None
+        if not profiles and not self._suspends and self._full > LEAST_ROUNDS * self._slots:
+            self._seen = {}
 
     def _lengths(self, station: Station, count: int) -> list[Ns]:
         """Length of each command of a submission."""
@@ -153,9 +159,48 @@ class _Walk:
                 number, kernel = divmod(step, kernels)
                 if kernel == kernels - 1:
                     finished[number], collected = True, collected + 1
+                    if self._seen is None or collected % slots:
+                        continue
+                    begin, window = staged - slots, finished[max(0, staged - slots) : staged]
+                    steps = [
+                        [each - collected * kernels for each in q] for q in (in_flight, onward)
+                    ]
+                    state = staged - collected, launched - collected, bytes(window), str(steps)
+                    if more := self._periods(state, collected, staged):
+                        collected, staged, launched = (
+                            each + more for each in (collected, staged, launched)
+                        )
+                        finished[begin + more : begin + more + slots] = window
+                        for queue in (in_flight, onward):
+                            for _ in range(len(queue)):
+                                queue.append(queue.popleft() + more * kernels)
                 else:
                     self.now = self.now + self._write[kernel + 1][number >= self._full]
                     onward.append(step + 1)
+
+    def _periods(self, state: object, collected: int, staged: int) -> int:
+        """Skip whole periods of a pass whose state recurs; returns the number of submissions.
+
+        Times in the past are equal, because all that follows is later.
+        """
+        assert self._seen is not None
+        now, times = self.now, (self._visible, self._free, *self._places)
+        left = tuple(max(0, each - now) for part in times for each in part)
+        before = self._seen.setdefault((state, left), (collected, now, self._queued))
+        period = collected - before[0]
+        if not period:
+            if len(self._seen) > MOST_STATES:
+                self._seen = None
+            return 0
+        count = max(0, (self._full - staged) // period)
+        later_ns = count * (now - before[1])
+        self.now, self._queued = now + later_ns, self._queued + count * (self._queued - before[2])
+        self._visible, self._free = (
+            [each + later_ns for each in part] for part in (self._visible, self._free)
+        )
+        self._places = [deque((x + later_ns for x in each), each.maxlen) for each in self._places]
+        self._seen = None
+        return count * period
 
     def _launch(self, step: int) -> None:
         """Submit the commands of a step to the queue of its context."""

@@ -33,11 +33,14 @@ COLUMNS = (
     "rtf/end_to_end",
 )
 """Metrics in the table, from left to right."""
+DETAILS = ("model/total_ms", "model/residual_pct")
+"""Metrics that a detailed table has too, if any run has a value."""
 OCCASIONAL = (OPEN, ALLOC)
 """Metrics that have a column only if a run spends time on them."""
 FORMATS: dict[Unit, Callable[[float], str]] = {
     Unit.ms: "{:.3f}".format,
     Unit.share: "{:.1%}".format,
+    Unit.percent: "{:+.2f}%".format,
     Unit.factor: "{:.3f}".format,
     Unit.realtime: factor,
 }
@@ -55,11 +58,12 @@ def table(
     folders: Sequence[Path] = (),
     *,
     apart: bool = False,
+    detailed: bool = False,
 ) -> Sheet:
     """One row per record; columns that have no value in any row are left out.
 
     CSV and JSON have every metric, and the folder of each record where `folders` are given. apart:
-    whether text and Markdown have the folders too.
+    whether text and Markdown have the folders too. detailed: whether they have DETAILS.
     """
     swept, marks = _swept(records), fastest(records)
     visible = [
@@ -67,6 +71,9 @@ def table(
         for name in COLUMNS
         if name not in OCCASIONAL or any(record.metrics.get(name) for record in records)
     ]
+    if detailed:
+        values = {name: [each.metrics.get(name) for each in records] for name in DETAILS}
+        visible += [name for name in DETAILS if set(values[name]) - {None}]
     others = [name for name in METRIC_NAMES if name not in visible and name != SPEEDUP]
     with_speedup = len(records) > 1 and any(speedups)
     columns = [left("", "fastest")] if marks else []

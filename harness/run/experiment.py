@@ -17,6 +17,7 @@ from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.stats import median_index
 from harness.run.outcome import MachineStates, Outcome, Verdict
+from harness.run.predict import NotModelledError, predicted_ns
 from harness.run.prepare import prepare
 from harness.run.tile_passes import Pass, Passes
 from harness.run.verify import Comparison
@@ -249,6 +250,7 @@ class Experiment:
                 intervals_ns=np.concatenate([each.intervals_ns for each in passes]),
                 audio=prepared.audio,
                 allocations=findings.allocations[median],
+                predicted_ns=_predicted_ns(config),
             )
         lacks_runlists = config.strategy.batch > 1 and not capabilities.batches
         return Outcome(
@@ -272,3 +274,12 @@ class Experiment:
             timeline=timed.timeline() if timed else None,
             interrupted=interrupted,
         )
+
+
+def _predicted_ns(config: Config) -> int | None:
+    """The predicted makespan; None if the model does not cover the configuration."""
+    try:
+        return predicted_ns(config)
+    except NotModelledError as error:
+        log.debug("no prediction: %s", error)
+        return None

@@ -11,7 +11,7 @@ from harness.config.strategy import Strategy
 from harness.measure.metric import Better, Measurement, Unit
 from harness.measure.metrics import METRICS, SPEEDUP, TABLE, metrics_of
 from harness.measure.stats import Ratio
-from harness.report.runs import COLUMNS, FORMATS, STALLS, table
+from harness.report.runs import COLUMNS, DETAILS, FORMATS, STALLS, table
 
 DIRECTIONS = {
     Better.lower: {
@@ -32,7 +32,9 @@ DIRECTIONS = {
         *("device/utilisation", "overlap/efficiency", "throughput/tiles_per_s"),
         *("rtf/end_to_end", "rtf/encoder", "speedup/vs_baseline"),
     },
-    Better.neither: {"bound/total_ms", "rtf/ceiling", "verify/tiles"},
+    Better.neither: {
+        *("bound/total_ms", "rtf/ceiling", "verify/tiles", "model/total_ms", "model/residual_pct")
+    },
 }
 
 
@@ -51,7 +53,7 @@ def test_a_row_is_complete(metric: object) -> None:
 
 
 def test_columns_of_the_table_have_headings_and_formats() -> None:
-    for name in COLUMNS:
+    for name in (*COLUMNS, *DETAILS):
         assert METRICS[name].heading
         assert name == STALLS or METRICS[name].unit in FORMATS
     headings = [metric.heading for metric in TABLE if metric.heading]
@@ -101,6 +103,19 @@ def test_allocations_have_a_column_where_there_are_any() -> None:
         assert ("alloc" in headings) is shown
 
 
+def test_a_detailed_table_has_predictions() -> None:
+    record = a_record()
+    predicted = {"model/total_ms": 0.5, "model/residual_pct": -1.25}
+    others = replace(record, metrics={**record.metrics, **predicted})
+    for detailed in (False, True):
+        columns, rows = table([record, others], [None, None], detailed=detailed).shown()
+        shown = dict(
+            zip([column.heading for column in columns], zip(*rows, strict=True), strict=True)
+        )
+        assert shown.get("model ms") == (("-", "0.500") if detailed else None)
+        assert shown.get("residual") == (("-", "-1.25%") if detailed else None)
+
+
 def test_what_was_not_timed_has_no_figures_but_counts() -> None:
     found = metrics_of(Measurement(audio=AUDIO, verified=7, mismatches=2, hazards=3))
     assert {name: value for name, value in found.items() if value is not None} == {
@@ -145,6 +160,22 @@ def test_no_overlap_is_possible_where_the_bound_is_the_serial_time() -> None:
     assert metrics_of(Measurement(equal))["overlap/efficiency"] == 1.0
     rounded = replace(totals, serial_ns=99)
     assert metrics_of(Measurement(rounded))["overlap/efficiency"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("makespan_ns", "predicted_ns", "residual_pct"),
+    [(100, None, None), (100, 100, 0.0), (110, 100, 10.0), (90, 100, -10.0), (0, 0, 0.0)],
+)
+def test_a_residual_is_what_the_pass_took_longer_than_predicted(
+    makespan_ns: int, predicted_ns: int | None, residual_pct: float | None
+) -> None:
+    totals = replace(TOTALS, makespan_ns=makespan_ns)
+    found = metrics_of(Measurement(totals, predicted_ns=predicted_ns))
+    assert found["model/residual_pct"] == residual_pct
+    total_ms = found["model/total_ms"]
+    assert total_ms == (None if predicted_ns is None else predicted_ns / 1e6)
+    nothing = metrics_of(Measurement(predicted_ns=predicted_ns))
+    assert nothing["model/total_ms"] is nothing["model/residual_pct"] is None
 
 
 def test_columns_share_the_work() -> None:

@@ -40,6 +40,8 @@ NOT_OF_A_PASS = (
     "hazard/count",
     "alloc/steady_state",
     "speedup/vs_baseline",
+    "model/total_ms",
+    "model/residual_pct",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.config.compose import load
@@ -98,6 +98,8 @@ def check(config: Config) -> None:
         found = {name: getattr(outcome.totals, name) for name in SUMS}
         assert found == {name: getattr(times, name) for name in SUMS}
         assert predicted_ns(config) == found["makespan_ns"]
+        assert outcome.metrics["model/total_ms"] == outcome.metrics["time/total_ms"]
+        assert outcome.metrics["model/residual_pct"] == 0
 
 
 requests = st.builds(
@@ -172,6 +174,13 @@ def test_what_is_not_modelled_is_refused(overrides: str, reason: str) -> None:
     assert str(raised.value).startswith(reason)
 
 
+def test_a_run_that_is_not_modelled_has_no_prediction() -> None:
+    config = load("tracking=off", "device.noise.enabled=true", "workload.tiles=2", "verify=off")
+    outcome = Experiment(config).run()
+    assert outcome.verdict is Verdict.OK
+    assert outcome.metrics["model/total_ms"] is outcome.metrics["model/residual_pct"] is None
+
+
 @pytest.mark.parametrize(
     ("knobs", "right_ns", "wrong_ns"),
     [("strategy=pipelined depth=3", 930_000, 1_200_000), ("strategy=batch", 180_000, 240_000)],
@@ -194,7 +203,7 @@ def models(draw: st.DrawFn) -> PassModel:
     count = draw(st.integers(1, 6))
     cost = st.integers(0, 40)
     costs = cost | st.lists(cost, min_size=count, max_size=count).map(np.array)
-    batch, tiles = draw(st.integers(1, 3)), draw(st.integers(1, 15))
+    batch, tiles = draw(st.integers(1, 3)), draw(st.integers(1, 60))
     station = st.builds(
         Station,
         st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple),
@@ -207,9 +216,9 @@ def models(draw: st.DrawFn) -> PassModel:
         tuple(draw(st.lists(station, min_size=1, max_size=3))),
         tiles,
         batch,
-        draw(st.integers(1, 5)),
-        draw(st.integers(5, 7)),
-        suspend_ns=draw(st.integers(0, 200)),
+        in_flight := draw(st.integers(1, 5)),
+        in_flight + draw(st.integers(0, 2)),
+        suspend_ns=draw(st.integers(0, 200) | st.just(10**9)),
         queue_depth=draw(st.integers(1, 3)),
         chain_length=draw(st.integers(1, 3)),
         **{name: draw(costs) for name in names},
@@ -217,7 +226,6 @@ def models(draw: st.DrawFn) -> PassModel:
 
 
 @given(models(), st.none() | st.integers(0, 300), st.booleans())
-@settings(max_examples=200)
 def test_many_profiles_at_once_are_as_one_by_one(
     model: PassModel, idle_ns: int | None, is_cold: bool
 ) -> None:
@@ -226,6 +234,30 @@ def test_many_profiles_at_once_are_as_one_by_one(
         alone = pass_times(model.of(profile), idle_ns, is_cold)
         picked = {name: int(np.atleast_1d(each)[profile]) for name, each in vars(together).items()}
         assert picked == vars(alone)
+
+
+SLOW_START = PassModel(
+    (Station((0,), 35, {1: 16}, {1: 4}),), 55, 1, 3, 5, 0, 9, completion_ns=14, queue_depth=3
+)
+"""Its first rounds take another time than the later ones, with as many tiles in flight."""
+
+
+@given(models(), st.booleans())
+@example(SLOW_START, False)
+@settings(max_examples=100)
+def test_a_long_pass_is_shortened_without_a_change(model: PassModel, is_cold: bool) -> None:
+    model = model.of(0) if model.profiles else model
+    short = pass_times(model, 0, is_cold)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.measure.model.LEAST_ROUNDS", model.tiles)
+        assert pass_times(model, 0, is_cold) == short
+
+
+def test_a_long_pass_costs_little() -> None:
+    """A loop over as many tiles takes minutes."""
+    stations = tuple(Station(columns, 1000, {1: 10}, {1: 5}) for columns in ((0, 1), (2, 3)))
+    model = PassModel(stations, 10**7, in_flight=8, slots=8, launch_ns=20)
+    assert pass_times(model).makespan_ns == pytest.approx(10**7 * 500, rel=1e-3)
 
 
 def test_more_profiles_than_fit_one_walk() -> None:

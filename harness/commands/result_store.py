@@ -67,10 +67,20 @@ def tracking_of(overrides: Sequence[str], what: str) -> Tracking:
 
 
 def open_store(
-    backend: TrackingBackend, tracking: Tracking, here: Path, remark: Callable[[str], None]
+    backend: TrackingBackend,
+    tracking: Tracking,
+    here: Path,
+    remark: Callable[[str], None],
+    *,
+    writes: bool = True,
 ) -> Store:
-    """Open a store; remark: prints what it reports."""
+    """Open a store; remark: prints what it reports. TrackingError if that fails.
+
+    writes: whether it is to be written.
+    """
     store = backend.open_store(tracking, here)
+    if writes and store.failure:
+        raise TrackingError(store.failure)
     for line in store.remarks:
         log.info("%s", line)
         remark(line)
@@ -170,8 +180,11 @@ class ResultStore:
     ) -> str | None:
         """Close the run of a sweep; returns its page, as `Store.sweep_page`, or None.
 
-        elsewhere: its jobs ran in other processes, whose failures are reported here.
+        Without effect if no sweep began. elsewhere: its jobs ran in other processes, whose failures
+        are reported here.
         """
+        if not self._sweep:
+            return None
         # Removed, or a later run in this process would be stored below this sweep.
         os.environ.pop(SWEPT_VARIABLE, None)
         parent = os.environ.pop(PARENT_VARIABLE, None)

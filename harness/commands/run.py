@@ -157,9 +157,8 @@ class Invocation:
     def _run_elsewhere(self, arguments: Sequence[str], error: OSError) -> None:
         """Run, and store the records in a temporary folder, because theirs cannot be created."""
         folder = temporary_folder()
-        self.messages.say(
-            f"the folder of the results cannot be created ({error}); they go to {folder}"
-        )
+        reason = f"the folder of the results cannot be created ({error})"
+        self.messages.hold(f"{reason}; they go to {folder}")
         moved = (f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}")
         try:
             self._apply([*arguments, *moved, "hydra.output_subdir=null"])
@@ -168,16 +167,16 @@ class Invocation:
                 self._end(again)
             else:
                 self.fail(f"{folder}: cannot be written either ({again}); free space")
+        finally:
+            self.messages.release()
 
     def _refuse(self, error: Exception) -> None:
         """Report why nothing runs; with `-v`, the traceback too."""
         if self.presentation.verbose:
             traceback.print_exception(error)
         overrides = [text for text in self.arguments if "=" in text and not text.startswith("-")]
-        own_dir = config_dir(self.arguments)
-        self.messages.say(
-            explain(error, Sources(tuple(overrides), configuration.conf_dir(), own_dir))
-        )
+        conf, own = configuration.conf_dir(), config_dir(self.arguments)
+        self.messages.say(explain(error, Sources(tuple(overrides), conf, own)))
         self.exit_codes.add(error.exit_code if isinstance(error, HarnessError) else 2)
 
     def begin_sweep(self, plan: SweepPlan) -> None:
@@ -192,6 +191,7 @@ class Invocation:
             self.progress = SweepProgress(plan.left, hidden=self.presentation.quiet)
             if plan.elsewhere:
                 self.progress.watch(plan.ended)
+        self.messages.release()  # now, because a sweep may take long
 
     def job(self, cfg: DictConfig) -> None:
         """One run, as Hydra calls it."""

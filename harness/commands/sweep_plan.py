@@ -91,9 +91,10 @@ class SweepPlan:
     def begin(self) -> None:
         """Store in the folder the jobs, and which earlier runs belong to the sweep.
 
-        OSError if the earlier runs cannot be stored.
+        OSError if the folder cannot be created, or the earlier runs cannot be stored.
         """
         if self.left:
+            self.folder.mkdir(parents=True, exist_ok=True)
             jobs = [job.request.overrides for job in self.jobs if job.runs]
             save_jobs(self.folder, jobs, self.first_number)
         if self.earlier and self.left:

@@ -80,9 +80,22 @@ class Messages:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._printed = set[str]()
+        self._held = ""
+
+    def hold(self, line: str) -> None:
+        """Print a message with the next one that has no subject, or at `release`."""
+        self._held = line
+
+    def release(self) -> None:
+        """Print the message that is held, if there is one."""
+        held, self._held = self._held, ""
+        if held:
+            self.say(held)
 
     def say(self, line: str, subject: str = "", by: Callable[[str], None] = say) -> None:
         """Print a message; by: the function that prints it, for signal handlers."""
+        if self._held and not subject:
+            line, self._held = f"{self._held}; {line}", ""
         if (subject or line) not in self._printed:
             self._printed.add(subject or line)
             by(line)
@@ -90,7 +103,7 @@ class Messages:
     def remark(self, line: str, subject: str = "") -> None:
         """Print a message that is not an error."""
         if not self._quiet:
-            self.say(line, subject)
+            self.say(line, subject or line)
 
 
 @contextmanager

@@ -61,10 +61,13 @@ def main(arguments: Sequence[str]) -> int:
     if not backend:
         raise RequestError("tracking=off: the UI shows an MLflow store; use local or server")
     is_server = tracking.kind is TrackingKind.server
-    port = PORT if is_server else _port(options.port)
+    port, _held = (PORT, None) if is_server else _port(options.port)
     here = Path.cwd()
     # Creates a store that does not exist, with its views.
-    home = open_store(backend, tracking, here, say).home_page()
+    store = open_store(backend, tracking, here, say, writes=False)
+    if store.failure:
+        say(f"{store.failure}; the store is shown as it is")
+    home = store.home_page()
     if not home:
         raise RequestError(
             f"tracking.backend={tracking.backend}: has no pages to show; "
@@ -94,21 +97,45 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _port(wanted: int | None) -> int:
-    """The port to serve at; RequestError if the wanted one, or every usual one, is taken."""
+def _port(wanted: int | None) -> tuple[int, socket.socket]:
+    """The port to serve at, and what keeps it from other commands while it is open.
+
+    RequestError if the wanted port, or every usual one, is taken.
+    """
     if wanted is not None:
-        if not _is_free(wanted):
-            raise RequestError(
-                f"--port={wanted}: cannot be used, most likely another program uses it; "
-                "give another port, or none"
-            )
-        return wanted
+        if not 0 < wanted < 2**16:
+            raise RequestError(f"--port={wanted}: not a port; use 1024 to 65535")
+        if claim := _claim(wanted):
+            return wanted, claim
+        raise RequestError(
+            f"--port={wanted}: cannot be used, most likely another program uses it; "
+            "give another port, or none"
+        )
     for port in range(PORT, PORT + PORTS):
-        if _is_free(port):
+        if claim := _claim(port):
             if port != PORT:
                 say(f"port {PORT} is taken; {port} in its place (links of runs name {PORT})")
-            return port
+            return port, claim
     raise RequestError(f"ports {PORT} to {PORT + PORTS - 1} are taken; give a free one with --port")
+
+
+def _claim(port: int) -> socket.socket | None:
+    """What keeps a free port from other commands like this one; None if it is taken.
+
+    The server takes seconds until it listens, so two commands could choose the same port, and one
+    would wait for the other's server.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        # An abstract name (unix(7)): it belongs to the network, as ports do, and to no file.
+        claim.bind(f"\0npu-harness ui {port}")
+    except OSError:
+        claim.close()
+        return None
+    if _is_free(port):
+        return claim
+    claim.close()
+    return None
 
 
 def _is_free(port: int) -> bool:

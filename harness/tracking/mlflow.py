@@ -22,7 +22,7 @@ from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
 from harness.tracking.server_runs import ENDED, ServerRuns, below, search
-from harness.tracking.store import Entry, Server, SweepReport, SweepRun
+from harness.tracking.store import Entry, Server, SweepReport, SweepRun, TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -51,19 +51,31 @@ class MlflowStore:
 
         self._uri = uri
         self.remarks: Sequence[str] = ()
+        self.failure = ""
         path = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
         with translated_errors(uri):
             if path:
                 self.remarks = local_store.prepare(path, artifacts)
             self._client = MlflowClient(tracking_uri=uri)
             existing = self._client.get_experiment_by_name(experiment)
-            if not existing or mlflow_views.update(existing.tags, existing.experiment_id):
+            if not existing:
                 with local_store.lock(path) if path else nullcontext():
                     existing = self._create_experiment(experiment, artifacts)
-                    self._install_views(existing)
             self._experiment_id = existing.experiment_id
             self._runs = self._writer(path, existing)
-            # A killed process could not end its runs.
+        try:
+            self._maintain(experiment, existing.tags, path)
+        except TrackingError as error:  # what is stored can be read all the same
+            self.failure = str(error)
+
+    def _maintain(self, name: str, tags: Mapping[str, str], path: Path | None) -> None:
+        """Install the views of this version, and end the runs of killed processes."""
+        with translated_errors(self._uri):
+            if mlflow_views.update(tags, self._experiment_id):
+                with local_store.lock(path) if path else nullcontext():
+                    # Again, because another process may have been faster.
+                    if experiment := self._client.get_experiment_by_name(name):
+                        self._install_views(experiment)
             self._mark_dead()
 
     def _create_experiment(self, name: str, artifacts: str) -> Experiment:

@@ -20,6 +20,8 @@ HTTP_SILENT = re.compile(
     re.IGNORECASE,
 )
 """In MLflow's messages about a server that does not answer; behind a long list of calls."""
+SQLITE = re.compile(r"\(sqlite3\.(\w+)\) (.+)")
+"""In the messages of SQLAlchemy and MLflow about an error of sqlite, often behind others."""
 
 
 @contextmanager
@@ -42,6 +44,10 @@ def translated_errors(uri: str) -> Iterator[None]:
         if silent := HTTP_SILENT.search(str(error)):
             raise TrackingError(
                 f"tracking.uri={uri}: the server does not answer ({silent[0].lower()})"
+            ) from error
+        if of_sqlite := SQLITE.search(str(error)):
+            raise TrackingError(
+                f"tracking.uri={uri}: {of_sqlite[2]} (sqlite3.{of_sqlite[1]})"
             ) from error
         text = next(iter(str(error).strip().splitlines()), "")
         raise TrackingError(

@@ -90,10 +90,12 @@ class Store(Protocol):
     store.log(record, folder, [folder / "record.json"], parent)
     store.end_sweep(parent, [record.verdict], {})
 
-    remarks: for the user, about what happened when the store was opened.
+    remarks: for the user, about what happened when the store was opened. failure: why the store
+    can be read only, as far as opening it has shown; else empty.
     """
 
     remarks: Sequence[str]
+    failure: str
 
     def log(
         self, record: Record, folder: Path, artifacts: Sequence[Path], parent: str | None

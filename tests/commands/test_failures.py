@@ -211,10 +211,12 @@ def test_outputs_that_become_read_only(mounted: Callable[..., None]) -> None:
     done = process("workload.tiles=3")
     assert done.code == 1
     assert len(rows(done.out)) == 1
-    folder, store = error_lines(done)
-    assert "the folder of the results cannot be created" in folder
+    (line,) = error_lines(done)
+    assert "the folder of the results cannot be created" in line
     (place,) = Path.cwd().glob("harness-*")
-    assert f"the record is stored, but not in MLflow (harness publish {place.name} stores" in store
+    assert f"the record is stored, but not in MLflow (harness publish {place.name} stores" in line
+    sweep = process("-m", "depth=1,2", "workload.tiles=4")
+    assert (sweep.code, len(rows(sweep.out)), len(error_lines(sweep))) == (1, 2, 1)
 
 
 # Ctrl-C

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from harness.commands import result_store
 from harness.measure.stats import Ratio
 from harness.run.outcome import Verdict
 from harness.tracking import processes, server_runs
 from harness.tracking.mlflow import MlflowStore
-from harness.tracking.store import SweepReport
+from harness.tracking.store import SweepReport, TrackingError
 
 
 @dataclass
@@ -148,6 +149,20 @@ def test_an_existing_experiment_gets_the_views_once() -> None:
     assert TAGS["mlflow.note.content"].startswith("Runs of the NPU harness.")
     open_store()
     assert len(TAG_WRITES) == written
+
+
+def test_an_experiment_that_cannot_be_written_can_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(client: Client, experiment_id: str, key: str, value: str) -> None:
+        raise OSError("attempt to write a readonly database")
+
+    monkeypatch.setattr(Client, "set_experiment_tag", refuse)
+    store = open_store()
+    assert "attempt to write a readonly database" in store.failure
+    assert store.home_page().startswith("#/experiments/1/runs")
+    with pytest.raises(TrackingError, match="readonly"):
+        result_store.open_store(SimpleNamespace(open_store=lambda *_: store), *[None] * 3)  # type: ignore[arg-type]
 
 
 def tags(pid: int, **others: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 class Store:
     remarks = ()
+    failure = ""
 
     def log(self, record, folder, artifacts, parent):
         append(f"{record.label} {record.verdict.value}")

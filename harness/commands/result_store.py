@@ -15,6 +15,7 @@ from harness.commands.closing import (
     sweep_line,
     tracking_line,
 )
+from harness.commands.sweep_failure import forget_failure, note_failure, noted_failure
 from harness.commands.sweep_plan import SweepPlan
 from harness.config.compose import load
 from harness.config.credentials import refuse_credentials
@@ -35,8 +36,6 @@ from harness.tracking.store import (
     backend_of,
 )
 
-FAILURE_FILE = ".tracking-failure"
-"""File of a sweep with its first failure of MLflow, for its processes, until the sweep ends."""
 NO_RUN = (
     "the record is stored, but not in MLflow ({publish} stores it there later; tracking=off leaves "
     "MLflow out)"
@@ -92,12 +91,6 @@ def swept_keys() -> list[str]:
     return os.environ.get(SWEPT_VARIABLE, "").split()
 
 
-def forget_failure(sweep: Path) -> None:
-    """Remove what a failure of MLflow has left in the folder of a sweep."""
-    with suppress(OSError):
-        (sweep / FAILURE_FILE).unlink()
-
-
 class ResultStore:
     """Stores the results of one invocation. A failure is reported, and loses no other result.
 
@@ -134,7 +127,7 @@ class ResultStore:
             with self._written(folder, "trace"):
                 if outcome.timeline:
                     save_trace(outcome.timeline, record.name, folder)
-            if (sweep := self._sweep_elsewhere(folder)) and (sweep / FAILURE_FILE).exists():
+            if (sweep := self._sweep_elsewhere(folder)) and noted_failure(sweep):
                 self._untracked = True
             with self._tracked(folder, NO_RUN):
                 if store := self._open(config):
@@ -203,7 +196,8 @@ class ResultStore:
     ) -> str | None:
         records = [record for record, _ in runs]
         with self._tracked(folder, PART if elsewhere else NO_REPORT):
-            self._raise_failure_elsewhere(folder)
+            if not self._untracked and (failure := noted_failure(folder)):
+                raise TrackingError(failure)
             if parent and (store := self._open(config)):
                 if elsewhere:
                     self._check_stored(store, folder, runs, parent)
@@ -275,24 +269,18 @@ class ResultStore:
             log.debug("tracking failed", exc_info=True)
             self._untracked = True
             elsewhere = self._sweep_elsewhere(folder)
-            if sweep := elsewhere or self._sweep:
-                with suppress(OSError):
-                    (sweep / FAILURE_FILE).write_text(str(error))
-                    if elsewhere:
-                        return
+            if (
+                (sweep := elsewhere or self._sweep)
+                and note_failure(sweep, str(error))
+                and elsewhere
+            ):
+                return
             publish = publish_command(relative(self._sweep or folder, self._here))
             self._fail(f"{error}; {what.format(publish=publish)}")
 
     def _sweep_elsewhere(self, folder: Path) -> Path | None:
         """The sweep of a run, if this process only runs jobs of it for a launcher."""
         return sweep_of(folder) if not self._sweep and SWEPT_VARIABLE in os.environ else None
-
-    def _raise_failure_elsewhere(self, sweep: Path) -> None:
-        """TrackingError if MLflow failed in another process of a sweep."""
-        with suppress(OSError):
-            failure = (sweep / FAILURE_FILE).read_text()
-            if not self._untracked:
-                raise TrackingError(failure)
 
     def _check_stored(
         self, store: Store, sweep: Path, runs: Sequence[tuple[Record, Path]], parent: str

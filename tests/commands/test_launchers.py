@@ -24,8 +24,9 @@ from support.store import filed, import_mlflow, parent_id
 
 from harness.commands.hydra_private import BasicLauncher
 from harness.commands.launchers import BASIC, check_alone, check_launcher
-from harness.commands.result_store import FAILURE_FILE, ResultStore
+from harness.commands.result_store import ResultStore
 from harness.commands.resume import Request
+from harness.commands.sweep_failure import FAILURE_FILE
 from harness.commands.sweep_plan import Job, plan_of
 from harness.config.compose import load
 from harness.config.explain import explain

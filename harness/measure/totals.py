@@ -91,8 +91,8 @@ def sum_totals(parts: Sequence[Totals]) -> Totals:
     return replace(parts[0], columns=max(part.columns for part in parts), **sums)
 
 
-def stalls_ns(timeline: Timeline) -> Spans | None:
-    """Lengths of the stalls, (stalls,) int64; None without device timestamps.
+def stalls(timeline: Timeline) -> Spans | None:
+    """The stalls as column, begin and end, (stalls, 3) int64 ns; None without device timestamps.
 
     A stall is a gap in a column's work: the column has finished all launched work, and the host
     has not launched more. Time before a column's first launch (fill) and after its last completion
@@ -101,20 +101,27 @@ def stalls_ns(timeline: Timeline) -> Spans | None:
     """
     if not timeline.has_device:
         return None
-    gaps = [np.zeros(0, np.int64)]
+    gaps = [np.zeros((0, 3), np.int64)]
     work = timeline.of(*DEVICE_WORK)
     for column in range(timeline.columns):
         rows = work[work[:, 3] == column]
         rows = rows[np.argsort(rows[:, 4], kind="stable")]
         # The latest end so far: kernels of a chain may overlap on a column.
-        gaps.append(rows[1:, 4] - np.maximum.accumulate(rows[:, 5])[:-1])
-    lengths = np.concatenate(gaps)
-    return lengths[lengths > 0]
+        begins, ends = np.maximum.accumulate(rows[:, 5])[:-1], rows[1:, 4]
+        gaps.append(np.column_stack([np.full_like(begins, column), begins, ends]))
+    found = np.concatenate(gaps)
+    return found[found[:, 1] < found[:, 2]]
+
+
+def stalls_ns(timeline: Timeline) -> Spans | None:
+    """Lengths of the stalls, (stalls,) int64; None without device timestamps."""
+    found = stalls(timeline)
+    return None if found is None else found[:, 2] - found[:, 1]
 
 
 def totals_of(timeline: Timeline) -> Totals:
     """The totals of one pass."""
-    limits, stalls = bounds(timeline), stalls_ns(timeline)
+    limits, lengths_ns = bounds(timeline), stalls_ns(timeline)
     return Totals(
         clock=timeline.clock,
         # Each kernel of a chain has contexts of its own, which may occupy further columns.
@@ -127,8 +134,8 @@ def totals_of(timeline: Timeline) -> Totals:
         wait_ns=timeline.sum_ns(Stage.WAIT),
         read_ns=timeline.sum_ns(Stage.READ),
         exec_ns=timeline.sum_ns(Stage.EXEC) if timeline.has_device else None,
-        stalls=None if stalls is None else len(stalls),
-        stall_ns=None if stalls is None else int(stalls.sum()),
+        stalls=None if lengths_ns is None else len(lengths_ns),
+        stall_ns=None if lengths_ns is None else int(lengths_ns.sum()),
         bound_ns=limits.bound_ns if limits else None,
         serial_ns=limits.serial_ns if limits else None,
         host_bound_ns=limits.host_ns if limits else None,

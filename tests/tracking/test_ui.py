@@ -6,7 +6,6 @@ Screenshots go to outputs/ui-screenshots.
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.browser import open_browser, require_browser
 from support.process import LIMIT_S, ROOT, Done, Process, end, process, shared_folder, start
 
 from harness.tracking.mlflow_views import HOME, VIEWS, View
@@ -99,20 +99,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def tools(folder: Path) -> tuple[Any, str, str]:
-    """Selenium's webdriver, and the paths of the browser and of its driver."""
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="no selenium: pip install -e .[test]"
-    )
-    paths = shutil.which("chromium"), shutil.which("chromedriver")
-    if not all(paths):
-        pytest.skip("no browser: apt-get install chromium chromium-driver")
-    return webdriver, *paths
-
-
-@pytest.fixture(scope="module")
-def serving(tools: tuple[Any, str, str]) -> Iterator[tuple[Process, int]]:
+def serving(folder: Path) -> Iterator[tuple[Process, int]]:
     """`harness ui` on a store that it creates, and its port; it starts while runs are stored."""
+    require_browser()
     port = free_port()
     server = start("ui", "--port", str(port), cwd=Path.cwd())
     try:
@@ -141,29 +130,14 @@ def one_run(sweep: Done) -> Done:
 def pages(
     serving: tuple[Process, int],
     one_run: Done,
-    tools: tuple[Any, str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Pages]:
     """The pages that the server serves, in a browser with a fresh profile."""
-    webdriver, browser, driver_path = tools
     server, port = serving
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # chromium refuses to run as root otherwise
-        "--disable-dev-shm-usage",
-        "--window-size=1900,1200",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
-    try:
+    with open_browser(tmp_path_factory.mktemp("profile")) as driver:
         first = server.stdout.readline()
         assert first.startswith(f"MLflow: http://127.0.0.1:{port}/#/"), end(server)
         yield Pages(driver, f"http://127.0.0.1:{port}", first.split()[1])
-    finally:
-        driver.quit()
 
 
 def names(page: Pages) -> list[str]:

@@ -55,7 +55,7 @@ def sweep_line(folder: Path) -> str:
 
 
 def earlier_line(folders: Sequence[Path]) -> str:
-    """Where the results of a sweep are of which nothing had to run; folders: of its runs."""
+    """Where the results are if no job of a sweep had to run; folders: of the earlier runs."""
     places = [str(sweep_of(each) or each) for each in folders]
     shown = [*dict.fromkeys(places)]
     if len(shown) > MOST_FOLDERS:

@@ -50,7 +50,7 @@ class Task:
         return _remote_task, (module, self._worker.presentation, self._worker.here, *known.items())
 
 
-@cache
+@cache  # the jobs of one process share the worker, and so its open store of MLflow
 def _remote_task(
     module: str, presentation: Presentation, here: Path, *variables: tuple[str, str]
 ) -> Task:

@@ -43,7 +43,7 @@ MESSAGES: dict[str, Callable[[re.Match[str]], str]] = {
 
 
 def in_plain_words(message: str) -> str:
-    """A message of argparse as the other messages are; empty for one without a pattern."""
+    """A message of argparse in the form of the other messages; empty without a pattern for it."""
     matches = ((re.fullmatch(pattern, message), each) for pattern, each in MESSAGES.items())
     return next((describe(match) for match, describe in matches if match), "")
 

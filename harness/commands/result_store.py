@@ -219,7 +219,7 @@ class ResultStore:
         return [sweep_line(plan.folder), link]
 
     def earlier_lines(self, config: Config, folders: Sequence[Path]) -> list[str]:
-        """The lines that end the output of a sweep of which nothing had to run.
+        """The lines that end the output if no job of a sweep had to run.
 
         folders: of the earlier runs. The page is that of their sweep, or else of all runs; it is
         left out where the store fails.

@@ -89,7 +89,7 @@ class TuneInvocation(Invocation):
                     f"{study.folder}: goes on with {len(search.results)} measured settings; "
                     "resume=off begins anew"
                 )
-            self.started = True
+            self.started = True  # from here on, an error is a failure, not a wrong request
             self._measure(study, search, jobs, resumes)
 
     def _load(self, study: Study, search: Search) -> None:
@@ -172,6 +172,7 @@ class TuneInvocation(Invocation):
         objective = search.objective
         order = sorted(search.results.values(), key=lambda each: objective.badness(each.value))
         best = search.best
+        # Of equal values the best is the setting with the least effort, not the first one measured.
         if best:
             order.remove(best)
             order.insert(0, best)

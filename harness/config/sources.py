@@ -33,7 +33,7 @@ class Sources:
     def typed(self, key: str, value: str) -> str:
         """The override that gives `key` this value, as typed; `key=value` if there is none.
 
-        Of the values of a sweep, only the one that is meant.
+        Of several values of a sweep, only the one that equals `value`.
         """
         # If a key is given twice, Hydra takes the last.
         for text in reversed(self.overrides):
@@ -124,7 +124,7 @@ def _number(text: str) -> float | str:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """The keys of a YAML file; none if it cannot be read, of which Hydra's error tells more."""
+    """The keys of a YAML file; none if it cannot be read: Hydra's own error says why."""
     import yaml  # tests/contract runs in a Python without it
 
     with suppress(OSError, ValueError, yaml.YAMLError):

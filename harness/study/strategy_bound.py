@@ -19,14 +19,14 @@ from harness.run.prepare import Plan
 
 
 def shortest_pass_ns(plan: Plan) -> int | None:
-    """A time that no pass of this plan falls below; None if the costs are not known.
+    """A lower bound of the time of any pass of this plan; None if the costs are not known.
 
     They are known for tiles of a kernel or a chain on a simulator without noise. The bound is the
     largest of four times:
 
-    * the host does all its work, and the last submission still has its way to go;
+    * the host does all its work, and then the last submission runs and is read;
     * a column executes its submissions one after the other;
-    * a slot carries its submissions one after the other;
+    * a slot serves its submissions one after the other;
     * only `strategy.in_flight` submissions are between their launch and their read.
     """
     device, chain = plan.config.device, plan.kernels

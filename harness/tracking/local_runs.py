@@ -67,6 +67,7 @@ class LocalRuns:
             (models.SqlMetric, list(_metric_rows(ids, runs))),
             (models.SqlLatestMetric, list(_latest_rows(ids, runs))),
         )
+        # Before the rows: a killed process leaves files without a run, never a run without files.
         for run_id, run in zip(ids, runs, strict=True):
             folder = self._artifacts(run_id)
             folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +76,7 @@ class LocalRuns:
         with self._engine.begin() as connection:
             for model, rows in tables:
                 if rows:
+                    # Two processes may publish the same record at the same time.
                     connection.execute(insert(model.__table__).prefix_with("OR IGNORE"), rows)
         return ids
 

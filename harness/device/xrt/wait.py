@@ -38,7 +38,7 @@ Ctrl-C arrived while all runs were in flight.
 
 
 class Pause(Protocol):
-    """Lets time pass between two rounds of looks."""
+    """Lets time pass between two rounds of checks."""
 
     def __call__(self, begin_ns: int, looked_ns: int, limit_ns: int, /) -> None:
         """begin_ns: begin of the wait. looked_ns: begin of the last round. limit_ns: its end."""

@@ -96,19 +96,21 @@ def stalls(timeline: Timeline) -> Spans | None:
 
     A stall is a gap in a column's work: the column has finished all launched work, and the host
     has not launched more. Time before a column's first launch (fill) and after its last completion
-    (drain) is not a stall. All kernels of a chain count together on a column, because some kernel
-    is always idle.
+    (drain) is not a stall, nor is a gap before work that had been launched by its begin: it is time
+    of the device itself. All kernels of a chain count together on a column, because some kernel is
+    always idle.
     """
     if not timeline.has_device:
         return None
     gaps = [np.zeros((0, 3), np.int64)]
-    work = timeline.of(*DEVICE_WORK)
+    work, launched = timeline.of(*DEVICE_WORK), _launched_ns(timeline)
     for column in range(timeline.columns):
         rows = work[work[:, 3] == column]
         rows = rows[np.argsort(rows[:, 4], kind="stable")]
         # The latest end so far: kernels of a chain may overlap on a column.
         begins, ends = np.maximum.accumulate(rows[:, 5])[:-1], rows[1:, 4]
-        gaps.append(np.column_stack([np.full_like(begins, column), begins, ends]))
+        is_late = launched[rows[1:, 1], rows[1:, 6]] > begins
+        gaps.append(np.column_stack([np.full_like(begins, column), begins, ends])[is_late])
     found = np.concatenate(gaps)
     return found[found[:, 1] < found[:, 2]]
 
@@ -117,6 +119,20 @@ def stalls_ns(timeline: Timeline) -> Spans | None:
     """Lengths of the stalls, (stalls,) int64; None without device timestamps."""
     found = stalls(timeline)
     return None if found is None else found[:, 2] - found[:, 1]
+
+
+def _launched_ns(timeline: Timeline) -> Spans:
+    """When the launch of each tile at each kernel had returned, (tiles, kernels).
+
+    Later than all times for a tile without a launch.
+    """
+    launches = timeline.of(Stage.LAUNCH)
+    shape = timeline.tiles, len(timeline.kernels)
+    launched = np.full(shape, np.iinfo(np.int64).max)
+    for place in range(launches[:, 2].max(initial=0)):
+        rows = launches[launches[:, 2] > place]
+        launched[rows[:, 1] + place, rows[:, 6]] = rows[:, 5]
+    return launched
 
 
 def totals_of(timeline: Timeline) -> Totals:

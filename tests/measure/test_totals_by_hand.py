@@ -98,6 +98,21 @@ def test_a_stall_is_a_gap_in_the_work_of_a_column(
     assert found.tolist() == stalls
 
 
+@pytest.mark.parametrize(("launched_ns", "stalls"), [(10, []), (11, [5])])
+def test_a_gap_before_work_that_was_launched_in_time_is_no_stall(
+    launched_ns: int, stalls: list[int]
+) -> None:
+    """Real threads take time between two executions; both tiles are of one batch or two."""
+    for launches in (
+        [(Stage.LAUNCH, 0, 2, 0, 0, launched_ns, 0)],
+        [(Stage.LAUNCH, tile, 1, 0, 0, launched_ns, 0) for tile in (0, 1)],
+    ):
+        rows = [(Stage.EXEC, 0, 1, 0, 0, 10, 0), (Stage.EXEC, 1, 1, 0, 15, 20, 0)]
+        found = stalls_ns(timeline([*launches, *rows], (1,)))
+        assert found is not None
+        assert found.tolist() == stalls
+
+
 def test_stalls_are_of_each_column() -> None:
     rows = [
         (Stage.EXEC, 0, 1, column, start, start + 5, 0) for column in (0, 1) for start in (0, 9)

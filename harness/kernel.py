@@ -229,6 +229,17 @@ def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
     return specs[name]
 
 
+def kernel_source(name: str, root: Path | None = None) -> Path | None:
+    """The C++ of kernel `name`: `<folder>/<folder>.cc`, which defines the function `name`.
+
+    None if the kernel has none.
+    """
+    root = root or kernels_root()
+    folder = _folder_of(name, root)
+    path = root / folder / f"{folder}.cc"
+    return path if folder and path.is_file() else None
+
+
 def _folders(root: Path) -> list[str]:
     return [path.parent.name for path in root.glob("*/spec.py")]
 

@@ -1,4 +1,4 @@
-"""The device group: costs, limits and faults of the simulator, or the files of real hardware."""
+"""The device group: the simulator's costs, limits and faults; files of an NPU; a CPU's compiler."""
 
 from __future__ import annotations
 
@@ -18,17 +18,13 @@ MOST_DEVICES = 255
 
 @dataclass(frozen=True)
 class Device(Schema):
-    """Settings of both kinds of device."""
+    """Settings of every kind of device."""
 
     group = "device."
     backend: ClassVar[str] = ""
     """Name of the module that opens the device (`harness.device.open`)."""
 
-    kind: str = setting(MISSING, "simulator or hardware; chosen by device=<kind>")
-    kernels_dir: str = setting(
-        "kernels/build",
-        "folder of <kernel>.xclbin and <kernel>.insts.bin, as `make -C kernels` writes them",
-    )
+    kind: str = setting(MISSING, "simulator, hardware or cpu; chosen by device=<kind>")
     # Longer than the driver's watchdog (2 s; xdna-driver, aie2_ctx.c), whose final state says more
     # about a hang than a timeout does.
     timeout_ms: int = setting(
@@ -60,6 +56,16 @@ class Device(Schema):
     def power_mode_to_hold(self) -> PowerMode | None:
         """The power mode that a run requests and restores; None leaves the mode as it is."""
         return None
+
+
+@dataclass(frozen=True)
+class Npu(Device):
+    """Settings of an NPU, simulated or real."""
+
+    kernels_dir: str = setting(
+        "kernels/build",
+        "folder of <kernel>.xclbin and <kernel>.insts.bin, as `make -C kernels` writes them",
+    )
 
 
 class ClockKind(Enum):
@@ -96,7 +102,7 @@ def _executions(meaning: str, remedy: str = "executions count from 0") -> Any:
 
 
 @dataclass(frozen=True)
-class Hardware(Device):
+class Hardware(Npu):
     """A real NPU through pyxrt."""
 
     backend = "harness.device.xrt.hardware"
@@ -120,6 +126,29 @@ class Hardware(Device):
     def power_mode_to_hold(self) -> PowerMode | None:
         """`power_mode`."""
         return self.power_mode
+
+
+@dataclass(frozen=True)
+class Cpu(Device):
+    """This machine's processor: the kernels' C++ on worker threads, a thread per column."""
+
+    backend = "harness.device.cpu.backend"
+
+    kind: str = setting("cpu", "cpu")
+    columns: int = setting(
+        4,
+        "most worker threads of a kernel, one per column; more than the processor has cores share "
+        "them",
+        least=1,
+        most=MOST_COUNT,
+    )
+    context_limit: int = setting(
+        64, "worker threads at once, over all kernels", least=1, most=MOST_COUNT
+    )
+    compiler: str = setting("c++", "C++ compiler: its name on PATH, or its path")
+    flags: list[str] = setting(
+        lambda: ["-O3", "-march=native"], "the compiler's flags for the kernels"
+    )
 
 
 @dataclass(frozen=True)
@@ -174,7 +203,7 @@ class Faults(Schema):
 
 
 @dataclass(frozen=True)
-class Simulator(Device):
+class Simulator(Npu):
     """Costs, limits, noise and faults of a simulated NPU.
 
     Costs take time of the host (open, alloc, write, read, launch) or of the columns (cold start,
@@ -287,5 +316,5 @@ class Simulator(Device):
         return fixed_ns + (size_bytes * self.sync_ns_per_mib + BYTES_PER_MIB // 2) // BYTES_PER_MIB
 
 
-DEVICES: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware}
+DEVICES: dict[str, type[Device]] = {"simulator": Simulator, "hardware": Hardware, "cpu": Cpu}
 """Settings of a device by its `kind`. A new device has a class above and a row here."""

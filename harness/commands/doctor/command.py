@@ -60,6 +60,7 @@ def _request(arguments: Sequence[str]) -> tuple[Config, Presentation]:
         if text.lstrip("+~").partition("=")[0] == "device" and text != "device=hardware":
             raise RequestError(f"{text}: doctor checks the hardware only; leave it out")
     config = load("device=hardware", *(each for each in overrides if each != "device=hardware"))
+    assert isinstance(config.device, Hardware)  # device=hardware was composed
     # Findings name files below it, and are read without the folder in which doctor ran.
     folder = str(Path(config.device.kernels_dir).absolute())
     device = replace(config.device, kernels_dir=folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,31 @@ UNKNOWN = ("", "n/a", "unknown", "not supported")
 
 
 @dataclass(frozen=True)
+class Processor:
+    """The processor that runs the kernels with device=cpu.
+
+    model: as /proc/cpuinfo names it, None if unknown. allowed: logical processors that this process
+    may use. pinned: whether these are fewer than the machine has, as with taskset. compiler: the
+    first line of its version, None if no kernel has C++; flags: as given to it. programs: by kernel
+    C++ or numpy.
+    """
+
+    model: str | None
+    allowed: list[int]
+    pinned: bool
+    compiler: str | None
+    flags: list[str]
+    programs: dict[str, str]
+
+
+@dataclass(frozen=True)
 class MachineState:
     """One reading of the machine's state; a field is None if it could not be read.
 
     power_mode: a mode of `xrt-smi configure --pmode`. clocks_mhz: MHz by XRT's name of the clock.
     tenants: other processes with hardware contexts, as "pid 12 (name)", sorted by pid. governor:
     cpufreq governors of the processor, each named once. kernel: release of the Linux kernel.
+    processor: with device=cpu only.
     """
 
     power_mode: str | None = None
@@ -38,6 +57,7 @@ class MachineState:
     tenants: list[str] | None = None
     governor: str | None = None
     kernel: str | None = None
+    processor: Processor | None = None
 
 
 def read_state(index: int, pyxrt: Any = None, device: Any = None) -> MachineState:
@@ -71,11 +91,31 @@ def read_state(index: int, pyxrt: Any = None, device: Any = None) -> MachineStat
     )
 
 
+def processor_state(
+    compiler: str | None, flags: Sequence[str], programs: Mapping[str, str]
+) -> MachineState:
+    """Read the state of the processor for device=cpu; arguments: as in `Processor`."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return MachineState(
+        governor=sysfs.governors(),
+        kernel=platform.release() or None,
+        processor=Processor(
+            sysfs.processor_model(),
+            allowed,
+            len(allowed) < (os.cpu_count() or 0),
+            compiler,
+            list(flags),
+            dict(programs),
+        ),
+    )
+
+
 def changes(before: MachineState, after: MachineState) -> list[str]:
     """The changes between two readings, a line each: "power mode: performance -> default".
 
-    Compares power mode, clocks, firmware, driver, tenants and governor; a field that is None in
-    either reading is skipped, and so is a clock of 0 (gated, or the device is suspended).
+    Compares power mode, clocks, firmware, driver, tenants, governor and the processors that this
+    process may use; a field that is None in either reading is skipped, and so is a clock of 0
+    (gated, or the device is suspended).
 
     Take both readings with the contexts open and directly after a use of the device. The clocks
     follow the driver's DPM level, which is 400 MHz without an open context and higher with one. So
@@ -97,6 +137,9 @@ def changes(before: MachineState, after: MachineState) -> list[str]:
     if before.tenants is not None and after.tenants is not None:
         others = [", ".join(sorted(each)) or "none" for each in (before.tenants, after.tenants)]
         lines += _change("tenants", *others)
+    if before.processor and after.processor:
+        allowed = [",".join(map(str, each.allowed)) for each in (before.processor, after.processor)]
+        lines += _change("processors of this process", *allowed)
     return lines + _change("governor", before.governor, after.governor)
 
 

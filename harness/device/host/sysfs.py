@@ -81,3 +81,10 @@ def governors() -> str | None:
     """The cpufreq governors, each named once: "performance", or "powersave, schedutil"."""
     policies = (ROOT / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_governor")
     return ", ".join(sorted({name for path in policies if (name := text(path))})) or None
+
+
+def processor_model() -> str | None:
+    """The processor's name in /proc/cpuinfo; None on architectures whose kernel gives none."""
+    lines = (text(ROOT / "proc/cpuinfo") or "").splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip() == "model name"), None)

@@ -1,0 +1,173 @@
+"""Compiles the C++ of a kernel for this machine, into a cache with one file per content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness.config.device import Cpu
+from harness.errors import RequestError
+
+# Hidden symbols: each loaded copy uses its own functions and variables, also if the process has
+# others of the same name.
+FIXED = ("-std=c++20", "-shared", "-fPIC", "-fvisibility=hidden")
+"""Arguments in addition to `device.flags`; the standard is that of kernels/Makefile."""
+RUN = "harness_run"
+"""The function of a library that runs tiles."""
+SOURCE = """\
+#include "{source}"
+
+#include <stdint.h>
+#include <time.h>
+
+#include <utility>
+
+namespace harness {{
+
+inline int64_t now_ns() {{
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}}
+
+template <typename R, typename... P, size_t... I>
+void call(R (*kernel)(P...), char *const *buffers, const int64_t *strides, int64_t tile,
+          std::index_sequence<I...>) {{
+  static_assert(sizeof...(P) == {buffers}, "{name}: spec.py declares {buffers} buffers");
+  kernel(reinterpret_cast<P>(buffers[I] + tile * strides[I])...);
+}}
+
+}}  // namespace harness
+
+// buffers, strides: of the inputs and the output; stamps: begin and end of each tile, in ns.
+extern "C" __attribute__((visibility("default"))) void harness_run(
+    char *const *buffers, const int64_t *strides, int64_t tiles, int64_t *stamps) {{
+  for (int64_t tile = 0; tile < tiles; ++tile) {{
+    stamps[2 * tile] = harness::now_ns();
+    harness::call({name}, buffers, strides, tile, std::make_index_sequence<{buffers}>());
+    stamps[2 * tile + 1] = harness::now_ns();
+  }}
+}}
+"""
+"""Runs several tiles with one call, so that Python is not between them, and stamps each."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler. version: the first line that it prints about itself."""
+
+    path: str
+    version: str
+
+
+def find_compiler(device: Cpu) -> Compiler:
+    """The compiler that `device` names; RequestError if there is none."""
+    path = shutil.which(device.compiler)
+    if path is None:
+        raise RequestError(
+            f"device.compiler={device.compiler}: no such C++ compiler; install the package g++ "
+            "(Debian, Ubuntu) or gcc-c++ (Fedora), or give another one with device.compiler=<path>"
+        )
+    return Compiler(path, _version(path))
+
+
+@cache
+def _version(path: str) -> str:
+    done = _run([path, "--version"], "")
+    return (done.stdout.splitlines() or [""])[0].strip()
+
+
+def cache_folder() -> Path:
+    """The folder of compiled kernels; RequestError if it cannot be created."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG Base Directory Specification: relative paths are ignored.
+    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    folder = root / "npu-harness" / "cpu"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    return folder
+
+
+def compile_kernel(
+    name: str, source: Path, buffers: int, compiler: Compiler, flags: Sequence[str]
+) -> Path:
+    """The shared library of a kernel; compiled, unless the cache has it.
+
+    source: a file that defines the function `name`, with a pointer to each input and to the output.
+    buffers: their number. RequestError if it does not compile.
+
+    The cache's key is the preprocessed source with all macros, which include those of the
+    processor, the flags, and the version of the compiler.
+    """
+    # Files included by the source may change too, so the text of the source would not be enough.
+    text = SOURCE.format(source=source, name=name, buffers=buffers)
+    command = [compiler.path, *flags, *FIXED]
+    folder = cache_folder()
+    expanded = _run([*command, "-E", "-P", "-dD", "-x", "c++", "-"], text)
+    _check(expanded, name, folder)
+    content = "\0".join([compiler.version, *command, expanded.stdout])
+    path = folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:32]}.so"
+    if not path.exists():
+        try:
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                library = Path(temporary) / path.name
+                done = _run([*command, "-x", "c++", "-", "-o", str(library)], text)
+                _check(done, name, folder)
+                # Atomic: another process never sees a part of it.
+                library.replace(path)
+        except OSError as error:
+            raise _not_written(folder, error) from error
+    return path
+
+
+def _run(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+    """Run a compiler with a source on its stdin; RequestError if it cannot be started."""
+    # Without a locale, messages are in English: `_check` looks for "error".
+    environment = {**os.environ, "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            errors="replace",
+        )
+    except OSError as error:
+        raise RequestError(
+            f"device.compiler={command[0]}: cannot be started ({error.strerror}); "
+            "give another one with device.compiler=<path>"
+        ) from error
+
+
+def _check(done: subprocess.CompletedProcess[str], name: str, folder: Path) -> None:
+    """RequestError with the first error of a compiler that failed; a log has all it printed."""
+    if not done.returncode:
+        return
+    log = folder / f"{name}.log"
+    try:
+        log.write_text(f"{done.stderr}{done.stdout[-1000:] if not done.stderr else ''}")
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    first = next((line for line in lines if "error" in line), (lines or ["no message"])[0])
+    raise RequestError(
+        f"device=cpu: the C++ of kernel {name} does not compile: {first}; all messages are in {log}"
+    )
+
+
+def _not_written(folder: Path, error: OSError) -> RequestError:
+    return RequestError(
+        f"{folder}: compiled kernels cannot be stored there ({error.strerror}); "
+        "name a folder of your own with XDG_CACHE_HOME=<folder>"
+    )

@@ -1,0 +1,112 @@
+"""What a column executes: the compiled C++ of a kernel, or its numpy reference."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.device.clock import host_now_ns
+from harness.device.cpu.compiler import RUN
+from harness.errors import RequestError
+from harness.kernel import Bytes, KernelSpec
+
+Stamps = NDArray[np.int64]
+"""Begin and end of the execution of each tile, (tiles, 2), on the host's clock."""
+
+
+class Program(Protocol):
+    """A kernel for one column.
+
+    execute = program.bind([operands, out], stamps)  # (tiles, stride_bytes) uint8 each
+    execute()
+    """
+
+    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Callable[[], None]:
+        """A function that computes the output, the last buffer, and writes `stamps`."""
+
+    def close(self) -> None:
+        """End the use by this column."""
+
+
+@dataclass(frozen=True)
+class ReferenceProgram:
+    """A kernel without C++: its numpy reference, a tile at a time. It holds the GIL."""
+
+    spec: KernelSpec
+
+    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Callable[[], None]:
+        """A function that computes all tiles; it raises what the reference raises."""
+        spec = self.spec
+        inputs = [
+            device[:, : buffer.size_bytes]
+            for device, buffer in zip(buffers, spec.inputs, strict=False)
+        ]
+        output = buffers[-1][:, : spec.output.size_bytes]
+
+        def execute() -> None:
+            for tile in range(len(output)):
+                stamps[tile, 0] = host_now_ns()
+                output[tile : tile + 1] = spec.compute(*(each[tile : tile + 1] for each in inputs))
+                stamps[tile, 1] = host_now_ns()
+
+        return execute
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class NativeProgram:
+    """The compiled C++ of a kernel, in memory of its own. It releases the GIL.
+
+    Each column loads a copy of the library: a kernel may have static variables, which on an NPU
+    are in the memory of its core.
+    """
+
+    _unused: dict[Path, list[Any]] = {}  # noqa: RUF012 - of the process, which never unloads them
+
+    def __init__(self, library: Path) -> None:
+        self._library = library
+        unused = self._unused.setdefault(library, [])
+        self._run = unused.pop() if unused else _load(library)
+
+    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Callable[[], None]:
+        """A function that computes all tiles with one call of the library."""
+        run, tiles = self._run, len(stamps)
+        addresses = np.array([each.ctypes.data for each in buffers], np.uint64)
+        strides = np.array([each.strides[0] for each in buffers], np.int64)
+        pointers = [ctypes.c_void_p(each.ctypes.data) for each in (addresses, strides, stamps)]
+        # The library sees addresses only: the arrays must live as long as the function.
+        owners = (addresses, strides, stamps, *buffers)
+
+        def execute(_: object = owners) -> None:
+            run(pointers[0], pointers[1], tiles, pointers[2])
+
+        return execute
+
+    def close(self) -> None:
+        """Let another column use this copy. The column must not execute any more."""
+        self._unused[self._library].append(self._run)
+
+
+def _load(library: Path) -> Any:
+    """The function of a new copy of a library: of one file, a process has one copy only."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=library.parent, suffix=".so") as copy:
+            shutil.copyfile(library, copy.name)
+            run = getattr(ctypes.CDLL(copy.name), RUN)
+    except OSError as error:
+        raise RequestError(
+            f"{library}: cannot be loaded ({error}); delete it to compile it again, or name a "
+            "folder of your own with XDG_CACHE_HOME=<folder>"
+        ) from error
+    run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+    run.restype = None
+    return run

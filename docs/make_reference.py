@@ -29,7 +29,7 @@ from harness.config.presets import presets
 from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
-from harness.device.host.state import MachineState
+from harness.device.host.state import MachineState, Processor
 from harness.hazard import Call, Hazard, Kind
 from harness.measure.metrics import TABLE
 from harness.measure.totals import Totals
@@ -53,6 +53,7 @@ RECORD_CLASSES: dict[type, str] = {
     Environment: "`environment`",
     MachineStates: "`machine`",
     MachineState: "`machine.before` and `machine.after`",
+    Processor: "`processor` of a machine's state",
     Hazard: "An element of `hazards`",
     Call: "`earlier` and `later` of a hazard",
     Totals: "`totals`",
@@ -80,7 +81,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "knobs": "the effective strategy",
         "overrides": "overrides of the command line, in order",
         "environment": "the machine and the software",
-        "machine": "state of an NPU's machine; null where it cannot change",
+        "machine": "state of the machine of an NPU or of device=cpu; null where it cannot change",
         "hazards": "buffer hazards that the simulator reported",
         "totals": "sums over the timed pass; null: nothing timed",
         "steps": "operations of an encoder; empty for other workloads",
@@ -121,6 +122,15 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "tenants": "other processes with hardware contexts: `pid 12 (name)`",
         "governor": "frequency governors of the processor",
         "kernel": "release of the operating system's kernel",
+        "processor": "what runs the kernels of device=cpu; null on other devices",
+    },
+    Processor: {
+        "model": "name of the processor",
+        "allowed": "logical processors that the process may use",
+        "pinned": "whether these are fewer than the machine has",
+        "compiler": "first line of the compiler's version; null: no kernel has C++",
+        "flags": "flags of the compiler",
+        "programs": "`C++` or `numpy`, by kernel",
     },
     Hazard: {
         "kind": "[class of the hazard](emulate.md#hazards)",

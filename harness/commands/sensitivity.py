@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import say, show
 from harness.config.compose import load
-from harness.config.device import ClockKind, Faults, Simulator
+from harness.config.device import ClockKind, Simulator
+from harness.config.disturbance import Faults
 from harness.config.schema import Config
 from harness.config.workload import Accounting
 from harness.errors import RequestError

@@ -27,7 +27,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from harness.config.credentials import refuse_credentials
-from harness.config.device import DEVICES, Device, Noise
+from harness.config.device import DEVICES, Device
+from harness.config.disturbance import Noise
 from harness.config.explain import GROUP_NAMES, explain
 from harness.config.loader import Compositions, caching_loader
 from harness.config.schema import GROUP_SCHEMAS, Config, Resume, Tracking

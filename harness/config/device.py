@@ -6,13 +6,13 @@ from dataclasses import MISSING, dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+from harness.config.disturbance import MOST_COUNT, Faults, Noise
 from harness.config.setting import Schema, setting
 from harness.errors import RequestError, nearest
 from harness.units import BYTES_PER_MIB, NS_PER_S
 
 MOST_NS = 100 * NS_PER_S
 """Largest cost of one call: ten million tiles of it still fit the 64 bits of the clock."""
-MOST_COUNT = 4096
 MOST_DEVICES = 255
 
 
@@ -97,10 +97,6 @@ def _cost(meaning: str, default: int = 0) -> Any:
     return setting(default, meaning, least=0, most=MOST_NS, unit="ns")
 
 
-def _executions(meaning: str, remedy: str = "executions count from 0") -> Any:
-    return setting(list, meaning, least=0, remedy=remedy)
-
-
 @dataclass(frozen=True)
 class Hardware(Npu):
     """A real NPU through pyxrt."""
@@ -135,6 +131,9 @@ class Cpu(Device):
     backend = "harness.device.cpu.backend"
 
     kind: str = setting("cpu", "cpu")
+    timeout_ms: int = setting(
+        5_000, "time that a submission may take; the run fails then", least=1, unit="ms"
+    )
     columns: int = setting(
         4,
         "most worker threads of a kernel, one per column; more than the processor has cores share "
@@ -146,60 +145,7 @@ class Cpu(Device):
         64, "worker threads at once, over all kernels", least=1, most=MOST_COUNT
     )
     compiler: str = setting("c++", "C++ compiler: its name on PATH, or its path")
-    flags: list[str] = setting(
-        lambda: ["-O3", "-march=native"], "the compiler's flags for the kernels"
-    )
-
-
-@dataclass(frozen=True)
-class Noise(Schema):
-    """Random factors on the times of executions and completions.
-
-    The defaults follow published samples of a Phoenix NPU; harness/sim/noise.py names the source.
-    """
-
-    group = "device.noise."
-
-    enabled: bool = setting(False, "whether times vary")
-    seed: int = setting(0, "seed of the factors", least=0)
-    tight_pct: float = setting(
-        2.0,
-        "median absolute deviation of the tight mode, in % of its centre",
-        least=0,
-        most=20,
-        unit="%",
-    )
-    fast_pct: float = setting(
-        3.0, "share of executions that are fast outliers", least=0, most=20, unit="%"
-    )
-    burst_pct: float = setting(
-        18.0, "share of executions in bursts of slow ones", least=0, most=50, unit="%"
-    )
-
-
-@dataclass(frozen=True)
-class Faults(Schema):
-    """Faults to inject, by the number of the execution: from 0, since the machine was created."""
-
-    group = "device.faults."
-
-    hang: list[int] = _executions("executions that hang until the watchdog ends them")
-    error: list[int] = _executions("executions that end in state ERROR")
-    abort: list[int] = _executions("executions that end in state ABORT")
-    corrupt: list[int] = _executions(
-        "executions with one flipped bit in their output, if kernels compute (verify=all)"
-    )
-    slow: list[int] = _executions("executions that take `slow_factor` times as long")
-    slow_factor: int = setting(
-        20, "how many times as long a slow execution takes", least=1, most=MOST_COUNT
-    )
-    lost: int = setting(
-        -1,
-        "execution at whose start the device is lost; -1: never",
-        least=-1,
-        remedy="-1 is never",
-    )
-    refuse_context: list[int] = _executions("context openings that are refused, counted from 0")
+    flags: str = setting("-O3 -march=native", "the compiler's flags for the kernels")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import get_args, get_type_hints
 from hydra.errors import OverrideParseException
 from yaml import MarkedYAMLError
 
-from harness.config.device import DEVICES, Faults, Noise, PowerMode
+from harness.config.device import DEVICES, PowerMode
+from harness.config.disturbance import Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.sources import Sources, key_and_value, shown
 from harness.config.unknown_key import unknown_key

@@ -10,6 +10,7 @@ from typing import Any
 from harness.measure.metric import Unit
 from harness.measure.metrics import METRIC_NAMES, METRICS, SPEEDUP
 from harness.measure.stats import Ratio, spread
+from harness.report.processor import processor_lines
 from harness.report.tables import NOTHING, Cell, Sheet, factor, hidden, left, number, right
 from harness.results.record import Record
 from harness.results.rtf_gap import bound_by, rtf_gap, sums_by_kernel
@@ -44,6 +45,8 @@ FORMATS: dict[Unit, Callable[[float], str]] = {
     Unit.factor: "{:.3f}".format,
     Unit.realtime: factor,
 }
+CPU = "cpu"
+"""Kind of the device whose rows, RTFs and lines say that it is no NPU."""
 EXACT = 0.001
 """Intervals narrower than this are not shown."""
 FASTEST = "*"
@@ -78,6 +81,8 @@ def table(
     with_speedup = len(records) > 1 and any(speedups)
     columns = [left("", "fastest")] if marks else []
     columns += [left("strategy"), left("run")]
+    with_device = "device" not in swept and any(record.device == CPU for record in records)
+    columns += [left("device")] * with_device
     # The last part is short enough for a heading; CSV and JSON have the whole key.
     columns += [right(key.split(".")[-1], key) for key in swept]
     for name in visible:
@@ -96,7 +101,7 @@ def table(
         cells: list[Cell | str] = []
         if marks:
             cells.append(Cell(FASTEST if place in marks else "", place in marks))
-        cells += [record.preset, record.label]
+        cells += [record.preset, record.label, *[record.device] * with_device]
         cells += [_setting(record, key) for key in swept]
         for name in visible:
             cells.append(_cell(record, name))
@@ -128,8 +133,8 @@ def fastest(records: Sequence[Record]) -> set[int]:
     """Places of the fastest right run among each kind of runs that can be compared.
 
     Runs that encode audio are compared by the RTF of the encoder, within one accounting; others by
-    the time per tile of the same kernel. Of equal runs the first counts; a run that has no other
-    to be compared with is not marked.
+    the time per tile of the same kernel; both on one kind of device. Of equal runs the first
+    counts; a run that has no other to be compared with is not marked.
     """
     return {min(group)[1] for group in _compared(records)}
 
@@ -145,12 +150,12 @@ def as_fast(records: Sequence[Record]) -> int:
 
 def _compared(records: Sequence[Record]) -> list[list[tuple[float, int]]]:
     """Right runs of each kind that has several: what is to be small, and the place of the run."""
-    groups: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[float, int]]] = {}
     for place, record in enumerate(records):
         rtf, tile_ms = record.metrics.get("rtf/encoder"), record.metrics.get(TILE_MS)
         if not record.ok or not (rtf or tile_ms):
             continue
-        key = (record.accounting.kind.value, "" if rtf else record.kernel)
+        key = (record.device, record.accounting.kind.value, "" if rtf else record.kernel)
         # The place decides between equal times, so the mark does not depend on sorting.
         groups.setdefault(key, []).append((-rtf if rtf else tile_ms or 0, place))
     return [group for group in groups.values() if len(group) > 1]
@@ -163,7 +168,9 @@ def _cell(record: Record, name: str) -> Cell:
     if name == STALLS:
         text = f"{value} ({record.metrics[STALL_MS]:.2f} ms)" if value else "0"
         return Cell(text, value)
-    return number(value, FORMATS[METRICS[name].unit])
+    unit = METRICS[name].unit
+    of_cpu = " (cpu)" if unit is Unit.realtime and record.device == CPU else ""
+    return Cell(f"{FORMATS[unit](value)}{of_cpu}", value)
 
 
 def lines_below(records: Sequence[Record]) -> list[str]:
@@ -193,7 +200,8 @@ def legend(records: Sequence[Record]) -> list[str]:
             else f"a row is the median of {passes} timed passes; spread: their range / median"
         )
     if marks := fastest(records):
-        of_several = " of each accounting or kernel" if len(marks) > 1 else ""
+        devices = "device, " if len({record.device for record in records}) > 1 else ""
+        of_several = f" of each {devices}accounting or kernel" if len(marks) > 1 else ""
         ties = as_fast(records)
         others = "1 other is" if ties == 1 else f"{ties} others are"
         remark = f"; {others} as fast, to within {TIE:.1%}" if ties else ""
@@ -203,7 +211,7 @@ def legend(records: Sequence[Record]) -> list[str]:
 
 def footnotes(records: Sequence[Record]) -> list[str]:
     """Remarks below the table: what OK does not cover, what the RTF counts, what it lacks."""
-    lines = []
+    lines = [line for record in records if record.device == CPU for line in processor_lines(record)]
     if any(record.ok and record.config["verify"] == "off" for record in records):
         lines.append("outputs were not compared (verify=off): OK means that the run completed")
     for record in records:

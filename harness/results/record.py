@@ -8,6 +8,8 @@ Schema history:
    encoder. In records of schemas 1 and 2, they are None and empty.
 4  Adds `run_key`, by which a sweep recognises what has run before. In records of schemas 1 to 3,
    it is empty, and sweeps do not use them.
+5  Adds `processor` to the states in `machine`: what has run the kernels of device=cpu. In records
+   of schemas 1 to 4, it is None.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 FILE_NAME = "record.json"
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 IN_LABEL = ("strategy", "depth", "tracking", "resume", "hydra")
 """Configuration groups whose overrides the label already shows, or that do not change results."""
 MOST_SWEPT_CHARACTERS = 20
@@ -124,7 +126,7 @@ class Record:
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
-    schema_version: Literal[1, 2, 3, 4] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4, 5] = SCHEMA_VERSION
 
     @property
     def settings(self) -> dict[str, str]:

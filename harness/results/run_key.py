@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.device import ClockKind
+from harness.device.cpu.compiler import version_of
 from harness.device.host import sysfs
 from harness.kernel import kernels_root
 from harness.results.environment import environment
@@ -39,7 +40,8 @@ def device_fingerprint(device: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the times of a device besides its settings.
 
     In virtual time, only the versions of Python and numpy, which draw the random numbers. In real
-    time also this machine; of an NPU, its driver, its firmware, and the content of the xclbins.
+    time also this machine; of an NPU, its driver, its firmware, and the content of the xclbins; of
+    the processor, its model, those that this process may use, and the version of the compiler.
     """
     here = environment()
     fingerprint: dict[str, Any] = {"python": here.python, "numpy": here.packages["numpy"]}
@@ -51,6 +53,9 @@ def device_fingerprint(device: Mapping[str, Any]) -> dict[str, Any]:
         firmware = sysfs.of_device(address, FIRMWARE)
         fingerprint |= {"npu": [address, sysfs.driver_version(), firmware]}
         fingerprint |= {"kernels": _hash_of(_kernel_files(device))}
+    if "compiler" in device:
+        model, allowed = sysfs.processor_model(), sorted(os.sched_getaffinity(0))
+        fingerprint |= {"processor": [model, allowed, version_of(device["compiler"])]}
     return fingerprint
 
 

@@ -28,7 +28,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config.device import Noise
+from harness.config.disturbance import Noise
 
 FAST = (0.78, 0.91)
 """Range of the factors of fast outliers, log-uniform; UA: 0.784 to 0.913."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from heapq import heappush, heapreplace
 from typing import TYPE_CHECKING
 
-from harness.config.device import Faults
+from harness.config.disturbance import Faults
 from harness.sim.enums import ert_cmd_state
 from harness.sim.launch import NEVER_NS, Launch
 

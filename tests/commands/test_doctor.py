@@ -90,6 +90,9 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: Callable[..
     made = Smi(tmp_path / "smi")
     made.mode = "Performance"
     monkeypatch.setenv("PATH", f"{made.folder}:/usr/bin:/bin")
+    compiler = made.folder / "c++"
+    compiler.write_text("#!/bin/sh\necho 'c++ 12.2.0 of a test'\n")
+    compiler.chmod(0o755)
     monkeypatch.setattr(
         resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     )
@@ -140,6 +143,14 @@ def test_a_machine_with_everything(whole: Smi, capsys: pytest.CaptureFixture[str
     assert "pyxrt opens device 0, RyzenAI-npu1" in out
     assert "performance (MP-NPU Clock 847 MHz, H Clock 1600 MHz)" in out
     assert "after 5000 ms idle" in out
+    assert "c++ 12.2.0 of a test, for device=cpu" in out
+
+
+def test_no_compiler_is_a_warning_that_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    status, text = told(software.check_compiler(subject()))
+    assert status == "warn"
+    assert "device=cpu cannot run kernels in C++; install the package g++ (Debian, " in text
 
 
 def test_a_machine_with_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
 
 def test_the_file_has_plain_names_and_values(tmp_path: Path) -> None:
     raw = written(tmp_path)
-    assert raw["schema_version"] == 4
+    assert raw["schema_version"] == 5
     assert raw["samples"] == {"total_ns": [100, 101, 99, 100, 102]}
     assert raw["knobs"] == {
         "buffers": "per_tile",
@@ -68,17 +68,21 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
         (1, ("machine", "totals", "steps", "run_key")),
         (2, ("totals", "steps", "run_key")),
         (3, ("run_key",)),
+        (4, ()),
     ],
 )
 def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
     raw = written(tmp_path) | {"schema_version": version}
     for key in absent:
         del raw[key]
+    if version > 1:
+        del raw["machine"]["before"]["processor"]
     del raw["accounting"]["overlap_host"]
     del raw["knobs"]["resident"]
     (tmp_path / FILE_NAME).write_text(json.dumps(raw))
     record = Record.load(tmp_path)
-    assert (record.schema_version, record.run_key) == (version, "")
+    assert record.schema_version == version
+    assert (record.run_key == "") == (version < 4)
     assert (record.totals is None) == (record.steps == ()) == (version < 3)
     assert (record.machine is None) == (version == 1)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
@@ -96,7 +100,10 @@ def set_to(*path: str | int, value: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_to("schema_version", value=5), "schema_version: input should be 1, 2, 3 or 4, not 5"),
+        (
+            set_to("schema_version", value=6),
+            "schema_version: input should be 1, 2, 3, 4 or 5, not 6",
+        ),
         (set_to("verdict", value="FINE"), "verdict: input should be 'OK', 'WRONG', "),
         (
             set_to("samples", "total_ns", 1, value="x"),

@@ -81,7 +81,7 @@ class Processor:
         def slow_bind(program: Any, buffers: Any, stamps: Any) -> Any:
             execute = bind(program, buffers, stamps)
 
-            def run() -> None:
+            def run(bell: int) -> None:
                 number = next(numbers)
                 time.sleep(exec_ns["add"] / 1e9)
                 if number in faults.hang:
@@ -90,7 +90,7 @@ class Processor:
                     raise ValueError("of a test")
                 if number in faults.abort:
                     raise SystemExit("of a test")
-                execute()
+                execute(bell)
 
             return run
 

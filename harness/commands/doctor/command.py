@@ -35,6 +35,7 @@ CHECKS: dict[str, Callable[[Subject], Check]] = {
     "harness's lock": machine.check_lock,
     "idle suspend": machine.check_suspend,
     "watchdog": machine.check_watchdog,
+    "C++ compiler": software.check_compiler,
     "disk space": project.check_disk,
     "MLflow": project.check_tracking,
 }

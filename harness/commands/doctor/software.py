@@ -1,4 +1,4 @@
-"""Checks of Python, pyxrt and XRT."""
+"""Checks of Python, pyxrt, XRT and the C++ compiler."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.commands.doctor.check import Check, Subject, fail, ok, warn
+from harness.config.device import Cpu
+from harness.device.cpu.compiler import version_of
 from harness.device.host import smi, sysfs
 
 PLACES = (
@@ -72,6 +74,18 @@ def check_smi(subject: Subject) -> Check:
         "power mode"
     )
     return warn("xrt-smi", f"neither on PATH nor at {smi.USUAL}", remedy)
+
+
+def check_compiler(subject: Subject) -> Check:
+    """Whether device=cpu has its compiler; runs on an NPU do not need one."""
+    name = Cpu().compiler
+    if version := version_of(name):
+        return ok("C++ compiler", f"{version}, for device=cpu")
+    return warn(
+        "C++ compiler",
+        f"no {name} on PATH, so device=cpu cannot run kernels in C++",
+        "install the package g++ (Debian, Ubuntu) or gcc-c++ (Fedora)",
+    )
 
 
 def found_elsewhere() -> Iterator[tuple[Path, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,18 +18,18 @@ from harness.device.clock import HostClock
 from harness.device.cpu.compiler import Compiler, compile_kernel, find_compiler
 from harness.device.cpu.program import NativeProgram, Program, ReferenceProgram
 from harness.device.cpu.session import CpuSession
-from harness.device.cpu.worker import IN_FLIGHT, Execution
+from harness.device.cpu.worker import IN_FLIGHT, Bell, Execution
 from harness.device.host.state import MachineState, processor_state
 from harness.device.interrupt import Interrupt
 from harness.errors import RequestError
 from harness.kernel import KernelSpec, kernel_source
-from harness.units import NS_PER_S
+from harness.units import NS_PER_MS
 
 if TYPE_CHECKING:
     from harness.hazard import Hazard
 
-LONGEST_PAUSE_S = 0.01
-"""A wait looks for Ctrl-C this often: a signal does not end the wait for a lock."""
+LONGEST_PAUSE_MS = 10
+"""A wait looks at states and for Ctrl-C at least this often."""
 NO_SOURCE = "numpy"
 """What runs a kernel without C++, in records and below tables."""
 
@@ -50,20 +49,18 @@ def open_backend(
 class CpuBackend:
     """A processor whose threads are the columns; implements `harness.device.backend.Backend`.
 
-    ended: notified whenever an execution ends. sessions: those that are open.
+    bell: rings after an execution has ended. sessions: those that are open.
     """
 
-    def __init__(
-        self, device: Cpu, source_of: Callable[[str], Path | None] = kernel_source
-    ) -> None:
-        """source_of: the C++ file of a kernel, by name; None if the kernel has none."""
+    def __init__(self, device: Cpu, source_of: Callable[[str], Path | None] | None = None) -> None:
+        """source_of: the C++ file of a kernel by name, None if it has none; by default its own."""
         self.device = device
         self.clock = HostClock()
         self.interrupt = Interrupt()
         self.capabilities = Capabilities(MONOTONIC, device.columns, timestamps=True)
-        self.ended = threading.Condition()
+        self.bell = Bell()
         self.sessions: weakref.WeakSet[CpuSession] = weakref.WeakSet()
-        self._source_of = source_of
+        self._source_of = source_of or kernel_source
         self._compiler: Compiler | None = None
         # By kernel name, so that all passes time the same build.
         self._programs: dict[str, Callable[[], Program]] = {}
@@ -116,16 +113,15 @@ class CpuBackend:
         KeyboardInterrupt if Ctrl-C arrived while all of them were in flight.
         """
         limit_ns = self.clock.now_ns + timeout_ns
-        with self.ended:
-            while True:
-                for index, execution in enumerate(executions):
-                    if execution.state not in IN_FLIGHT:
-                        return index
-                left_s = (limit_ns - self.clock.now_ns) / NS_PER_S
-                if left_s <= 0:
-                    return None
-                self.interrupt.check()
-                self.ended.wait(min(left_s, LONGEST_PAUSE_S))
+        while True:
+            for index, execution in enumerate(executions):
+                if execution.state not in IN_FLIGHT:
+                    return index
+            left_ms = (limit_ns - self.clock.now_ns) / NS_PER_MS
+            if left_ms <= 0:
+                return None
+            self.interrupt.check()
+            self.bell.wait(min(left_ms, LONGEST_PAUSE_MS))
 
     def next_ended(self, submissions: Sequence[Submission], timeout_ns: int) -> int | None:
         """Index of a submission that has ended; None after the timeout."""
@@ -158,6 +154,6 @@ class CpuBackend:
         compiler = self._compiler
         return processor_state(
             compiler.version if compiler else None,
-            tuple(self.device.flags) if compiler else (),
+            self.device.flags if compiler else "",
             dict(self._ran_by),
         )

@@ -25,6 +25,7 @@ SOURCE = """\
 #include "{source}"
 
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
 #include <utility>
@@ -46,9 +47,11 @@ void call(R (*kernel)(P...), char *const *buffers, const int64_t *strides, int64
 
 }}  // namespace harness
 
-// buffers, strides: of the inputs and the output; stamps: begin and end of each tile, in ns.
+// buffers, strides: of the inputs and the output; stamps: begin and end of each tile, in ns; bell:
+// an eventfd to write to at the begin, or -1.
 extern "C" __attribute__((visibility("default"))) void harness_run(
-    char *const *buffers, const int64_t *strides, int64_t tiles, int64_t *stamps) {{
+    char *const *buffers, const int64_t *strides, int64_t tiles, int64_t *stamps, int bell) {{
+  if (bell >= 0) eventfd_write(bell, 1);
   for (int64_t tile = 0; tile < tiles; ++tile) {{
     stamps[2 * tile] = harness::now_ns();
     harness::call({name}, buffers, strides, tile, std::make_index_sequence<{buffers}>());
@@ -78,6 +81,12 @@ def find_compiler(device: Cpu) -> Compiler:
     return Compiler(path, _version(path))
 
 
+def version_of(name: str) -> str | None:
+    """The version of the compiler `name`, a name on PATH or a path; None if there is none."""
+    path = shutil.which(name)
+    return _version(path) if path else None
+
+
 @cache
 def _version(path: str) -> str:
     done = _run([path, "--version"], "")
@@ -97,20 +106,18 @@ def cache_folder() -> Path:
     return folder
 
 
-def compile_kernel(
-    name: str, source: Path, buffers: int, compiler: Compiler, flags: Sequence[str]
-) -> Path:
+def compile_kernel(name: str, source: Path, buffers: int, compiler: Compiler, flags: str) -> Path:
     """The shared library of a kernel; compiled, unless the cache has it.
 
     source: a file that defines the function `name`, with a pointer to each input and to the output.
-    buffers: their number. RequestError if it does not compile.
+    buffers: their number. flags: as on a command line. RequestError if it does not compile.
 
     The cache's key is the preprocessed source with all macros, which include those of the
     processor, the flags, and the version of the compiler.
     """
     # Files included by the source may change too, so the text of the source would not be enough.
     text = SOURCE.format(source=source, name=name, buffers=buffers)
-    command = [compiler.path, *flags, *FIXED]
+    command = [compiler.path, *flags.split(), *FIXED]
     folder = cache_folder()
     expanded = _run([*command, "-E", "-P", "-dD", "-x", "c++", "-"], text)
     _check(expanded, name, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,16 +21,23 @@ from harness.kernel import Bytes, KernelSpec
 
 Stamps = NDArray[np.int64]
 """Begin and end of the execution of each tile, (tiles, 2), on the host's clock."""
+Execute = Callable[[int], None]
+"""execute(bell): computes the output, and writes the stamps. bell: an eventfd, or NO_BELL.
+
+It writes to the bell first of all, after it has released the GIL if it does: the host, which waits
+for the bell, then works while the kernel computes.
+"""
+NO_BELL = -1
 
 
 class Program(Protocol):
     """A kernel for one column.
 
     execute = program.bind([operands, out], stamps)  # (tiles, stride_bytes) uint8 each
-    execute()
+    execute(NO_BELL)
     """
 
-    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Callable[[], None]:
+    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Execute:
         """A function that computes the output, the last buffer, and writes `stamps`."""
 
     def close(self) -> None:
@@ -42,7 +50,7 @@ class ReferenceProgram:
 
     spec: KernelSpec
 
-    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Callable[[], None]:
+    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Execute:
         """A function that computes all tiles; it raises what the reference raises."""
         spec = self.spec
         inputs = [
@@ -51,7 +59,9 @@ class ReferenceProgram:
         ]
         output = buffers[-1][:, : spec.output.size_bytes]
 
-        def execute() -> None:
+        def execute(bell: int) -> None:
+            if bell != NO_BELL:
+                os.eventfd_write(bell, 1)
             for tile in range(len(output)):
                 stamps[tile, 0] = host_now_ns()
                 output[tile : tile + 1] = spec.compute(*(each[tile : tile + 1] for each in inputs))
@@ -77,7 +87,7 @@ class NativeProgram:
         unused = self._unused.setdefault(library, [])
         self._run = unused.pop() if unused else _load(library)
 
-    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Callable[[], None]:
+    def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Execute:
         """A function that computes all tiles with one call of the library."""
         run, tiles = self._run, len(stamps)
         addresses = np.array([each.ctypes.data for each in buffers], np.uint64)
@@ -86,8 +96,8 @@ class NativeProgram:
         # The library sees addresses only: the arrays must live as long as the function.
         owners = (addresses, strides, stamps, *buffers)
 
-        def execute(_: object = owners) -> None:
-            run(pointers[0], pointers[1], tiles, pointers[2])
+        def execute(bell: int, _: object = owners) -> None:
+            run(pointers[0], pointers[1], tiles, pointers[2], bell)
 
         return execute
 
@@ -107,6 +117,7 @@ def _load(library: Path) -> Any:
             f"{library}: cannot be loaded ({error}); delete it to compile it again, or name a "
             "folder of your own with XDG_CACHE_HOME=<folder>"
         ) from error
-    run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+    pointer = ctypes.c_void_p
+    run.argtypes = (pointer, pointer, ctypes.c_int64, pointer, ctypes.c_int)
     run.restype = None
     return run

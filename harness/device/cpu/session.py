@@ -58,7 +58,7 @@ class CpuSession:
         try:
             for _ in range(columns):
                 number = backend.next_number()
-                self._workers.append(Worker(open_program(), spec.name, number, backend.ended))
+                self._workers.append(Worker(open_program(), spec.name, number, backend.bell))
         except RuntimeError as error:
             self._end()
             raise DeviceError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Processor:
     allowed: list[int]
     pinned: bool
     compiler: str | None
-    flags: list[str]
+    flags: str
     programs: dict[str, str]
 
 
@@ -91,9 +91,7 @@ def read_state(index: int, pyxrt: Any = None, device: Any = None) -> MachineStat
     )
 
 
-def processor_state(
-    compiler: str | None, flags: Sequence[str], programs: Mapping[str, str]
-) -> MachineState:
+def processor_state(compiler: str | None, flags: str, programs: Mapping[str, str]) -> MachineState:
     """Read the state of the processor for device=cpu; arguments: as in `Processor`."""
     allowed = sorted(os.sched_getaffinity(0))
     return MachineState(
@@ -104,7 +102,7 @@ def processor_state(
             allowed,
             len(allowed) < (os.cpu_count() or 0),
             compiler,
-            list(flags),
+            flags,
             dict(programs),
         ),
     )

@@ -9,6 +9,7 @@ and docs/. Words after `console` or `python` say more:
     varies    the output differs from run to run and is not compared
     fails     the commands exit with 1
     unrun     needs what a test does not have: an NPU, the network, root
+    compiler  needs a C++ compiler, and is not run without one
 
 Commands of the harness run in forks of one process that has imported it and MLflow, so that a page
 takes as long as its work. `python docs/shown_commands.py` is that process. It serves all pages: for

@@ -36,7 +36,8 @@ def name_of(path: Path) -> str:
 
 def runnable(page: Path, slow: bool) -> list[Shown]:
     """The slow commands of a page that can run here, or all others."""
-    shown = [each for each in shown_on(page) if "unrun" not in each.words]
+    left_out = {"unrun", *({"compiler"} if not shutil.which("c++") else ())}
+    shown = [each for each in shown_on(page) if not each.words & left_out]
     return [each for each in shown if ("slow" in each.words) is slow]
 
 
@@ -81,7 +82,7 @@ def test_blocks_are_of_a_known_kind(page: Path) -> None:
     )
     for language, words, _ in BLOCK.findall(text):
         assert language in {"console", "python", "text", "yaml", "sh"}, page
-        assert set(words.split()) <= {"slow", "varies", "fails", "unrun"}, page
+        assert set(words.split()) <= {"slow", "varies", "fails", "unrun", "compiler"}, page
         assert not words.strip() or language in {"console", "python"}, page
 
 

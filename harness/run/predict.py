@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.config.device import ClockKind, Faults, Simulator
+from harness.config.device import ClockKind, Simulator
+from harness.config.disturbance import Faults
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import WAKE_AFTER_NS

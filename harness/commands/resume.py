@@ -84,7 +84,7 @@ def _same_store(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
     )
 
 
-def remark(earlier: Earlier, jobs: int) -> str:
+def resumed_line(earlier: Earlier, jobs: int) -> str:
     """Which jobs of a sweep are skipped, and why; empty if all run for the first time."""
     parts = []
     if earlier.ok:

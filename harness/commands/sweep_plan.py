@@ -14,7 +14,7 @@ from harness.commands.resume import (
     Run,
     as_requested,
     earlier_runs,
-    remark,
+    resumed_line,
     save_resumed,
 )
 from harness.commands.stored import save_jobs
@@ -135,7 +135,7 @@ def plan_of(config: Config, folder: Path, jobs: Sequence[Job]) -> SweepPlan:
         folder,
         tuple(planned),
         _first_number(folder, earlier),
-        remark(earlier, len(jobs)),
+        resumed_line(earlier, len(jobs)),
         before,
     )
 

@@ -22,7 +22,7 @@ from harness.commands.resume import (
 )
 from harness.commands.run import Invocation
 from harness.commands.sweep_plan import SweepPlan
-from harness.commands.tuner import Job, Jobs, Study, tuning_sweeper
+from harness.commands.tuner import Jobs, TuningJob, TuningStudy, tuning_sweeper
 from harness.config.schema import Config, Resume
 from harness.errors import HarnessError, RequestError
 from harness.measure.audio_accounting import encoder_tiles
@@ -51,7 +51,7 @@ class TuneInvocation(Invocation):
     requests: dict[str, Request] = field(default_factory=dict)
     found: dict[str, Run] = field(default_factory=dict)
     failures: list[Run] = field(default_factory=list)
-    study: Study | None = None
+    study: TuningStudy | None = None
     search: Search | None = None
     reused: int = 0
 
@@ -71,7 +71,7 @@ class TuneInvocation(Invocation):
         model = getattr(config.workload, "model", "")
         return f"{model or kernels}-{objective.name.replace('/', '-')}"
 
-    def run(self, study: Study, jobs: Jobs) -> None:
+    def run(self, study: TuningStudy, jobs: Jobs) -> None:
         """Run settings until enough are measured or none could be better."""
         config = study.config
         objective = objective_of(self.objective_name, config.workload.overlap_host)
@@ -92,7 +92,7 @@ class TuneInvocation(Invocation):
             self.started = True  # from here on, an error is a failure, not a wrong request
             self._measure(study, search, jobs, resumes)
 
-    def _load(self, study: Study, search: Search) -> None:
+    def _load(self, study: TuningStudy, search: Search) -> None:
         """Read the records of earlier results; a setting whose record is gone runs again."""
         for result in list(search.results.values()):
             folder = Path(os.path.normpath(study.folder / result.run))
@@ -104,7 +104,7 @@ class TuneInvocation(Invocation):
             self.found[result.candidate.key] = record, folder
             self.requests[record.run_key] = _request(record)
 
-    def _measure(self, study: Study, search: Search, jobs: Jobs, resumes: bool) -> None:
+    def _measure(self, study: TuningStudy, search: Search, jobs: Jobs, resumes: bool) -> None:
         paths = [closing.OUTPUTS, study.folder] if resumes else []
         known = paths_by_key(dict.fromkeys(path for each in paths for path in record_files(each)))
         while len(search.results) + len(search.failed) < self.trials:
@@ -127,7 +127,7 @@ class TuneInvocation(Invocation):
             if not self._tell(study, search, trial, run):
                 break
 
-    def _launch(self, study: Study, search: Search, jobs: Jobs, job: Job) -> Run | None:
+    def _launch(self, study: TuningStudy, search: Search, jobs: Jobs, job: TuningJob) -> Run | None:
         """Run a job; returns its record and folder, None if it has none."""
         if self.progress is None:
             left = self.trials - len(search.results) - len(search.failed)
@@ -139,7 +139,7 @@ class TuneInvocation(Invocation):
         has_run = self.runs and self.runs[-1][0].run_key == job.request.key
         return self.runs[-1] if has_run else None
 
-    def _tell(self, study: Study, search: Search, trial: Trial, run: Run | None) -> bool:
+    def _tell(self, study: TuningStudy, search: Search, trial: Trial, run: Run | None) -> bool:
         """Store the result of a trial; returns whether the search can go on."""
         if run is None:
             search.tell(trial, None, "REFUSED")
@@ -226,7 +226,7 @@ def _request(record: Record) -> Request:
     return Request(record.run_key, record.preset, record.overrides)
 
 
-def _command(study: Study, candidate: Candidate) -> str:
+def _command(study: TuningStudy, candidate: Candidate) -> str:
     """The command line that runs a setting, without knobs that have the same value anyway."""
     shared = [
         text

@@ -45,7 +45,7 @@ OPEN_DEPTH = "${depth}"
 
 
 @dataclass(frozen=True)
-class Study:
+class TuningStudy:
     """What a tuning request asks for. fixed: its overrides that all settings share.
 
     config: of the first base. identity: equal for requests that continue each other. folder: of the
@@ -67,7 +67,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Job:
+class TuningJob:
     """A setting as a job of the sweep. tracking: the resolved group."""
 
     request: Request
@@ -78,10 +78,10 @@ class Job:
 class Jobs(Protocol):
     """Composes and runs the settings of a study."""
 
-    def check(self, candidate: Candidate) -> Job:
+    def check(self, candidate: Candidate) -> TuningJob:
         """Compose a setting; RequestError if it cannot run."""
 
-    def launch(self, job: Job, number: int) -> None:
+    def launch(self, job: TuningJob, number: int) -> None:
         """Run a job in the study's folder under this number."""
 
 
@@ -91,7 +91,7 @@ class Tuner(Protocol):
     def name(self, config: Config) -> str:
         """The first part of the name of a study's folder."""
 
-    def run(self, study: Study, jobs: Jobs) -> None:
+    def run(self, study: TuningStudy, jobs: Jobs) -> None:
         """Run the study to its end."""
 
 
@@ -131,20 +131,20 @@ class TuningSweeper(CheckedSweeper):
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         identity = f"{name}-{digest[:8]}"
         folder = self._folder(master, identity)
-        study = Study(config, space, self._fixed, identity, folder)
+        study = TuningStudy(config, space, self._fixed, identity, folder)
         self._launcher = Launcher(self.launcher, SweepPlan(config, folder, ()))
         self.tuner.run(study, self)
         return []
 
-    def check(self, candidate: Candidate) -> Job:
+    def check(self, candidate: Candidate) -> TuningJob:
         """Compose a setting; RequestError if it cannot run."""
         texts = [*self._fixed, *candidate.overrides]
         _, composed = self._once.check(cast(DictConfig, self.config), texts)
         plain = resolved(composed)
         request = Request(run_key(plain), *requested(composed.hydra))
-        return Job(request, plain["tracking"], texts)
+        return TuningJob(request, plain["tracking"], texts)
 
-    def launch(self, job: Job, number: int) -> None:
+    def launch(self, job: TuningJob, number: int) -> None:
         """Run a job in the study's folder under this number."""
         master = cast(DictConfig, self.config)
         folder = Path(master.hydra.sweep.dir)

@@ -23,7 +23,7 @@ from harness.commands.terminal import output, say
 from harness.config.schema import TrackingKind
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
-from harness.tracking.store import LOOPBACK, Server, backend_of
+from harness.tracking.store import LOOPBACK, ServerCommand, backend_of
 
 HELP = "serve the stored runs in MLflow's UI, and print its link"
 PORTS = 20
@@ -150,7 +150,7 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def _running(wanted: Server, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(wanted: ServerCommand, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The server, once it answers; its processes end with this context."""
     # A session of its own: Ctrl-C reaches this process only, and the server prints no tracebacks.
     process = subprocess.Popen(

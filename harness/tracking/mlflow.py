@@ -22,7 +22,7 @@ from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
 from harness.tracking.server_runs import ENDED, ServerRuns, below, search
-from harness.tracking.store import Entry, Server, SweepReport, SweepRun, TrackingError
+from harness.tracking.store import Entry, ServerCommand, SweepReport, SweepRun, TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -272,7 +272,7 @@ def open_store(tracking: Tracking, here: Path) -> MlflowStore:
     return MlflowStore(_absolute(tracking.uri, here), artifacts, tracking.experiment)
 
 
-def server(tracking: Tracking, here: Path, port: int) -> Server:
+def server(tracking: Tracking, here: Path, port: int) -> ServerCommand:
     """The server of a local store's pages; on this machine only."""
     return mlflow_server.server(_absolute(tracking.uri, here), port)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from harness.tracking.store import LOOPBACK, Server
+from harness.tracking.store import LOOPBACK, ServerCommand
 
 
-def server(uri: str, port: int) -> Server:
+def server(uri: str, port: int) -> ServerCommand:
     """MLflow's server on the loopback address; one process, because one person uses it."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
@@ -18,4 +18,4 @@ def server(uri: str, port: int) -> Server:
         # Jobs are for evaluations of language models; they need more processes.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    return Server(command, environment, f"http://{LOOPBACK}:{port}/health")
+    return ServerCommand(command, environment, f"http://{LOOPBACK}:{port}/health")

@@ -1,7 +1,7 @@
 """The interface of tracking backends, and the function that finds the requested one.
 
 A backend is a module of this package with `open_store(tracking, here) -> Store` and
-`server(tracking, here, port) -> Server`. The key `tracking.backend` names it.
+`server(tracking, here, port) -> ServerCommand`. The key `tracking.backend` names it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class SweepReport:
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerCommand:
     """A server's command, its environment, and an address that answers once it is ready."""
 
     command: Sequence[str]
@@ -163,7 +163,7 @@ class TrackingBackend(Protocol):
     def open_store(self, tracking: Tracking, here: Path) -> Store:
         """Open the store, once per command; relative paths start at the folder `here`."""
 
-    def server(self, tracking: Tracking, here: Path, port: int) -> Server:
+    def server(self, tracking: Tracking, here: Path, port: int) -> ServerCommand:
         """The server of a local store's pages."""
 
 

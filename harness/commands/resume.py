@@ -138,13 +138,24 @@ def as_requested(requests: Sequence[Request], runs: Iterable[Run]) -> list[Run]:
     Earlier runs of the same configuration may have been requested with other words. Runs of other
     keys are at the end, unchanged.
     """
-    places = {request.key: place for place, request in enumerate(requests)}
-
-    def shown(record: Record) -> Record:
-        if record.run_key not in places:
-            return record
-        request = requests[places[record.run_key]]
-        return replace(record, preset=request.preset, overrides=request.overrides)
-
-    rows = sorted(runs, key=lambda run: places.get(run[0].run_key, len(places)))
-    return [(shown(record), folder) for record, folder in rows]
+    places = dict[str, list[int]]()
+    for place, request in enumerate(requests):
+        places.setdefault(request.key, []).append(place)
+    rows, taken, seen = list[tuple[int, Run]](), set[int](), set[Path]()
+    for record, folder in runs:
+        equal = places.get(record.run_key)
+        if not equal:
+            rows.append((len(requests), (record, folder)))
+            continue
+        # Jobs of one sweep may be equal but for their words: each has a row, under its own words.
+        # An earlier run that takes the place of several of them is here once for each.
+        words = (record.preset, record.overrides)
+        own = [each for each in equal if (requests[each].preset, requests[each].overrides) == words]
+        free = [each for each in equal if each not in taken]
+        place = [*(own if folder not in seen else []), *free, *equal][0]
+        taken.add(place)
+        seen.add(folder)
+        request = requests[place]
+        shown = replace(record, preset=request.preset, overrides=request.overrides)
+        rows.append((place, (shown, folder)))
+    return [run for _, run in sorted(rows, key=lambda row: row[0])]

@@ -107,6 +107,16 @@ def test_a_row_has_the_words_of_the_sweep_that_shows_it(shell: Shell) -> None:
     assert (first[0], first[header.index("seed") + 3]) == ("my_pool", "0")
 
 
+def test_equal_jobs_keep_their_names(shell: Shell) -> None:
+    """pooled and pipelined at depth 1 are the same configuration, and both run."""
+    jobs = (*QUICK, "strategy=pooled,pipelined", "depth=1,2", "seed=7")
+    first, again = shell(*jobs), shell(*jobs)
+    assert (len(first.folders), len(again.folders)) == (3, 0)
+    for done in (first, again, shell("show", str(first.folders[0].parent))):
+        names = [line.lstrip("* ").split()[0] for line in done.out.splitlines()[1:4]]
+        assert names == ["pooled", "pipelined", "pipelined"], done.out
+
+
 def test_an_untracked_run_does_not_stand_for_a_tracked_one(shell: Shell) -> None:
     import_mlflow()
     quick = [text for text in QUICK if text != "tracking=off"]

@@ -53,7 +53,7 @@ def _of_another_device(name: str) -> str:
     """Name the other kind of device with a similar key."""
     hints = []
     for kind, other in DEVICES.items():
-        hints += [f"device={kind} has {key}; " for key in _close(name, _keys(other))]
+        hints += [f"device={kind} has device.{key}; " for key in _close(name, _keys(other))]
     return "".join(hints)
 
 

@@ -16,7 +16,7 @@ INSTALLED = ", ".join(f"{name} {version(name)}" for name in ("hydra-core", "omeg
 REQUESTS = {
     "strategy=pipelind": "strategy=pipelind: no such option; did you mean pipelined?",
     "devise=hardware": "devise=hardware: unknown key; did you mean device=hardware?",
-    "device.indx=1": "device.indx=1: unknown key; device=hardware has index; ",
+    "device.indx=1": "device.indx=1: unknown key; device=hardware has device.index; ",
     "strategy.depht=2": "strategy.depht=2: unknown key; did you mean strategy.depth=2?",
     "devise=1": "devise=1: unknown key; did you mean device=1? Allowed: depth, device, experiment",
     "uri=x": "uri=x: unknown key; did you mean tracking.uri=x?",

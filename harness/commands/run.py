@@ -47,8 +47,8 @@ from harness.config.strategy import beyond_tiles
 from harness.config.workload import FullEncoder
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
-from harness.results.record import FILE_NAME as RECORD_NAME
-from harness.results.record import Record, record_of
+from harness.results.record import FILE_NAME, Record, record_of
+from harness.results.shared_parts import SharedRuns
 from harness.run.experiment import Experiment
 from harness.tracking.store import backend_of
 
@@ -72,7 +72,7 @@ class Invocation:
     started: bool = False
     sweep: SweepPlan | None = None
     progress: SweepProgress | None = None
-    runs: list[tuple[Record, Path]] = field(default_factory=list)
+    runs: SharedRuns = field(default_factory=SharedRuns)
     exit_codes: set[int] = field(default_factory=lambda: {0})
     kept: set[Path] = field(default_factory=set)
     messages: terminal.Messages = field(init=False)
@@ -197,11 +197,9 @@ class Invocation:
         """One run, as Hydra calls it."""
         self.started = True
         folder = Path(HydraConfig.get().runtime.output_dir)
-        if (folder / RECORD_NAME).exists():
+        if (folder / FILE_NAME).exists():
             self._refuse(
-                RequestError(
-                    f"{folder / RECORD_NAME}: already exists; choose another hydra.run.dir"
-                )
+                RequestError(f"{folder / FILE_NAME}: already exists; choose another hydra.run.dir")
             )
             return
         try:

@@ -21,6 +21,7 @@ from harness.commands.stored import save_jobs
 from harness.config.schema import Config
 from harness.results.find import next_number, record_files, run_folders
 from harness.results.record import Record
+from harness.results.shared_parts import SharedParts
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,9 @@ class SweepPlan:
     def rows(self, runs: Sequence[Run]) -> list[Run]:
         """The runs of all jobs in order; runs: those of this process."""
         # Jobs of a launcher that starts processes of its own are known by their records only.
+        shared = SharedParts()
         own: Iterable[Run] = runs or (
-            (Record.load(each), each)
+            (shared(Record.load(each)), each)
             for each in run_folders(self.folder)
             if each not in self.before
         )

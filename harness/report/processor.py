@@ -26,5 +26,5 @@ def processor_lines(record: Record) -> list[str]:
     columns = record.totals.columns if record.totals else record.knobs.columns
     if columns + 1 > count:
         threads = f"{columns} column{'s' * (columns != 1)}"
-        lines.append(f"{record.label}: {threads} and the host share {processors}")
+        lines.append(f"{threads} and the host share {processors}")
     return lines

@@ -192,7 +192,7 @@ def test_columns_that_share_processors_are_named() -> None:
     object.__setattr__(record, "machine", MachineStates(state([3]), None))
     assert processor_lines(record) == [
         f"{NOT_AN_NPU}: A, 1 processor, pinned",
-        "per_tile d1 b1 c1: 1 column and the host share 1 processor, pinned",
+        "1 column and the host share 1 processor, pinned",
     ]
     object.__setattr__(record, "machine", MachineStates(state([3, 4], pinned=False), None))
     assert processor_lines(record) == [f"{NOT_AN_NPU}: A, 2 processors"]

@@ -32,7 +32,7 @@ COMMAND_SIMILARITY = 0.6
 
 
 class Command(Protocol):
-    """A module of this package that is a command; its name is the module's.
+    """A module of this package that is a command; its name is the module's, with - for _.
 
     HELP: what the command does, in one line. main: runs it; HarnessError for what a user can fix.
     """
@@ -100,15 +100,20 @@ def _run(words: Sequence[str]) -> int:
 def find(word: str) -> Command | None:
     """The command with that name, or None."""
     names = {module.name for module in pkgutil.iter_modules(commands.__path__)}
-    if word not in names:
+    if word not in map(_word, names):
         return None
-    module = import_module(f"{commands.__name__}.{word}")
+    module = import_module(f"{commands.__name__}.{word.replace('-', '_')}")
     return cast(Command, module) if hasattr(module, "HELP") else None
+
+
+def _word(module: str) -> str:
+    """The name of a command by that of its module, which cannot contain a hyphen."""
+    return module.replace("_", "-")
 
 
 def all_commands() -> dict[str, Command]:
     """Every command by name: the default one first, the others in alphabetical order."""
-    names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+    names = sorted(_word(module.name) for module in pkgutil.iter_modules(commands.__path__))
     names.sort(key=lambda name: name != DEFAULT)
     return {name: command for name in names if (command := find(name))}
 

@@ -20,7 +20,7 @@ from harness.results.find import SWEEP_FILE, by_number
 from harness.results.record import Record
 from harness.study.comparison import Result, judge, left_out, matched, refuse_mixture, within
 
-HELP = "compare runs: the ratio of their times, its interval, and a verdict"
+HELP = "compare runs: the ratio of their times, and how sure it is"
 MOST_PERCENT = 1000
 EPILOG = """\
 RUN_A is the reference. A pattern in quotes names several runs, of which those with the same
@@ -57,7 +57,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--threshold",
         metavar="PERCENT",
-        help=f"smallest difference that counts ({percent(THRESHOLD)})",
+        help=f"smallest difference that counts ({percent(THRESHOLD)}%)",
     )
     parser.add_argument(
         "--fail-on",

@@ -25,7 +25,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
     commands: name -> what it does. own_dir: the user's folder of presets.
     """
     lines = [
-        "usage: python -m harness [COMMAND] [ARGUMENTS]     (COMMAND --help explains one)",
+        "usage: python -m harness [COMMAND] [ARGUMENTS]   (COMMAND --help explains one)",
         *(f"  {name:<12} {text}" for name, text in commands.items()),
         "Groups of a run, as GROUP=OPTION (harness list describes every option):",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ def test_wrong_requests(shell: Shell, arguments: str, message: str) -> None:
         Path(name).mkdir()
     Path("damaged/record.json").write_text("{,")
     path = run().save(Path("newer"))
-    path.write_text(path.read_text().replace('"schema_version": 4', '"schema_version": 99'))
+    path.write_text(re.sub('"schema_version": .', '"schema_version": 99', path.read_text()))
     path = run().save(Path("npu"))
     path.write_text(path.read_text().replace('"device": "simulator"', '"device": "hardware"'))
     done = shell("compare", *arguments.split())

@@ -37,6 +37,9 @@ from harness.measure.timeline import Stage
 from harness.run.executor import Executor
 from harness.run.verify import Checker
 
+PATIENCE_MS = LIMIT_S * 1000
+"""Only an execution that hangs takes as long."""
+
 
 def threads() -> list[str]:
     return [each.name for each in threading.enumerate() if each.name.startswith("column ")]
@@ -62,7 +65,7 @@ def native_backend(source: Path, **settings: Any) -> CpuBackend:
 
 def opened(backend: CpuBackend, spec: KernelSpec = ADD, columns: int = 1) -> list[Any]:
     """A session, and an allocated submission of one tile on each of its columns."""
-    of_kernel = backend.open_session(spec, columns, 5_000)
+    of_kernel = backend.open_session(spec, columns, PATIENCE_MS)
     slots = [of_kernel.slot(column, 1, [1]) for column in range(columns)]
     for slot in slots:
         slot.allocate()
@@ -87,7 +90,7 @@ def test_staging_and_collecting_copy_between_host_and_device() -> None:
 
 
 def test_buffers_begin_on_cache_lines_and_each_tile_too() -> None:
-    of_kernel = numpy_backend().open_session(ODD, 1, 5_000)
+    of_kernel = numpy_backend().open_session(ODD, 1, PATIENCE_MS)
     slot = of_kernel.slot(0, 3, [3])
     slot.allocate()
     for _, host, device in slot.submissions[3]._targets:
@@ -98,7 +101,7 @@ def test_buffers_begin_on_cache_lines_and_each_tile_too() -> None:
 
 def test_a_kernel_of_two_inputs() -> None:
     backend, tiles = numpy_backend(), make_tiles(SUB, 5)
-    executor = Executor([backend.open_session(SUB, 1, 5_000)], Strategy(batch=2, depth=2), 5)
+    executor = Executor([backend.open_session(SUB, 1, PATIENCE_MS)], Strategy(batch=2, depth=2), 5)
     checker = Checker(tiles)
     executor.run(tiles, checker, checker.poison)
     assert (checker.compared, checker.mismatches) == (5, 0)
@@ -145,7 +148,7 @@ def test_a_column_executes_in_the_order_of_launches() -> None:
         return left + right
 
     spec = replace(ADD, reference=reference)
-    of_kernel = numpy_backend().open_session(spec, 1, 5_000)
+    of_kernel = numpy_backend().open_session(spec, 1, PATIENCE_MS)
     slots = [of_kernel.slot(0, 1, [1]) for _ in range(9)]
     for number, slot in enumerate(slots):
         slot.allocate()
@@ -214,7 +217,7 @@ def test_each_column_has_its_own_static_variables(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_bell_rings_once_for_each_execution(compiled: bool) -> None:
     backend = native_backend(add_source()) if compiled else numpy_backend()
-    of_kernel = backend.open_session(ADD, 1, 5_000)
+    of_kernel = backend.open_session(ADD, 1, PATIENCE_MS)
     slots = [of_kernel.slot(0, 1, [1]) for _ in range(3)]
     for slot in slots:
         slot.allocate()
@@ -233,13 +236,13 @@ def test_the_bell_rings_once_for_each_execution(compiled: bool) -> None:
 
 def test_threads_end_with_their_session() -> None:
     backend = numpy_backend()
-    one = backend.open_session(ADD, 2, 5_000)
+    one = backend.open_session(ADD, 2, PATIENCE_MS)
     assert threads() == ["column 0 add", "column 1 add"]
     one.close()
     assert threads() == []
     assert (one.columns, backend.free_contexts) == (0, 64)
     one.close()
-    another = backend.open_session(ADD, 1, 5_000)
+    another = backend.open_session(ADD, 1, PATIENCE_MS)
     ended = [each for each in threading.enumerate() if each.name == "column 2 add"]
     del another
     gc.collect()
@@ -260,7 +263,7 @@ def test_threads_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(threading.Thread, "start", limited)
     with pytest.raises(DeviceError, match=r"opening add on 4 column.*can't start new thread"):
-        numpy_backend().open_session(ADD, 4, 5_000)
+        numpy_backend().open_session(ADD, 4, PATIENCE_MS)
     assert threads() == []
 
 
@@ -283,11 +286,11 @@ def test_an_execution_that_never_ends_keeps_other_sessions_closed() -> None:
     assert slot.close()
     of_kernel.close()
     with pytest.raises(DeviceError, match="an earlier execution of add has not ended"):
-        backend.open_session(ADD, 1, 5_000)
+        backend.open_session(ADD, 1, PATIENCE_MS)
     (worker,) = session._stuck
     go_on.set()
     worker._thread.join()
-    backend.open_session(ADD, 1, 5_000).close()
+    backend.open_session(ADD, 1, PATIENCE_MS).close()
     assert not session._stuck
 
 
@@ -302,7 +305,7 @@ def test_ctrl_c_in_a_wait_is_heard_and_leaves_nothing_in_flight() -> None:
         executed.append(1)
         return left + right
 
-    of_kernel = numpy_backend().open_session(replace(ADD, reference=reference), 1, 5_000)
+    of_kernel = numpy_backend().open_session(replace(ADD, reference=reference), 1, PATIENCE_MS)
     executor = Executor([of_kernel], Strategy(depth=3), 9)
     with pytest.raises(KeyboardInterrupt), on_delayed_signal(heard.set):
         executor.run(make_tiles(ADD, 9), lambda first, outputs: None)
@@ -348,7 +351,7 @@ def test_a_chain(knobs: dict[str, Any]) -> None:
     chain = make_chain([load_kernel(name) for name in BLOCK], BLOCK_LINKS)
     tiles = make_chain_tiles(chain, 7, "random", 0, host_now_ns, 7)
     strategy, backend = Strategy(**knobs), open_backend(Cpu())
-    sessions = [backend.open_session(spec, strategy.columns, 5_000) for spec in chain.kernels]
+    sessions = [backend.open_session(spec, strategy.columns, PATIENCE_MS) for spec in chain.kernels]
     constants = tiles.constants_to_hold(strategy.resident)
     executor = Executor(sessions, strategy, 7, constants, chain.links)
     checker = Checker(tiles)
@@ -449,7 +452,7 @@ def test_a_library_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.Mon
     (library,) = compiler.cache_folder().glob("*.so")
     library.write_bytes(b"damaged")
     with pytest.raises(RequestError, match=r"cannot be loaded .*delete it to compile it again"):
-        backend.open_session(ADD, 1, 5_000)
+        backend.open_session(ADD, 1, PATIENCE_MS)
 
 
 def test_a_compiler_that_cannot_be_started(tmp_path: Path) -> None:

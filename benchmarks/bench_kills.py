@@ -43,9 +43,11 @@ def main() -> None:
         os.chdir("/")
     print(
         f"kills: {toll.kills} at random moments of sweeps, {toll.runs} runs finished: {toll.lost} "
-        f"lost, {toll.duplicated} duplicated, {toll.half} half-written (target 0, 0, 0)"
+        f"lost, {toll.duplicated} duplicated, {len(toll.half)} half-written (target 0, 0, 0), "
+        f"{toll.untraced} without a trace"
     )
     print("; ".join(f"{toll.moments[each]} {each.value}" for each in Moment))
+    print(*toll.half, sep="\n", end="")
 
 
 if __name__ == "__main__":

@@ -18,13 +18,12 @@ from harness.commands.resume import resumed
 from harness.commands.stored import unended
 from harness.commands.sweep_speedups import sweep_speedups
 from harness.measure.metrics import SPEEDUP
-from harness.results.find import digest_of, run_folders
+from harness.results.find import TRACE_NAME, artifacts, digest_of, run_folders
 from harness.results.record import Record
 from harness.tracking.mlflow_views import NOTE_TAG
 from harness.tracking.run_data import RECORD_TAG
 from support.fork_server import POLL_S, Forked, environment
 
-RUN_FILES = {"record.json", "trace.json", "config.yaml"}
 SWEEP_FILES = {"runs.md", "runs.json"}
 STRATEGIES = ("baseline", "pooled", "pipelined")
 SEEDS = 4
@@ -45,16 +44,18 @@ class Moment(StrEnum):
 
 @dataclass
 class Toll:
-    """What kills did. runs: finished runs; lost, duplicated, half: of these, or parts of runs.
+    """What kills did. runs: finished runs; lost, duplicated: of these.
 
-    sweeps: that ran to their end. moments: kills by what they interrupted.
+    half: what is half-written. untraced: finished runs that were killed before their trace, which
+    follows the record. sweeps: that ran to their end. moments: kills by what they interrupted.
     """
 
     runs: int = 0
     sweeps: int = 0
     lost: int = 0
     duplicated: int = 0
-    half: int = 0
+    untraced: int = 0
+    half: list[str] = field(default_factory=list)
     moments: Counter[Moment] = field(default_factory=Counter)
 
     @property
@@ -148,7 +149,7 @@ def count(finished: dict[Path, str], toll: Toll) -> None:
         try:
             json.loads(path.read_text())
         except ValueError:
-            toll.half += 1
+            toll.half.append(f"{path}: no JSON")
     digests = {folder: digest_of(folder) for folder in run_folders(Path("outputs"))}
     toll.lost += sum(digests.get(folder) != digest for folder, digest in finished.items())
     finished.update(digests)
@@ -175,23 +176,28 @@ def check_store(finished: dict[Path, str], toll: Toll) -> None:
     by_digest = Counter(value for (_, key), value in tags.items() if key == RECORD_TAG)
     toll.lost += len(set(finished.values()) - set(by_digest))
     toll.duplicated += sum(number - 1 for number in by_digest.values())
+    folders = {digest: folder for folder, digest in finished.items()}
     ratios = expected_speedups(finished)
-    for run, status, artifacts in runs:
-        folder = Path(unquote(urlsplit(artifacts).path))
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    for run, status, location in runs:
+        stored = Path(unquote(urlsplit(location).path))
+        names = {path.name for path in stored.iterdir()} if stored.is_dir() else set()
         own = {key: value for (each, key), value in metrics.items() if each == run}
         digest, place = tags.get((run, RECORD_TAG)), Path(tags.get((run, "sweep"), ""))
+        state: tuple[object, ...] = (status,)
+        right: tuple[object, ...] = ("KILLED",)
         if digest:
-            whole = status == "FINISHED" and len(own) > 20 and names == RUN_FILES
-            right = own.get(SPEEDUP) == ratios[digest]
-            toll.half += not (whole and right and (run, "mlflow.parentRunId") in tags)
+            files = {path.name for path in artifacts(folders[digest])}
+            toll.untraced += TRACE_NAME not in files
+            below = (run, "mlflow.parentRunId") in tags
+            state = (status, len(own) > 20, own.get(SPEEDUP), names, below)
+            right = ("FINISHED", True, ratios[digest], files, True)
         elif any(place.glob("*/record.json")):
             rows = len(resumed(place)[1]) + len(run_folders(place))
-            reported = own == {"sweep/OK": rows} and (run, NOTE_TAG) in tags
-            ended = status == ("KILLED" if unended(place) else "FINISHED")
-            toll.half += not (reported and ended and names == SWEEP_FILES)
-        else:
-            toll.half += status == "RUNNING"
+            state = (status, own, names, (run, NOTE_TAG) in tags)
+            ended = "KILLED" if unended(place) else "FINISHED"
+            right = (ended, {"sweep/OK": rows}, SWEEP_FILES, True)
+        if state != right:
+            toll.half.append(f"{place} {digest}: {state} instead of {right}")
 
 
 def expected_speedups(finished: dict[Path, str]) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ import pytest
 from support.kills import JOBS, Moment, kill_sweeps
 
 KILLS = 6
-LONGEST_S = 4
+LONGEST_S = 2.5
 """A kill comes at a random CPU time below it: while a store is created, in or between runs."""
 
 

@@ -9,7 +9,8 @@ from harness.commands.closing import OUTPUTS, relative
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.stored import load_runs, newest, unended
 from harness.commands.terminal import Presentation, say, show
-from harness.report.runs import failures, lines_below, table
+from harness.report.run_lines import failures, lines_below
+from harness.report.runs import table
 from harness.report.tables import Part
 from harness.results.find import SWEEP_FILE
 from harness.results.record import Record

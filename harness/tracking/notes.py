@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.measure.stats import Ratio
-from harness.report.runs import TILE_MS, fastest, lines_below, table
+from harness.report.run_lines import lines_below
+from harness.report.runs import TILE_MS, fastest, table
 from harness.report.tables import Format, Sheet, formatted
 from harness.results.record import Record
 from harness.tracking.store import SweepReport

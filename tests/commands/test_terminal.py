@@ -28,7 +28,8 @@ from harness.errors import RequestError
 from harness.measure.bottleneck import bottleneck
 from harness.measure.stats import spread
 from harness.measure.totals import Totals
-from harness.report.runs import fastest, legend, table
+from harness.report.run_lines import footnotes, legend
+from harness.report.runs import fastest, table
 from harness.report.tables import (
     Cell,
     Format,
@@ -237,6 +238,18 @@ def test_the_fastest_right_run_is_marked() -> None:
     near = [run(None, ms) for ms in (9, 8.001, 8.1, 8)]
     assert legend(near)[-1] == "* fastest right run; 1 other is as fast, to within 0.1%"
     assert legend([*near, *near])[-1].endswith("; 3 others are as fast, to within 0.1%")
+
+
+def test_a_harness_that_takes_much_of_the_time_says_so() -> None:
+    def below(self_us: float | None, tile_ms: float | None) -> list[str]:
+        metrics = {**a_record().metrics, "harness/self_us": self_us, "time/tile_ms": tile_ms}
+        lines = footnotes([replace(a_record(), metrics=metrics)])
+        return [line for line in lines if "harness/self_us" in line]
+
+    assert below(101, 2) == [
+        "pooled d3 b1 c1: 5.1% of the time is the harness's own work (harness/self_us)"
+    ]
+    assert below(99, 2) == below(None, 2) == below(101, None) == []
 
 
 def test_what_a_row_is() -> None:

@@ -17,7 +17,7 @@ from harness.errors import RequestError
 from harness.inputs.generate import make_tiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
-from harness.report.runs import footnotes
+from harness.report.run_lines import footnotes
 from harness.results.record import record_of
 from harness.run.experiment import Experiment
 from harness.run.outcome import Outcome, Verdict

@@ -1,0 +1,133 @@
+"""The lines below the table of runs: what a row is, what failed, and what the figures cover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.report.processor import processor_lines
+from harness.report.runs import CPU, FASTEST, TIE, TILE_MS, as_fast, fastest
+from harness.results.record import Record
+from harness.results.rtf_gap import rtf_gap, sums_by_kernel
+from harness.run.tile_passes import Step
+from harness.units import NS_PER_MS, NS_PER_S, NS_PER_US
+
+MOST_SELF_SHARE = 0.05
+"""Share of the harness's own work in the time of a tile above which a line reports it."""
+
+
+def lines_below(records: Sequence[Record]) -> list[str]:
+    """All lines below the table of these records."""
+    return [*legend(records), *failures(records), *footnotes(records)]
+
+
+def failures(records: Sequence[Record]) -> list[str]:
+    """A line for each run that is not right: why."""
+    lines = (
+        f"{record.verdict.value} {record.label}: {record.reason}"
+        for record in records
+        if not record.ok
+    )
+    return list(dict.fromkeys(lines))
+
+
+def legend(records: Sequence[Record]) -> list[str]:
+    """How many passes a row stands for, and what the mark means."""
+    counts = sorted({len(record.samples.total_ns) for record in records} - {0})
+    lines = []
+    if counts:
+        passes = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        lines.append(
+            "a row is one timed pass"
+            if counts == [1]
+            else f"a row is the median of {passes} timed passes; spread: their range / median"
+        )
+    if marks := fastest(records):
+        devices = "device, " if len({record.device for record in records}) > 1 else ""
+        of_several = f" of each {devices}accounting or kernel" if len(marks) > 1 else ""
+        ties = as_fast(records)
+        others = "1 other is" if ties == 1 else f"{ties} others are"
+        remark = f"; {others} as fast, to within {TIE:.1%}" if ties else ""
+        lines.append(f"{FASTEST} fastest right run{of_several}{remark}")
+    return lines
+
+
+def footnotes(records: Sequence[Record]) -> list[str]:
+    """Remarks below the table: what OK does not cover, what the RTF counts, what it lacks."""
+    lines = [line for record in records if record.device == CPU for line in processor_lines(record)]
+    if any(record.ok and record.config["verify"] == "off" for record in records):
+        lines.append("outputs were not compared (verify=off): OK means that the run completed")
+    for record in records:
+        if record.ok and record.hazards:
+            count = record.metrics["hazard/count"]
+            lines.append(f"OK {record.label}, despite {count} hazards (device.hazards=report)")
+    completed = [record for record in records if record.ok]
+    lines += [line for record in completed if (line := _own_work(record))]
+    for record in completed:
+        lines += _counted(record)
+    # A dict keeps the last of equal keys: of each accounting, the run with the largest RTF.
+    best = {record.accounting.kind: record for record in sorted(completed, key=_rtf)}
+    for record in best.values():
+        if record.config.get("workload", {}).get("model"):
+            lines += _remedies(record)
+    return list(dict.fromkeys(lines))
+
+
+def _own_work(record: Record) -> str | None:
+    """How much of the time of a tile is the harness's own; None if it is little or not visible."""
+    own_us, tile_ms = record.metrics["harness/self_us"], record.metrics[TILE_MS]
+    share = own_us * NS_PER_US / (tile_ms * NS_PER_MS) if own_us and tile_ms else 0
+    if share <= MOST_SELF_SHARE:
+        return None
+    return f"{record.label}: {share:.1%} of the time is the harness's own work (harness/self_us)"
+
+
+def _rtf(record: Record) -> float:
+    return record.metrics["rtf/end_to_end"] or 0
+
+
+def _counted(record: Record) -> list[str]:
+    """What the RTF counts; of an encoder also which calls ran, and the share of each kernel."""
+    basis, steps = record.accounting, record.steps
+    tiles = basis.encoder_tiles
+    begin = f"RTF ({basis.kind.value} accounting): "
+    if tiles is None:
+        lines = [f"{begin}counts no tiles of {record.kernel}"]
+        if steps:
+            total_ms = record.metrics["time/total_ms"] or 0
+            lines.append(f"{_who(record)}: {total_ms:,.1f} ms a pass: {_shares(steps)}")
+        return lines
+    overlapped = ", while the encoder waits" if basis.overlap_host else ""
+    begin += f"{basis.audio_s:.3g} s of audio / ({basis.host_ms:.1f} ms host{overlapped} + "
+    gap = rtf_gap(record)
+    if not steps or not gap:
+        return [f"{begin}{tiles:,} tiles)"]
+    # Layers run all calls, windows only some of each operation.
+    run = sum(step.run for step in steps)
+    lines = [f"{begin}{gap.time.encoder_s:,.2f} s for {tiles:,} calls)"]
+    if run < tiles:
+        lines.append(f"{_who(record)}: {run:,} of these calls ran, and represent the others")
+    if gap.totals.open_ns:
+        opening_s = gap.totals.open_ns / NS_PER_S
+        lines.append(f"{_who(record)}: opening contexts takes {opening_s:.2f} s of that")
+    lines.append(f"{_who(record)}: time by kernel: {_shares(steps)}")
+    return lines
+
+
+def _who(record: Record) -> str:
+    """A run, at the beginning of a line about it."""
+    return f"{record.label} ({record.accounting.kind.value} accounting)"
+
+
+def _shares(steps: Sequence[Step]) -> str:
+    """Share of each kernel in the time of an encoder."""
+    by_kernel = sums_by_kernel(steps, lambda totals: totals.makespan_ns)
+    whole_ns = sum(by_kernel.values())
+    return ", ".join(
+        f"{kernel} {100 * time_ns / whole_ns:.1f}%" for kernel, time_ns in by_kernel.items()
+    )
+
+
+def _remedies(record: Record) -> list[str]:
+    """How far an encoder is from the target."""
+    gap = rtf_gap(record)
+    return [f"{_who(record)}: {line}" for line in gap.remedies()] if gap else []

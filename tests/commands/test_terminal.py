@@ -247,7 +247,7 @@ def test_a_harness_that_takes_much_of_the_time_says_so() -> None:
         return [line for line in lines if "harness/self_us" in line]
 
     assert below(101, 2) == [
-        "pooled d3 b1 c1: 5.1% of the time is the harness's own work (harness/self_us)"
+        "per_tile d1 b1 c1: 5.1% of the time is the harness's own work (harness/self_us)"
     ]
     assert below(99, 2) == below(None, 2) == below(101, None) == []
 

@@ -38,7 +38,6 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         "Keys of a group: GROUP.KEY=VALUE. Others: depth=2 seed=0 verify=all resume=on",
         "Flags: -m (sweep), -q, -v, --csv, --json, --markdown, --cfg job, --hydra-help",
         "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130 interrupted",
-        "Examples:",
         *(f"  python -m harness {example}" for example in EXAMPLES),
     ]
     return "\n".join(lines)

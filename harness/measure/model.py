@@ -29,29 +29,42 @@ LEAST_ROUNDS, MOST_STATES = 4, 1000
 """A pass of fewer rounds of its slots is not searched for a period, nor one with more states."""
 
 
-def pass_times(model: PassModel, idle_ns: Ns | None = None, is_cold: bool = False) -> PassTimes:
+def pass_times(
+    model: PassModel,
+    idle_ns: Ns | None = None,
+    is_cold: bool = False,
+    with_intervals: bool = False,
+) -> PassTimes:
     """The times of one pass, integers or (profiles,) int64.
 
     idle_ns: how long the device has been idle before the pass; None if it has executed nothing.
-    is_cold: whether the contexts have executed nothing.
+    is_cold: whether the contexts have executed nothing. with_intervals: return intervals_ns too.
     """
     profiles = model.profiles or (len(idle_ns) if isinstance(idle_ns, np.ndarray) else 0)
     if not profiles:
-        return _Walk(model, idle_ns, is_cold).times()
+        return _Walk(model, idle_ns, is_cold, with_intervals).times()
     # An order that depends on the costs is walked for each profile on its own.
     parts: list[slice | int] = list(range(profiles))
     if model.is_ordered:
         starts = range(0, profiles, PROFILES_AT_ONCE)
         parts = [slice(start, start + PROFILES_AT_ONCE) for start in starts]
-    pieces = [
-        _Walk(model.of(part), taken(idle_ns, part), is_cold, _length(part, profiles)).times()
-        for part in parts
-    ]
+    pieces = []
+    for part in parts:
+        own_idle_ns, length = taken(idle_ns, part), _length(part, profiles)
+        walk = _Walk(model.of(part), own_idle_ns, is_cold, with_intervals, length)
+        pieces.append(walk.times())
     columns = {
-        item.name: np.concatenate([np.atleast_1d(getattr(piece, item.name)) for piece in pieces])
+        item.name: _joined([getattr(piece, item.name) for piece in pieces], model.is_ordered)
         for item in fields(PassTimes)
     }
     return PassTimes(**columns)
+
+
+def _joined(values: list[Ns], are_arrays: bool) -> Ns:
+    """The times of several walks as one array, whose last axis is the profile."""
+    if values[0] is None:
+        return None
+    return np.concatenate(values, axis=-1) if are_arrays else np.array(values).T
 
 
 def _length(part: slice | int, profiles: int) -> int:
@@ -69,7 +82,12 @@ class _Walk:
     """
 
     def __init__(
-        self, model: PassModel, idle_ns: Ns | None, is_cold: bool, profiles: int = 0
+        self,
+        model: PassModel,
+        idle_ns: Ns | None,
+        is_cold: bool,
+        with_intervals: bool,
+        profiles: int = 0,
     ) -> None:
         self._model = model
         # Python's integers are faster than arrays of one element.
@@ -104,8 +122,11 @@ class _Walk:
         self._visible: list[Ns] = [zero] * max(1, self._slots * self._kernels)
         # States of a single profile by which a long pass is shortened, with collected, now, queued.
         self._seen: dict[object, tuple[int, int, int]] | None = None
-        if not profiles and not self._suspends and self._full > LEAST_ROUNDS * self._slots:
+        is_whole = bool(profiles or self._suspends or with_intervals)
+        if not is_whole and self._full > LEAST_ROUNDS * self._slots:
             self._seen = {}
+        # Ends of the waits for the last kernel.
+        self._ends: list[Ns] | None = [] if with_intervals else None
 
     def _lengths(self, station: Station, count: int) -> list[Ns]:
         """Length of each command of a submission."""
@@ -133,6 +154,7 @@ class _Walk:
             read_ns=read,
             longest_wait_ns=self._longest_ns,
             idle_ns=self.now - reduce(self._later, self._free),
+            intervals_ns=None if self._ends is None else np.diff(np.array(self._ends), axis=0),
         )
 
     def _go(self) -> None:
@@ -240,5 +262,7 @@ class _Walk:
         waited = self._later(self.now, visible[step % ring])
         self._longest_ns = self._later(self._longest_ns, waited - self.now)
         number, kernel = divmod(step, self._kernels)
+        if self._ends is not None and kernel == self._kernels - 1:
+            self._ends.append(waited)
         self.now = waited + self._read[kernel][number >= self._full]
         return step

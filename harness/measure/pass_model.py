@@ -95,7 +95,9 @@ class PassTimes:
     """The predicted times of a pass, sums over all submissions.
 
     launch_ns: with the time that launches wait for a place in a queue. longest_wait_ns: of a single
-    submission. idle_ns: how long the device has been idle at the end of the pass.
+    submission. idle_ns: how long the device has been idle at the end of the pass. intervals_ns:
+    times between the ends of successive waits for the last kernel, (submissions - 1,) or
+    (submissions - 1, profiles); None unless asked for.
     """
 
     makespan_ns: Ns
@@ -106,6 +108,7 @@ class PassTimes:
     read_ns: Ns
     longest_wait_ns: Ns
     idle_ns: Ns
+    intervals_ns: Ns | None = None
 
 
 def _arrays(value: Any) -> list[Any]:

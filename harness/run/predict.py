@@ -48,14 +48,15 @@ class ExperimentModel:
     timeout_ns: int
     watchdog_ns: Ns
 
-    def times(self) -> PassTimes:
-        """The times of the median timed pass.
+    def times(self, with_intervals: bool = False) -> PassTimes:
+        """The times of the median timed pass; with_intervals: as in `pass_times`.
 
         NotModelledError if a pass may begin on a suspended device more than a second after the one
         before it: the harness then warms the device up.
         """
         if not self._may_suspend():
-            return pass_times(self.timed, None if self.is_cold else 0, self.is_cold)
+            idle_ns = None if self.is_cold else 0
+            return pass_times(self.timed, idle_ns, self.is_cold, with_intervals)
         if np.any(self.between_ns >= WAKE_AFTER_NS):
             raise NotModelledError(
                 "device.idle_suspend_ns: the device would suspend between two passes, and the "

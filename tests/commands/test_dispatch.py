@@ -50,6 +50,7 @@ def process(*arguments: str, stdout: int | None = None, **variables: str) -> Don
 def test_the_commands() -> None:
     assert NAMES == [
         "accounting",
+        "calibrate",
         "compare",
         "doctor",
         "emulate",

@@ -12,6 +12,7 @@ from harness.commands.terminal import show
 from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.errors import HarnessError, RequestError
+from harness.measure.stats import spread
 from harness.report.tables import Part, Sheet, left, number, right
 from harness.study.calibration import Calibration, calibrate
 from harness.units import ns_to_ms
@@ -84,6 +85,7 @@ def report(result: Calibration) -> list[Part]:
         right("measured ms", "measured_ms"),
         right("predicted ms", "predicted_ms"),
         right("residual", "residual_pct"),
+        right("spread"),
     )
     for check in result.checks:
         checks.add(
@@ -95,6 +97,7 @@ def report(result: Calibration) -> list[Part]:
             number(ns_to_ms(check.measured_ns), "{:.3f}"),
             number(ns_to_ms(check.predicted_ns), "{:.3f}"),
             number(check.residual_pct, "{:+.2f}%"),
+            number(spread(check.record.samples.total_ns), "{:.1%}"),
         )
     parts.append(checks)
     unseen = [abs(check.residual_pct) for check in result.checks if not check.is_seen]

@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from harness.commands.closing import OUTPUTS
+from harness.commands.compare_live import CompareInvocation
+from harness.commands.compare_result import (
+    Options,
+    exit_code_of,
+    options_of,
+    print_results,
+    take_flags,
+    take_pairs,
+    with_floor,
+)
+from harness.commands.hydra_argv import check_config_dir, config_dir, take_presentation
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.stored import load_runs
-from harness.commands.terminal import Presentation, show
+from harness.commands.terminal import Presentation, say
 from harness.errors import RequestError
-from harness.measure.comparison import THRESHOLD, Change, Gate, Limits, gate
-from harness.report.comparison import comparison_parts, percent
-from harness.report.tables import Part
+from harness.measure.comparison import THRESHOLD
+from harness.report.comparison import percent
 from harness.results.find import SWEEP_FILE, by_number
 from harness.results.record import Record
-from harness.study.comparison import Result, judge, left_out, matched, refuse_mixture, within
+from harness.study.comparison import Row, judge, left_out, matched, refuse_mixture, within
+from harness.study.pair_plan import PairPlan
 
 HELP = "compare runs: the ratio of their times, and how sure it is"
-MOST_PERCENT = 1000
+DEFAULT_PAIRS = 10
+SWEEP, THRESHOLD_FLAG, FAIL_ON = "--sweep", "--threshold", "--fail-on"
 EPILOG = """\
 RUN_A is the reference. A pattern in quotes names several runs, of which those with the same
-setting are paired in the order of their creation.
+setting are paired in the order of their creation. With overrides, of which a key has several
+values, these settings run in turns, the first being the reference; pairs=N: how often (10).
 Exit codes: 0; 2 if a comparison is INVALID. With --fail-on: 0 within the limit, 1 beyond it,
 2 undecided or invalid.
-Example: python -m harness compare outputs/2026-01-31/10-00-00-000000 outputs/2026-02-01"""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the flags ask for; slower: the limit of the gate as a share, None without a gate."""
-
-    limits: Limits
-    slower: float | None = None
+Examples: python -m harness compare strategy=baseline,pipelined pairs=10 device=hardware;
+python -m harness compare outputs/2026-01-31/10-00-00-000000 outputs/2026-02-01"""
 
 
 def _parser() -> Parser:
@@ -49,18 +54,18 @@ def _parser() -> Parser:
         "runs",
         nargs="*",
         metavar="RUN_A RUN_B",
-        help="folders of runs or sweeps, record.json files, or patterns of these",
+        help="folders of runs or sweeps, record.json files, or patterns of these; or overrides",
     )
     parser.add_argument(
-        "--sweep", metavar="ID", help="compare the settings of one sweep: its folder, or its name"
+        SWEEP, metavar="ID", help="compare the settings of one sweep: its folder, or its name"
     )
     parser.add_argument(
-        "--threshold",
+        THRESHOLD_FLAG,
         metavar="PERCENT",
         help=f"smallest difference that counts ({percent(THRESHOLD)}%)",
     )
     parser.add_argument(
-        "--fail-on",
+        FAIL_ON,
         metavar="slower:PERCENT",
         help="exit with 1 if a candidate is slower by more than that",
     )
@@ -69,10 +74,26 @@ def _parser() -> Parser:
 
 def main(arguments: Sequence[str]) -> int:
     """Compare and print; returns the exit code."""
+    if not {"--help", "-h"} & set(arguments) and any(map(_is_override, arguments)):
+        return _compare_live(arguments)
     options = _parser().parse_intermixed_args(arguments)
-    limits = Limits(THRESHOLD if options.threshold is None else _share(options.threshold))
-    wanted = Options(limits, _limit_of(options.fail_on))
+    wanted = options_of(options.threshold, options.fail_on)
     return _compare_stored(options.runs, options.sweep, wanted, presentation_of(options))
+
+
+def _is_override(text: str) -> bool:
+    return "=" in text and not text.startswith("-") and not Path(text).exists()
+
+
+def _compare_live(arguments: Sequence[str]) -> int:
+    check_config_dir(config_dir(arguments))
+    rest, presentation = take_presentation(arguments)
+    rest, flags = take_flags(rest, (THRESHOLD_FLAG, FAIL_ON, SWEEP))
+    if SWEEP in flags:
+        raise RequestError(f"{SWEEP} {flags[SWEEP]}: a stored sweep; leave overrides out")
+    wanted = options_of(flags.get(THRESHOLD_FLAG), flags.get(FAIL_ON))
+    rest, pairs = take_pairs(rest, DEFAULT_PAIRS)
+    return CompareInvocation(["-m", *rest], presentation, rounds=pairs, wanted=wanted).execute()
 
 
 def _compare_stored(
@@ -81,8 +102,7 @@ def _compare_stored(
     if sweep is not None:
         if runs:
             raise RequestError(f"--sweep={sweep} {' '.join(runs)}: give a sweep, or two runs")
-        records = _records([_sweep_folder(sweep)])
-        rows = within(records)
+        rows, records = _rows_of_sweep(_sweep_folder(sweep))
     else:
         if len(runs) != 2:
             raise RequestError(
@@ -92,61 +112,26 @@ def _compare_stored(
         first, second = (_records(_paths(text)) for text in runs)
         records = [*first, *second]
         refuse_mixture(records)
-        rows = matched(first, second)
-        rows = [replace(row, reference_name=row.reference_name or runs[0]) for row in rows]
-    refuse_mixture(records)
+        rows = [replace(row, reference_name=runs[0]) for row in matched(first, second)]
+    wanted, doubt = with_floor(wanted, rows, Path.cwd())
+    if doubt:
+        say(doubt)
     results = [judge(row, wanted.limits) for row in rows]
     remarks = list[str]()
     if absent := left_out(rows, records):
         remarks.append(f"{absent} of {len(records)} runs have no partner, and are left out")
-    return print_results(results, wanted, presentation, remarks)
+    print_results(results, wanted, presentation, remarks)
+    return exit_code_of(results, wanted)
 
 
-def print_results(
-    results: Sequence[Result],
-    wanted: Options,
-    presentation: Presentation,
-    closing: Sequence[str] = (),
-    *,
-    live: bool = False,
-) -> int:
-    """Print the table and the lines below it; returns the exit code."""
-    parts: list[Part] = comparison_parts(results, wanted.limits, live=live)
-    code = exit_code_of(results, wanted)
-    if wanted.slower is not None:
-        answer = ("no", "yes", "cannot be decided")[code]
-        parts.append(f"slower by more than {percent(wanted.slower)}: {answer}")
-    show([*parts, *closing], "table", presentation, "the records hold all of it")
-    return code
-
-
-def exit_code_of(results: Sequence[Result], wanted: Options) -> int:
-    """The exit code: that of the gate, or 2 if a comparison is invalid."""
-    if wanted.slower is None:
-        return 2 if any(each.comparison.change is Change.INVALID for each in results) else 0
-    floor = wanted.limits.noise_floor
-    gates = {gate(each.comparison, wanted.slower, floor) for each in results}
-    if Gate.regression in gates:
-        return Gate.regression.value
-    return max((each.value for each in gates), default=Gate.undecided.value)
-
-
-def _share(text: str) -> float:
-    """A percentage as a share; RequestError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%?", text.strip())
-    if not match or not 0 < float(match[1]) <= MOST_PERCENT:
-        raise RequestError(f"{text}: not a percentage; give a number above 0, as in 1% or 0.5%")
-    return float(match[1]) / 100
-
-
-def _limit_of(text: str | None) -> float | None:
-    """The limit of `--fail-on`."""
-    if text is None:
-        return None
-    kind, _, value = text.partition(":")
-    if kind != "slower" or not value:
-        raise RequestError(f"--fail-on {text}: not allowed; give slower:PERCENT, as in slower:2%")
-    return _share(value)
+def _rows_of_sweep(folder: Path) -> tuple[list[Row], list[Record]]:
+    """The rows of a sweep, and its runs; runs that alternated are paired as they did."""
+    runs = load_runs([folder])
+    records = [record for record, _ in runs]
+    refuse_mixture(records)
+    if plan := PairPlan.load(folder):
+        return plan.rows({path.name: record for record, path in runs}), records
+    return within(records), records
 
 
 def _paths(text: str) -> list[Path]:

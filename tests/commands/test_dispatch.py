@@ -55,6 +55,7 @@ def test_the_commands() -> None:
         "doctor",
         "emulate",
         "list",
+        "noise-floor",
         "publish",
         "roadmap",
         "run",

@@ -113,7 +113,7 @@ def _compare_stored(
         records = [*first, *second]
         refuse_mixture(records)
         rows = [replace(row, reference_name=runs[0]) for row in matched(first, second)]
-    wanted, doubt = with_floor(wanted, rows, Path.cwd())
+    wanted, doubt = with_floor(wanted, rows)
     if doubt:
         say(doubt)
     results = [judge(row, wanted.limits) for row in rows]

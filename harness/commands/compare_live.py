@@ -225,7 +225,7 @@ class CompareInvocation(Invocation):
 
     def _with_floor(self, rows: Sequence[Row]) -> Options:
         """The options with the noise floor of this host and device."""
-        wanted, doubt = with_floor(self.wanted, rows, self.here)
+        wanted, doubt = with_floor(self.wanted, rows)
         if doubt:
             self.messages.say(doubt)
         return wanted

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
 
 from harness.commands.closing import OUTPUTS
 from harness.commands.hydra_argv import is_key
@@ -43,10 +42,10 @@ def options_of(threshold: str | None, fail_on: str | None) -> Options:
     return Options(limits, _limit_of(fail_on))
 
 
-def with_floor(wanted: Options, rows: Sequence[Row], here: Path) -> tuple[Options, str]:
+def with_floor(wanted: Options, rows: Sequence[Row]) -> tuple[Options, str]:
     """The options with the stored noise floor for the runs of these rows; and a doubt about it."""
     records = [record for row in rows for record in row.records]
-    found = floor_for(records, here / FLOORS)
+    found = floor_for(records, FLOORS)
     limits = replace(wanted.limits, noise_floor=found.share)
     return replace(wanted, limits=limits, floor=found.line), found.doubt
 

@@ -27,7 +27,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
     lines = [
         "usage: python -m harness [COMMAND] [ARGUMENTS]   (COMMAND --help explains one)",
         *(f"  {name:<12} {text}" for name, text in commands.items()),
-        "Groups of a run, as GROUP=OPTION (harness list describes every option):",
+        "Groups: GROUP=OPTION, GROUP.KEY=VALUE. Keys: depth=2 seed=0 verify=all resume=on",
     ]
     for group in GROUPS:
         # From the folders, so that a preset of the user's own is listed too.
@@ -35,7 +35,6 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         shown = shorten(names, WIDTH - 15, placeholder=" ...")
         lines.append(f"  {group:<12} {shown}")
     lines += [
-        "Keys of a group: GROUP.KEY=VALUE. Others: depth=2 seed=0 verify=all resume=on",
         "Flags: -m (sweep), -q, -v, --csv, --json, --markdown, --cfg job, --hydra-help",
         "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130 interrupted",
         *(f"  python -m harness {example}" for example in EXAMPLES),

@@ -80,7 +80,7 @@ def test_a_noise_floor_is_measured_and_used(shared: Shell) -> None:
     later = shared("compare", "--json", *NOISY, "depth=1,1", "pairs=5")
     assert rows(later)[0]["noise_floor"] == share
     other = shared("compare", *NOISY, "device.noise.burst_pct=1", "depth=1,1", "pairs=5")
-    assert f"({path}: of device.noise.burst_pct 18.0, not 1)" in other.out
+    assert f"({path}: of device.noise.burst_pct 18.0, not 1.0)" in other.out
 
 
 @pytest.mark.slow

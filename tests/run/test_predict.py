@@ -17,6 +17,7 @@ from harness.config.schema import Config, Measure, Verify
 from harness.config.strategy import Buffers, Strategy
 from harness.measure.model import PROFILES_AT_ONCE, pass_times
 from harness.measure.pass_model import PassModel, Station
+from harness.measure.timeline import Stage
 from harness.run.experiment import Experiment
 from harness.run.outcome import Verdict
 from harness.run.predict import NotModelledError, experiment_model, predicted_ns
@@ -100,6 +101,12 @@ def check(config: Config) -> None:
         assert predicted_ns(config) == found["makespan_ns"]
         assert outcome.metrics["model/total_ms"] == outcome.metrics["time/total_ms"]
         assert outcome.metrics["model/residual_pct"] == 0
+        intervals_ns = model.times(with_intervals=True).intervals_ns
+        if intervals_ns is not None:  # None if the device may suspend between passes
+            assert outcome.timeline
+            waits = outcome.timeline.of(Stage.WAIT)
+            ends_ns = np.sort(waits[waits[:, 6] == waits[:, 6].max(), 5])
+            np.testing.assert_array_equal(intervals_ns, np.diff(ends_ns))
 
 
 requests = st.builds(
@@ -229,11 +236,12 @@ def models(draw: st.DrawFn) -> PassModel:
 def test_many_profiles_at_once_are_as_one_by_one(
     model: PassModel, idle_ns: int | None, is_cold: bool
 ) -> None:
-    together = pass_times(model, idle_ns, is_cold)
+    together = pass_times(model, idle_ns, is_cold, with_intervals=True)
     for profile in range(model.profiles):
-        alone = pass_times(model.of(profile), idle_ns, is_cold)
-        picked = {name: int(np.atleast_1d(each)[profile]) for name, each in vars(together).items()}
-        assert picked == vars(alone)
+        alone = pass_times(model.of(profile), idle_ns, is_cold, with_intervals=True)
+        for name, each in vars(alone).items():
+            picked = np.atleast_1d(getattr(together, name))[..., profile]
+            np.testing.assert_array_equal(picked, each, err_msg=name)
 
 
 SLOW_START = PassModel(

@@ -1,6 +1,7 @@
 """False verdicts about equal programs, and true ones about programs 5 % apart, by five rules.
 
-All rules judge the same passes on the simulator with the noise of published samples.
+All rules judge the same passes on the simulator with the noise of published samples; with the
+argument `cpu`, equal programs on this machine's processor in real time.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import packages  # noqa: F401 - exits where one is missing
 
 # isort: split
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, ttest_ind
 
 from harness.config.compose import load
+from harness.config.device import Simulator
 from harness.config.schema import Config, Measure, Verify
 from harness.measure.comparison import Change, Limits, compare, noise_floor_of
 from harness.measure.stats import median_index
@@ -27,6 +30,7 @@ Rule = Callable[[Times, Times], bool]
 """Whether a rule reports a difference between runs of a reference and of a candidate."""
 
 EQUAL_TRIALS, EQUAL_PAIRS, MOST_FALSE = 500, 5, 0.01
+CPU_TRIALS = 200
 APART_TRIALS, APART_PAIRS, LEAST_TRUE = 200, 10, 0.95
 FLOOR_PAIRS = 20
 DIFFERENCE = 0.05
@@ -73,10 +77,12 @@ def runs(config: Config, count: int, first_seed: int) -> Times:
     """The passes of runs: (count, PASSES) in ns."""
     pieces = []
     for seed in range(first_seed, first_seed + -(-count // RUNS)):
-        noise = replace(config.device.noise, enabled=True, seed=seed)  # type: ignore[attr-defined]
+        device = config.device
+        if isinstance(device, Simulator):
+            device = replace(device, noise=replace(device.noise, enabled=True, seed=seed))
         noisy = replace(
             config,
-            device=replace(config.device, noise=noise),
+            device=device,
             measure=Measure(warmup=1, repeats=RUNS * (PASSES + GAP)),
             verify=Verify.off,
         )
@@ -136,16 +142,11 @@ def trials(
         yield reference[part], candidate[part]
 
 
-def main() -> None:
-    config = config_of()
-    equal = runs(config, 2 * EQUAL_TRIALS * EQUAL_PAIRS, 1)
-    # Neighbours in time are a pair.
-    first, second = equal[0::2], equal[1::2]
-    apart = runs(slower(config), APART_TRIALS * APART_PAIRS, 1001)
-    extra = runs(config, 2 * FLOOR_PAIRS, 2001)
-    floor = noise_floor_of(compare(medians(extra[0::2]), medians(extra[1::2])))
+def rules_of(floor_runs: Times) -> dict[str, Rule]:
+    """All rules; floor_runs: pairs of equal runs one after another, for the noise floor."""
+    floor = noise_floor_of(compare(medians(floor_runs[0::2]), medians(floor_runs[1::2])))
     assert floor is not None
-    rules: dict[str, Rule] = {
+    return {
         f"harness compare, noise floor of {FLOOR_PAIRS} pairs ({100 * floor:.2f} %)": (
             harness_rule(floor)
         ),
@@ -155,17 +156,44 @@ def main() -> None:
         "5 % and 2 sigma": five_percent_and_two_sigma,
         "nvbench, robust rule": nvbench_robust,
     }
+
+
+def share(rule: Rule, reference: Times, candidate: Times, count: int, pairs: int) -> str:
+    """How often the rule reports a difference."""
+    verdicts = [rule(a, b) for a, b in trials(reference, candidate, count, pairs)]
+    return f"{100 * np.mean(verdicts):.1f} %"
+
+
+def of_simulator() -> None:
+    config = config_of()
+    equal = runs(config, 2 * EQUAL_TRIALS * EQUAL_PAIRS, 1)
+    # Neighbours in time are a pair.
+    first, second = equal[0::2], equal[1::2]
+    apart = runs(slower(config), APART_TRIALS * APART_PAIRS, 1001)
     print(
         f"| rule | false, of {EQUAL_TRIALS} trials of {EQUAL_PAIRS} equal pairs | "
         f"true, of {APART_TRIALS} trials of {APART_PAIRS} pairs 5 % apart |"
     )
     print("|---|---:|---:|")
-    for name, rule in rules.items():
-        false = np.mean([rule(a, b) for a, b in trials(first, second, EQUAL_TRIALS, EQUAL_PAIRS)])
-        true = np.mean([rule(a, b) for a, b in trials(first, apart, APART_TRIALS, APART_PAIRS)])
-        print(f"| {name} | {100 * false:.1f} % | {100 * true:.1f} % |", flush=True)
+    for name, rule in rules_of(runs(config, 2 * FLOOR_PAIRS, 2001)).items():
+        false = share(rule, first, second, EQUAL_TRIALS, EQUAL_PAIRS)
+        true = share(rule, first, apart, APART_TRIALS, APART_PAIRS)
+        print(f"| {name} | {false} | {true} |", flush=True)
     print(f"targets of the harness: at most {MOST_FALSE:.0%} false, at least {LEAST_TRUE:.0%} true")
 
 
+def of_cpu() -> None:
+    config = config_of("device=cpu")
+    quiet_ns(config)
+    count = 2 * CPU_TRIALS * EQUAL_PAIRS
+    equal = runs(config, count + 2 * FLOOR_PAIRS, 0)
+    first, second = equal[:count:2], equal[1:count:2]
+    print(f"| rule, device=cpu | false, of {CPU_TRIALS} trials of {EQUAL_PAIRS} equal pairs |")
+    print("|---|---:|")
+    for name, rule in rules_of(equal[count:]).items():
+        print(f"| {name} | {share(rule, first, second, CPU_TRIALS, EQUAL_PAIRS)} |", flush=True)
+    print(f"target of the harness: at most {MOST_FALSE:.0%} false")
+
+
 if __name__ == "__main__":
-    main()
+    of_cpu() if sys.argv[1:] == ["cpu"] else of_simulator()

@@ -1,4 +1,4 @@
-"""Results from many runs: roadmap, what depends on assumed numbers, fitted profiles, best knobs.
+"""Results from many runs: comparisons, roadmap, effect of assumed numbers, profiles, best knobs.
 
 In: stored records, or a configuration to vary. Out: typed tables that `report` formats.
 """

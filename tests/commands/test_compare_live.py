@@ -69,8 +69,6 @@ def test_pairs_of_equal_runs_with_noise(shared: Shell) -> None:
 
 @pytest.mark.slow
 def test_a_noise_floor_is_measured_and_used(shared: Shell) -> None:
-    before = shared("compare", *NOISY, "depth=1,1", "pairs=5")
-    assert "noise floor: none of this host and device; harness noise-floor measures" in before.out
     done = shared("noise-floor", *NOISY, "pairs=5")
     assert (done.code, len(done.folders)) == (0, 10)
     (path,) = FLOORS.glob("*.json")
@@ -79,8 +77,14 @@ def test_a_noise_floor_is_measured_and_used(shared: Shell) -> None:
     assert f"noise floor: {100 * share:.3g} %, stored in {path}" in done.out
     later = shared("compare", "--json", *NOISY, "depth=1,1", "pairs=5")
     assert rows(later)[0]["noise_floor"] == share
-    other = shared("compare", *NOISY, "device.noise.burst_pct=1", "depth=1,1", "pairs=5")
-    assert f"({path}: of device.noise.burst_pct 18.0, not 1.0)" in other.out
+    folder = str(later.folders[0].parent)
+    again = shared("compare", "--sweep", folder)
+    assert f"noise floor: {100 * share:.3g} % by 5 pairs of equal runs" in again.out
+    path.write_text(path.read_text().replace('"host": "', '"host": "not-'))
+    other = shared("compare", "--sweep", folder, "--json")
+    assert (other.code, rows(other)[0]["noise_floor"]) == (0, None)
+    refused = shared("compare", "--sweep", folder)
+    assert f"noise floor: none of this host and device ({path}: of host not-" in refused.out
 
 
 @pytest.mark.slow
@@ -112,6 +116,7 @@ def test_ctrl_c_keeps_the_pairs_that_ended(shell: Shell, monkeypatch: pytest.Mon
     done = shell("compare", *NOISY, "depth=1,1", "pairs=9")
     assert done.code == 130
     assert "UNDECIDED: 2 of at least 5 pairs" in done.out
+    assert "noise floor: none of this host and device; harness noise-floor measures" in done.out
     assert len(done.folders) >= 5
     again = shell("compare", "--sweep", str(done.folders[0].parent))
     assert "UNDECIDED: 2 of at least 5 pairs" in again.out

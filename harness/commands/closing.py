@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import join, quote
+from shlex import join
 from shutil import which
 
 from harness.config.compose import conf_dir
@@ -19,7 +19,7 @@ OUTPUTS = Path("outputs")
 PORT = 5000
 """Port at which `harness ui` serves a local store unless it is taken."""
 UI_DEFAULTS = {"uri": "sqlite:///outputs/mlflow.db", "experiment": "harness"}
-"""Keys of tracking that tell stores apart, with the values of the store that `harness ui` opens."""
+"""Keys of tracking that tell stores apart, with the values of the store that commands open."""
 AGAIN = "prints the table again"
 MOST_FOLDERS = 3
 """Folders that a message names."""
@@ -51,7 +51,8 @@ def sweep_line(folder: Path) -> str:
     if not any(folder.glob(f"**/{RECORD_NAME}")):
         return ""
     shown = relative(folder, Path.cwd())
-    return f"results: {shown}: a folder per run (harness show{_argument(shown)} {AGAIN})"
+    command = join(["harness", "show", *_arguments(shown)])
+    return f"results: {shown}: a folder per run ({command} {AGAIN})"
 
 
 def earlier_line(folders: Sequence[Path]) -> str:
@@ -63,14 +64,24 @@ def earlier_line(folders: Sequence[Path]) -> str:
     return f"results: {', '.join(shown)} ({join(['harness', 'show', *shown])} {AGAIN})"
 
 
-def publish_command(folder: Path) -> str:
-    """The command that stores the records in a folder in MLflow."""
-    return f"harness publish{_argument(folder)}"
+def publish_command(folder: Path, tracking: Tracking) -> str:
+    """The command that stores the records in a folder in the store of `tracking`."""
+    kind = ["tracking=server"] if tracking.kind is TrackingKind.server else []
+    return join(["harness", "publish", *_arguments(folder), *kind, *_of_store(tracking)])
 
 
-def _argument(folder: Path) -> str:
-    """A folder as an argument; empty below `outputs`, where commands look by default."""
-    return "" if folder.is_relative_to(OUTPUTS) else f" {quote(str(folder))}"
+def _of_store(tracking: Tracking) -> list[str]:
+    """The overrides that tell a store from the one that commands open without them."""
+    return [
+        f"tracking.{key}={getattr(tracking, key)}"
+        for key, default in UI_DEFAULTS.items()
+        if getattr(tracking, key) != default
+    ]
+
+
+def _arguments(folder: Path) -> list[str]:
+    """A folder as arguments; none below `outputs`, where commands look by default."""
+    return [] if folder.is_relative_to(OUTPUTS) else [str(folder)]
 
 
 def interrupted_line(tracking: Tracking, tracked: bool) -> str:
@@ -106,11 +117,7 @@ def tracking_line(tracking: Tracking, name: str, page: str | None, here: Path) -
         return f'{tracking.backend}: run "{name}"'
     if tracking.kind is TrackingKind.server:
         return f"MLflow: {link(tracking, page)}"
-    command = [
-        f"tracking.{key}={getattr(tracking, key)}"
-        for key, default in UI_DEFAULTS.items()
-        if getattr(tracking, key) != default
-    ]
+    command = _of_store(tracking)
     # Without an active environment only `make` finds the command. `make ui` opens this one store.
     by_make = here == conf_dir().parent and not command and not which("harness")
     served = "make ui" if by_make else join(["harness", "ui", *command])

@@ -214,7 +214,7 @@ def main(arguments: Sequence[str]) -> int:
         publication = Publication(open_store(backend, wanted, Path.cwd(), say), progress)
         publication.add(folders)
     except TrackingError as error:
-        say(f"{error}; harness publish goes on where it ended")
+        say(f"{error}; the same command again stores what is left")
         return 1
     for problem in publication.problems:
         say(problem)

@@ -129,7 +129,7 @@ class ResultStore:
                     save_trace(outcome.timeline, record.name, folder)
             if (sweep := self._sweep_elsewhere(folder)) and noted_failure(sweep):
                 self._untracked = True
-            with self._tracked(folder, NO_RUN):
+            with self._tracked(folder, config.tracking, NO_RUN):
                 if store := self._open(config):
                     parent = os.environ.get(PARENT_VARIABLE)
                     return store.run_page(store.log(record, folder, artifacts(folder), parent))
@@ -152,7 +152,7 @@ class ResultStore:
         self._sweep = folder
         forget_failure(folder)  # of a sweep that was killed
         os.environ[SWEPT_VARIABLE] = " ".join(swept)
-        with self._tracked(folder, NO_RUN):
+        with self._tracked(folder, config.tracking, NO_RUN):
             if store := self._open(config):
                 earlier = store.sweep_run(folder.absolute()) if goes_on else None
                 if earlier:
@@ -195,12 +195,12 @@ class ResultStore:
         elsewhere: bool,
     ) -> str | None:
         records = [record for record, _ in runs]
-        with self._tracked(folder, PART if elsewhere else NO_REPORT):
+        with self._tracked(folder, config.tracking, PART if elsewhere else NO_REPORT):
             if not self._untracked and (failure := noted_failure(folder)):
                 raise TrackingError(failure)
             if parent and (store := self._open(config)):
                 if elsewhere:
-                    self._check_stored(store, folder, runs, parent)
+                    self._check_stored(store, folder, runs, parent, config.tracking)
                 ratios = speedups(records)
                 by_folder = {
                     str(path.absolute()): speedup
@@ -254,7 +254,7 @@ class ResultStore:
             )
 
     @contextmanager
-    def _tracked(self, folder: Path, what: str) -> Iterator[None]:
+    def _tracked(self, folder: Path, tracking: Tracking, what: str) -> Iterator[None]:
         """Report a failure of MLflow; after a Ctrl-C, MLflow is not used again either.
 
         folder: of the run or the sweep that MLflow then lacks. what: the state after the failure,
@@ -275,7 +275,7 @@ class ResultStore:
                 and elsewhere
             ):
                 return
-            publish = publish_command(relative(self._sweep or folder, self._here))
+            publish = publish_command(relative(self._sweep or folder, self._here), tracking)
             self._fail(f"{error}; {what.format(publish=publish)}")
 
     def _sweep_elsewhere(self, folder: Path) -> Path | None:
@@ -283,13 +283,18 @@ class ResultStore:
         return sweep_of(folder) if not self._sweep and SWEPT_VARIABLE in os.environ else None
 
     def _check_stored(
-        self, store: Store, sweep: Path, runs: Sequence[tuple[Record, Path]], parent: str
+        self,
+        store: Store,
+        sweep: Path,
+        runs: Sequence[tuple[Record, Path]],
+        parent: str,
+        tracking: Tracking,
     ) -> None:
         """Report runs of other processes that MLflow lacks, for whatever reason."""
         own = [path for _, path in runs if path.is_relative_to(sweep)]
         folders = {digest_of(path): str(path.absolute()) for path in own}
         if absent := len(folders) - len(store.stored(folders, parent)):
-            publish = publish_command(relative(sweep, self._here))
+            publish = publish_command(relative(sweep, self._here), tracking)
             self._fail(
                 f"{absent} of {len(folders)} records are not in MLflow; {publish} stores them there"
             )

@@ -103,7 +103,8 @@ def one_line(done: Done, server: Server) -> str:
     assert done.code == 1
     assert set(done.verdicts) == {"OK"}
     assert line.startswith(f"harness: tracking.uri={server.uri}: ")
-    assert "the record is stored, but not in MLflow (harness publish stores it there" in line
+    publish = f"harness publish tracking=server tracking.uri={server.uri}"
+    assert f"the record is stored, but not in MLflow ({publish}" in line
     return line
 
 

@@ -36,7 +36,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
         lines.append(f"  {group:<12} {shown}")
     lines += [
         "Flags: -m (sweep), -q, -v, --csv, --json, --markdown, --cfg job, --hydra-help",
-        "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130 interrupted",
+        "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130, 143 stopped",
         *(f"  python -m harness {example}" for example in EXAMPLES),
     ]
     return "\n".join(lines)

@@ -94,6 +94,8 @@ class Invocation:
             if self.progress:
                 self.progress.close()
             self._end_sweep(self.sweep)
+            if interrupted and (line := self.sweep.left_line(self.runs)):
+                self.remark(line)
         if interrupted:
             return exit_code()
         refused_job = bool(self.runs) and 2 in self.exit_codes

@@ -109,6 +109,13 @@ class SweepPlan:
         """Number of jobs of a launcher in other processes that ended without a record."""
         return max(0, len(self.requests) - len(rows)) if self.elsewhere else 0
 
+    def left_line(self, runs: Sequence[Run]) -> str:
+        """How many jobs an interrupted sweep leaves; empty if none, or if others have run them."""
+        done = len(self.earlier) + sum(record.ok for record, _ in runs)
+        left = 0 if self.elsewhere else len(self.requests) - done
+        total = len(self.requests)
+        return f"{left} of {total} jobs are left; the same command runs them" if left > 0 else ""
+
     def rows(self, runs: Sequence[Run]) -> list[Run]:
         """The runs of all jobs in order; runs: those of this process."""
         # Jobs of a launcher that starts processes of its own are known by their records only.

@@ -257,7 +257,8 @@ def interrupted_sweep(*arguments: str) -> Done:
     running.send_signal(signal.SIGINT)
     done = end(running)
     assert done.code == 130
-    (line,) = error_lines(done)
+    line, left = error_lines(done)
+    assert left == "harness: 2 of 4 jobs are left; the same command runs them"
     if "tracking=off" in arguments:
         assert line == INTERRUPTED
     else:

@@ -236,7 +236,10 @@ def test_the_process_of_a_sweep_reports_what_others_left_out_of_mlflow(
     again = ResultStore(Path.cwd(), lines.append, lines.append)
     again.begin_sweep(config, Path("sweep"), [], ["depth"])
     again.end_sweep(config, Path("sweep"), runs, elsewhere=True)
-    assert lines == ["2 of 2 records are not in MLflow; harness publish sweep stores them there"]
+    assert lines == [
+        "2 of 2 records are not in MLflow; harness publish sweep tracking.experiment=other "
+        "stores them there"
+    ]
     published = shell("publish", "sweep", "tracking.experiment=other")
     assert published.out.endswith(": 2 published, 0 already there\n")
 

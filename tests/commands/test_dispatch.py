@@ -121,7 +121,7 @@ def test_a_new_command_is_one_module(
     ("arguments", "message"),
     [
         ("acounting", "acounting: no such command; did you mean accounting? Allowed: accounting, "),
-        ("main", "main: no such command; allowed: accounting, doctor, emulate, list, "),
+        ("main", "main: no such command; allowed: accounting, calibrate, "),
         ("help report", "report: no such command; allowed: "),
         ("show --cvs", "--cvs: no such flag; did you mean --csv? Allowed: --csv, --help, "),
         ("show --csv --json", "--csv --json: several forms of one table; give one"),

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from support.process import Done, Shell, in_process, shared_folder
+from support.store import filed, import_mlflow, parent_id
 
 from harness.run.experiment import Experiment
 from harness.study.pair_plan import orders
+from harness.tracking.mlflow import MlflowStore
+from harness.tracking.store import TrackingError
 
 SMALL = ("tracking=off", "workload.tiles=1", "workload.source=random", "verify=off")
 NOISY = (*SMALL, "strategy=pooled", "measure.repeats=9", "device.noise.enabled=true", "seed=3")
@@ -100,6 +103,26 @@ def test_exact_times_need_one_pair(shell: Shell) -> None:
     assert not FLOORS.exists()
     slower = shell("compare", *SMALL, "device.launch_ns=1,900000", "--fail-on=slower:2%", "-q")
     assert (slower.code, slower.err) == (1, "")
+
+
+@pytest.mark.slow
+def test_the_runs_have_one_parent_in_mlflow(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_mlflow()
+    done = shell("compare", *SMALL[1:], "strategy=pooled,pipelined", "--fail-on", "slower:2%")
+    assert done.code == 0, done.err
+    runs = filed()
+    (parent,) = (each for each in runs if not parent_id(each))
+    assert [parent_id(each) for each in runs if each is not parent] == [parent.info.run_id] * 2
+    assert f"parentRunId=%22{parent.info.run_id}%22" in done.out
+    monkeypatch.setattr(MlflowStore, "log", _fail)
+    lacking = shell("compare", *SMALL[1:], "strategy=pooled,pipelined", "--fail-on", "slower:2%")
+    assert lacking.code == 1, "within the limit, but not in MLflow"
+    assert len(lacking.err.splitlines()) == 2
+    assert "no longer there" in lacking.err
+
+
+def _fail(*_: Any) -> None:
+    raise TrackingError("no longer there")
 
 
 @pytest.mark.slow

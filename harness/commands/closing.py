@@ -57,11 +57,20 @@ def sweep_line(folder: Path) -> str:
 
 def earlier_line(folders: Sequence[Path]) -> str:
     """Where the results are if no job of a sweep had to run; folders: of the earlier runs."""
-    places = [str(sweep_of(each) or each) for each in folders]
-    shown = [*dict.fromkeys(places)]
-    if len(shown) > MOST_FOLDERS:
-        return f"results: {', '.join(shown[:MOST_FOLDERS])} ..."
-    return f"results: {', '.join(shown)} ({join(['harness', 'show', *shown])} {AGAIN})"
+    places = places_of(folders)
+    if len(places) > MOST_FOLDERS:
+        return f"results: {some_of(places)}"
+    return f"results: {some_of(places)} ({join(['harness', 'show', *places])} {AGAIN})"
+
+
+def places_of(folders: Sequence[Path]) -> list[str]:
+    """The folders of the sweeps of runs, and of single runs, each once."""
+    return [*dict.fromkeys(str(sweep_of(each) or each) for each in folders)]
+
+
+def some_of(places: Sequence[str]) -> str:
+    """The first of some folders."""
+    return ", ".join(places[:MOST_FOLDERS]) + " ..." * (len(places) > MOST_FOLDERS)
 
 
 def publish_command(folder: Path, tracking: Tracking) -> str:

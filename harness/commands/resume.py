@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.commands.closing import MOST_FOLDERS
+from harness.commands.closing import places_of, some_of
 from harness.config.schema import TrackingKind
 from harness.errors import HarnessError
 from harness.results.record import FILE_NAME, Record, write_json
@@ -88,8 +88,7 @@ def resumed_line(earlier: Earlier, jobs: int) -> str:
     """Which jobs of a sweep are skipped, and why; empty if all run for the first time."""
     parts = []
     if earlier.ok:
-        places = dict.fromkeys(str(folder.parent) for _, folder in earlier.ok.values())
-        shown = ", ".join([*places][:MOST_FOLDERS]) + (" ..." if len(places) > MOST_FOLDERS else "")
+        shown = some_of(places_of([folder for _, folder in earlier.ok.values()]))
         parts.append(
             f"{len(earlier.ok)} of {jobs} jobs are skipped, because their results are stored in "
             f"{shown} (OK, same configuration, code and device)"

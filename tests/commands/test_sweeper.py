@@ -47,6 +47,12 @@ def test_of_equal_jobs_the_first_runs(shell: Shell) -> None:
     assert len(done.records) == 1
 
 
+def test_a_single_run_is_named_by_its_own_folder(shell: Shell) -> None:
+    (run,) = shell(*QUICK[1:], "strategy=pooled").folders
+    done = shell(*QUICK, "strategy=pooled,batch")
+    assert SKIPPED.format(1, 2, run) in done.err
+
+
 def test_a_sweep_runs_what_has_not_run(shell: Shell) -> None:
     first = shell(*QUICK, "strategy=baseline,batch")
     sweep = first.folders[0].parent

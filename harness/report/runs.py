@@ -131,7 +131,8 @@ def fastest(records: Sequence[Record]) -> set[int]:
 
     Runs that encode audio are compared by the RTF of the encoder, within one accounting; others by
     the time per tile of the same kernel; both on one kind of device. Of equal runs the first
-    counts; a run that has no other to be compared with is not marked.
+    counts; a run that has no other to be compared with is not marked, nor one whose outputs were
+    not compared (verify=off).
     """
     return {min(group)[1] for group in _compared(records)}
 
@@ -150,7 +151,8 @@ def _compared(records: Sequence[Record]) -> list[list[tuple[float, int]]]:
     groups: dict[tuple[str, str, str], list[tuple[float, int]]] = {}
     for place, record in enumerate(records):
         rtf, tile_ms = record.metrics.get("rtf/encoder"), record.metrics.get(TILE_MS)
-        if not record.ok or not (rtf or tile_ms):
+        proven = record.ok and record.config["verify"] != "off"
+        if not proven or not (rtf or tile_ms):
             continue
         key = (record.device, record.accounting.kind.value, "" if rtf else record.kernel)
         # The place decides between equal times, so the mark does not depend on sorting.

@@ -232,6 +232,8 @@ def test_the_fastest_right_run_is_marked() -> None:
 
     assert fastest([run(1, 9), run(3, 9), run(3, 9), run(9, 1, Verdict.WRONG)]) == {1}
     assert fastest([run(1, 9)]) == set(), "nothing to compare with"
+    unproven = replace(run(9, 1), config={**a_record().config, "verify": "off"})
+    assert fastest([run(1, 9), unproven, run(3, 9)]) == {2}, "its outputs were not compared"
     kernels = [run(None, 9), run(None, 8), run(None, 1, kernel="b"), run(None, 2, kernel="b")]
     assert fastest(kernels) == {1, 2}
     assert legend(kernels)[-1] == "* fastest right run of each accounting or kernel"

@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from support.process import close_log_handlers
 
 from harness.commands.hydra_private import BasicLauncher
 from harness.commands.serial_jobs import SerialJobs, TaskFunction
@@ -69,7 +70,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield run
     HydraConfig.instance().cfg = None
-    logging.getLogger("harness").handlers.clear()
+    close_log_handlers()
 
 
 def left_behind(folder: Path) -> dict[str, str]:

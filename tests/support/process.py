@@ -98,6 +98,12 @@ def in_process(
         return Done(code, out, err, sorted(run_folders() - before))
 
     yield run
+    close_log_handlers()
+
+
+def close_log_handlers() -> None:
+    """Take from the root logger what a run has added: its file may be gone in the next test."""
+    # Not pytest's own handlers.
     for handler in [each for each in logging.root.handlers if type(each).__module__ == "logging"]:
         logging.root.removeHandler(handler)
         handler.close()

@@ -9,33 +9,29 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Protocol, cast
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from harness.commands.closing import AGAIN, relative, tracking_line
 from harness.commands.compare_result import Options, exit_code_of, print_results, with_floor
-from harness.commands.hydra_private import BasicLauncher, plugin
+from harness.commands.hydra_private import plugin
 from harness.commands.pass_progress import SweepProgress
 from harness.commands.result_store import sweep_name
 from harness.commands.run import Invocation
 from harness.commands.sweep_plan import SweepPlan
-from harness.commands.sweeper import CheckedSweeper, Launcher
+from harness.commands.sweeper import CheckedSweeper, Launcher, swept_keys
 from harness.commands.terminal import OutputError
 from harness.config.compose import SWEEPER_TARGET, requested
 from harness.config.device import ClockKind
 from harness.config.schema import Config
 from harness.config.sources import key_and_value
+from harness.device.interrupt import SIGNALLED
 from harness.errors import RequestError
 from harness.measure.comparison import Limits
-from harness.results.find import SWEEP_FILE, next_number
+from harness.results.find import next_number
 from harness.results.record import Record
-from harness.study.comparison import Result, Row, judge
+from harness.study.comparison import Result, Row, judge, kind_name, refuse_kinds
 from harness.study.differences import NOISE_SEED
 from harness.study.pair_plan import PairPlan, orders
-
-SIGNALS_FROM = 128
-"""Exit codes from here on are of signals."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +76,13 @@ class TurnsSweeper(CheckedSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all; RequestError or Hydra's error, and nothing written, if a setting is wrong."""
-        if type(self.launcher) is not BasicLauncher:
-            raise RequestError(
-                "hydra/launcher: compare runs one setting after another, in this process; leave "
-                "hydra/launcher out"
-            )
+        self._refuse_launcher("compare")
         master = cast(DictConfig, self.config)
         # Read first: composing the jobs evaluates the time in its name again.
         folder = Path(master.hydra.sweep.dir)
-        parser = OverridesParser.create(cast(ConfigLoader, self._once))
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        overrides = self._overrides(arguments)
         texts = [job for batch in self.split_arguments(overrides, None) for job in batch]
-        swept = [each.key_or_group for each in overrides if each.is_sweep_override()]
+        swept = swept_keys(overrides)
         if len(texts) < 2:
             raise RequestError(
                 "nothing to compare: give several values of a key, the reference first, as in "
@@ -100,12 +91,7 @@ class TurnsSweeper(CheckedSweeper):
         if NOISE_SEED in swept:
             raise RequestError(f"{NOISE_SEED}: every run gets its own; give one value")
         configs = [self._once.check(master, text)[0] for text in texts]
-        kinds = list(dict.fromkeys(map(_kind, configs)))
-        if len(kinds) > 1:
-            raise RequestError(
-                f"{kinds[0]} and {kinds[1]}: their times have no common ratio; compare runs of "
-                "one kind of device"
-            )
+        refuse_kinds(map(_kind, configs))
         names = [
             " ".join(each for each in text if key_and_value(each)[0] in swept) for text in texts
         ]
@@ -122,9 +108,7 @@ class TurnsSweeper(CheckedSweeper):
         )
         self.runner.check(turns)
         launcher = Launcher(self.launcher, SweepPlan(configs[0], folder, ()))
-        folder.mkdir(parents=True, exist_ok=True)
-        # As Hydra does for a sweep, whose folder is recognised by the file.
-        OmegaConf.save(master, folder / SWEEP_FILE)
+        self._begin_folder(folder)
         self.runner.run(turns, lambda job, number: launcher.launch([job], number))
         return []
 
@@ -135,7 +119,7 @@ def _clock(config: Config) -> ClockKind | None:
 
 def _kind(config: Config) -> str:
     clock = _clock(config)
-    return config.device.kind + (f" in {clock.value} time" if clock else "")
+    return kind_name(config.device.kind, clock.value if clock else None)
 
 
 def _has_noise(config: Config) -> bool:
@@ -166,7 +150,7 @@ class CompareInvocation(Invocation):
     def execute(self) -> int:
         """As for a run; the exit code is that of the verdicts, 1 if results are not stored."""
         code = super().execute()
-        if code >= SIGNALS_FROM or self.code is None:
+        if code >= SIGNALLED or self.code is None:
             return code
         return self.code if self.stored else 1
 

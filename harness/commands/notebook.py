@@ -15,11 +15,9 @@ from pathlib import Path
 from harness.commands.hydra_argv import check_config_dir, config_dir
 from harness.commands.run import Invocation
 from harness.commands.terminal import Messages, Presentation
+from harness.device.interrupt import SIGNALLED
 from harness.errors import HarnessError, RequestError
 from harness.results.record import Record
-
-SIGNALLED = 128
-"""Exit codes above it are those of signals."""
 
 
 class Lines(Messages):

@@ -12,7 +12,8 @@ from typing import Any, cast
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
 
 from harness.commands.hydra_private import BasicLauncher, BasicSweeper, forget_plugin, plugin
 from harness.commands.launchers import check_alone, check_launcher
@@ -30,7 +31,8 @@ from harness.config.compose import (
 from harness.config.loader import loader_in_worker
 from harness.config.schema import Config, Resume
 from harness.config.sources import key_and_value
-from harness.errors import HarnessError, InternalError
+from harness.errors import HarnessError, InternalError, RequestError
+from harness.results.find import SWEEP_FILE
 from harness.results.run_key import run_key
 from harness.run.prepare import preflight
 
@@ -130,8 +132,7 @@ class CheckedSweeper(BasicSweeper):
         master = cast(DictConfig, self.config)
         # Read first: composing the jobs evaluates the time in its name again.
         folder = Path(master.hydra.sweep.dir)
-        parser = OverridesParser.create(cast(ConfigLoader, self._once))
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        overrides = self._overrides(arguments)
         texts = [job for batch in self.split_arguments(overrides, None) for job in batch]
         config, jobs = self._checked(master, texts)
         elsewhere = type(self.launcher) is not BasicLauncher
@@ -143,12 +144,31 @@ class CheckedSweeper(BasicSweeper):
             plan_of(config, folder, jobs),
             elsewhere=elsewhere,
             overrides=tuple(requested(master.hydra)[1]),
-            swept=tuple(each.key_or_group for each in overrides if each.is_sweep_override()),
+            swept=tuple(swept_keys(overrides)),
         )
         self._runs = iter([job.runs for job in plan.jobs])
         self.launcher: Any = Launcher(self.launcher, plan)
         self.on_begin(plan)
         return super().sweep(arguments) if plan.left else []
+
+    def _overrides(self, arguments: Sequence[str]) -> list[Override]:
+        """The overrides of the sweeper's configuration, and those of the command line."""
+        parser = OverridesParser.create(cast(ConfigLoader, self._once))
+        return parser.parse_overrides([*self._parse_config(), *arguments])
+
+    def _refuse_launcher(self, command: str) -> None:
+        """RequestError for a launcher that runs jobs in other processes."""
+        if type(self.launcher) is not BasicLauncher:
+            raise RequestError(
+                f"hydra/launcher: {command} runs one setting after another, in this process; leave "
+                "hydra/launcher out"
+            )
+
+    def _begin_folder(self, folder: Path) -> None:
+        """Create a folder as Hydra does for a sweep, by whose file it is recognised."""
+        if not (folder / SWEEP_FILE).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(self.config, folder / SWEEP_FILE)
 
     def _checked(self, master: DictConfig, texts: Sequence[list[str]]) -> tuple[Config, list[Job]]:
         """The configuration of the first job, and all jobs; raises if one cannot begin."""
@@ -173,6 +193,11 @@ class CheckedSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `sweep` has validated all batches."""
+
+
+def swept_keys(overrides: Sequence[Override]) -> list[str]:
+    """The keys that have several values."""
+    return [each.key_or_group for each in overrides if each.is_sweep_override()]
 
 
 def quoted(text: str) -> str:

@@ -11,13 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harness.commands.closing import OUTPUTS
-from harness.commands.hydra_private import BasicLauncher, plugin
+from harness.commands.hydra_private import plugin
 from harness.commands.resume import Request
 from harness.commands.sweep_plan import SweepPlan
 from harness.commands.sweeper import CheckedSweeper, Launcher
@@ -25,7 +23,6 @@ from harness.config.compose import SWEEPER_TARGET, requested, resolved
 from harness.config.schema import Config
 from harness.config.strategy import Strategy
 from harness.errors import RequestError
-from harness.results.find import SWEEP_FILE
 from harness.results.run_key import run_key
 from harness.study.space import (
     Base,
@@ -102,14 +99,9 @@ class TuningSweeper(CheckedSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study; RequestError or Hydra's error, and nothing written, if it is wrong."""
-        if type(self.launcher) is not BasicLauncher:
-            raise RequestError(
-                "hydra/launcher: tune runs one setting after another, in this process; "
-                "leave hydra/launcher out"
-            )
+        self._refuse_launcher("tune")
         master = cast(DictConfig, self.config)
-        parser = OverridesParser.create(cast(ConfigLoader, self._once))
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        overrides = self._overrides(arguments)
         # Of two values of one key, the last one counts.
         by_key = {each.get_key_element(): each for each in overrides}
         swept = {key: _values(each) for key, each in by_key.items() if each.is_sweep_override()}
@@ -146,12 +138,7 @@ class TuningSweeper(CheckedSweeper):
 
     def launch(self, job: TuningJob, number: int) -> None:
         """Run a job in the study's folder under this number."""
-        master = cast(DictConfig, self.config)
-        folder = Path(master.hydra.sweep.dir)
-        if not (folder / SWEEP_FILE).exists():
-            # As Hydra does for a sweep, whose folder is recognised by the file.
-            folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(master, folder / SWEEP_FILE)
+        self._begin_folder(Path(cast(DictConfig, self.config).hydra.sweep.dir))
         self._launcher.launch([job.texts], number)
 
     def _folder(self, master: DictConfig, identity: str) -> Path:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+SIGNALLED = 128
+"""Exit codes above it are those of signals."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _last: list[int] = []
 _listeners: list[Callable[[], None]] = []
@@ -42,7 +44,7 @@ def end_orderly() -> None:
 
 def exit_code() -> int:
     """Exit code of a process that a signal stopped: 128 + the signal's number, 130 for Ctrl-C."""
-    return 128 + (_last[-1] if _last else signal.SIGINT)
+    return SIGNALLED + (_last[-1] if _last else signal.SIGINT)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.hazard import Call, Hazard
 from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
@@ -55,9 +56,9 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
     events += _arrows(timeline, rows)
     events += _counters(timeline, periods)
     found = stalls(timeline)
-    for column, begin_ns, end_ns in [] if found is None else found.tolist():
-        if _within(periods, begin_ns):
-            events.append(_stall(timeline, column, begin_ns, end_ns))
+    if found is not None:
+        shown = found[_within(periods, found[:, 1])].tolist()
+        events += [_stall(timeline, *each) for each in shown]
     other: Event = {
         "title": title,
         "tiles": timeline.tiles,
@@ -96,8 +97,12 @@ def _period(timeline: Timeline, begin: int, end: int) -> tuple[int, int]:
     return (int(rows[:, 4].min()), int(rows[:, 5].max())) if len(rows) else (0, 0)
 
 
-def _within(periods: Sequence[tuple[int, int]], at_ns: int) -> bool:
-    return any(begin <= at_ns <= end for begin, end in periods)
+def _within(periods: Sequence[tuple[int, int]], times: Spans) -> NDArray[np.bool_]:
+    """Which of some times, (n,), are inside a period, (n,) bool."""
+    inside = np.zeros(len(times), bool)
+    for begin, end in periods:
+        inside |= (begin <= times) & (times <= end)
+    return inside
 
 
 def _tracks(timeline: Timeline, title: str) -> Iterator[Event]:
@@ -197,11 +202,10 @@ def _counter(
     times, amounts = (np.concatenate(each) for each in zip(*changes, strict=True))
     order = np.argsort(times, kind="stable")
     times, values = times[order], np.cumsum(amounts[order])
-    final = np.append(times[1:] != times[:-1], True)
-    for at_ns, count in zip(times[final].tolist(), values[final].tolist(), strict=True):
-        if _within(periods, at_ns):
-            at_us = at_ns / NS_PER_US
-            yield {"ph": "C", "name": name, "pid": pid, "ts": at_us, "args": {value: count}}
+    shown = np.append(times[1:] != times[:-1], True) & _within(periods, times)
+    for at_ns, count in zip(times[shown].tolist(), values[shown].tolist(), strict=True):
+        at_us = at_ns / NS_PER_US
+        yield {"ph": "C", "name": name, "pid": pid, "ts": at_us, "args": {value: count}}
 
 
 def _stall(timeline: Timeline, column: int, begin_ns: int, end_ns: int) -> Event:

@@ -220,7 +220,7 @@ class _Builder:
         return sum(len(spec.inputs) + 1 for spec in self.chain.kernels)
 
     def _counts(self) -> list[int]:
-        """Tiles of the submissions of a pass, by number of the submission modulo nothing."""
+        """The sizes of the submissions of a pass in tiles: of the full ones, and of the last."""
         full, tail = divmod(self.tiles, self.strategy.batch)
         return [self.strategy.batch] * bool(full) + [tail] * bool(tail)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -68,13 +68,22 @@ def is_exact(record: Record) -> bool:
 
 def kind_of(record: Record) -> str:
     """What measured the time of a run; times of different kinds have no ratio."""
-    clock = record.config["device"].get("clock")
-    return record.device + (f" in {clock} time" if clock else "")
+    return kind_name(record.device, record.config["device"].get("clock"))
+
+
+def kind_name(device: str, clock: str | None) -> str:
+    """The name of a kind of device, with its clock if it has one."""
+    return device + (f" in {clock} time" if clock else "")
 
 
 def refuse_mixture(records: Sequence[Record]) -> None:
     """RequestError for runs of different kinds of device or clock."""
-    kinds = list(dict.fromkeys(map(kind_of, records)))
+    refuse_kinds(map(kind_of, records))
+
+
+def refuse_kinds(names: Iterable[str]) -> None:
+    """RequestError for several kinds of device, as `kind_name` names them."""
+    kinds = list(dict.fromkeys(names))
     if len(kinds) > 1:
         raise RequestError(
             f"{kinds[0]} and {kinds[1]}: their times have no common ratio; compare runs of one "

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
-from harness.commands.stored import load_runs
 from harness.commands.terminal import show
 from harness.config.compose import load
 from harness.config.device import Simulator
@@ -35,7 +35,7 @@ def _parser() -> Parser:
         nargs="+",
         type=Path,
         metavar="RUN_OR_SWEEP",
-        help="folder of a run or of a sweep, or a record.json",
+        help="folder of a run or of a sweep, a record.json, or the id of an MLflow run",
     )
     parser.add_argument(
         "--check",
@@ -163,13 +163,14 @@ def _checked(path: Path | None) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Fit, write the profile and print the report."""
-    options = _parser().parse_intermixed_args(arguments)
+    rest, tracking = take_tracking(arguments, "calibrate")
+    options = _parser().parse_intermixed_args(rest)
     presentation = presentation_of(options)
     _checked(options.out)
     start = load("tracking=off", f"device={START}").device
     assert isinstance(start, Simulator)  # the preset of that name
-    fitted = [record for record, _ in load_runs(options.runs)]
-    unseen = [record for record, _ in load_runs(options.check)]
+    fitted = [record for record, _ in named_runs(options.runs, tracking)]
+    unseen = [record for record, _ in named_runs(options.check, tracking)]
     for record in unseen:
         if record in fitted:
             raise RequestError(f"--check: {record.name}: is among the records to fit; give others")

@@ -19,8 +19,8 @@ from harness.commands.compare_result import (
     with_floor,
 )
 from harness.commands.hydra_argv import check_config_dir, config_dir, take_presentation
+from harness.commands.mlflow_runs import is_override, is_run_id, located, named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
-from harness.commands.stored import load_runs
 from harness.commands.terminal import Presentation, say
 from harness.errors import RequestError
 from harness.measure.comparison import THRESHOLD
@@ -54,10 +54,11 @@ def _parser() -> Parser:
         "runs",
         nargs="*",
         metavar="RUN_A RUN_B",
-        help="folders of runs or sweeps, record.json files, or patterns of these; or overrides",
+        help="folders of runs or sweeps, record.json files, patterns of these, or ids of MLflow "
+        "runs; or overrides",
     )
     parser.add_argument(
-        SWEEP, metavar="ID", help="compare the settings of one sweep: its folder, or its name"
+        SWEEP, metavar="ID", help="compare the settings of one sweep: its folder, name or MLflow id"
     )
     parser.add_argument(
         THRESHOLD_FLAG,
@@ -74,15 +75,18 @@ def _parser() -> Parser:
 
 def main(arguments: Sequence[str]) -> int:
     """Compare and print; returns the exit code."""
-    if not {"--help", "-h"} & set(arguments) and any(map(_is_override, arguments)):
+    if not {"--help", "-h"} & set(arguments) and _is_live(arguments):
         return _compare_live(arguments)
-    options = _parser().parse_intermixed_args(arguments)
+    rest, tracking = take_tracking(arguments, "compare")
+    options = _parser().parse_intermixed_args(rest)
     wanted = options_of(options.threshold, options.fail_on)
-    return _compare_stored(options.runs, options.sweep, wanted, presentation_of(options))
+    return _compare_stored(options.runs, options.sweep, tracking, wanted, presentation_of(options))
 
 
-def _is_override(text: str) -> bool:
-    return "=" in text and not text.startswith("-") and not Path(text).exists()
+def _is_live(arguments: Sequence[str]) -> bool:
+    """Whether there are overrides; those of the store may also belong to ids of MLflow runs."""
+    overrides = [each for each in arguments if is_override(each)]
+    return bool(overrides) and not any(map(is_run_id, arguments))
 
 
 def _compare_live(arguments: Sequence[str]) -> int:
@@ -97,19 +101,23 @@ def _compare_live(arguments: Sequence[str]) -> int:
 
 
 def _compare_stored(
-    runs: Sequence[str], sweep: str | None, wanted: Options, presentation: Presentation
+    runs: Sequence[str],
+    sweep: str | None,
+    tracking: Sequence[str],
+    wanted: Options,
+    presentation: Presentation,
 ) -> int:
     if sweep is not None:
         if runs:
             raise RequestError(f"--sweep={sweep} {' '.join(runs)}: give a sweep, or two runs")
-        rows, records = _rows_of_sweep(_sweep_folder(sweep))
+        rows, records = _rows_of_sweep(_sweep_folder(sweep, tracking), tracking)
     else:
         if len(runs) != 2:
             raise RequestError(
                 f"{' '.join(runs) or 'compare'}: give two runs, the reference first (a pattern of "
                 "several runs in quotes), or --sweep with one sweep"
             )
-        first, second = (_records(_paths(text)) for text in runs)
+        first, second = (_records(_paths(text), tracking) for text in runs)
         records = [*first, *second]
         refuse_mixture(records)
         rows = [replace(row, reference_name=runs[0]) for row in matched(first, second)]
@@ -124,9 +132,9 @@ def _compare_stored(
     return exit_code_of(results, wanted)
 
 
-def _rows_of_sweep(folder: Path) -> tuple[list[Row], list[Record]]:
+def _rows_of_sweep(folder: Path, tracking: Sequence[str]) -> tuple[list[Row], list[Record]]:
     """The rows of a sweep, and its runs; runs that alternated are paired as they did."""
-    runs = load_runs([folder])
+    runs = named_runs([folder], tracking)
     records = [record for record, _ in runs]
     refuse_mixture(records)
     if plan := PairPlan.load(folder):
@@ -145,8 +153,14 @@ def _paths(text: str) -> list[Path]:
     return paths
 
 
-def _sweep_folder(name: str) -> Path:
-    """The folder of a sweep by its path, or by its name below outputs/."""
+def _sweep_folder(name: str, tracking: Sequence[str]) -> Path:
+    """The folder of a sweep by its path, its name below outputs/, or the id of its MLflow run.
+
+    Where the folder of that run is gone, its id takes the place of the folder.
+    """
+    if is_run_id(name):
+        folders = located(name, tracking).folders
+        return folders[0] if len(folders) == 1 else Path(name)
     if Path(name).exists():
         return Path(name)
     folders = [each.parent for each in OUTPUTS.glob(f"**/{glob.escape(name)}/{SWEEP_FILE}")]
@@ -156,5 +170,5 @@ def _sweep_folder(name: str) -> Path:
     return folders[0]
 
 
-def _records(paths: Sequence[Path]) -> list[Record]:
-    return [record for record, _ in load_runs(paths)]
+def _records(paths: Sequence[Path], tracking: Sequence[str]) -> list[Record]:
+    return [record for record, _ in named_runs(paths, tracking)]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.closing import OUTPUTS, relative
+from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
-from harness.commands.stored import load_runs, newest, unended
+from harness.commands.stored import newest, unended
 from harness.commands.terminal import Presentation, say, show
 from harness.report.run_lines import failures, lines_below
 from harness.report.runs import table
@@ -31,7 +32,8 @@ def _parser() -> Parser:
         nargs="*",
         type=Path,
         metavar="RUN_OR_SWEEP",
-        help="folder of a run or of a sweep, or a record.json (the newest below outputs/)",
+        help="folder of a run or of a sweep, a record.json, or the id of an MLflow run (the newest "
+        "below outputs/)",
     )
     return parser
 
@@ -76,13 +78,14 @@ def show_runs(
 def main(arguments: Sequence[str]) -> int:
     """Read the records and print their table."""
     # Intermixed: flags may stand between folders, as shells complete them.
-    options = _parser().parse_intermixed_args(arguments)
+    rest, tracking = take_tracking(arguments, "show")
+    options = _parser().parse_intermixed_args(rest)
     presentation = presentation_of(options)
     paths, remarks, closing = options.runs, list[str](), list[str]()
     if not paths:
         folder, remarks = newest(OUTPUTS)
         paths, closing = [folder], [f"results: {folder}"]
-    runs = load_runs(paths)
+    runs = named_runs(paths, tracking)
     remarks += [f"{path}: {line}" for path in paths for line in unended(path)]
     for line in remarks:
         say(line)

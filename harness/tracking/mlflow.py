@@ -18,6 +18,9 @@ from harness.results.record import Record
 from harness.run.outcome import Verdict
 from harness.tracking import local_store, mlflow_server, mlflow_views
 from harness.tracking.local_runs import LocalRuns
+from harness.tracking.locate import Located
+from harness.tracking.locate import locate as records_by_id
+from harness.tracking.mlflow_client import configure, open_client
 from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
@@ -37,18 +40,7 @@ class MlflowStore:
 
     def __init__(self, uri: str, artifacts: str, experiment: str) -> None:
         """Create the store and the experiment if they do not exist; TrackingError if that fails."""
-        # MLflow reads these when it is imported. By default it sends telemetry, and retries a
-        # server that does not answer for minutes.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # Its thread would run during timed passes.
-        os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        # Two lines on stdout for each run, in the middle of tables.
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        from mlflow.tracking import MlflowClient
-
+        configure()
         self._uri = uri
         self.remarks: Sequence[str] = ()
         self.failure = ""
@@ -56,7 +48,7 @@ class MlflowStore:
         with translated_errors(uri):
             if path:
                 self.remarks = local_store.prepare(path, artifacts)
-            self._client = MlflowClient(tracking_uri=uri)
+            self._client = open_client(uri)
             existing = self._client.get_experiment_by_name(experiment)
             if not existing:
                 with local_store.lock(path) if path else nullcontext():
@@ -270,6 +262,11 @@ def open_store(tracking: Tracking, here: Path) -> MlflowStore:
     """
     artifacts = str(here / tracking.artifacts) if tracking.artifacts else ""
     return MlflowStore(_absolute(tracking.uri, here), artifacts, tracking.experiment)
+
+
+def locate(tracking: Tracking, here: Path, run_id: str) -> Located:
+    """The records of a run by its id, as `harness.tracking.locate`; creates no store."""
+    return records_by_id(_absolute(tracking.uri, here), tracking, run_id)
 
 
 def server(tracking: Tracking, here: Path, port: int) -> ServerCommand:

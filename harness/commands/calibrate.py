@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import show
+from harness.commands.whole_file import write_whole
 from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.errors import HarnessError, RequestError
@@ -135,15 +135,10 @@ def profile_text(result: Calibration) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file completely or not at all; HarnessError if that fails."""
-    temporary = path.with_name(f".{path.name}.part")
+    """Write the profile; HarnessError if that fails."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise HarnessError(
             f"{path}: cannot be written ({error.strerror}); give another file"
         ) from error

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.commands.closing import OUTPUTS
+from harness.commands.compare_files import PICTURE_FLAG, picture_file, write_picture
 from harness.commands.compare_live import CompareInvocation
 from harness.commands.compare_result import (
     Options,
@@ -25,6 +26,7 @@ from harness.commands.terminal import Presentation, say
 from harness.errors import RequestError
 from harness.measure.comparison import THRESHOLD
 from harness.report.comparison import percent
+from harness.report.pictures.forest import FILE_NAME as PICTURE
 from harness.results.find import SWEEP_FILE, by_number
 from harness.results.record import Record
 from harness.study.comparison import Row, judge, left_out, matched, refuse_mixture, within
@@ -70,6 +72,9 @@ def _parser() -> Parser:
         metavar="slower:PERCENT",
         help="exit with 1 if a candidate is slower by more than that",
     )
+    parser.add_argument(
+        PICTURE_FLAG, metavar="FILE.png", help="draw the ratios with their intervals and verdicts"
+    )
     return parser
 
 
@@ -80,6 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     rest, tracking = take_tracking(arguments, "compare")
     options = _parser().parse_intermixed_args(rest)
     wanted = options_of(options.threshold, options.fail_on)
+    wanted = replace(wanted, picture=picture_file(options.picture))
     return _compare_stored(options.runs, options.sweep, tracking, wanted, presentation_of(options))
 
 
@@ -92,9 +98,14 @@ def _is_live(arguments: Sequence[str]) -> bool:
 def _compare_live(arguments: Sequence[str]) -> int:
     check_config_dir(config_dir(arguments))
     rest, presentation = take_presentation(arguments)
-    rest, flags = take_flags(rest, (THRESHOLD_FLAG, FAIL_ON, SWEEP))
+    rest, flags = take_flags(rest, (THRESHOLD_FLAG, FAIL_ON, SWEEP, PICTURE_FLAG))
     if SWEEP in flags:
         raise RequestError(f"{SWEEP} {flags[SWEEP]}: a stored sweep; leave overrides out")
+    if PICTURE_FLAG in flags:
+        raise RequestError(
+            f"{PICTURE_FLAG} {flags[PICTURE_FLAG]}: only for stored runs; with overrides the "
+            f"folder of the results has {PICTURE}"
+        )
     wanted = options_of(flags.get(THRESHOLD_FLAG), flags.get(FAIL_ON))
     rest, pairs = take_pairs(rest, DEFAULT_PAIRS)
     return CompareInvocation(["-m", *rest], presentation, rounds=pairs, wanted=wanted).execute()
@@ -128,6 +139,9 @@ def _compare_stored(
     remarks = list[str]()
     if absent := left_out(rows, records):
         remarks.append(f"{absent} of {len(records)} runs have no partner, and are left out")
+    if wanted.picture:
+        remarks.append(f"picture: {wanted.picture}")
+        write_picture(results, wanted, wanted.picture)
     print_results(results, wanted, presentation, remarks)
     return exit_code_of(results, wanted)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 from harness.commands.closing import OUTPUTS
 from harness.commands.hydra_argv import is_key
@@ -28,12 +29,13 @@ MOST_ROUNDS = 10_000
 class Options:
     """What the flags ask for; slower: the limit of the gate as a share, None without a gate.
 
-    floor: the line about the noise floor in `limits`.
+    floor: the line about the noise floor in `limits`. picture: the file for the forest plot.
     """
 
     limits: Limits
     slower: float | None = None
     floor: str = ""
+    picture: Path | None = None
 
 
 def options_of(threshold: str | None, fail_on: str | None) -> Options:

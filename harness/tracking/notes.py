@@ -15,6 +15,10 @@ from harness.tracking.store import SweepReport
 
 MOST_CELL_CHARACTERS = 40
 """Longest text of a table in a description, nearly; the files of a sweep have the whole."""
+COMPARISON = "comparison"
+"""Name of the files of a live comparison in its folder: its table, and its picture."""
+MOST_COMPARISON_CHARACTERS = 2500
+"""Longest text of a comparison in a description."""
 MOST_CHARACTERS = 5000
 """Longest description; MLflow cuts a tag of a run at 8,000 characters."""
 
@@ -85,7 +89,10 @@ def _middle_cut(text: str) -> str:
 def sweep_report(
     folder: Path, runs: Sequence[tuple[Record, Path]], speedups: Sequence[Ratio | None]
 ) -> SweepReport:
-    """What a sweep shows of its runs: the fastest, their table, and pictures in its folder."""
+    """What a sweep shows of its runs: the fastest, their table, and pictures in its folder.
+
+    Also the table of a comparison, if the folder has one.
+    """
     records = [record for record, _ in runs]
     sheet = table(records, speedups, [path for _, path in runs])
     lines = lines_below(records)
@@ -94,7 +101,22 @@ def sweep_report(
         "runs.md": formatted([*best, sheet, *lines], Format.markdown),
         "runs.json": formatted([sheet], Format.json),
     }
-    return SweepReport(sheet_note(sheet, lines, *best), texts, sorted(folder.glob("*.png")))
+    texts |= {path.name: path.read_text() for path in sorted(folder.glob(f"{COMPARISON}.[mj]*"))}
+    first = _comparison(texts.get(f"{COMPARISON}.md", ""))
+    note = sheet_note(sheet, lines, *first, *best)
+    return SweepReport(note, texts, sorted(folder.glob("*.png")))
+
+
+def _comparison(text: str) -> list[str]:
+    """The table of a comparison in a description, as far as it is short enough."""
+    kept, size = list[str](), 0
+    for line in text.strip().splitlines():
+        size += len(line) + 1
+        if size > MOST_COMPARISON_CHARACTERS:
+            kept.append(f"\n{COMPARISON}.md has the rest.")
+            break
+        kept.append(line)
+    return ["\n".join(kept)] if kept else []
 
 
 def _best(record: Record, speedup: Ratio | None) -> str:

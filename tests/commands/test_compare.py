@@ -103,6 +103,13 @@ def test_gates(shell: Shell, ratio: float, flags: str, code: int, answer: str) -
     assert answer in done.out
 
 
+def test_the_picture(shell: Shell) -> None:
+    done = shell("compare", stored("old"), stored("new", 0.9, first=1), "--picture", "x.png")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == "picture: x.png"
+    assert Path("x.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_wrong_run_is_invalid(shell: Shell) -> None:
     new = stored("new", first=1)
     a_record(verdict=Verdict.WRONG, config=run(device__launch_ns=1).config).save(Path(new, "0"))
@@ -129,6 +136,9 @@ def test_a_wrong_run_is_invalid(shell: Shell) -> None:
         ("old old --fail-on faster:2%", "--fail-on faster:2%: not allowed; give slower:PERCENT"),
         ("old old --fail-on slower:x", "x: not a percentage"),
         ("old old --threshold 0", "0: not a percentage"),
+        ("old old --picture x.jpg", "--picture x.jpg: not a picture; give a file as in forest.png"),
+        ("old old --picture no/x.png", "--picture no/x.png: no folder no; create it first"),
+        ("depth=1,2 --picture x.png", "--picture x.png: only for stored runs"),
         ("old old --treshold 1%", "--treshold: no such flag; did you mean --threshold?"),
     ],
 )

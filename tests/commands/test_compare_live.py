@@ -114,6 +114,14 @@ def test_the_runs_have_one_parent_in_mlflow(shell: Shell, monkeypatch: pytest.Mo
     (parent,) = (each for each in runs if not parent_id(each))
     assert [parent_id(each) for each in runs if each is not parent] == [parent.info.run_id] * 2
     assert f"parentRunId=%22{parent.info.run_id}%22" in done.out
+    files = Path("outputs/artifacts", parent.info.run_id, "artifacts")
+    for name in ("comparison.md", "comparison.json", "comparison.png"):
+        assert (files / name).read_bytes() == (done.folders[0].parent / name).read_bytes()
+    (row,) = json.loads((files / "comparison.json").read_text())
+    assert row["verdict"] in (files / "comparison.md").read_text()
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith((files / "comparison.md").read_text().partition("\n")[0])
+    assert "\n| strategy | run |" in note, "the table of the runs below that of the comparison"
     monkeypatch.setattr(MlflowStore, "log", _fail)
     lacking = shell("compare", *SMALL[1:], "strategy=pooled,pipelined", "--fail-on", "slower:2%")
     assert lacking.code == 1, "within the limit, but not in MLflow"

@@ -31,7 +31,7 @@ from harness.measure.comparison import Limits
 from harness.results.find import next_number
 from harness.results.record import Record
 from harness.study.comparison import Result, Row, judge, kind_name, refuse_kinds
-from harness.study.differences import NOISE_SEED
+from harness.study.differences import NOISE_SEED, SEEDS
 from harness.study.pair_plan import PairPlan, orders
 
 
@@ -89,8 +89,11 @@ class TurnsSweeper(CheckedSweeper):
                 "nothing to compare: give several values of a key, the reference first, as in "
                 "strategy=baseline,pipelined"
             )
-        if NOISE_SEED in swept:
-            raise RequestError(f"{NOISE_SEED}: every run gets its own; give one value")
+        if seed := next((key for key in SEEDS if key in swept), None):
+            raise RequestError(
+                f"{seed}: runs that differ only in seeds are repeats of one setting; give one "
+                "value, and the number of repeats as pairs=N"
+            )
         configs = [self._once.check(master, text)[0] for text in texts]
         refuse_kinds(map(_kind, configs))
         names = [

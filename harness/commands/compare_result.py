@@ -40,7 +40,7 @@ class Options:
 
 def options_of(threshold: str | None, fail_on: str | None) -> Options:
     """The options by the values of the flags, None where one is absent; RequestError."""
-    limits = Limits(THRESHOLD if threshold is None else _share(threshold))
+    limits = Limits(THRESHOLD if threshold is None else _share(threshold, "--threshold "))
     return Options(limits, _limit_of(fail_on))
 
 
@@ -113,11 +113,14 @@ def exit_code_of(results: Sequence[Result], wanted: Options) -> int:
     return max((each.value for each in gates), default=Gate.undecided.value)
 
 
-def _share(text: str) -> float:
-    """A percentage as a share; RequestError for anything else."""
+def _share(text: str, flag: str) -> float:
+    """A percentage as a share; RequestError for anything else. flag: what stands before it."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%?", text.strip())
     if not match or not 0 < float(match[1]) <= MOST_PERCENT:
-        raise RequestError(f"{text}: not a percentage; give a number above 0, as in 1% or 0.5%")
+        raise RequestError(
+            f"{flag}{text}: not a percentage; give a number above 0 and up to {MOST_PERCENT}, as "
+            "in 1% or 0.5%"
+        )
     return float(match[1]) / 100
 
 
@@ -128,4 +131,4 @@ def _limit_of(text: str | None) -> float | None:
     kind, _, value = text.partition(":")
     if kind != "slower" or not value:
         raise RequestError(f"--fail-on {text}: not allowed; give slower:PERCENT, as in slower:2%")
-    return _share(value)
+    return _share(value, "--fail-on slower:")

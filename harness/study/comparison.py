@@ -170,9 +170,11 @@ def within(records: Sequence[Record]) -> list[Row]:
     keys = sorted(varying(records))
     groups = _by_values(records, keys)
     if len(groups) < 2:
+        count = len(records)
+        runs = f"all {count} runs have one setting (seeds do not count)" if count > 1 else "one run"
         raise RequestError(
-            f"all {len(records)} runs have one setting: there is nothing to compare; give two "
-            "runs or sweeps, or a sweep over several values"
+            f"{runs}: there is nothing to compare; give two runs or sweeps, or a sweep over "
+            "several values"
         )
     (first, reference), *others = groups.items()
     return [_row(values, reference, group, first) for values, group in others]

@@ -12,6 +12,8 @@ from harness.results.record import Record
 
 NOISE_SEED = "device.noise.seed"
 """Key that must differ between runs in virtual time with noise, or they are one sample."""
+SEEDS = ("seed", NOISE_SEED)
+"""Runs that differ in nothing else are repeats of one setting."""
 NOT_CONFIGURED = ("depth", NOISE_SEED, "device.sources")
 """Keys that choose nothing: `strategy.depth` is the depth that counts."""
 OF_CODE = ("git_commit", "git_dirty", "packages.npu-harness")
@@ -46,7 +48,8 @@ def differences(reference: Sequence[Record], candidate: Sequence[Record]) -> Dif
     environment = tuple(_changes(environments, lambda key: key not in OF_CODE))
     # Uncommitted changes, or the files of a device: nothing else differs but the key of the run.
     noisy = any(NOISE_SEED in flat(record.config) for side in sides for record in side)
-    if not (configuration or code or environment or noisy) and not keys[0] & keys[1]:
+    differ = all(keys) and not keys[0] & keys[1]
+    if differ and not (configuration or code or environment or noisy):
         code.append("files of the harness, of the kernels or of the device")
     return Differences(configuration, tuple(code), environment)
 
@@ -73,9 +76,12 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def varying(records: Iterable[Record]) -> set[str]:
-    """Keys of the configuration that have several values, or that some records lack."""
+    """Keys of the configuration that tell settings apart: those with several values.
+
+    Also those that some records lack; seeds are not among them.
+    """
     configs = [settings(record.config) for record in records]
-    keys = {key for config in configs for key in config}
+    keys = {key for config in configs for key in config} - {*SEEDS}
     return {key for key in keys if len({_text(config.get(key)) for config in configs}) > 1}
 
 

@@ -47,11 +47,14 @@ class NoiseFloor:
         """Read a file; ValueError if it is not one."""
         try:
             content = cls(**json.loads(path.read_bytes()))
-            datetime.fromisoformat(content.created)
-            if not content.share >= 0 or not isinstance(content.conditions, dict):
-                raise ValueError("not a share and conditions")
-        except (OSError, TypeError, AttributeError) as error:
-            raise ValueError(str(error)) from error
+            if not (content.share >= 0 and isinstance(content.conditions, dict)):
+                raise TypeError
+            if datetime.fromisoformat(content.created).tzinfo is None:
+                raise TypeError
+        except OSError as error:
+            raise ValueError(str(error.strerror)) from error
+        except (TypeError, AttributeError) as error:
+            raise ValueError("not a noise floor") from error
         return content
 
 

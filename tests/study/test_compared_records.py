@@ -170,6 +170,27 @@ def test_noise_seeds_and_tracking_do_not_make_another_setting() -> None:
     assert len(row.reference) == len(row.candidate) == 1
 
 
+def test_runs_that_differ_only_in_seeds_are_repeats() -> None:
+    def sweep(first: int) -> list[Record]:
+        return [
+            run(100, first + place, strategy__depth=1 + place // 3, seed=first + place % 3)
+            for place in range(6)
+        ]
+
+    (row,) = within(sweep(0))
+    assert (len(row.reference), len(row.candidate), row.name) == (3, 3, "baseline")
+    assert [len(row.reference) for row in matched(sweep(0), sweep(10))] == [3, 3]
+    assert differences(row.reference, row.reference).lines() == []
+    assert differences(sweep(0)[:1], sweep(10)[:1]).lines() == ["configuration: seed 0 -> 10"]
+    noisy = [*with_noise(1, range(6)), *with_noise(0.9, range(6, 12))]
+    with pytest.raises(RequestError, match=r"all 12 runs have one setting \(seeds do not count\)"):
+        within(noisy)
+
+
+def test_pairs_that_never_ended_differ_in_nothing() -> None:
+    assert differences([], []).lines() == []
+
+
 def test_what_differs() -> None:
     old = run(workload__fused=False)
     new = run(workload__fused=True, device__new=1, tracking__kind="local")

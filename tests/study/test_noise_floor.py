@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,13 +55,27 @@ def test_exact_runs_have_none(tmp_path: Path) -> None:
     assert (found.share, found.line) == (0, "")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"share": 1}'])
+WHOLE = {"share": 1, "pairs": 5, "created": "2026-01-01T00:00+00:00", "conditions": {}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"share": 1}',
+        json.dumps({**WHOLE, "workload": "", "share": "x"}),
+        json.dumps({**WHOLE, "workload": "", "created": "2026-01-01"}),
+        json.dumps({**WHOLE, "workload": "", "created": 1}),
+    ],
+)
 def test_a_damaged_floor_is_refused(tmp_path: Path, content: str) -> None:
     FLOOR.save(tmp_path).write_text(content)
     found = floor_for([RECORD], tmp_path)
     assert found.share == 0
     assert "host-simulator.json: damaged (" in found.line
     assert "\n" not in found.line
+    assert "NoiseFloor" not in found.line
 
 
 def test_a_plan_without_some_records(tmp_path: Path) -> None:

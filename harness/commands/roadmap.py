@@ -11,7 +11,9 @@ from harness.commands.parser import Parser, presentation_of
 from harness.commands.result_store import open_store, tracking_of
 from harness.commands.terminal import Messages, output, say, show
 from harness.errors import RequestError
-from harness.report.roadmap import parts, save_picture
+from harness.report.pictures.files import save
+from harness.report.pictures.roadmap import RoadmapPicture
+from harness.report.roadmap import parts
 from harness.report.tables import Format, formatted
 from harness.results.record import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
@@ -45,7 +47,7 @@ def _parser() -> Parser:
 def _write(results: Roadmap, folder: Path) -> list[Path]:
     path = folder / "roadmap.txt"
     path.write_text(formatted(parts(results), Format.text))
-    picture = save_picture(results, folder)
+    picture = save(RoadmapPicture(folder, results))
     return [path, picture, write_json(folder / "roadmap.json", asdict(results))]
 
 

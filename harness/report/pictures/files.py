@@ -1,0 +1,58 @@
+"""What a picture is, and how it gets into its file."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.report.pictures.style import DPI
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Picture(Protocol):
+    """A picture that can be sent to another process. path: of its PNG file."""
+
+    @property
+    def path(self) -> Path:
+        """The PNG file."""
+
+    def figure(self) -> Figure:
+        """Draw; OSError or ValueError if the files that it reads are missing or damaged."""
+
+
+def new_figure(width_inches: float, height_inches: float) -> Figure:
+    """An empty figure that needs no display, and that no list of pyplot keeps in memory."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def bare(axes: Axes) -> None:
+    """Take away the lines at the top and at the right."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def save(picture: Picture) -> Path:
+    """Write the file of a picture, whole or not at all; raises what `figure` raises, or OSError."""
+    path = picture.path
+    # In the same folder, because a rename is atomic only within a file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with warnings.catch_warnings():
+            # Of characters that the font lacks, which are drawn as boxes.
+            warnings.simplefilter("ignore")
+            # Without the name and version of the library, equal data give equal files.
+            picture.figure().savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -166,6 +166,13 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "serial_ns": "length of the pass without any overlap",
         "host_bound_ns": "host's side of the bound",
         "device_bound_ns": "device's side of the bound",
+        "busy_ns": "time from the first to the last execution of each column, without its stalls",
+        "fill_ns": "time before the first execution of each column, sum over the columns",
+        "drain_ns": "time after the last execution of each column, sum over the columns",
+        "stall_host_ns": "stalls that begin while the host works for another submission",
+        "stall_queue_ns": "stalls that begin while a launch waits for a place in a queue",
+        "stall_slot_ns": "stalls that begin while the host waits, because no slot is free",
+        "exposed_ns": "host time to write and read during which no column executes",
     },
     Step: {
         "operation": "the operation of the encoder",

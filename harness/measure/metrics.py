@@ -25,20 +25,11 @@ from harness.measure.metric import (
     residual_pct,
     self_us,
 )
+from harness.measure.overlap_metrics import OVERLAP
 from harness.measure.rtf import rtf_ceiling, rtf_encoder, rtf_end_to_end
 from harness.measure.timeline import Spans, Timeline
-from harness.measure.totals import Totals, totals_of
+from harness.measure.totals import totals_of
 from harness.units import NS_PER_S, ns_to_ms
-
-
-def _efficiency(totals: Totals) -> float | None:
-    """Overlap achieved as a share of the possible overlap; 1 if none is possible."""
-    if totals.serial_ns is None or totals.bound_ns is None:
-        return None
-    # 0 for a single submission, which has nothing to overlap with.
-    possible_ns = totals.serial_ns - totals.bound_ns
-    return (totals.serial_ns - totals.makespan_ns) / possible_ns if possible_ns > 0 else 1.0
-
 
 TABLE = (
     Metric(
@@ -133,46 +124,7 @@ TABLE = (
         "Execution on the device, mean per tile; None without device timestamps.",
         per_tile(lambda totals: totals.exec_ns),
     ),
-    Metric(
-        "dma/overhead_pct",
-        Unit.percent,
-        Better.lower,
-        "Share of the pass that the host spends writing and reading buffers.",
-        of_totals(
-            lambda totals: ratio(100 * (totals.write_ns + totals.read_ns), totals.makespan_ns)
-        ),
-    ),
-    Metric(
-        "stall/count",
-        Unit.count,
-        Better.lower,
-        "Times that a column had nothing to do because the host had not launched.",
-        of_totals(lambda totals: totals.stalls),
-        "stalls",
-    ),
-    Metric(
-        "stall/total_ms",
-        Unit.ms,
-        Better.lower,
-        "Total length of the stalls.",
-        of_totals(lambda totals: as_ms(totals.stall_ns)),
-    ),
-    Metric(
-        "device/utilisation",
-        Unit.share,
-        Better.higher,
-        "Share of the pass that the columns spend executing.",
-        # Of all columns that the contexts occupy: one of four columns at work is 25 %.
-        of_totals(lambda totals: ratio(totals.exec_ns, totals.makespan_ns * totals.columns)),
-        "busy",
-    ),
-    Metric(
-        "overlap/efficiency",
-        Unit.share,
-        Better.higher,
-        "Overlap achieved: 1 is a makespan at its bound, 0 is fully serial.",
-        of_totals(_efficiency),
-    ),
+    *OVERLAP,
     Metric(
         "bound/total_ms",
         Unit.ms,

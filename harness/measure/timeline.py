@@ -78,7 +78,11 @@ class Timeline:
 
     def of(self, *stages: Stage) -> Spans:
         """The rows of these stages."""
-        return self.rows[np.isin(self.rows[:, 0], stages)]
+        # Comparisons are faster than np.isin for so few stages.
+        mask = np.zeros(len(self.rows), bool)
+        for stage in stages:
+            mask |= self.rows[:, 0] == stage
+        return self.rows[mask]
 
     def sum_ns(self, *stages: Stage) -> int:
         """Total length of the spans of these stages."""

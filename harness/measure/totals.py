@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.measure.bounds import bounds, makespan_ns
+from harness.measure.idle import CAUSES, column_times, exposed_ns, stall_causes
 from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
 
 
@@ -19,7 +20,9 @@ class Totals:
     tiles and stalls are counts. Fields that need device timestamps are None without them. columns:
     columns occupied on the device. open_ns: time to open contexts between the passes; it is part of
     makespan_ns but not of the bounds. bound_ns, serial_ns, host_bound_ns, device_bound_ns: as in
-    `bounds.Bounds`.
+    `bounds.Bounds`. busy_ns, fill_ns, drain_ns: sums over the columns, as in `idle.ColumnTime`,
+    whose starved_ns is stall_ns; the four add up to the makespan of every column. stall_host_ns,
+    stall_queue_ns, stall_slot_ns: stall_ns by `idle.Cause`. exposed_ns: as `idle.exposed_ns`.
     """
 
     clock: str
@@ -39,6 +42,13 @@ class Totals:
     serial_ns: int | None = None
     host_bound_ns: int | None = None
     device_bound_ns: int | None = None
+    busy_ns: int | None = None
+    fill_ns: int | None = None
+    drain_ns: int | None = None
+    stall_host_ns: int | None = None
+    stall_queue_ns: int | None = None
+    stall_slot_ns: int | None = None
+    exposed_ns: int | None = None
 
     @property
     def host_ns(self) -> int:
@@ -137,8 +147,7 @@ def _launched_ns(timeline: Timeline) -> Spans:
 
 def totals_of(timeline: Timeline) -> Totals:
     """The totals of one pass."""
-    limits, lengths_ns = bounds(timeline), stalls_ns(timeline)
-    return Totals(
+    totals = Totals(
         clock=timeline.clock,
         # Each kernel of a chain has contexts of its own, which may occupy further columns.
         columns=max(timeline.columns, timeline.occupied_columns),
@@ -149,11 +158,32 @@ def totals_of(timeline: Timeline) -> Totals:
         launch_ns=timeline.sum_ns(Stage.LAUNCH),
         wait_ns=timeline.sum_ns(Stage.WAIT),
         read_ns=timeline.sum_ns(Stage.READ),
-        exec_ns=timeline.sum_ns(Stage.EXEC) if timeline.has_device else None,
-        stalls=None if lengths_ns is None else len(lengths_ns),
-        stall_ns=None if lengths_ns is None else int(lengths_ns.sum()),
+    )
+    found = stalls(timeline)
+    return totals if found is None else _with_device(totals, timeline, found)
+
+
+def _with_device(totals: Totals, timeline: Timeline, found: Spans) -> Totals:
+    """The totals with what device timestamps show. found: the stalls."""
+    limits, lengths_ns = bounds(timeline), found[:, 2] - found[:, 1]
+    columns, causes = column_times(timeline, found), stall_causes(timeline, found)
+    host_ns, queue_ns, slot_ns = (
+        int(lengths_ns[causes == place].sum()) for place in range(len(CAUSES))
+    )
+    return replace(
+        totals,
+        exec_ns=timeline.sum_ns(Stage.EXEC),
+        stalls=len(found),
+        stall_ns=int(lengths_ns.sum()),
         bound_ns=limits.bound_ns if limits else None,
         serial_ns=limits.serial_ns if limits else None,
         host_bound_ns=limits.host_ns if limits else None,
         device_bound_ns=limits.device_bound_ns if limits else None,
+        busy_ns=sum(each.busy_ns for each in columns),
+        fill_ns=sum(each.fill_ns for each in columns),
+        drain_ns=sum(each.drain_ns for each in columns),
+        stall_host_ns=host_ns,
+        stall_queue_ns=queue_ns,
+        stall_slot_ns=slot_ns,
+        exposed_ns=exposed_ns(timeline),
     )

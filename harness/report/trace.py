@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.hazard import Call, Hazard
+from harness.measure.idle import CAUSES, stall_causes, stall_work
 from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
 from harness.measure.totals import stalls
 from harness.results.find import TRACE_NAME
@@ -57,8 +58,10 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
     events += _counters(timeline, periods)
     found = stalls(timeline)
     if found is not None:
-        shown = found[_within(periods, found[:, 1])].tolist()
-        events += [_stall(timeline, *each) for each in shown]
+        shown = found[_within(periods, found[:, 1])]
+        causes, work = stall_causes(timeline, shown).tolist(), stall_work(timeline, shown)
+        for row, place, stage in zip(shown.tolist(), causes, work, strict=True):
+            events.append(_stall(timeline, *row, cause=CAUSES[place].value, host=stage))
     other: Event = {
         "title": title,
         "tiles": timeline.tiles,
@@ -208,7 +211,7 @@ def _counter(
         yield {"ph": "C", "name": name, "pid": pid, "ts": at_us, "args": {value: count}}
 
 
-def _stall(timeline: Timeline, column: int, begin_ns: int, end_ns: int) -> Event:
+def _stall(timeline: Timeline, column: int, begin_ns: int, end_ns: int, **why: str) -> Event:
     return {
         "ph": "i",
         # Scope of the instant: its track.
@@ -218,7 +221,7 @@ def _stall(timeline: Timeline, column: int, begin_ns: int, end_ns: int) -> Event
         "pid": DEVICE_PID,
         "tid": _tid(DEVICE_PID, _track(timeline, column, 0)),
         "ts": begin_ns / NS_PER_US,
-        "args": {"column": column, "start_ns": begin_ns, "end_ns": end_ns},
+        "args": {"column": column, "start_ns": begin_ns, "end_ns": end_ns, **why},
     }
 
 

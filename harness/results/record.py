@@ -10,6 +10,8 @@ Schema history:
    it is empty, and sweeps do not use them.
 5  Adds `processor` to the states in `machine`: what has run the kernels of device=cpu. In records
    of schemas 1 to 4, it is None.
+6  Adds idle time, causes of stalls and exposed transfer to `totals`. In records of schemas 1 to 5,
+   they are None.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 FILE_NAME = "record.json"
-SCHEMA_VERSION: Literal[5] = 5
+SCHEMA_VERSION: Literal[6] = 6
 IN_LABEL = ("strategy", "depth", "tracking", "resume", "hydra")
 """Configuration groups whose overrides the label already shows, or that do not change results."""
 MOST_SWEPT_CHARACTERS = 20
@@ -126,7 +128,7 @@ class Record:
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
-    schema_version: Literal[1, 2, 3, 4, 5] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4, 5, 6] = SCHEMA_VERSION
 
     @property
     def settings(self) -> dict[str, str]:

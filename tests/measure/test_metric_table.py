@@ -26,11 +26,13 @@ DIRECTIONS = {
         *("time/wait_ms", "time/read_ms", "time/exec_ms", "dma/overhead_pct", "stall/count"),
         *("time/interval_p50_ms", "time/interval_p95_ms", "time/interval_p99_ms"),
         *("stall/total_ms", "bound/ratio", "verify/mismatches", "hazard/count"),
+        *("stall/host_busy_ms", "stall/queue_full_ms", "stall/no_slot_ms"),
+        *("idle/fill_ms", "idle/drain_ms", "dma/exposed_ms"),
         *("alloc/steady_state", "harness/self_us"),
     },
     Better.higher: {
         *("device/utilisation", "overlap/efficiency", "throughput/tiles_per_s"),
-        *("rtf/end_to_end", "rtf/encoder", "speedup/vs_baseline"),
+        *("rtf/end_to_end", "rtf/encoder", "speedup/vs_baseline", "overlap/transfer"),
     },
     Better.neither: {
         *("bound/total_ms", "rtf/ceiling", "verify/tiles", "model/total_ms", "model/residual_pct")

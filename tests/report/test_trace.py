@@ -57,6 +57,8 @@ def test_a_serial_pass() -> None:
         (13, 18),
         (28, 33),
     ], "between an execution and the next, which begins when it is launched"
+    why = [(each["args"]["cause"], each["args"]["host"]) for each in stalls]
+    assert why == [("no free slot", "write")] * 2
     assert values(events, "tiles in flight") == [
         (2, 1),
         (15, 0),

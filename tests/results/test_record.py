@@ -15,6 +15,10 @@ from support.record_samples import a_record
 from harness.errors import HarnessError
 from harness.results.record import FILE_NAME, Record, _name, write_json
 
+NEW_IN_TOTALS_6 = (
+    *("busy_ns", "fill_ns", "drain_ns", "exposed_ns"),
+    *("stall_host_ns", "stall_queue_ns", "stall_slot_ns"),
+)
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -30,7 +34,7 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
 
 def test_the_file_has_plain_names_and_values(tmp_path: Path) -> None:
     raw = written(tmp_path)
-    assert raw["schema_version"] == 5
+    assert raw["schema_version"] == 6
     assert raw["samples"] == {"total_ns": [100, 101, 99, 100, 102]}
     assert raw["knobs"] == {
         "buffers": "per_tile",
@@ -69,14 +73,19 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
         (2, ("totals", "steps", "run_key")),
         (3, ("run_key",)),
         (4, ()),
+        (5, ()),
     ],
 )
 def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
     raw = written(tmp_path) | {"schema_version": version}
     for key in absent:
         del raw[key]
-    if version > 1:
+    if 1 < version < 5:
         del raw["machine"]["before"]["processor"]
+    if version > 2:
+        for totals in (raw["totals"], *(step["totals"] for step in raw["steps"])):
+            for key in NEW_IN_TOTALS_6:
+                del totals[key]
     del raw["accounting"]["overlap_host"]
     del raw["knobs"]["resident"]
     (tmp_path / FILE_NAME).write_text(json.dumps(raw))
@@ -84,6 +93,8 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
     assert record.schema_version == version
     assert (record.run_key == "") == (version < 4)
     assert (record.totals is None) == (record.steps == ()) == (version < 3)
+    if record.totals:
+        assert {getattr(record.totals, key) for key in NEW_IN_TOTALS_6} == {None}
     assert (record.machine is None) == (version == 1)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
 
@@ -101,8 +112,8 @@ def set_to(*path: str | int, value: Any) -> Change:
     ("change", "message"),
     [
         (
-            set_to("schema_version", value=6),
-            "schema_version: input should be 1, 2, 3, 4 or 5, not 6",
+            set_to("schema_version", value=7),
+            "schema_version: input should be 1, 2, 3, 4, 5 or 6, not 7",
         ),
         (set_to("verdict", value="FINE"), "verdict: input should be 'OK', 'WRONG', "),
         (

@@ -65,6 +65,35 @@ def test_equal_to_hydras_own() -> None:
     assert 1 < len(cached) < len(REQUESTS)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [["depth=3"], ["depth=1,2"], ["seed=1", "hydra.mode=MULTIRUN"], ["hydra.mode=RUN"], ["seed=x"]],
+)
+def test_the_mode_is_that_of_hydras_own(overrides: list[str]) -> None:
+    """As Hydra's `get_mode` reads it, which takes an error for no mode."""
+    cached: Compositions = {}
+    composed([], RunMode.RUN, cached)
+    (base,) = cached.values()
+    before = OmegaConf.to_yaml(base)
+    modes = []
+    for context in (nullcontext(), caching_loader(cached)):
+        with context, initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            modes.append(GlobalHydra.instance().hydra.get_mode("config", list(overrides)))
+    assert modes[0] == modes[1]
+    assert OmegaConf.to_yaml(base) == before
+
+
+def test_the_mode_is_read_without_a_copy() -> None:
+    cached: Compositions = {}
+    with caching_loader(cached), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().hydra.config_loader
+        config = loader.load_configuration(
+            "config", ["depth=3"], RunMode.MULTIRUN, validate_sweep_overrides=False
+        )
+    (base,) = cached.values()
+    assert config is base
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     """The overrides of each composition by Hydra's own loader."""

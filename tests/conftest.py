@@ -44,8 +44,9 @@ else:
     settings.register_profile("explore", derandomize=False, **LOAD_PROOF)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-    from support import yaml_cache
+    from support import config_copies, yaml_cache
 
+    config_copies.install()
     yaml_cache.install()
 
 

@@ -27,7 +27,7 @@ from io import BufferedWriter, FileIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from support import yaml_cache
+from support import config_copies, yaml_cache
 
 POLL_S = 0.01
 LONGEST_MESSAGE = 1 << 17
@@ -133,6 +133,7 @@ def _preload() -> None:
     from harness.tracking.local_store import empty_tables
     from harness.tracking.mlflow import MlflowStore
 
+    config_copies.install()
     yaml_cache.install()
     for each in pkgutil.walk_packages(commands.__path__, f"{commands.__name__}."):
         import_module(each.name)

@@ -32,6 +32,7 @@ from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState, Processor
 from harness.hazard import Call, Hazard, Kind
 from harness.measure.metrics import TABLE
+from harness.measure.stopping import Stop
 from harness.measure.totals import Totals
 from harness.models.operations import Operation
 from harness.results import record as record_module
@@ -48,6 +49,7 @@ HAZARDS_END = "<!-- End of the table of hazards. -->\n"
 RECORD_CLASSES: dict[type, str] = {
     Record: "The file itself",
     Samples: "`samples`",
+    Stop: "`stop`",
     RtfBasis: "`accounting`",
     Strategy: "`knobs`",
     Environment: "`environment`",
@@ -73,7 +75,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "verdict": "how the run ended: [the verdicts](concepts.md#what-a-verdict-says)",
         "reason": "why the verdict is not `OK`; empty for `OK`",
         "metrics": "[every metric](metrics.md) by name; null: not measured or not visible",
-        "samples": "raw values of each timed pass",
+        "samples": "raw values of each pass",
         "timed_pass": "index of the median pass, which all metrics belong to; null: nothing timed",
         "accounting": "what the RTF counts",
         "config": "the resolved configuration, every key of [the reference](configuration.md)",
@@ -86,10 +88,20 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "totals": "sums over the timed pass; null: nothing timed",
         "steps": "operations of an encoder; empty for other workloads",
         "run_key": "hash of configuration, code and device, by which a sweep recognises a run",
+        "stop": "why the timed passes ended; null: nothing timed, or an older record",
         "created": "time at which the record was made, ISO 8601, UTC",
         "schema_version": "version of this format",
     },
-    Samples: {"total_ns": "length of every timed pass, in order"},
+    Samples: {
+        "total_ns": "length of every timed pass, in order",
+        "warmup_ns": "length of every warm-up pass, in order; never part of a metric",
+        "cold": "whether each timed pass began on new contexts (`measure.warmup=0`); null: unknown",
+    },
+    Stop: {
+        "reason": "why ([the reasons](concepts.md#how-many-passes-and-why))",
+        "width": "length of the 95 % interval of the median pass, as a share of the median; null: "
+        "the passes are exact, or too few or too correlated for an interval",
+    },
     RtfBasis: {
         "kind": "accounting of the encoder",
         "audio_s": "seconds of audio",

@@ -128,7 +128,8 @@ def measure(
     interrupted: called at a Ctrl-C with the function that may print at that moment.
     """
     label = config.strategy.label
-    passes = 1 + config.measure.warmup + config.measure.repeats
+    measure, exact = config.measure, config.device.is_exact
+    passes = 1 + measure.warmup + (measure.fewest if exact else measure.most)
     bar = None if sweep else PassBar(label, passes, hidden=presentation.quiet)
     report = bar or (sweep.job(label, passes) if sweep else None)
 

@@ -53,6 +53,11 @@ class Device(Schema):
         return True
 
     @property
+    def is_exact(self) -> bool:
+        """Whether times do not vary: computed time without noise."""
+        return False
+
+    @property
     def power_mode_to_hold(self) -> PowerMode | None:
         """The power mode that a run requests and restores; None leaves the mode as it is."""
         return None
@@ -235,6 +240,11 @@ class Simulator(Npu):
     def hazards_fail(self) -> bool:
         """Whether `hazards` is error."""
         return self.hazards is Hazards.error
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether time is virtual and has no noise."""
+        return self.clock is ClockKind.virtual and not self.noise.enabled
 
     def scaled(self, exec_ns: int) -> int:
         """Scale an execution time from the calibrated clock to the clock of the power mode.

@@ -13,6 +13,9 @@ from harness.config.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
 from harness.config.workload import WORKLOAD_KEYS, LayerWorkload, Workload
 from harness.errors import RequestError, check_range
 
+MOST_PASSES = 10_000
+MOST_SECONDS = 86_400
+
 
 class Verify(Enum):
     """Which output tiles are compared with the reference."""
@@ -38,7 +41,10 @@ class TrackingKind(Enum):
 
 @dataclass(frozen=True)
 class Measure(Schema):
-    """Number of warm-up and timed passes."""
+    """Number of warm-up and timed passes, and when the timed passes end.
+
+    In virtual time without noise, `least_repeats` passes are timed: more show nothing new.
+    """
 
     group = "measure."
 
@@ -50,14 +56,65 @@ class Measure(Schema):
         unit="passes",
         remedy="0 times cold passes too",
     )
-    repeats: int = setting(
-        5,
-        "timed passes",
+    repeats: int | None = setting(
+        None,
+        "exactly so many timed passes; null: as many as the keys below ask for",
         least=1,
-        most=10_000,
+        most=MOST_PASSES,
+        unit="passes",
+        remedy="use 5 or more, so that the spread of the passes shows, or null",
+    )
+    least_repeats: int = setting(
+        5,
+        "fewest timed passes; all of them in virtual time without noise",
+        least=1,
+        most=MOST_PASSES,
         unit="passes",
         remedy="use 5 or more, so that the spread of the passes shows",
     )
+    most_repeats: int = setting(
+        100,
+        "most timed passes, where times vary",
+        least=1,
+        most=MOST_PASSES,
+        unit="passes",
+        remedy="measure.repeats=N times exactly N passes",
+    )
+    most_s: float = setting(
+        10.0,
+        "time on the device's clock after which no further pass begins",
+        least=0,
+        most=MOST_SECONDS,
+        unit="s",
+        remedy="0 times measure.least_repeats passes",
+    )
+    width: float = setting(
+        0.005,
+        "wanted length of the 95 % interval of the median pass, as a share of the median; the "
+        "timed passes end when it is reached",
+        least=0.0001,
+        most=1,
+        remedy="0.005 is 0.5 %",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.most_repeats < self.least_repeats:
+            raise RequestError(
+                f"measure.most_repeats={self.most_repeats}: fewer than "
+                f"measure.least_repeats={self.least_repeats}; use {self.least_repeats} or more, "
+                "or give measure.repeats alone"
+            )
+
+    @property
+    def fewest(self) -> int:
+        """Timed passes of a run whose passes do not vary."""
+        return self.repeats or self.least_repeats
+
+    @property
+    def most(self) -> int:
+        """Timed passes that a run has at most."""
+        return self.repeats or self.most_repeats
 
 
 @dataclass(frozen=True)
@@ -117,7 +174,7 @@ class Config(Schema):
     strategy: Strategy = setting(MISSING, "how the executor overlaps the stages of tiles")
     workload: Workload = setting(MISSING, "what runs, on which inputs")
     phase: Phase = setting(MISSING, "stage of the optimisation roadmap")
-    measure: Measure = setting(MISSING, "number of warm-up and timed passes")
+    measure: Measure = setting(MISSING, "number of warm-up and timed passes, and when they end")
     tracking: Tracking = setting(MISSING, "MLflow store in which runs are indexed")
     depth: int = setting(
         2,

@@ -32,7 +32,8 @@ class Setting:
 
     def check(self, key: str, value: Any) -> None:
         """Raise RequestError if a value, or a member of a list or mapping, is out of range."""
-        if self.least is None:
+        # None: only a field whose type allows null has it here.
+        if self.least is None or value is None:
             return
         pairs = [(key, value)]
         if isinstance(value, dict):

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from math import ceil, log
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 LEAST_SAMPLES = 5
 """Least number of samples on each side for an interval of their ratio."""
 LEVEL = 0.95
 """Confidence level of intervals."""
+LEAST_OF_INTERVAL = 6
+"""Least number of independent samples whose median has a 95 % interval: 2 / 2**5 is over 5 %."""
 RESAMPLES = 2000
 """Resamples of the bootstrap."""
 
@@ -43,10 +45,51 @@ def effective_samples(samples: ArrayLike) -> float:
     "effective sample size".
     """
     values = np.asarray(samples, float)
+    return _independent(len(values), _correlation(values))
+
+
+def _correlation(values: NDArray[np.float64]) -> float:
+    """The lag-1 autocorrelation; 0 for equal values."""
     centred = values - values.mean() if len(values) else values
     variance = float(centred @ centred)
-    correlation = float(centred[:-1] @ centred[1:]) / variance if variance else 0.0
-    return len(values) * (1 - max(correlation, 0)) / (1 + max(correlation, 0))
+    return float(centred[:-1] @ centred[1:]) / variance if variance else 0.0
+
+
+def _independent(count: int, correlation: float) -> float:
+    return count * (1 - max(correlation, 0)) / (1 + max(correlation, 0))
+
+
+def median_interval(samples: ArrayLike) -> tuple[float, float] | None:
+    """The 95 % interval of the median of a time series; None if it has too few effective samples.
+
+    It lies between two order statistics, so it holds for any distribution. For n independent
+    samples it is that of `scipy.stats.quantile_test`: its ranks are quantiles of the number of
+    samples below the median, which is binomial. Here n is the number of effective samples, and the
+    same quantiles of all samples are the limits; six effective samples are the fewest with limits.
+
+    A short series shows a lower correlation than there is. So r is corrected for its bias,
+    (1 + 3 r) / n (M. G. Kendall, Biometrika 41, 1954), and raised by two standard errors,
+    2 / sqrt(n): the interval is rather too long than too short. In trials that stopped as soon as
+    the interval was narrow (`tests/measure/test_stopping.py`), it missed the median of the
+    distribution in at most 5 % of cases, also with lag-1 correlations of 0.87.
+    """
+    values = np.asarray(samples, float)
+    if len(values) < LEAST_OF_INTERVAL:
+        return None
+    correlation = _correlation(values)
+    correlation += (1 + 3 * correlation) / len(values) + 2 / np.sqrt(len(values))
+    count = int(_independent(len(values), min(correlation, 1.0)))
+    if count < LEAST_OF_INTERVAL:
+        return None
+    # Imported on use, because SciPy takes time to import.
+    from scipy.special import bdtr
+
+    below = bdtr(np.arange(count), count, 0.5)
+    rank = int(np.searchsorted(below, (1 - LEVEL) / 2, side="right"))
+    # Weibull's definition: rank / (count + 1) is the sample of that rank, if there are `count`.
+    share = rank / (count + 1)
+    low, high = np.quantile(values, [share, 1 - share], method="weibull")
+    return float(low), float(high)
 
 
 def percentile(samples: ArrayLike, quantile: float) -> float | None:

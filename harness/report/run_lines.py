@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report.processor import processor_lines
-from harness.report.runs import CPU, FASTEST, TIE, TILE_MS, as_fast, fastest
+from harness.report.runs import CPU, FASTEST, STOPPED_BY_RULE, TIE, TILE_MS, as_fast, fastest
 from harness.results.record import Record
 from harness.results.rtf_gap import rtf_gap, sums_by_kernel
 from harness.run.tile_passes import Step
@@ -41,6 +41,12 @@ def legend(records: Sequence[Record]) -> list[str]:
             if counts == [1]
             else f"a row is the median of {passes} timed passes; spread: their range / median"
         )
+    reasons = {record.stop.reason for record in records if record.stop}
+    lines += [line for reason, line in STOPPED_BY_RULE.items() if reason in reasons]
+    if cold := [record for record in records if record.samples.cold and record.samples.total_ns]:
+        labels = dict.fromkeys(record.label for record in cold)
+        which = "every row" if len(cold) == len(records) else ", ".join(labels)
+        lines.append(f"cold, each pass on new contexts (measure.warmup=0): {which}")
     if marks := fastest(records):
         devices = "device, " if len({record.device for record in records}) > 1 else ""
         of_several = f" of each {devices}accounting or kernel" if len(marks) > 1 else ""

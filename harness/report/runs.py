@@ -10,6 +10,7 @@ from typing import Any
 from harness.measure.metric import Unit
 from harness.measure.metrics import METRIC_NAMES, METRICS, SPEEDUP
 from harness.measure.stats import Ratio, spread
+from harness.measure.stopping import StopReason
 from harness.report.tables import NOTHING, Cell, Sheet, factor, hidden, left, number, right
 from harness.results.record import Record
 from harness.results.rtf_gap import bound_by
@@ -48,6 +49,14 @@ EXACT = 0.001
 """Intervals narrower than this are not shown."""
 FASTEST = "*"
 """Mark of the fastest right run."""
+STOPPED_BY_RULE = {
+    StopReason.width: "width: the 95 % interval of the median is as narrow as measure.width asks",
+    StopReason.noisy: "stable but noisy: the noise no longer changes, and the most passes would "
+    "not give measure.width",
+    StopReason.passes: "cap reached: passes: measure.most_repeats ran without measure.width",
+    StopReason.seconds: "cap reached: seconds: measure.most_s elapsed without measure.width",
+}
+"""Why timed passes ended, where that depends on their times, and the line that explains it."""
 TIE = 0.001
 """Largest relative difference of two times that count as equal."""
 
@@ -76,6 +85,7 @@ def table(
         visible += [name for name in DETAILS if set(values[name]) - {None}]
     others = [name for name in METRIC_NAMES if name not in visible and name != SPEEDUP]
     with_speedup = len(records) > 1 and any(speedups)
+    with_stop = any(record.stop and record.stop.reason in STOPPED_BY_RULE for record in records)
     columns = [left("", "fastest")] if marks else []
     columns += [left("strategy"), left("run")]
     with_device = "device" not in swept and any(record.device == CPU for record in records)
@@ -86,6 +96,7 @@ def table(
         columns.append(right(METRICS[name].heading, name))
         if name == TILE_MS:
             columns.append(right("spread"))
+            columns += [left("stop")] * with_stop
         if name == BOUND_RATIO:
             columns.append(left("bound by"))
     if with_speedup:
@@ -104,6 +115,7 @@ def table(
             cells.append(_cell(record, name))
             if name == TILE_MS:
                 cells.append(number(spread(record.samples.total_ns), "{:.1%}"))
+                cells += [_stop(record)] * with_stop
             if name == BOUND_RATIO:
                 limit = bound_by(record)
                 cells.append(Cell(limit or NOTHING, limit))
@@ -115,6 +127,11 @@ def table(
         cells += [record.reason, Cell(folder or NOTHING, folder)]
         result.add(*cells, wrong=not record.ok)
     return result
+
+
+def _stop(record: Record) -> Cell:
+    stop = record.stop
+    return Cell(stop.text, stop.reason.value) if stop else Cell(NOTHING, None)
 
 
 def _setting(record: Record, key: str) -> Cell:

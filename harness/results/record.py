@@ -10,8 +10,9 @@ Schema history:
    it is empty, and sweeps do not use them.
 5  Adds `processor` to the states in `machine`: what has run the kernels of device=cpu. In records
    of schemas 1 to 4, it is None.
-6  Adds idle time, causes of stalls and exposed transfer to `totals`. In records of schemas 1 to 5,
-   they are None.
+6  Adds idle time, causes of stalls and exposed transfer to `totals`; `stop`, why the timed passes
+   ended; and to `samples` the warm-up passes and whether the timed ones were cold. In records of
+   schemas 1 to 5, they are None; `warmup_ns` is empty.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.config.sources import key_and_value
@@ -34,7 +34,9 @@ from harness.errors import HarnessError
 from harness.hazard import Hazard
 from harness.measure.metric import Metrics
 from harness.measure.rtf import Audio
+from harness.measure.stopping import Stop
 from harness.measure.totals import Totals
+from harness.results.damage import reason
 from harness.results.environment import Environment, environment
 from harness.results.identity import config_hash
 from harness.results.run_key import run_key
@@ -43,7 +45,7 @@ from harness.run.tile_passes import Step
 from harness.units import ms_to_ns
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
 FILE_NAME = "record.json"
 SCHEMA_VERSION: Literal[6] = 6
@@ -51,15 +53,18 @@ IN_LABEL = ("strategy", "depth", "tracking", "resume", "hydra")
 """Configuration groups whose overrides the label already shows, or that do not change results."""
 MOST_SWEPT_CHARACTERS = 20
 """Longest swept value at the beginning of a run's name."""
-MOST_VALUE_CHARACTERS = 60
-"""Longest text of a wrong value in an error message."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Raw values of the timed passes, in order."""
+    """Raw makespans of the timed passes and of the warm-up passes, each in order.
+
+    cold: every timed pass began on new contexts; None in records that lack it.
+    """
 
     total_ns: tuple[int, ...]
+    warmup_ns: tuple[int, ...] = ()
+    cold: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class Record:
     knobs: the effective strategy. timed_pass: index of the median pass, which metrics, totals and
     steps describe. machine: None if its state cannot change. totals: None if nothing was timed.
     steps: the operations of an encoder; empty for other workloads. run_key: its
-    `harness.results.run_key.run_key`; empty if it is not known.
+    `harness.results.run_key.run_key`; empty if it is not known. stop: why the timed passes ended.
     """
 
     # strict: a text in place of a number is damage, and must not be converted.
@@ -125,6 +130,7 @@ class Record:
     totals: Totals | None = None
     steps: tuple[Step, ...] = ()
     run_key: str = ""
+    stop: Stop | None = None
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
@@ -155,7 +161,7 @@ class Record:
         except OSError as error:
             raise HarnessError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
-            raise HarnessError(f"{path}: {_reason(error)}") from error
+            raise HarnessError(f"{path}: {reason(error)}") from error
         except HarnessError as error:
             raise HarnessError(f"{path}: {error}") from error
 
@@ -176,7 +182,7 @@ def record_of(
     resolved: the whole configuration as plain data. preset: name of the strategy's YAML file.
     overrides: of the command line. swept: keys that have several values in the run's sweep.
     """
-    audio = outcome.audio
+    audio, cold = outcome.audio, not resolved["measure"]["warmup"]
     return Record(
         name=_name(outcome, preset, settings_beyond_label(overrides), swept),
         label=outcome.label,
@@ -187,7 +193,7 @@ def record_of(
         verdict=outcome.verdict,
         reason=outcome.reason,
         metrics=outcome.metrics,
-        samples=Samples(outcome.pass_times_ns),
+        samples=Samples(outcome.pass_times_ns, outcome.warmup_ns, cold),
         timed_pass=outcome.timed_pass,
         accounting=RtfBasis(
             kind=outcome.accounting,
@@ -207,6 +213,7 @@ def record_of(
         totals=outcome.totals,
         steps=outcome.steps,
         run_key=run_key(resolved),
+        stop=outcome.stop,
     )
 
 
@@ -276,25 +283,3 @@ def _adapter() -> TypeAdapter[Record]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Record)
-
-
-def _reason(error: ValidationError) -> str:
-    """Why a file is not a record, in one line.
-
-    Broken JSON, the fields that are missing, or the first field with a wrong value.
-    """
-    errors = error.errors(include_url=False)
-    first = errors[0]
-    place = ".".join(str(part) for part in first["loc"])
-    expected = first["msg"][0].lower() + first["msg"][1:]
-    if first["type"] == "json_invalid":
-        fault = str(first["ctx"]["error"])
-        cut = "it ends too early" if fault.startswith("EOF") else "it is not JSON"
-        return f"damaged: {cut} ({fault}); run the experiment again, or leave this file out"
-    missing = [".".join(map(str, each["loc"])) for each in errors if each["type"] == "missing"]
-    if missing:
-        names = shorten(", ".join(missing), MOST_VALUE_CHARACTERS, placeholder=" ...")
-        fields = "field is" if len(missing) == 1 else "fields are"
-        return f"not a complete record: {len(missing)} {fields} missing: {names}"
-    value = shorten(repr(first["input"]), MOST_VALUE_CHARACTERS)
-    return f"{place}: {expected}, not {value}" if place else f"not a record: {expected}"

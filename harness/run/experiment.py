@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
-from harness.config.schema import Config, Verify
-from harness.device.host.state import MachineState, changes
+from harness.config.schema import Config, Measure, Verify
 from harness.errors import DeviceError, RequestError
-from harness.hazard import Hazard
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.stats import median_index
+from harness.measure.stopping import StopReason, StopRule
+from harness.run.findings import Findings
 from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.predict import NotModelledError, predicted_ns
 from harness.run.prepare import prepare
 from harness.run.tile_passes import Pass, Passes
-from harness.run.verify import Comparison
+from harness.units import NS_PER_S
 
 log = logging.getLogger(__name__)
 
@@ -28,29 +28,6 @@ NO_RUNLIST = "no-runlist"
 """Part of a run's label if pyxrt has no runlists, so that batches were started run by run."""
 Progress = Callable[[str, float], None]
 """progress(name, share): called outside of timed code with a pass and how much of it is done."""
-
-
-@dataclass
-class Findings:
-    """What an experiment has measured so far; after a failure, everything before it is kept.
-
-    compared, mismatches: tiles compared and tiles wrong. allocations: bos allocated in each timed
-    pass. passes: the timed passes. before, after: the machine's state around them.
-    """
-
-    verdict: Verdict = Verdict.OK
-    reason: str = ""
-    compared: int = 0
-    mismatches: int = 0
-    hazards: list[Hazard] = field(default_factory=list)
-    allocations: list[int] = field(default_factory=list)
-    passes: list[Pass] = field(default_factory=list)
-    before: MachineState | None = None
-    after: MachineState | None = None
-
-    def fail(self, reason: str) -> None:
-        """Record that the experiment could not be completed."""
-        self.verdict, self.reason = Verdict.FAILED, reason
 
 
 class Experiment:
@@ -68,6 +45,7 @@ class Experiment:
         self._config = self._prepared.config
         self._backend = self._prepared.backend
         self._computes = config.verify is Verify.all
+        self._rule = stop_rule(self._config.measure, self._config.device.is_exact)
 
     @property
     def config(self) -> Config:
@@ -126,67 +104,54 @@ class Experiment:
                 return
             for _ in range(measure.warmup):
                 progress("warm-up", 0)
-                if not self._pass(passes, findings, "the warm-up"):
+                warm = self._pass(passes, findings, "the warm-up")
+                if not warm:
                     return
+                findings.warmup_ns.append(warm.makespan_ns)
             if measure.warmup:
-                self._run_timed(passes, range(measure.repeats), findings, progress)
+                while self._run_timed(passes, findings, progress):
+                    pass
                 return
         # Without warm-up, every pass is a cold one, on contexts of its own.
         # The first execution on a context is slower, so each pass needs new contexts to be cold.
-        for number in range(measure.repeats):
+        more = True
+        while more:
             with self._passes() as passes:
-                if not self._run_timed(passes, [number], findings, progress):
-                    return
+                more = self._run_timed(passes, findings, progress)
 
-    def _run_timed(
-        self, passes: Passes, numbers: Sequence[int], findings: Findings, progress: Progress
-    ) -> bool:
-        """Run the timed passes with these numbers; returns whether all their outputs were right.
+    def _run_timed(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
+        """Run one timed pass; returns whether another one is to follow.
 
         The machine's state is read before the first pass of the experiment and after the last.
         """
-        repeats = self._config.measure.repeats
-        for number in numbers:
-            progress(f"pass {number + 1} of {repeats}", 0)
-            if number == 0:
-                # Read directly after a use: the clocks of an idle device differ (`changes`).
-                passes.wake()
-                findings.before = self._backend.read_state()
-            allocated = passes.allocations
-            timed = self._pass(passes, findings, f"timed pass {number + 1}")
-            if not timed:
-                return False
-            findings.passes.append(timed)
-            findings.allocations.append(passes.allocations - allocated)
-            if number == repeats - 1:
-                passes.wake()
-                findings.after = self._backend.read_state()
-        self._judge_machine(findings)
-        return True
-
-    def _judge_machine(self, findings: Findings) -> None:
-        """The verdict INVALID if the machine changed, or was in another mode than requested."""
-        before, after, device = findings.before, findings.after, self._config.device
-        differences = changes(before, after) if before and after else []
-        if differences:
-            findings.verdict = Verdict.INVALID
-            findings.reason = (
-                f"the machine changed during the timed passes: {'; '.join(differences)}"
-            )
-        mode_to_hold = device.power_mode_to_hold
-        mode = before.power_mode if before else None
-        # None: the mode cannot be read, which is no evidence of a wrong one.
-        if mode_to_hold and mode not in (None, mode_to_hold.value):
-            findings.verdict = Verdict.INVALID
-            findings.reason = (
-                f"device.power_mode={mode_to_hold.value}: the device was in mode {mode}"
-            )
+        number, rule = len(findings.passes) + 1, self._rule
+        most = rule.most if rule.least == rule.most else f"at most {rule.most}"
+        progress(f"pass {number} of {most}", 0)
+        if number == 1:
+            # Read directly after a use: the clocks of an idle device differ (`changes`).
+            passes.wake()
+            findings.before = self._backend.read_state()
+            findings.begin_ns = self._backend.clock.now_ns
+        allocated = passes.allocations
+        timed = self._pass(passes, findings, f"timed pass {number}")
+        if not timed:
+            return False
+        findings.passes.append(timed)
+        findings.allocations.append(passes.allocations - allocated)
+        elapsed_ns = self._backend.clock.now_ns - findings.begin_ns
+        findings.stop = rule([each.makespan_ns for each in findings.passes], elapsed_ns)
+        if not findings.stop:
+            return True
+        passes.wake()
+        findings.after = self._backend.read_state()
+        findings.judge_machine(self._config.device)
+        return False
 
     def _verify(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
         """Run the verification pass; returns whether it had right outputs and no hazards."""
         progress("verify", 0)
         checkers = passes.verify(lambda share: progress("verify", share))
-        return self._judge_hazards(findings, "") and self._judge_outputs(checkers, findings, "")
+        return self._judge_hazards(findings, "") and findings.judge_outputs(checkers, "")
 
     def _pass(self, passes: Passes, findings: Findings, name: str) -> Pass | None:
         """Run one pass at full speed; None if it had wrong outputs or hazards."""
@@ -195,7 +160,7 @@ class Experiment:
         # Hazards first: they are the cause of wrong outputs, if both exist.
         if not self._judge_hazards(findings, where):
             return None
-        return result if self._judge_outputs(compare(), findings, where) else None
+        return result if findings.judge_outputs(compare(), where) else None
 
     def _take_hazards(self, findings: Findings) -> None:
         findings.hazards += self._backend.take_hazards()
@@ -210,20 +175,6 @@ class Experiment:
         more = f"; {len(hazards) - 1} more in the record" if len(hazards) > 1 else ""
         findings.reason = f"{hazards[0]}{where}{more}"
         return False
-
-    def _judge_outputs(
-        self, checkers: Sequence[Comparison], findings: Findings, where: str
-    ) -> bool:
-        """Whether all compared outputs are right."""
-        compared = sum(each.compared for each in checkers)
-        mismatches = sum(each.mismatches for each in checkers)
-        findings.compared += compared
-        findings.mismatches += mismatches
-        if mismatches:
-            first = next(each.first_mismatch for each in checkers if each.mismatches)
-            findings.verdict = Verdict.WRONG
-            findings.reason = f"{first}; {mismatches} of {compared} tiles wrong{where}"
-        return not mismatches
 
     def _outcome(self, findings: Findings, interrupted: bool) -> Outcome:
         """The outcome; metrics are those of the median pass, and only for the verdict OK."""
@@ -266,6 +217,8 @@ class Experiment:
             reason=findings.reason,
             metrics=metrics_of(data),
             pass_times_ns=times_ns,
+            warmup_ns=tuple(findings.warmup_ns),
+            stop=findings.stop if has_samples else None,
             timed_pass=median,
             totals=totals,
             steps=timed.steps if timed else (),
@@ -274,6 +227,15 @@ class Experiment:
             timeline=timed.timeline() if timed else None,
             interrupted=interrupted,
         )
+
+
+def stop_rule(measure: Measure, is_exact: bool) -> StopRule:
+    """When the timed passes end; is_exact: they do not vary (`Device.is_exact`)."""
+    if is_exact or measure.repeats:
+        reason = StopReason.exact if is_exact else StopReason.requested
+        return StopRule(measure.fewest, measure.fewest, fixed=reason)
+    most_ns = int(measure.most_s * NS_PER_S)
+    return StopRule(measure.least_repeats, measure.most_repeats, most_ns, measure.width)
 
 
 def _predicted_ns(config: Config) -> int | None:

@@ -11,6 +11,7 @@ from harness.device.host.state import MachineState
 from harness.hazard import Hazard
 from harness.measure.metric import Metrics
 from harness.measure.rtf import Audio
+from harness.measure.stopping import Stop
 from harness.measure.timeline import Timeline
 from harness.measure.totals import Totals
 from harness.run.tile_passes import Step
@@ -45,7 +46,8 @@ class Outcome:
 
     kernel: name of the kernel, chain or encoder. strategy: the effective knobs; label: the same
     knobs as text for tables. audio: the audio that the RTF is about; measured_host_ns: measured
-    time of its preprocessing. pass_times_ns: makespans of the timed passes, in order.
+    time of its preprocessing. pass_times_ns: makespans of the timed passes, in order; warmup_ns: of
+    the warm-up passes. stop: why the timed passes ended; None if they did not end as planned.
 
     timed_pass: index of the median pass. Metrics, totals, steps and timeline are those of this
     pass; they are None or empty if nothing was timed. timeline: also None if the pass stores no
@@ -71,3 +73,5 @@ class Outcome:
     machine: MachineStates | None
     timeline: Timeline | None
     interrupted: bool = False
+    warmup_ns: tuple[int, ...] = ()
+    stop: Stop | None = None

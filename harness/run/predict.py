@@ -145,7 +145,7 @@ def experiment_model(plan: Plan, numbers: Mapping[str, Ns] | None = None) -> Exp
         verification=builder.model(poisons=True) if is_checked else None,
         between_ns=builder.poison_ns() * is_checked + builder.opening_ns() * is_cold,
         is_cold=is_cold,
-        passes=(config.measure.warmup, config.measure.repeats),
+        passes=(config.measure.warmup, config.measure.fewest),
         timeout_ns=ms_to_ns(config.device.timeout_ms),
         watchdog_ns=device.watchdog_ns,
     )

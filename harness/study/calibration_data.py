@@ -192,7 +192,7 @@ def _request(record: Record, template: Config, start: Simulator) -> Config:
         device=_device(stored["device"], start),
         strategy=record.knobs,
         workload=_workload(stored["workload"]),
-        measure=Measure(stored["measure"]["warmup"], stored["measure"]["repeats"]),
+        measure=Measure(stored["measure"]["warmup"], len(record.samples.total_ns)),
         verify=Verify[stored["verify"]],
     )
 

@@ -106,6 +106,7 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
         "device": record.device,
         "label": record.label,
         "verdict": record.verdict.value,
+        **({"stop": record.stop.text} if record.stop else {}),
         "reason": record.reason,
         "accounting": record.accounting.kind.value,
         "config_hash": record.config_hash,

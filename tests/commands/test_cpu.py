@@ -29,7 +29,7 @@ from harness.run.outcome import MachineStates
 
 pytestmark = pytest.mark.slow
 
-SHORT = ("device=cpu", "workload.tiles=6", "measure=quick", "tracking=off")
+SHORT = ("device=cpu", "workload.tiles=6", "measure.repeats=3", "tracking=off")
 NOT_AN_NPU = "device=cpu: times and RTF are of this machine's processor, not of an NPU"
 
 

@@ -100,6 +100,7 @@ def start(kernels: Path) -> START:
             f"device.kernels_dir={kernels}",
             "tracking=off",
             f"workload.tiles={TILES}",
+            "measure.repeats=5",
         ]
         if forked:
             return Forked(setup, [*given, *arguments], environment)
@@ -466,7 +467,7 @@ def test_a_terminated_run_leaves_its_record_and_no_power_mode(
 
 # An encoder's window, whose kernels' contexts are opened as they are needed
 
-WINDOW = ["workload=whisper_tiny", "workload.tiles=3", "measure=quick"]
+WINDOW = ["workload=whisper_tiny", "workload.tiles=3", "measure.repeats=3"]
 SMALL_WINDOW = [*WINDOW, "workload.model=small"]
 TWO = "strategy.columns=2"
 """Of four kernels: eight contexts, two more than there are."""

@@ -35,7 +35,12 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
 def test_the_file_has_plain_names_and_values(tmp_path: Path) -> None:
     raw = written(tmp_path)
     assert raw["schema_version"] == 6
-    assert raw["samples"] == {"total_ns": [100, 101, 99, 100, 102]}
+    assert raw["samples"] == {
+        "total_ns": [100, 101, 99, 100, 102],
+        "warmup_ns": [150],
+        "cold": False,
+    }
+    assert raw["stop"] == {"reason": "requested", "width": 0.03}
     assert raw["knobs"] == {
         "buffers": "per_tile",
         "depth": 1,
@@ -69,11 +74,11 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "absent"),
     [
-        (1, ("machine", "totals", "steps", "run_key")),
-        (2, ("totals", "steps", "run_key")),
-        (3, ("run_key",)),
-        (4, ()),
-        (5, ()),
+        (1, ("machine", "totals", "steps", "run_key", "stop")),
+        (2, ("totals", "steps", "run_key", "stop")),
+        (3, ("run_key", "stop")),
+        (4, ("stop",)),
+        (5, ("stop",)),
     ],
 )
 def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
@@ -88,6 +93,8 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
                 del totals[key]
     del raw["accounting"]["overlap_host"]
     del raw["knobs"]["resident"]
+    del raw["samples"]["warmup_ns"]
+    del raw["samples"]["cold"]
     (tmp_path / FILE_NAME).write_text(json.dumps(raw))
     record = Record.load(tmp_path)
     assert record.schema_version == version
@@ -96,6 +103,7 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
     if record.totals:
         assert {getattr(record.totals, key) for key in NEW_IN_TOTALS_6} == {None}
     assert (record.machine is None) == (version == 1)
+    assert (record.stop, record.samples.warmup_ns, record.samples.cold) == (None, (), None)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
 
 
@@ -125,6 +133,7 @@ def set_to(*path: str | int, value: Any) -> Change:
             set_to("steps", 0, "operation", "calls", value=None),
             "steps.0.operation.calls: input should be a valid int",
         ),
+        (set_to("stop", "reason", value="bored"), "stop.reason: input should be 'exact', "),
         (set_to("knobs", "depth", value=0), "strategy.depth=0: out of range"),
         (set_to("knobs", "speed", value=1), "knobs.speed: unexpected keyword argument"),
         (lambda raw: raw.pop("kernel"), "not a complete record: 1 field is missing: kernel"),

@@ -13,6 +13,7 @@ from harness.hazard import Call, Hazard, Kind
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.rtf import Audio
+from harness.measure.stopping import Stop, StopReason
 from harness.measure.totals import Totals
 from harness.models.operations import Operation
 from harness.models.tiling import Unit
@@ -66,6 +67,8 @@ def a_record(
         reason="",
         metrics=metrics_of(Measurement(TOTALS, audio=AUDIO, verified=10, hazards=1, allocations=0)),
         pass_times_ns=tuple(times_ns),
+        warmup_ns=(150,),
+        stop=Stop(StopReason.requested, 0.03),
         timed_pass=0,
         totals=TOTALS,
         steps=(Step(operation, 2, TOTALS),),

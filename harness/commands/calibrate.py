@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
@@ -15,6 +16,7 @@ from harness.errors import HarnessError, RequestError
 from harness.measure.stats import spread
 from harness.report.tables import Part, Sheet, left, number, right
 from harness.study.calibration import Calibration, calibrate
+from harness.study.residuals import NOISY_SPREAD, contradictions, noise
 from harness.units import ns_to_ms
 
 HELP = "fit the simulator's profile to records of a device"
@@ -32,7 +34,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "runs",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="RUN_OR_SWEEP",
         help="folder of a run or of a sweep, a record.json, or the id of an MLflow run",
@@ -85,8 +87,10 @@ def report(result: Calibration) -> list[Part]:
         right("measured ms", "measured_ms"),
         right("predicted ms", "predicted_ms"),
         right("residual", "residual_pct"),
+        right("left out", "left_out_pct"),
         right("spread"),
     )
+    left_out = {id(check.record): check.residual_pct for check in result.left_out}
     for check in result.checks:
         checks.add(
             check.record.label,
@@ -97,6 +101,7 @@ def report(result: Calibration) -> list[Part]:
             number(ns_to_ms(check.measured_ns), "{:.3f}"),
             number(ns_to_ms(check.predicted_ns), "{:.3f}"),
             number(check.residual_pct, "{:+.2f}%"),
+            number(left_out.get(id(check.record)) if check.is_seen else None, "{:+.2f}%"),
             number(spread(check.record.samples.total_ns), "{:.1%}"),
         )
     parts.append(checks)
@@ -106,7 +111,36 @@ def report(result: Calibration) -> list[Part]:
         if unseen
         else "no record was held back; give some with --check to see how the profile predicts them"
     )
-    return parts
+    return [*parts, *_left_out_lines(result), *_doubts(result)]
+
+
+def _left_out_lines(result: Calibration) -> list[str]:
+    """How well fits without a record predict it."""
+    lines, count = list[str](), len(result.left_out) + len(result.alone)
+    if result.left_out:
+        worst = max(result.left_out, key=lambda check: abs(check.residual_pct))
+        middle = median(abs(check.residual_pct) for check in result.left_out)
+        lines.append(
+            f"left out: {len(result.left_out)} of {count} records, each predicted by a fit to the "
+            f"others; largest residual {abs(worst.residual_pct):.2f} % ({worst.record.label}), "
+            f"median {middle:.2f} %"
+        )
+    if result.alone:
+        names = ", ".join(dict.fromkeys(record.label for record in result.alone))
+        lines.append(f"not left out, because the others do not show all numbers: {names}")
+    return lines
+
+
+def _doubts(result: Calibration) -> list[str]:
+    """Which assumptions of the model the residuals contradict, and whether noise explains them."""
+    doubts = [f"contradicts the model: {each.text}" for each in contradictions(result.checks)]
+    differ = noise(result.checks)
+    if differ is not None and differ > NOISY_SPREAD:
+        doubts.append(
+            f"the passes of a record differ by {differ:.0%} (median): the machine was busy, and "
+            "residuals up to that size say little; run again on an idle machine"
+        )
+    return doubts
 
 
 def profile_text(result: Calibration) -> str:
@@ -161,6 +195,11 @@ def main(arguments: Sequence[str]) -> int:
     rest, tracking = take_tracking(arguments, "calibrate")
     options = _parser().parse_intermixed_args(rest)
     presentation = presentation_of(options)
+    if not options.runs:
+        raise RequestError(
+            "calibrate: no records to fit; give folders of runs or sweeps, of several strategies "
+            "(baseline, pooled, pipelined, batch) on one device"
+        )
     _checked(options.out)
     start = load("tracking=off", f"device={START}").device
     assert isinstance(start, Simulator)  # the preset of that name
@@ -169,7 +208,7 @@ def main(arguments: Sequence[str]) -> int:
     for record in unseen:
         if record in fitted:
             raise RequestError(f"--check: {record.name}: is among the records to fit; give others")
-    result = calibrate(fitted, unseen, start, options.keep)
+    result = calibrate(fitted, unseen, start, options.keep, leave_out=True)
     if options.out:
         _write(options.out, profile_text(result))
     parts = report(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.config.device import Simulator
 from harness.errors import RequestError
 from harness.results.record import Record
-from harness.study.calibration_data import Run, runs_of
+from harness.study.calibration_data import Run, guess, runs_of, values_of
 
 Floats = NDArray[np.float64]
 
@@ -57,6 +57,7 @@ class Check:
     """A record and its prediction.
 
     what: the compared time, "total" or "median interval". is_seen: whether the fit used the record.
+    ratios: measured / predicted by kind of time, as in `calibration_data.Run.measured`.
     """
 
     record: Record
@@ -64,6 +65,7 @@ class Check:
     measured_ns: float
     predicted_ns: float
     is_seen: bool
+    ratios: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def residual_pct(self) -> float:
@@ -75,12 +77,16 @@ class Check:
 class Calibration:
     """A fitted profile.
 
-    kept: numbers on which no record depends, or that the user keeps.
+    kept: numbers on which no record depends, or that the user keeps. left_out: fitted records, each
+    predicted by a profile that is fitted to the others. alone: fitted records without such a
+    prediction, because no other one shows all numbers that they depend on.
     """
 
     numbers: tuple[Fitted, ...]
     kept: tuple[str, ...]
     checks: tuple[Check, ...]
+    left_out: tuple[Check, ...] = ()
+    alone: tuple[Record, ...] = ()
 
 
 def calibrate(
@@ -88,10 +94,13 @@ def calibrate(
     unseen: Sequence[Record],
     start: Simulator,
     keep: Sequence[str] = (),
+    *,
+    leave_out: bool = False,
 ) -> Calibration:
     """Fit the numbers of `start` that the records depend on, and predict all records.
 
-    unseen: records that the fit does not use. keep: keys of numbers that do not change.
+    unseen: records that the fit does not use. keep: keys of numbers that do not change. leave_out:
+    also predict each record by a fit to the others.
     RequestError for records that the model does not cover or that are of several devices, and if
     they do not identify a number.
     """
@@ -107,18 +116,37 @@ def calibrate(
         raise RequestError(f"--check: no fitted record runs {', '.join(sorted(unknown))}")
     fit = _Fit(seen, start, [key for key in keys if key not in keep])
     fit.run()
+    left_out, alone = _left_out(fit, seen) if leave_out else ([], [])
     return Calibration(
         numbers=fit.numbers(),
         kept=tuple(key for key in keys if key not in fit.keys),
         checks=tuple(_check(run, fit.values(), run in seen) for run in runs),
+        left_out=tuple(left_out),
+        alone=tuple(alone),
     )
+
+
+def _left_out(fit: _Fit, runs: Sequence[Run]) -> tuple[list[Check], list[Record]]:
+    """Records predicted by fits without them, and those that no such fit predicts."""
+    checks, alone = list[Check](), list[Record]()
+    for run in runs:
+        if numbers := fit.without(run):
+            checks.append(_check(run, numbers, is_seen=False))
+        else:
+            alone.append(run.record)
+    return checks, alone
 
 
 def _check(run: Run, numbers: Mapping[str, int], is_seen: bool) -> Check:
     predicted = run.predict({key: np.array([value]) for key, value in numbers.items()})
     what = "interval" if "interval" in run.measured else "total"
     name = "median interval" if what == "interval" else "total"
-    return Check(run.record, name, run.measured[what], float(predicted[what][0]), is_seen)
+    ratios = {
+        kind: value / float(predicted[kind][0])
+        for kind, value in run.measured.items()
+        if predicted[kind][0] > 0
+    }
+    return Check(run.record, name, run.measured[what], float(predicted[what][0]), is_seen, ratios)
 
 
 class _Fit:
@@ -133,10 +161,11 @@ class _Fit:
         least = np.array([run.least_noise(kind) for run in runs for kind in run.measured])
         self._least = np.hypot(ROUNDING_NS, least * self._measured)
         self._freedom = len(self._measured)
-        self._begin = _guess(runs, start, keys)
+        self._begin = guess(runs, start, keys)
         self.keys = list(keys)
         self._at = np.array([float(self._begin[key]) for key in keys])
         self._covariance: Floats = np.zeros((0, 0))
+        self._steps: tuple[Floats, Floats] | None = None
         effects = np.abs(self._derivatives(self._at)).max(axis=0, initial=0.0)
         self.keys = [key for key, effect in zip(keys, effects, strict=True) if effect]
         self._at = np.array([float(self._begin[key]) for key in self.keys])
@@ -160,6 +189,25 @@ class _Fit:
             self._weigh(found.fun, np.sum(jacobian @ self._covariance * jacobian, axis=1))
         jacobian = self._derivatives(self._at) / self._sigma[:, None]
         self._covariance = np.linalg.inv(jacobian.T @ jacobian)
+
+    def without(self, left_out: Run) -> dict[str, int] | None:
+        """The numbers by a fit without one run; None if they are then not identified.
+
+        One Gauss-Newton step from the fit to all runs, with the noise of that fit: within its parts
+        the model is linear in the numbers.
+        """
+        rows = np.array([run is not left_out for run in self._runs for _ in run.measured])
+        if self._steps is None:
+            residuals = (self._predicted(self._at[:, None])[:, 0] - self._measured) / self._sigma
+            self._steps = self._derivatives(self._at) / self._sigma[:, None], residuals
+        jacobian, residuals = (each[rows] for each in self._steps)
+        lengths = np.linalg.norm(jacobian, axis=0)
+        if len(jacobian) < len(lengths) or not np.all(lengths):
+            return None
+        if np.linalg.svd(jacobian / lengths)[1].min() < LEAST_SINGULAR:
+            return None
+        step = np.linalg.lstsq(jacobian / lengths, -residuals, rcond=None)[0] / lengths
+        return self._rounded(np.maximum(self._at + step, 0))
 
     def _weigh(self, residuals: Floats, leverage: Floats) -> None:
         """Set the noise of each kind of time to what its residuals show.
@@ -215,7 +263,10 @@ class _Fit:
 
     def values(self) -> dict[str, int]:
         """The fitted numbers, rounded."""
-        return {key: round(each) for key, each in zip(self.keys, self._at, strict=True)}
+        return self._rounded(self._at)
+
+    def _rounded(self, at: Floats) -> dict[str, int]:
+        return {key: round(float(each)) for key, each in zip(self.keys, at, strict=True)}
 
     def numbers(self) -> tuple[Fitted, ...]:
         """The fitted numbers with their uncertainties."""
@@ -223,7 +274,7 @@ class _Fit:
 
         factor = t.ppf((1 + LEVEL) / 2, self._freedom)
         deviations = np.sqrt(np.diag(self._covariance))
-        starts = _values(self._start, self.keys)
+        starts = values_of(self._start, self.keys)
         return tuple(
             Fitted(key, value, max(1.0, float(factor * deviation)), int(starts.get(key, 0)))
             for (key, value), deviation in zip(self.values().items(), deviations, strict=True)
@@ -240,27 +291,3 @@ def _remedy(names: Sequence[str]) -> str:
     if sum(name.startswith("exec_ns.") for name in names) > 1:
         remedies.append("add runs of each kernel alone")
     return " and ".join(remedies) or "add runs with other strategies"
-
-
-def _values(profile: Simulator, keys: Sequence[str]) -> dict[str, float]:
-    """The numbers of a profile by key; a kernel without a figure has none."""
-    found = dict[str, float]()
-    for key in keys:
-        name, _, kernel = key.partition(".")
-        value = getattr(profile, name)
-        if not kernel or kernel in value:
-            found[key] = value[kernel] if kernel else value
-    return found
-
-
-def _guess(runs: Sequence[Run], start: Simulator, keys: Sequence[str]) -> dict[str, float]:
-    """Values from which the fit begins: those of the start profile, and what single stages show."""
-    found = dict.fromkeys(keys, 1.0) | _values(start, keys)
-    for key in keys:
-        name, _, kernel = key.partition(".")
-        if name == "launch_ns":
-            found[key] = min(run.measured_per_launch for run in runs)
-        own = [run.measured_per_tile for run in runs if run.kernels == (kernel,)]
-        if kernel and own:
-            found[key] = 0.9 * min(own)
-    return found

@@ -211,3 +211,27 @@ def _workload(stored: Mapping[str, Any]) -> Workload:
     links = {name: Link[link] for name, link in (stored.get("links") or {}).items()}
     accounting = Accounting[stored.get("accounting", Accounting.guide.name)]
     return choose_workload({**stored, "links": links, "accounting": accounting})
+
+
+def values_of(profile: Simulator, keys: Sequence[str]) -> dict[str, float]:
+    """The numbers of a profile by key; a kernel without a figure has none."""
+    found = dict[str, float]()
+    for key in keys:
+        name, _, kernel = key.partition(".")
+        value = getattr(profile, name)
+        if not kernel or kernel in value:
+            found[key] = value[kernel] if kernel else value
+    return found
+
+
+def guess(runs: Sequence[Run], start: Simulator, keys: Sequence[str]) -> dict[str, float]:
+    """Values from which the fit begins: those of the start profile, and what single stages show."""
+    found = dict.fromkeys(keys, 1.0) | values_of(start, keys)
+    for key in keys:
+        name, _, kernel = key.partition(".")
+        if name == "launch_ns":
+            found[key] = min(run.measured_per_launch for run in runs)
+        own = [run.measured_per_tile for run in runs if run.kernels == (kernel,)]
+        if kernel and own:
+            found[key] = 0.9 * min(own)
+    return found

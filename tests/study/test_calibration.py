@@ -266,6 +266,9 @@ def test_json_has_both_tables(ask: Ask) -> None:
     assert (code, set(tables)) == (0, {"numbers", "records"})
     assert tables["numbers"][0]["number"] == "write_fixed_ns"
     assert {each["used"] for each in tables["records"]} == {"fitted"}
+    left_out = [each["left_out_pct"] for each in tables["records"]]
+    assert left_out.count(None) == 1, "the only serial run that allocates buffers for each tile"
+    assert max(abs(each) for each in left_out if each is not None) < 0.1
     assert "no record was held back" in ask(*FITTED)[1]
 
 
@@ -281,7 +284,10 @@ def changed(name: str, **values: Any) -> str:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("", "the following arguments are required: RUN_OR_SWEEP; "),
+        ("", "calibrate: no records to fit; give folders of runs or sweeps, of several strategies"),
+        ("pooled --out", "--out: no value; write --out <value>"),
+        ("pooled depth=2", "depth=2: calibrate reads stored runs; only tracking can be overridden"),
+        ("pooled --chek baseline", "--chek: no such flag; did you mean --check?"),
         ("nowhere", "nowhere: no such folder; give the folder of a run or of a sweep"),
         ("pooled --out mine.yaml", "--out=mine.yaml: not an option of the group device; give "),
         ("pooled --keep lunch_ns", "--keep=lunch_ns: not fitted; allowed: write_fixed_ns, "),

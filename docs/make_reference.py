@@ -31,6 +31,7 @@ from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState, Processor
 from harness.hazard import Call, Hazard, Kind
+from harness.measure.caching import CacheCheck
 from harness.measure.metrics import TABLE
 from harness.measure.stopping import Stop
 from harness.measure.totals import Totals
@@ -50,6 +51,7 @@ RECORD_CLASSES: dict[type, str] = {
     Record: "The file itself",
     Samples: "`samples`",
     Stop: "`stop`",
+    CacheCheck: "`caching`",
     RtfBasis: "`accounting`",
     Strategy: "`knobs`",
     Environment: "`environment`",
@@ -89,6 +91,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "steps": "operations of an encoder; empty for other workloads",
         "run_key": "hash of configuration, code and device, by which a sweep recognises a run",
         "stop": "why the timed passes ended; null: nothing timed, or an older record",
+        "caching": "passes over one input (`measure.cache_check`); null: not run",
         "created": "time at which the record was made, ISO 8601, UTC",
         "schema_version": "version of this format",
     },
@@ -96,6 +99,10 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "total_ns": "length of every timed pass, in order",
         "warmup_ns": "length of every warm-up pass, in order; never part of a metric",
         "cold": "whether each timed pass began on new contexts (`measure.warmup=0`); null: unknown",
+    },
+    CacheCheck: {
+        "in_turn_ns": "length of passes over the inputs in turn, after the timed passes",
+        "repeated_ns": "length of passes over one input again and again, between them",
     },
     Stop: {
         "reason": "why ([the reasons](concepts.md#how-many-passes-and-why))",

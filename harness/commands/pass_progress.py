@@ -11,6 +11,7 @@ from contextlib import suppress
 from harness.commands.terminal import Presentation, say, say_from_handler, stderr_redraws
 from harness.config.schema import Config
 from harness.device.interrupt import on_delayed_signal
+from harness.measure.caching import TURNS
 from harness.report.progress import PassBar
 from harness.run.experiment import Experiment
 from harness.run.outcome import Outcome
@@ -130,6 +131,8 @@ def measure(
     label = config.strategy.label
     measure, exact = config.measure, config.device.is_exact
     passes = 1 + measure.warmup + (measure.fewest if exact else measure.most)
+    # A bar that stands still at its end looks like a hang.
+    passes += 0 if exact else TURNS * measure.cache_check
     bar = None if sweep else PassBar(label, passes, hidden=presentation.quiet)
     report = bar or (sweep.job(label, passes) if sweep else None)
 

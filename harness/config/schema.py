@@ -97,6 +97,12 @@ class Measure(Schema):
         remedy="0.005 is 0.5 %",
     )
 
+    cache_check: bool = setting(
+        False,
+        "after the timed passes on a real clock, also time passes over one input again and again, "
+        "and report if they are more than 10 % faster",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.most_repeats < self.least_repeats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -87,6 +87,12 @@ class Tiles:
         kernel_index: by default the last kernel of the chain.
         """
         return self.expected[kernel_index][np.arange(first, first + count) % self.period]
+
+    @cached_property
+    def of_one_input(self) -> Tiles:
+        """As many tiles in as much memory, all with the content of the first."""
+        packed = tuple(np.repeat(each[:1], self.period, axis=0) for each in self.packed)
+        return replace(self, packed=packed)
 
     def batches(self, count: int, varying: bool = False) -> Callable[[int], tuple[Any, ...]]:
         """A function that returns the inputs of `count` tiles from a first tile on.

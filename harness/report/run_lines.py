@@ -11,6 +11,8 @@ from harness.results.rtf_gap import rtf_gap, sums_by_kernel
 from harness.run.tile_passes import Step
 from harness.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
+LEAST_BOUND_RATIO = 0.99
+"""Ratio of a pass to its bound below which a line reports that it cannot be."""
 MOST_SELF_SHARE = 0.05
 """Share of the harness's own work in the time of a tile above which a line reports it."""
 
@@ -68,6 +70,8 @@ def footnotes(records: Sequence[Record]) -> list[str]:
             lines.append(f"OK {record.label}, despite {count} hazards (device.hazards=report)")
     completed = [record for record in records if record.ok]
     lines += [line for record in completed if (line := _own_work(record))]
+    lines += [line for record in completed if (line := _cached(record))]
+    lines += [line for record in completed if (line := _below_bound(record))]
     for record in completed:
         lines += _counted(record)
     # A dict keeps the last of equal keys: of each accounting, the run with the largest RTF.
@@ -85,6 +89,28 @@ def _own_work(record: Record) -> str | None:
     if share <= MOST_SELF_SHARE:
         return None
     return f"{record.label}: {share:.1%} of the time is the harness's own work (harness/self_us)"
+
+
+def _cached(record: Record) -> str | None:
+    """How much faster one input is that is repeated; None if it is not, or was not checked."""
+    if not record.caching or not record.caching.is_cached:
+        return None
+    gain = record.caching.ratio.ratio - 1
+    return (
+        f"{record.label}: one input again and again is {gain:.0%} faster than inputs in turn: "
+        "something caches results, so new inputs may take longer than this row"
+    )
+
+
+def _below_bound(record: Record) -> str | None:
+    """That a pass took less time than any pass can; None if it did not."""
+    ratio = record.metrics["bound/ratio"]
+    if ratio is None or ratio >= LEAST_BOUND_RATIO:
+        return None
+    return (
+        f"{record.label}: the pass took {ratio:.1%} of its bound, the shortest time with its stage "
+        "times: these contradict each other; do not compare this row"
+    )
 
 
 def _rtf(record: Record) -> float:

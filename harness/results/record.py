@@ -11,8 +11,8 @@ Schema history:
 5  Adds `processor` to the states in `machine`: what has run the kernels of device=cpu. In records
    of schemas 1 to 4, it is None.
 6  Adds idle time, causes of stalls and exposed transfer to `totals`; `stop`, why the timed passes
-   ended; and to `samples` the warm-up passes and whether the timed ones were cold. In records of
-   schemas 1 to 5, they are None; `warmup_ns` is empty.
+   ended; `caching`, passes over one input; and to `samples` the warm-up passes and whether the
+   timed ones were cold. In records of schemas 1 to 5, they are None; `warmup_ns` is empty.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.errors import HarnessError
 from harness.hazard import Hazard
+from harness.measure.caching import CacheCheck
 from harness.measure.metric import Metrics
 from harness.measure.rtf import Audio
 from harness.measure.stopping import Stop
@@ -103,6 +104,7 @@ class Record:
     steps describe. machine: None if its state cannot change. totals: None if nothing was timed.
     steps: the operations of an encoder; empty for other workloads. run_key: its
     `harness.results.run_key.run_key`; empty if it is not known. stop: why the timed passes ended.
+    caching: with `measure.cache_check`, passes over one input.
     """
 
     # strict: a text in place of a number is damage, and must not be converted.
@@ -131,6 +133,7 @@ class Record:
     steps: tuple[Step, ...] = ()
     run_key: str = ""
     stop: Stop | None = None
+    caching: CacheCheck | None = None
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
@@ -214,6 +217,7 @@ def record_of(
         steps=outcome.steps,
         run_key=run_key(resolved),
         stop=outcome.stop,
+        caching=outcome.caching,
     )
 
 

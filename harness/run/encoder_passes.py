@@ -91,7 +91,7 @@ class EncoderPasses:
     def verify(self, progress: Share) -> list[Comparison]:
         """Run one pass with poisoned outputs; returns a comparison per operation."""
         checkers: list[Comparison] = []
-        for number, (operation, tiles, calls) in enumerate(self._runs()):
+        for number, (operation, tiles, calls) in enumerate(self._runs(self._tiles)):
             progress(number / len(self._operations))
             checker = Checker(tiles, operation=str(operation))
             # The pool keeps executors by kernel and calls: most operations open no context.
@@ -104,6 +104,16 @@ class EncoderPasses:
 
         The outputs of an operation are compared before the next one starts, outside of both times.
         """
+        return self._run(self._tiles, check)
+
+    def run_one_input(self) -> EncoderPass:
+        """Run one pass in which all calls of a kernel have the same input."""
+        tiles = {name: each.of_one_input for name, each in self._tiles.items()}
+        return self._run(tiles, check=False)[0]
+
+    def _run(
+        self, all_tiles: Mapping[str, Tiles], check: bool
+    ) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         steps, checkers = list[Step](), list[Comparison]()
         open_ns = self._pool.open_ns
 
@@ -117,7 +127,7 @@ class EncoderPasses:
             checkers.append(copies.feed(checker))
             return totals
 
-        for operation, tiles, calls in self._runs():
+        for operation, tiles, calls in self._runs(all_tiles):
             # If all calls run, there is nothing to extrapolate.
             is_part = calls < operation.calls
             shorter = run_calls(operation, tiles, self._half) if is_part else None
@@ -128,12 +138,12 @@ class EncoderPasses:
         result = EncoderPass(tuple(steps), self._pool.open_ns - open_ns)
         return result, lambda: checkers
 
-    def _runs(self) -> Iterator[tuple[Operation, Tiles, int]]:
+    def _runs(self, tiles: Mapping[str, Tiles]) -> Iterator[tuple[Operation, Tiles, int]]:
         """Each operation with its kernel's tiles and the number of calls to run."""
         for operation in self._operations:
             # The constructor leaves out operations without a kernel.
             assert operation.kernel
-            yield operation, self._tiles[operation.kernel], min(operation.calls, self._most)
+            yield operation, tiles[operation.kernel], min(operation.calls, self._most)
 
     def wake(self) -> None:
         """Warm the device up if it may have been suspended."""

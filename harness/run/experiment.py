@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from harness.config.schema import Config, Measure, Verify
+from harness.device.backend import MONOTONIC
 from harness.errors import DeviceError, RequestError
+from harness.measure.caching import TURNS, CacheCheck
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.stats import median_index
@@ -145,7 +147,22 @@ class Experiment:
         passes.wake()
         findings.after = self._backend.read_state()
         findings.judge_machine(self._config.device)
+        if self._config.measure.cache_check and self._backend.capabilities.clock == MONOTONIC:
+            self._check_cache(passes, findings, progress)
         return False
+
+    def _check_cache(self, passes: Passes, findings: Findings, progress: Progress) -> None:
+        """Time passes over all inputs and over one input, in turns."""
+        in_turn_ns, repeated_ns = list[int](), list[int]()
+        for turn in range(1, TURNS + 1):
+            progress(f"cache check {turn} of {TURNS}", 0)
+            in_turn_ns.append(passes.run(check=False)[0].makespan_ns)
+            repeated = passes.run_one_input()
+            if not repeated:
+                return
+            repeated_ns.append(repeated.makespan_ns)
+        self._judge_hazards(findings, " in the cache check")
+        findings.caching = CacheCheck(tuple(in_turn_ns), tuple(repeated_ns))
 
     def _verify(self, passes: Passes, findings: Findings, progress: Progress) -> bool:
         """Run the verification pass; returns whether it had right outputs and no hazards."""
@@ -219,6 +236,7 @@ class Experiment:
             pass_times_ns=times_ns,
             warmup_ns=tuple(findings.warmup_ns),
             stop=findings.stop if has_samples else None,
+            caching=findings.caching,
             timed_pass=median,
             totals=totals,
             steps=timed.steps if timed else (),

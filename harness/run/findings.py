@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harness.config.device import Device
 from harness.device.host.state import MachineState, changes
 from harness.hazard import Hazard
+from harness.measure.caching import CacheCheck
 from harness.measure.stopping import Stop
 from harness.run.outcome import Verdict
 from harness.run.tile_passes import Pass
@@ -20,8 +21,8 @@ class Findings:
 
     compared, mismatches: tiles compared and tiles wrong. allocations: bos allocated in each timed
     pass. warmup_ns: makespans of the warm-up passes. passes: the timed passes. begin_ns: when they
-    began, on the device's clock. stop: why they ended. before, after: the machine's state around
-    them.
+    began, on the device's clock. stop: why they ended. caching: of passes after them. before,
+    after: the machine's state around the timed passes.
     """
 
     verdict: Verdict = Verdict.OK
@@ -34,6 +35,7 @@ class Findings:
     passes: list[Pass] = field(default_factory=list)
     begin_ns: int = 0
     stop: Stop | None = None
+    caching: CacheCheck | None = None
     before: MachineState | None = None
     after: MachineState | None = None
 

@@ -143,6 +143,9 @@ class LayerPasses:
         comparisons.append(ResultCheck(data.result, self._expected))
         return EncoderPass(tuple(steps), self._pool.open_ns - open_ns), comparisons
 
+    def run_one_input(self) -> None:
+        """None: each input is the result of the operation before."""
+
     def wake(self) -> None:
         """Warm the device up if it may have been suspended."""
         self._pool.wake()

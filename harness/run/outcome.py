@@ -9,6 +9,7 @@ from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
 from harness.hazard import Hazard
+from harness.measure.caching import CacheCheck
 from harness.measure.metric import Metrics
 from harness.measure.rtf import Audio
 from harness.measure.stopping import Stop
@@ -48,6 +49,7 @@ class Outcome:
     knobs as text for tables. audio: the audio that the RTF is about; measured_host_ns: measured
     time of its preprocessing. pass_times_ns: makespans of the timed passes, in order; warmup_ns: of
     the warm-up passes. stop: why the timed passes ended; None if they did not end as planned.
+    caching: with `measure.cache_check`, on real clocks.
 
     timed_pass: index of the median pass. Metrics, totals, steps and timeline are those of this
     pass; they are None or empty if nothing was timed. timeline: also None if the pass stores no
@@ -75,3 +77,4 @@ class Outcome:
     interrupted: bool = False
     warmup_ns: tuple[int, ...] = ()
     stop: Stop | None = None
+    caching: CacheCheck | None = None

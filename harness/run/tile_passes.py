@@ -84,6 +84,12 @@ class Passes(Protocol):
         separate so that the comparison is not timed.
         """
 
+    def run_one_input(self) -> Pass | None:
+        """Run one pass over one input again and again, as `run(False)`.
+
+        None if the inputs of a pass cannot be chosen, or are all the same.
+        """
+
     def wake(self) -> None:
         """Warm the device up if it may have been suspended."""
 
@@ -195,6 +201,13 @@ class TilePasses:
         self._executor.poison(checker.poison)
         marks = self._executor.run(self._tiles, copies)
         return TilesPass(marks), lambda: [copies.feed(checker)]
+
+    def run_one_input(self) -> Pass | None:
+        """Run one pass over one input again and again; None if there is only one."""
+        if self._tiles.period == 1:
+            return None
+        tiles = self._tiles.of_one_input
+        return TilesPass(self._executor.run(tiles, lambda first, outputs: None))
 
     def wake(self) -> None:
         """Warm the device up if it may have been suspended."""

@@ -94,6 +94,7 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("depth=", ["a whole number"]),
         ("measure.repeats=few", ["a whole number"]),
         ("measure.width=narrow", ["a number"]),
+        ("measure.cache_check=maybe", ["give true or false"]),
         ("measure.width=null", ["not allowed; it needs a value"]),
         ("device.exec_ns.attention=fast", ["a whole number"]),
         ("strategy.buffers=poold", ["did you mean pooled?"]),

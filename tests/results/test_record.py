@@ -74,11 +74,11 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "absent"),
     [
-        (1, ("machine", "totals", "steps", "run_key", "stop")),
-        (2, ("totals", "steps", "run_key", "stop")),
-        (3, ("run_key", "stop")),
-        (4, ("stop",)),
-        (5, ("stop",)),
+        (1, ("machine", "totals", "steps", "run_key", "stop", "caching")),
+        (2, ("totals", "steps", "run_key", "stop", "caching")),
+        (3, ("run_key", "stop", "caching")),
+        (4, ("stop", "caching")),
+        (5, ("stop", "caching")),
     ],
 )
 def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
@@ -103,6 +103,7 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
     if record.totals:
         assert {getattr(record.totals, key) for key in NEW_IN_TOTALS_6} == {None}
     assert (record.machine is None) == (version == 1)
+    assert record.caching is None
     assert (record.stop, record.samples.warmup_ns, record.samples.cold) == (None, (), None)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
 

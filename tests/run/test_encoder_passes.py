@@ -62,6 +62,17 @@ def a_pass(tiles: int, *overrides: str, **costs: Any) -> Pass:
     return made
 
 
+def test_a_window_of_one_input_takes_as_long() -> None:
+    """The simulator caches nothing; the inputs of a window in turn come back after it."""
+    _, passes = opened(6, "strategy=pooled")
+    passes.run(check=False)
+    in_turn, one = passes.run(check=False)[0], passes.run_one_input()
+    assert one.steps == in_turn.steps
+    _, compare = passes.run(check=True)
+    assert not [each.first_mismatch for each in compare() if each.mismatches]
+    passes.close()
+
+
 def test_a_serial_window_takes_what_its_calls_take() -> None:
     """Worked out call by call: alloc of two bos, write, launch, execution, completion, read."""
     own_ns = {kernel: 2 * 1 + 10 + 20 + exec_ns + 7 + 5 for kernel, exec_ns in EXEC_NS.items()}

@@ -10,6 +10,7 @@ from harness.config.strategy import Buffers, Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
 from harness.hazard import Call, Hazard, Kind
+from harness.measure.caching import CacheCheck
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.rtf import Audio
@@ -68,6 +69,7 @@ def a_record(
         metrics=metrics_of(Measurement(TOTALS, audio=AUDIO, verified=10, hazards=1, allocations=0)),
         pass_times_ns=tuple(times_ns),
         warmup_ns=(150,),
+        caching=CacheCheck((100,) * 5, (99,) * 5),
         stop=Stop(StopReason.requested, 0.03),
         timed_pass=0,
         totals=TOTALS,

@@ -36,9 +36,12 @@ ONLY_IN = {
     "omegaconf": {"config", "commands"},
     "rich": {"report", "commands"},
     "optuna": {"study"},
+    "plotly": {"report"},
+    "jinja2": {"report"},
 }
 """Libraries, and the only packages that import them."""
-LAZY = {"pyxrt", "mlflow", "matplotlib", "pandas", "soundfile", "optuna", "harness.sim"}
+LAZY = {"pyxrt", "mlflow", "matplotlib", "pandas", "soundfile", "optuna", "plotly", "jinja2"}
+LAZY |= {"harness.sim"}
 """Imported inside functions: slow to import, or absent on some machines."""
 ABOUT_THE_SIMULATOR = {"emulate", "emulation", "simulated"}
 """Modules that are imported only where the simulator is used."""

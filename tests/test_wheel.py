@@ -37,15 +37,16 @@ def test_an_installed_wheel_runs_anywhere(tmp_path: Path) -> None:
         f"assert harness.__file__.startswith({str(tmp_path)!r}), harness.__file__\n"
         "command.main()"
     )
-    arguments = ["strategy=pipelined", "depth=3", "tracking=off"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+
+    def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    done = harness("strategy=pipelined", "depth=3", "tracking=off")
     assert "pooled d3 b1 c1" in done.stdout
     (record,) = work.rglob("record.json")
     assert json.loads(record.read_text())["verdict"] == "OK"
+    harness("report")
+    assert record.with_name("report.html").is_file(), "the templates of the page are in the wheel"

@@ -12,7 +12,6 @@ WIDTH = 80
 EXAMPLES = (
     "strategy=pipelined depth=3",
     "-m strategy=baseline,pooled,pipelined,batch",
-    "-m strategy=pipelined depth=1,2,3,4 workload.tiles=10,100",
     "workload=whisper_base strategy=stacked strategy.batch=8",
     "show --csv",
 )

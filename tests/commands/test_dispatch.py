@@ -57,6 +57,7 @@ def test_the_commands() -> None:
         "list",
         "noise-floor",
         "publish",
+        "report",
         "roadmap",
         "run",
         "sensitivity",
@@ -86,7 +87,7 @@ def test_one_help_for_all_fits_a_screen(flag: str) -> None:
     assert "  strategy     baseline, batch, pipelined, pooled, stacked" in lines
     assert any("depth=2" in line for line in lines)
     assert not any("schema" in line for line in lines), "an internal group"
-    assert len([line for line in lines if line.startswith("  python -m harness ")]) == 5
+    assert len([line for line in lines if line.startswith("  python -m harness ")]) == 4
 
 
 def test_a_run_by_its_name() -> None:
@@ -122,14 +123,14 @@ def test_a_new_command_is_one_module(
     [
         ("acounting", "acounting: no such command; did you mean accounting? Allowed: accounting, "),
         ("main", "main: no such command; allowed: accounting, calibrate, "),
-        ("help report", "report: no such command; allowed: "),
+        ("help graph", "graph: no such command; allowed: "),
         ("show --cvs", "--cvs: no such flag; did you mean --csv? Allowed: --csv, --help, "),
         ("show --csv --json", "--csv --json: several forms of one table; give one"),
         ("show --csv=3", "--csv=3: takes no value; write --csv"),
         ("ui --prt 5", "--prt: no such flag; did you mean --port? Allowed: --help, --open, "),
         ("ui --port", "--port: no value; write --port <value>"),
         ("ui --port abc", "--port=abc: not a port; use 1024 to 65535"),
-        ("report a b", "report: no such command; allowed: "),
+        ("graph a b", "graph: no such command; allowed: "),
         ("strategy pipelined", "strategy pipelined: write strategy=pipelined"),
         ("workload.tiles 5", "workload.tiles 5: write workload.tiles=5"),
         ("depth", "depth: no value; write depth=<value>"),

@@ -1,0 +1,275 @@
+"""`harness report`: what its page contains, that texts are escaped, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.process import Done, Shell
+from support.report_pages import HOSTILE, hostile_run, overlapped, sweep
+
+from harness.commands.report import FILE_NAME
+from harness.measure.metrics import METRIC_NAMES
+from harness.report.page.charts import Chart
+from harness.report.page.timeline import timeline_chart
+from harness.report.trace import MOST_TILES, save_trace, shown_tiles
+from harness.results.record import Record
+
+pytest.importorskip("plotly")
+
+LOADS = {"src", "href", "action", "data", "poster", "srcset", "background", "formaction"}
+"""Attributes by which a page loads something or leads somewhere."""
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+@dataclass
+class Parsed(HTMLParser):
+    """A page as the standard library reads it: its texts by tag, and what it would load."""
+
+    tags: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    rows: list[list[str]] = field(default_factory=list)
+    open_tags: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open_tags.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.links += [value or "" for name, value in attrs if name in LOADS]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open_tags.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        inside = self.open_tags[-1] if self.open_tags else ""
+        self.texts.setdefault(inside, []).append(data)
+        if {"td", "th"} & set(self.open_tags):
+            self.rows[-1][-1] += data
+
+    @property
+    def words(self) -> str:
+        """What a reader can read."""
+        hidden = ("script", "style")
+        shown = (texts for tag, texts in self.texts.items() if tag not in hidden)
+        return " ".join(text for texts in shown for text in texts)
+
+    @property
+    def charts(self) -> dict[str, Any]:
+        """The data of the charts."""
+        return json.loads(self.texts["script"][0])
+
+
+def parsed(path: Path) -> Parsed:
+    result = Parsed()
+    result.feed(path.read_text())
+    result.close()
+    assert not result.open_tags
+    return result
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
+    folder = tmp_path_factory.mktemp("hostile")
+    return folder, hostile_run(folder)
+
+
+def report(shell: Shell, *arguments: object) -> Done:
+    return shell("report", *map(str, arguments))
+
+
+def refused(shell: Shell, *arguments: object) -> str:
+    done = report(shell, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    return done.err
+
+
+def test_texts_of_a_run_are_texts(shell: Shell, hostile: tuple[Path, Record]) -> None:
+    folder, record = hostile
+    done = report(shell, folder)
+    assert done.code == 0, done.err
+    page = parsed(folder / FILE_NAME)
+    assert page.tags.count("script") == 3, "the data, plotly.js and page.js"
+    assert page.texts["h1"] == [f"run {HOSTILE}"]
+    # Name, label, kernel, strategy, reason, override, host, command, tenants, hazard, YAML.
+    assert page.words.count(HOSTILE) >= 11
+    assert not [each for each in page.links if not each.startswith("#")]
+    assert "stalls" in page.words
+    for place in record.hazards[0].earlier, record.hazards[0].later:
+        assert str(place) in page.words
+    assert record.hazards[0].kind.remedy in page.words
+    assert ["power_mode", "default", "turbo"] in page.rows
+    assert page.texts["strong"][0] == "HAZARD"
+    assert {row[0] for row in page.rows} >= set(METRIC_NAMES)
+    policy = re.search(
+        r'Content-Security-Policy" content="([^"]*)"', (folder / FILE_NAME).read_text()
+    )
+    assert policy is not None
+    assert policy[1].startswith("default-src &#39;none&#39;")
+
+
+def test_a_chart_has_no_markup_of_a_run(hostile: tuple[Path, Record]) -> None:
+    """plotly.js reads some HTML in its texts."""
+    folder, _ = hostile
+    chart = timeline_chart("timeline", folder)
+    assert isinstance(chart, Chart)
+    assert "<script" not in json.dumps(chart.content)
+    trace = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    spans = chart.content["spans"]
+    assert len(spans["begin"]) == sum(each["ph"] == "X" for each in trace)
+    assert len(spans["stalls"]) == sum(each.get("cat") == "stall" for each in trace) > 0
+
+
+def test_a_sweep(shell: Shell, tmp_path: Path) -> None:
+    records = sweep(tmp_path / "sweep", 10)
+    done = report(shell, tmp_path / "sweep", "--out", tmp_path / "mine.html")
+    size = (tmp_path / "mine.html").stat().st_size
+    assert done.out == f"report: mine.html ({size / 1e6:.1f} MB; open it in a browser)\n"
+    page = parsed(tmp_path / "mine.html")
+    assert page.texts["strong"][:2] == ["8 OK", "2 FAILED"]
+    # The table, row for row as `harness show` prints it.
+    shown = shell("show", str(tmp_path / "sweep")).out.splitlines()
+    cells = [" ".join(" ".join(row).split()) for row in page.rows[: len(records) + 1]]
+    assert cells == [" ".join(line.split()) for line in shown[: len(records) + 1]]
+    for line in shown[len(records) + 1 :]:
+        assert line in page.texts["li"]
+    assert {f"#run-{place}" for place in range(len(records))} <= set(page.links)
+    assert {"curves-of-runs", "forest", "run-0-timeline"} <= set(page.charts)
+    assert len([each for each in page.charts if each.endswith("-timeline")]) <= 3
+    (best,) = (place for place, row in enumerate(page.rows) if row[0] == "*")
+    assert f"run-{best - 1}-timeline" in page.charts
+    assert "the fastest right run" in page.words
+    assert ["strategy.depth", "1, 2, 3, 4, 5"] in page.rows
+
+
+def test_figures_are_figures_of_plotly(
+    shell: Shell, hostile: tuple[Path, Record], tmp_path: Path
+) -> None:
+    """Its own check finds misspelt properties, which plotly.js would ignore."""
+    from plotly.graph_objects import Figure
+
+    sweep(tmp_path / "sweep", 10)
+    assert report(shell, tmp_path / "sweep").code == 0
+    charts = parsed(tmp_path / "sweep" / FILE_NAME).charts
+    for chart in charts.values():
+        if "data" in chart:
+            Figure(data=chart["data"], layout=chart["layout"])
+
+
+@pytest.mark.slow
+def test_a_run_of_the_command(shell: Shell) -> None:
+    done = shell("strategy=pipelined", "tracking=off", "workload.tiles=4", "measure.repeats=2")
+    (folder,) = done.folders
+    assert report(shell).out.startswith(f"report: {folder / FILE_NAME} (")
+    page = parsed(folder / FILE_NAME)
+    assert "OK" in page.texts["strong"]
+    assert (
+        "harness strategy=pipelined tracking=off workload.tiles=4 measure.repeats=2"
+        in page.texts["pre"]
+    )
+    assert {"run-0-depth", "run-0-batch", "run-0-columns"} <= set(page.charts)
+    assert report(shell, folder.name).code == 0, "by its name; it replaces an older page"
+
+
+def test_a_long_pass_has_the_stretches_of_its_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown_tiles, "__defaults__", (40,))
+    save_trace(overlapped(1_000, slow=range(500, 510)), "long", tmp_path)
+    chart = timeline_chart("timeline", tmp_path)
+    assert isinstance(chart, Chart)
+    assert "only tiles 0 to 19 and 491 to 510 of 1000: the first and the slowest" in chart.caption
+    spans = chart.content["spans"]
+    assert spans["stages"][-1][0] == "left out"
+    assert len(spans["gapEnds"]) == 2, "before and behind the slowest stretch"
+    per_tile = len(json.dumps(chart.content)) / 40
+    assert per_tile * MOST_TILES < 3_000_000, "bytes of the longest trace"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "has no trace.json"),
+        ("{", "cannot be read"),
+        ("[]", "not a trace"),
+        ('{"traceEvents": [], "otherData": {}}', "no spans"),
+        ('{"traceEvents": [{"ph": "X", "name": "x"}], "otherData": {}}', "not a trace"),
+    ],
+)
+def test_without_a_timeline_the_page_says_why(
+    text: str | None, sentence: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "trace.json").write_text(text)
+    reason = timeline_chart("timeline", tmp_path)
+    assert isinstance(reason, str)
+    assert sentence in reason
+
+
+def test_what_it_refuses(shell: Shell, hostile: tuple[Path, Record], tmp_path: Path) -> None:
+    folder, _ = hostile
+    notes = tmp_path / "notes.html"
+    notes.write_text("<p>mine</p>")
+    before = sorted(tmp_path.iterdir())
+    assert "no runs here" in refused(shell)
+    assert "no such folder; give the folder of a run or of a sweep" in refused(shell, "absent")
+    assert "exists and is no report" in refused(shell, folder, "--out", notes)
+    assert "no folder gone; create it" in refused(shell, folder, "--out", "gone/report.html")
+    assert "a folder; give the name of a file" in refused(shell, folder, "--out", tmp_path)
+    assert "--out: no value" in refused(shell, folder, "--out")
+    (tmp_path / "record.json").write_text("{")
+    assert "damaged: it ends too early" in refused(shell, tmp_path)
+    (tmp_path / "record.json").unlink()
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_page_that_cannot_be_written(
+    shell: Shell, hostile: tuple[Path, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = report(shell, hostile[0], "--out", tmp_path / "page.html")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "the report cannot be written (No space left on device)" in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_python_without_plotly_names_the_extra(
+    shell: Shell, hostile: tuple[Path, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    assert "report: needs plotly, which this Python lacks; pip install '.[report]'" in refused(
+        shell, hostile[0]
+    )
+
+
+def test_one_setting_has_no_comparison(
+    shell: Shell, hostile: tuple[Path, Record], tmp_path: Path
+) -> None:
+    _, record = hostile
+    for name in ("0", "1"):
+        (tmp_path / "twice" / name).mkdir(parents=True)
+        replace(record, created=record.created[:-1] + name).save(tmp_path / "twice" / name)
+    assert report(shell, tmp_path / "twice").code == 0
+    assert (
+        "There is no comparison: all 2 runs have one setting"
+        in parsed(tmp_path / "twice" / FILE_NAME).words
+    )

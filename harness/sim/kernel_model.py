@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import xclbin as axlf
 from harness.kernel import KernelSpec, load_kernel
+from harness.sim.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
     from harness.sim.machine import Machine
@@ -35,6 +37,11 @@ class KernelModel:
     computes: bool = True
     columns: int = 1
     any_name: bool = False
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic | None:
+        """What executions compute; None without a spec."""
+        return Arithmetic(self.spec) if self.spec else None
 
 
 def model_of(spec: KernelSpec, exec_ns: int, computes: bool = True) -> KernelModel:

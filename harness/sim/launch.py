@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from harness.hazard import Kind
-from harness.kernel import FIRST_DATA_ARGUMENT, Bytes, KernelSpec
+from harness.kernel import FIRST_DATA_ARGUMENT
+from harness.sim.arithmetic import Arithmetic
 from harness.sim.enums import ert_cmd_state
 from harness.sim.memory import Memory
 from harness.sim.sites import Site
@@ -90,11 +89,11 @@ class Launch:
     """
 
     __slots__ = (
-        "_input_copies",
+        "_arithmetic",
+        "_input_bytes",
         "_inputs",
         "_key",
         "_output",
-        "_spec",
         "accesses",
         "bound",
         "code",
@@ -215,22 +214,17 @@ class Launch:
         theirs = [(access.memory, access.key) for access in other.accesses]
         return self.restaged or ours != theirs
 
-    def set_arithmetic(self, spec: KernelSpec, inputs: list[Access], output: Access) -> None:
-        """Make executions compute `spec` from the bytes of `inputs` into those of `output`."""
+    def set_arithmetic(self, arithmetic: Arithmetic, inputs: list[Access], output: Access) -> None:
+        """Make executions compute from the bytes of `inputs` into those of `output`."""
         self.computing = True
-        self._spec, self._output, self._key = spec, output.memory, output.key
-        self._inputs: list[Bytes] = []
-        for each in inputs:
-            low, high = each.key
-            # Views: an execution takes the bytes that the device has when it begins, not those of
-            # now.
-            view = np.frombuffer(each.memory.device, np.uint8, high - low, low)
-            self._inputs.append(view.reshape(1, -1))
+        self._arithmetic, self._output, self._key = arithmetic, output.memory, output.key
+        # Views: an execution takes the bytes that the device has when it begins, not those of now.
+        self._inputs = [memoryview(each.memory.device)[slice(*each.key)] for each in inputs]
 
     def begin(self) -> None:
         """Apply the start of an execution: from here on its output is undefined."""
         # To see at the end whether an input changed meanwhile.
-        self._input_copies = [view.copy() for view in self._inputs]
+        self._input_bytes = self._read_inputs()
         self._output.undefine(*self._key)
 
     def finish(self) -> None:
@@ -238,9 +232,12 @@ class Launch:
         if self.spoilt:
             self._output.undefine(*self._key)
         # Else an input changed during the execution, and the output stays undefined.
-        elif all(map(np.array_equal, self._input_copies, self._inputs)):
-            output = self._spec.compute(*self._input_copies)
-            self._output.device[slice(*self._key)] = output.tobytes()
+        elif self._read_inputs() == self._input_bytes:
+            output = self._arithmetic.output_of(self._input_bytes)
+            self._output.device[slice(*self._key)] = output
+
+    def _read_inputs(self) -> tuple[bytes, ...]:
+        return tuple(view.tobytes() for view in self._inputs)
 
     def finish_corrupt(self) -> None:
         """Apply the end of an execution with a fault: one bit of its output is flipped."""

@@ -285,8 +285,8 @@ class run(PybindObject):
                     whole.append(access)
         if model.computes:
             launch.compared_memories = [each.memory for each in launch.accesses]
-            if model.spec and len(whole) == len(buffers):
-                launch.set_arithmetic(model.spec, whole[:-1], whole[-1])
+            if model.arithmetic and len(whole) == len(buffers):
+                launch.set_arithmetic(model.arithmetic, whole[:-1], whole[-1])
         return launch
 
     def _new_launch(self) -> Launch:

@@ -11,12 +11,13 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # The tests start many processes, which would compile the package again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-services test-xrt lint check mutants bench ui clean
+.PHONY: run test test-services test-xrt lint style check mutants bench ui clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/python -m harness $(ARGS)
 
-test: lint
+# Types are checked by tests/test_types.py.
+test: style
 	$(PYTEST) -m "not services"
 
 # MLflow's server on PostgreSQL, and its pages in chromium; skipped where those are not installed.
@@ -31,10 +32,12 @@ test-xrt:
 check: lint
 	$(PYTEST) -m "not slow and not services and not needs_xrt"
 
-lint: $(VENV)/test.stamp
+lint: style
+	$(BIN)/mypy
+
+style: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
 # Changes the code in one place at a time and lists the changes that no test notices; takes long.
 mutants: $(VENV)/test.stamp

@@ -63,8 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the pages: the longest tests, which no process must have left at the end."""
-    items.sort(key=lambda item: item.path.name != "test_docs.py")
+    """Begin with the longest tests, which no process must have left at the end."""
+    items.sort(key=lambda item: item.path.name not in {"test_docs.py", "test_types.py"})
 
 
 @pytest.fixture(autouse=True)

@@ -42,9 +42,8 @@ from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.credentials import refuse_credentials
 from harness.config.explain import explain
+from harness.config.ignored import without_effect
 from harness.config.sources import Sources
-from harness.config.strategy import beyond_tiles
-from harness.config.workload import FullEncoder
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.results.record import FILE_NAME, Record, record_of
@@ -225,10 +224,7 @@ class Invocation:
         resolved = configuration.resolved(cfg)
         backend_of(config.tracking)  # an unknown one is refused before anything runs
         experiment = Experiment(config)
-        remarks = list(experiment.remarks)
-        # A pass of an encoder has more calls than tiles.
-        if not isinstance(config.workload, FullEncoder):
-            remarks += beyond_tiles(experiment.config.strategy, config.workload.tiles, overrides)
+        remarks = [*experiment.remarks, *without_effect(experiment.config, overrides)]
         for remark in remarks:
             self.messages.remark(remark)
         line = closing.interrupted_line(config.tracking, self.results.tracks(config))

@@ -96,7 +96,7 @@ def table(
         columns.append(right(METRICS[name].heading, name))
         if name == TILE_MS:
             columns.append(right("spread"))
-            columns += [left("stop")] * with_stop
+            columns += [left("stop"), hidden("stop_width")] * with_stop
         if name == BOUND_RATIO:
             columns.append(left("bound by"))
     if with_speedup:
@@ -115,7 +115,7 @@ def table(
             cells.append(_cell(record, name))
             if name == TILE_MS:
                 cells.append(number(spread(record.samples.total_ns), "{:.1%}"))
-                cells += [_stop(record)] * with_stop
+                cells += _stop(record) * with_stop
             if name == BOUND_RATIO:
                 limit = bound_by(record)
                 cells.append(Cell(limit or NOTHING, limit))
@@ -129,9 +129,11 @@ def table(
     return result
 
 
-def _stop(record: Record) -> Cell:
-    stop = record.stop
-    return Cell(stop.text, stop.reason.value) if stop else Cell(NOTHING, None)
+def _stop(record: Record) -> list[Cell]:
+    """Why the timed passes ended, and the relative width of the interval of their median."""
+    if not record.stop:
+        return [Cell(NOTHING, None), Cell("", None)]
+    return [Cell(record.stop.text, record.stop.reason.value), Cell("", record.stop.width)]
 
 
 def _setting(record: Record, key: str) -> Cell:

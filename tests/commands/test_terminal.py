@@ -27,6 +27,7 @@ from harness.config.strategy import Strategy
 from harness.errors import RequestError
 from harness.measure.bottleneck import bottleneck
 from harness.measure.stats import spread
+from harness.measure.stopping import Stop, StopReason
 from harness.measure.totals import Totals
 from harness.report.run_lines import footnotes, legend
 from harness.report.runs import fastest, table
@@ -41,7 +42,7 @@ from harness.report.tables import (
     number,
     right,
 )
-from harness.results.record import Samples
+from harness.results.record import Record, Samples
 from harness.results.rtf_gap import bound_by
 from harness.run.outcome import Verdict
 
@@ -260,6 +261,29 @@ def test_what_a_row_is() -> None:
     assert legend([one]) == ["a row is one timed pass"]
     assert legend([five, one])[0].startswith("a row is the median of 1 to 5 timed passes")
     assert legend([replace(a_record(strategy=Strategy()), samples=Samples(()))]) == []
+
+
+def test_why_passes_ended_is_in_the_row_where_their_times_decided() -> None:
+    def ended(reason: StopReason, width: float | None) -> Record:
+        return replace(a_record(), stop=Stop(reason, width))
+
+    rows = [ended(StopReason.width, 0.00314), ended(StopReason.passes, None)]
+    old = replace(a_record(), stop=None)
+    sheet = table([*rows, a_record(), old], [None] * 4)
+    text = formatted([sheet], Format.text)
+    for shown in (" width 0.31% ", " cap reached: passes ", " requested 3.00% ", " - "):
+        assert shown in text
+    found = [(row["stop"], row["stop_width"]) for row in sheet.values()]
+    assert found == [
+        ("width", 0.00314),
+        ("cap reached: passes", None),
+        ("requested", 0.03),
+        (None, None),
+    ]
+    explained = [line.partition(": ")[0] for line in legend(rows)]
+    assert explained[1:3] == ["width", "cap reached"], "below what a row is"
+    without = table([a_record(), ended(StopReason.exact, None), old], [None] * 3)
+    assert "stop" not in without.values()[0]
 
 
 def test_runs_of_several_folders_have_their_folder() -> None:

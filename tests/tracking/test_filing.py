@@ -89,7 +89,7 @@ def test_what_is_filed_of_each_run(sweep: Done) -> None:
         }
         tags = {
             key: run.data.tags[key]
-            for key in ("phase", "strategy", "device", "label", "verdict", "config_hash")
+            for key in ("phase", "strategy", "device", "label", "verdict", "config_hash", "stop")
         }
         assert tags == {
             "phase": "multicore",
@@ -98,6 +98,7 @@ def test_what_is_filed_of_each_run(sweep: Done) -> None:
             "label": record["label"],
             "verdict": "OK",
             "config_hash": record["config_hash"],
+            "stop": "exact",
         }
 
 

@@ -1,0 +1,38 @@
+"""Finds values of the command line that have no effect in their request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.config.schema import Config
+from harness.config.sources import key_and_value
+from harness.config.strategy import beyond_tiles
+from harness.config.workload import FullEncoder
+
+OF_VARYING_PASSES = ("most_repeats", "most_s", "width")
+"""Keys of `measure` that have an effect only where times vary."""
+
+
+def without_effect(config: Config, overrides: Sequence[str]) -> list[str]:
+    """A line about each value that has no effect; values of presets give none.
+
+    config: the effective request, which may differ from what was asked for.
+    """
+    lines = list[str]()
+    # A pass of an encoder has more calls than tiles.
+    if not isinstance(config.workload, FullEncoder):
+        lines += beyond_tiles(config.strategy, config.workload.tiles, overrides)
+    return lines + _of_measure(config, overrides)
+
+
+def _of_measure(config: Config, overrides: Sequence[str]) -> list[str]:
+    repeats, is_exact = config.measure.repeats, config.device.is_exact
+    names = [*["least_repeats"] * bool(repeats), *OF_VARYING_PASSES * bool(repeats or is_exact)]
+    typed = {key_and_value(text)[0]: text for text in overrides}
+    unused = [typed[key] for name in names if (key := f"measure.{name}") in typed]
+    if not unused:
+        return []
+    reason = "in virtual time without noise all passes take the same time"
+    if repeats:
+        reason = f"measure.repeats={repeats} times exactly {repeats} passes"
+    return [f"{' '.join(unused)}: no effect, because {reason}"]

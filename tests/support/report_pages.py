@@ -73,8 +73,11 @@ def hostile_run(folder: Path) -> Record:
     return record
 
 
-def sweep(folder: Path, runs: int) -> list[Record]:
-    """Store a sweep over depth and batch, of which every fifth run fails; with noisy times."""
+def sweep(folder: Path, runs: int, first_tiles: int = 12) -> list[Record]:
+    """Store a sweep over depth and batch, of which every fifth run fails; with noisy times.
+
+    first_tiles: tiles in the timeline of its first run.
+    """
     noise = np.random.default_rng(0)
     records = []
     (folder / "0").mkdir(parents=True)
@@ -101,7 +104,8 @@ def sweep(folder: Path, runs: int) -> list[Record]:
             steps=(),
             overrides=["strategy=pipelined", f"depth={depth}", f"strategy.batch={batch}"],
         )
-        _store(record, folder / str(place), None if failed else overlapped(12))
+        timeline = overlapped(12 if place else first_tiles)
+        _store(record, folder / str(place), None if failed else timeline)
         records.append(record)
     return records
 

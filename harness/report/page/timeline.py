@@ -66,7 +66,7 @@ def _chart(name: str, content: Mapping[str, Any]) -> Chart | str:
             ]
             for each in stalls
         ],
-        "gapEnds": [_begin_ns(each) + _length_ns(each) for each in spans if "cat" not in each],
+        "gaps": [place for place, each in enumerate(spans) if "cat" not in each],
     }
     about = content["otherData"]
     height = FRAME_PX + TRACK_PX * max(2, len(tracks))
@@ -89,7 +89,7 @@ def _caption(about: Mapping[str, Any], stalls: int) -> str:
         "launched nothing."
     )
     sentences = [
-        f"The median pass over {about['tiles']:,} tiles; its times are {clock}.",
+        f"The pass that the table shows, over {about['tiles']:,} tiles; its times are {clock}.",
         "Each bar is a stage of one submission; point at it to read its tile and its times.",
         stalled if stalls else "No column stalls.",
     ]

@@ -195,7 +195,7 @@ def test_a_long_pass_has_the_stretches_of_its_trace(
     assert "only tiles 0 to 19 and 491 to 510 of 1000: the first and the slowest" in chart.caption
     spans = chart.content["spans"]
     assert spans["stages"][-1][0] == "left out"
-    assert len(spans["gapEnds"]) == 2, "before and behind the slowest stretch"
+    assert len(spans["gaps"]) == 2, "before and behind the slowest stretch"
     per_tile = len(json.dumps(chart.content)) / 40
     assert per_tile * MOST_TILES < 3_000_000, "bytes of the longest trace"
 

@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.services]
 
 SCREENSHOTS = ROOT / "outputs" / "ui-screenshots"
 WIDTHS = (1280, 800)
+LONG_TILES, MOST_BARS = 800, 3000
+"""Tiles of a pass that has more bars than a page draws at once, and how many it draws."""
 MOST_HEIGHT = 4000
 """Pixels of a screenshot."""
 LEAST_CONTRAST = 4.5
@@ -65,8 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_browser()
     path = tmp_path_factory.mktemp("report")
     hostile_run(path / "1")
-    for runs in (4, 200):
-        sweep(path / str(runs), runs)
+    sweep(path / "4", 4, first_tiles=LONG_TILES)
+    sweep(path / "200", 200)
     for each in sorted(path.iterdir()):
         assert dispatch(["report", str(each)]) == 0
     return path
@@ -115,6 +117,8 @@ def test_the_pages(driver: Any, folder: Path) -> None:
             hover_and_zoom(driver)
         else:
             rows(driver, runs)
+        if runs == 4:
+            long_pass(driver, folder / "4" / "0")
         assert driver.execute_script("return performance.getEntriesByType('resource')") == []
         assert driver.get_log("browser") == []
 
@@ -161,6 +165,21 @@ def bars(driver: Any, run: Path) -> None:
         "Zoom out",
         "Reset axes",
     }, "none of them sends the chart anywhere"
+
+
+def long_pass(driver: Any, run: Path) -> None:
+    """A pass of many tiles begins with the first ones; the whole pass says what it leaves out."""
+    events = json.loads((run / "trace.json").read_text())["traceEvents"]
+    spans = sum(each["ph"] == "X" for each in events)
+    drawn = (
+        "return document.querySelectorAll('#run-0-timeline .barlayer .trace:not(:last-child) "
+        ".point').length"
+    )
+    assert 0 < driver.execute_script(drawn) < 1000
+    driver.execute_script("document.querySelector('.views button').click()")
+    until(driver, f"{drawn} === {MOST_BARS}")
+    note = driver.execute_script("return document.querySelector('.views span').textContent")
+    assert f"the first 3,000 of its {spans:,} bars" in note
 
 
 def hover_and_zoom(driver: Any) -> None:

@@ -4,6 +4,7 @@
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const MOST_BARS = 3000; // An SVG with more bars is slow to draw.
 const FIRST_BARS = 600;
+const MOST_OUTLINED = 300;
 const EDGE = 0.01; // Of a view, beyond its bars.
 const NS_PER_MS = 1e6;
 const CONFIG = {
@@ -38,7 +39,11 @@ function layoutOf(own) {
     paper_bgcolor: colour("back"),
     plot_bgcolor: colour("plot"),
     font: { color: colour("text"), family: "system-ui, sans-serif", size: 13 },
-    hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("text") } },
+    hoverlabel: {
+      bgcolor: colour("panel"),
+      bordercolor: colour("line"),
+      font: { color: colour("text") },
+    },
     modebar: { color: colour("faint"), activecolor: colour("text"), bgcolor: "rgba(0,0,0,0)" },
     xaxis: { ...axis, ...own.xaxis },
     yaxis: { ...axis, ...own.yaxis },
@@ -47,11 +52,12 @@ function layoutOf(own) {
 
 // The bars that overlap a part of the pass, at most MOST_BARS of them, and how many there are.
 function inView(spans, fromNs, toNs) {
-  const places = [];
-  let count = 0;
+  const places = spans.gaps.slice();
+  let count = places.length;
   for (let place = 0; place < spans.begin.length; place += 1) {
     const begin = spans.begin[place];
-    if (begin <= toNs && begin + spans.length[place] >= fromNs) {
+    const visible = begin <= toNs && begin + spans.length[place] >= fromNs;
+    if (visible && !spans.gaps.includes(place)) {
       count += 1;
       if (count <= MOST_BARS) places.push(place);
     }
@@ -60,7 +66,8 @@ function inView(spans, fromNs, toNs) {
 }
 
 function times(beginNs, lengthNs) {
-  return `begins at ${(beginNs / NS_PER_MS).toFixed(6)} ms<br>takes ${(lengthNs / NS_PER_MS).toFixed(6)} ms`;
+  const [begin, length] = [beginNs, lengthNs].map((each) => (each / NS_PER_MS).toFixed(6));
+  return `begins at ${begin} ms<br>takes ${length} ms`;
 }
 
 function hoverOf(spans, place) {
@@ -72,7 +79,7 @@ function hoverOf(spans, place) {
   return `<b>${stage}</b>, ${tiles}${kernel ? `, ${kernel}` : ""}<br>${text}`;
 }
 
-function bars(name, fill, base, length, tracks, hover, width) {
+function bars(name, fill, base, length, tracks, hover, outline) {
   return {
     type: "bar",
     orientation: "h",
@@ -80,20 +87,23 @@ function bars(name, fill, base, length, tracks, hover, width) {
     base: base.map((each) => each / NS_PER_MS),
     x: length.map((each) => each / NS_PER_MS),
     y: tracks,
-    width,
+    width: 0.8,
     hovertext: hover,
     hoverinfo: "text",
     textposition: "none",
-    marker: { color: fill, line: { color: colour("faint"), width: 0.5 } },
+    marker: { color: fill, line: { color: colour("faint"), width: outline } },
   };
 }
 
 function timelineData(spans, places) {
+  // Outlines of many narrow bars would hide their colours.
+  const outline = places.length > MOST_OUTLINED ? 0 : 0.5;
   const data = spans.stages.map(([stage, fill], number) => {
     const own = places.filter((place) => spans.stage[place] === number);
     const pick = (values) => own.map((place) => values[place]);
     const hover = own.map((place) => hoverOf(spans, place));
-    return bars(stage, fill, pick(spans.begin), pick(spans.length), pick(spans.track), hover, 0.8);
+    const [begin, length, track] = [spans.begin, spans.length, spans.track].map(pick);
+    return bars(stage, fill, begin, length, track, hover, outline);
   });
   const stalls = spans.stalls.slice(0, MOST_BARS);
   if (stalls.length) {
@@ -101,8 +111,9 @@ function timelineData(spans, places) {
     const hover = stalls.map(([, begin, end, cause]) =>
       `<b>stall</b>${cause ? `: ${cause}` : ""}<br>${times(begin, end - begin)}`);
     const stall = bars("stall", spans.stallColour, stalls.map((each) => each[1]), lengths,
-      stalls.map((each) => each[0]), hover, 0.8);
-    stall.marker.pattern = { shape: "/", fgcolor: spans.stallColour, bgcolor: colour("plot"), size: 6 };
+      stalls.map((each) => each[0]), hover, 0.5);
+    const lines = { shape: "/", fgcolor: spans.stallColour, bgcolor: colour("plot"), size: 6 };
+    stall.marker.pattern = lines;
     data.push(stall);
   }
   return data;
@@ -113,11 +124,13 @@ class Timeline {
     this.element = element;
     this.spans = spans;
     const last = spans.begin.length - 1;
-    this.end = spans.begin.reduce((most, each, place) => Math.max(most, each + spans.length[place]), 0);
+    const ends = spans.begin.map((each, place) => each + spans.length[place]);
+    this.end = ends.reduce((most, each) => Math.max(most, each), 0);
     this.views = [["whole pass", 0, this.end]];
     if (last >= MOST_BARS) {
       this.views.push(["first tiles", 0, spans.begin[FIRST_BARS]]);
-      for (const begin of spans.gapEnds) {
+      for (const gap of spans.gaps) {
+        const begin = spans.begin[gap] + spans.length[gap];
         const first = spans.begin.findIndex((each) => each >= begin);
         if (first >= 0) {
           const end = spans.begin[Math.min(first + FIRST_BARS, last)];
@@ -151,9 +164,9 @@ class Timeline {
   async draw() {
     const [from, to] = this.range;
     const { places, count } = inView(this.spans, from, to);
-    this.note.textContent = count > MOST_BARS
-      ? `This view has the first ${MOST_BARS.toLocaleString("en")} of its ${count.toLocaleString("en")} bars; zoom in to see the others.`
-      : "";
+    const [most, all] = [MOST_BARS, count].map((each) => each.toLocaleString("en"));
+    const note = `This view has the first ${most} of its ${all} bars; zoom in to see the others.`;
+    this.note.textContent = count > MOST_BARS ? note : "";
     const edge = (to - from) * EDGE;
     const layout = layoutOf({
       barmode: "overlay",
@@ -161,6 +174,8 @@ class Timeline {
       xaxis: {
         title: { text: "ms since the begin of the pass" },
         range: [(from - edge) / NS_PER_MS, (to + edge) / NS_PER_MS],
+        exponentformat: "none",
+        separatethousands: true,
       },
       yaxis: {
         tickvals: this.spans.tracks.map((_, place) => place),
@@ -221,13 +236,15 @@ function sortBy(heading) {
   const down = heading.getAttribute("aria-sort") === "ascending";
   for (const each of heading.parentNode.children) each.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const key = (row) => {
-    const cell = row.cells[place];
-    return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
+  // Texts with numbers of their own, such as "depth 10", go by these; cells without a value last.
+  const order = (a, b) => {
+    const [one, other] = [a, b].map((row) => row.cells[place]);
+    const [first, second] = [one, other].map((cell) => cell.dataset.value);
+    if (first !== undefined && second !== undefined) return first - second;
+    if (first !== undefined || second !== undefined) return first !== undefined ? -1 : 1;
+    return one.textContent.localeCompare(other.textContent, "en", { numeric: true });
   };
-  const numbers = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : null);
-  const order = (a, b) => numbers(a, b) ?? (typeof a === typeof b ? String(a).localeCompare(String(b), "en", { numeric: true }) : typeof a === "number" ? -1 : 1);
-  const rows = [...body.rows].sort((a, b) => (down ? -1 : 1) * order(key(a), key(b)));
+  const rows = [...body.rows].sort((a, b) => (down ? -1 : 1) * order(a, b));
   body.append(...rows);
 }
 

@@ -13,7 +13,7 @@ from harness.report.page.charts import forest_chart
 from harness.report.page.curves import sweep_chart
 from harness.report.page.page import Comparison, Page
 from harness.report.page.run_view import run_view
-from harness.report.run_lines import lines_below
+from harness.report.run_lines import footnotes, legend, lines_below
 from harness.report.runs import TILE_MS, fastest, table
 from harness.results.record import Record
 from harness.results.speedup import speedups
@@ -54,7 +54,8 @@ def page_of(
         title=records[0].name if single else title,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         table=table(records, ratios, shown),
-        lines=lines_below(records),
+        # A sweep's page has a section for the runs that are not right.
+        lines=lines_below(records) if single else [*legend(records), *footnotes(records)],
         runs=views,
         remarks=remarks,
         comparison=None if single else comparison,

@@ -56,7 +56,7 @@ def samples_chart(name: str, record: Record) -> Chart | None:
     if record.timed_pass is not None:
         data.append(_passes("median", [record.timed_pass], times_ms, VERMILION, "diamond"))
     layout = {
-        "xaxis": {"title": {"text": "timed pass"}, **_whole_numbers(len(times_ms))},
+        "xaxis": {"title": {"text": "timed pass"}, **whole_numbers(1, len(times_ms))},
         "yaxis": {"title": {"text": "ms per pass"}, "range": _room(times_ms)},
     }
     passes = f"one of {len(times_ms)} timed passes" if len(times_ms) > 1 else "the timed pass"
@@ -163,10 +163,12 @@ def points(
     }
 
 
-def _whole_numbers(most: int) -> Content:
-    """An axis from 1 to `most` with ticks at whole numbers."""
-    step = {"dtick": 1} if most <= MOST_TICKS else {"nticks": MOST_TICKS}
-    return {"tickformat": "d", "range": [0.5, most + 0.5], **step}
+def whole_numbers(least: float, most: float) -> Content:
+    """An axis with ticks at whole numbers."""
+    length = most - least
+    step = {"dtick": 1} if length < MOST_TICKS else {"nticks": MOST_TICKS}
+    edge = max(0.5, 0.02 * length)
+    return {"tickformat": "d", "range": [least - edge, most + edge], **step}
 
 
 def _room(values: Sequence[float]) -> list[float] | None:

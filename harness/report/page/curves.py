@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.page.charts import FRAME_PX, ROW_PX, Chart, Content, plain, points
+from harness.report.page.charts import (
+    FRAME_PX,
+    ROW_PX,
+    Chart,
+    Content,
+    plain,
+    points,
+    whole_numbers,
+)
 from harness.report.pictures.style import BEST_COLOUR, BLUE, GREY, SERIES_COLOURS
 from harness.study.payoff import Payoff
 from harness.study.sweep_curves import Curve, Point, SweepCurves
@@ -35,7 +43,10 @@ def _over_number(name: str, data: SweepCurves) -> Chart:
         label = plain(curve.name) or "time"
         series.append(points(label, x, y, hover, colour, symbol, "lines+markers"))
         series.append(_bounds(curve, colour, first=not place))
-    layout = {"xaxis": {"title": {"text": plain(data.label, 80)}}, "yaxis": TIME_AXIS}
+    values = data.x_values
+    whole = all(float(each).is_integer() for each in values)
+    ticks = whole_numbers(values[0], values[-1]) if whole else {}
+    layout = {"xaxis": {"title": {"text": plain(data.label, 80)}, **ticks}, "yaxis": TIME_AXIS}
     return Chart(
         name,
         {"data": [*series, *_best(data, curves, upright=True)], "layout": layout},
@@ -131,7 +142,7 @@ def payoff_chart(name: str, data: Payoff) -> Chart:
     this = points("this run", [data.own], [totals_ms[own]], [hover[own]], BEST_COLOUR, "diamond")
     this["marker"] |= {"size": 13}
     layout = {
-        "xaxis": {"title": {"text": data.knob}, "tickformat": "d"},
+        "xaxis": {"title": {"text": data.knob}, **whole_numbers(values[0], values[-1])},
         "yaxis": {"title": {"text": "ms per pass"}, "rangemode": "tozero"},
     }
     series = [

@@ -146,7 +146,10 @@ def test_a_sweep(shell: Shell, tmp_path: Path) -> None:
     cells = [" ".join(" ".join(row).split()) for row in page.rows[: len(records) + 1]]
     assert cells == [" ".join(line.split()) for line in shown[: len(records) + 1]]
     for line in shown[len(records) + 1 :]:
-        assert line in page.texts["li"]
+        if not line.startswith("FAILED "):
+            assert line in page.texts["li"]
+    failed = [each for each in records if not each.ok]
+    assert page.words.count(failed[0].reason) >= len(failed) == 2
     assert {f"#run-{place}" for place in range(len(records))} <= set(page.links)
     assert {"curves-of-runs", "forest", "run-0-timeline"} <= set(page.charts)
     assert len([each for each in page.charts if each.endswith("-timeline")]) <= 3

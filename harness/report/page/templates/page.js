@@ -18,12 +18,18 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+// Black is the colour of the text: white on a dark page.
+function visible(fill) {
+  return fill === "#000000" ? colour("text") : fill;
+}
+
 function layoutOf(own) {
   const axis = {
     gridcolor: colour("grid"),
     linecolor: colour("line"),
     zerolinecolor: colour("grid"),
     automargin: true,
+    exponentformat: "none",
   };
   const shapes = (own.shapes || []).map((each) =>
     each.type === "rect"
@@ -91,7 +97,7 @@ function bars(name, fill, base, length, tracks, hover, outline) {
     hovertext: hover,
     hoverinfo: "text",
     textposition: "none",
-    marker: { color: fill, line: { color: colour("faint"), width: outline } },
+    marker: { color: visible(fill), line: { color: colour("faint"), width: outline } },
   };
 }
 
@@ -174,7 +180,6 @@ class Timeline {
       xaxis: {
         title: { text: "ms since the begin of the pass" },
         range: [(from - edge) / NS_PER_MS, (to + edge) / NS_PER_MS],
-        exponentformat: "none",
         separatethousands: true,
       },
       yaxis: {
@@ -212,7 +217,12 @@ class Chart {
   draw() {
     const data = this.content.data.map((each) => ({
       ...each,
-      marker: { ...each.marker, line: { color: colour("text"), width: 1 } },
+      marker: {
+        ...each.marker,
+        color: visible(each.marker.color),
+        line: { color: colour("text"), width: each.marker.symbol.endsWith("-open") ? 2 : 1 },
+      },
+      ...(each.line ? { line: { ...each.line, color: visible(each.line.color) } } : {}),
     }));
     return Plotly.react(this.element, data, layoutOf(this.content.layout), CONFIG);
   }

@@ -218,10 +218,9 @@ def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
     root = root or kernels_root()
     folder = _folder_of(name, root)
     if not folder:
-        path = root / name / "spec.py"
         raise RequestError(
-            f"kernel {name}: no {path}; {nearest(name, _folders(root))}; "
-            "add a folder with a spec.py"
+            f"kernel {name}: no such kernel; {nearest(name, kernel_names(root))}; a new one is a "
+            "folder of that name with a spec.py"
         )
     specs = _load_folder(root / folder / "spec.py", name)
     if name not in specs:

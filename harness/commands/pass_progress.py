@@ -61,7 +61,8 @@ class SweepProgress:
         def report(name: str, share: float) -> None:
             nonlocal begun
             begun += not share
-            self._show(f"{position}: {name}", ended + (begun - 1 + share) / passes)
+            part = f" {share:.0%}" if share else ""
+            self._show(f"{position}: {name}{part}", ended + (begun - 1 + share) / passes)
 
         return report
 

@@ -43,12 +43,22 @@ class Publication:
     """
 
     store: Store
-    on_batch: Callable[[int], None] = lambda done: None
+    on_batch: Callable[[Publication], None] = lambda publication: None
     published: int = 0
     present: int = 0
     busy: int = 0
     completed: int = 0
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def checked(self) -> int:
+        """Number of records of which it is known whether the store has them."""
+        return self.published + self.present + self.busy
+
+    @property
+    def counts(self) -> str:
+        """How many records are stored now, and how many were there."""
+        return f"{self.published} published, {self.present} already there"
 
     def add(self, folders: Sequence[Path]) -> None:
         """Publish the records in folders of runs, and complete the parents of sweeps."""
@@ -132,7 +142,7 @@ class Publication:
                 ]
                 self.store.publish(entries, parent)
             self.published += len(entries)
-            self.on_batch(self.published)
+            self.on_batch(self)
 
     def _digests(self, runs: Sequence[Path]) -> dict[str, Path]:
         """Folders by the digest of their record; one of several copies."""
@@ -204,11 +214,11 @@ def main(arguments: Sequence[str]) -> int:
     folders = list(dict.fromkeys(folder for path in paths for folder in folders_of(path)))
     last = time.monotonic()
 
-    def progress(done: int) -> None:
+    def progress(so_far: Publication) -> None:
         nonlocal last
-        if done < len(folders) and time.monotonic() > last + PROGRESS_S:
+        if so_far.checked < len(folders) and time.monotonic() > last + PROGRESS_S:
             last = time.monotonic()
-            say(f"{done} of {len(folders)} records published")
+            say(f"{so_far.checked} of {len(folders)} records checked: {so_far.counts}")
 
     try:
         publication = Publication(open_store(backend, wanted, Path.cwd(), say), progress)
@@ -218,7 +228,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     for problem in publication.problems:
         say(problem)
-    line = f"{publication.published} published, {publication.present} already there"
+    line = publication.counts
     if publication.busy:
         line += f", {publication.busy} being stored by other commands"
     if publication.completed:

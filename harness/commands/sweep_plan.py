@@ -29,7 +29,7 @@ class Job:
     """One job of a sweep. earlier: its run that need not be repeated.
 
     tracking: the resolved group. repeats: equal to a job before it. resumes: an earlier run takes
-    its place.
+    its place. is_equal: a job before it has the same overrides.
     """
 
     request: Request
@@ -37,6 +37,7 @@ class Job:
     repeats: bool
     resumes: bool
     earlier: Run | None = None
+    is_equal: bool = False
 
     @property
     def runs(self) -> bool:
@@ -73,10 +74,13 @@ class SweepPlan:
     def remarks(self) -> list[str]:
         """Which jobs do not run, and why; empty if all do."""
         repeated = sum(job.repeats for job in self.jobs)
-        line = (
-            f"{repeated} of {len(self.jobs)} jobs are skipped: each repeats another, or differs "
-            "from it only in a depth that its strategy ignores"
-        )
+        equal = sum(job.is_equal for job in self.jobs)
+        reasons = {
+            "with equal overrides": equal,
+            "with another depth, which the strategy ignores": repeated - equal,
+        }
+        parts = [f"{count} {reason}" for reason, count in reasons.items() if count]
+        line = f"{repeated} of {len(self.jobs)} jobs are skipped as repetitions: {', '.join(parts)}"
         return [*([line] if repeated else []), *filter(None, [self.resumed])]
 
     @property

@@ -174,6 +174,7 @@ class CheckedSweeper(BasicSweeper):
         """The configuration of the first job, and all jobs; raises if one cannot begin."""
         first: Config | None = None
         jobs, seen = list[Job](), set[tuple[bytes, ...]]()
+        texts_seen = set[tuple[str, ...]]()
         for text in texts:
             config, composed = self._once.check(master, text)
             check_alone(config, master.hydra.launcher)
@@ -182,8 +183,11 @@ class CheckedSweeper(BasicSweeper):
             plain = resolved(composed)
             resumes = config.resume is Resume.on
             asked = Request(run_key(plain), *requested(composed.hydra))
-            jobs.append(Job(asked, plain["tracking"], deciding in seen, resumes))
+            is_equal = tuple(text) in texts_seen
+            job = Job(asked, plain["tracking"], deciding in seen, resumes, is_equal=is_equal)
+            jobs.append(job)
             seen.add(deciding)
+            texts_seen.add(tuple(text))
         return cast(Config, first), jobs
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:

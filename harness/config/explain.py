@@ -20,7 +20,7 @@ from harness.config.device import DEVICES, PowerMode
 from harness.config.disturbance import Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.sources import Sources, key_and_value, shown
-from harness.config.unknown_key import unknown_key
+from harness.config.unknown_key import all_unknown_keys, unknown_key
 from harness.errors import HarnessError, nearest, nearest_key, with_extra
 
 _SCHEMAS: dict[str, type] = {
@@ -157,7 +157,8 @@ def _unknown_key(fault: Fault) -> str:
     name, owner = fault.match.groups()
     advice = re.search(r"config use \+(.+)", fault.text)
     override = advice[1] if advice else fault.key or name
-    return unknown_key(override, name, _SCHEMAS.get(owner))
+    first = unknown_key(override, name, _SCHEMAS.get(owner))
+    return all_unknown_keys(first, fault.sources.overrides, override)
 
 
 def _no_choice(fault: Fault) -> str:

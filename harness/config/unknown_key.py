@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from harness.config.device import DEVICES
+from harness.config.disturbance import Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.errors import nearest, nearest_key
 
@@ -38,6 +39,40 @@ def unknown_key(override: str, name: str, cls: type | None) -> str:
     typed = override.partition("=")[0].endswith(name)
     remedy = nearest_key(override, names) if typed else nearest(name, names)
     return f"{override}: unknown key; {remedy}"
+
+
+def all_unknown_keys(first: str, overrides: Iterable[str], known: str) -> str:
+    """The message for the first unknown key with those for others of the command line, as typed.
+
+    Hydra stops at the first one. known: the override of the first message. A key counts as known if
+    any kind of device has it; keys with a sign in front are not checked. Of several messages, each
+    is as short as it can be.
+    """
+    lines = [first]
+    for override in dict.fromkeys(overrides):
+        key, _, _ = override.partition("=")
+        group, _, name = key.rpartition(".")
+        classes = _SCHEMAS.get(group, ())
+        if override == known or not classes or not key.replace(".", "").isidentifier():
+            continue
+        names = {name for cls in classes for name in _keys(cls)} | {"experiment", "hydra"}
+        if name not in names:
+            lines.append(unknown_key(override, name, classes[0]))
+    if len(lines) == 1:
+        return first
+    return "; ".join(
+        line.partition("? Allowed: ")[0] + "?" * ("? Allowed: " in line) for line in lines
+    )
+
+
+_SCHEMAS: dict[str, tuple[type, ...]] = {
+    "": (Config,),
+    **{group: (cls,) for group, cls in GROUP_SCHEMAS.items()},
+    "device": (DEVICES["simulator"], *DEVICES.values()),
+    "device.noise": (Noise,),
+    "device.faults": (Faults,),
+}
+"""By group: the schemas of which a key may be; messages are about the first."""
 
 
 def _in_a_group(name: str) -> str:

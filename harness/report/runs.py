@@ -45,6 +45,8 @@ FORMATS: dict[Unit, Callable[[float], str]] = {
 }
 CPU = "cpu"
 """Kind of the device whose rows, RTFs and lines say that it is no NPU."""
+NAMES_KERNEL = {"workload", "workload.kernel", "workload.model", "workload.chain"}
+"""Keys of a request whose column tells kernels apart."""
 EXACT = 0.001
 """Intervals narrower than this are not shown."""
 FASTEST = "*"
@@ -90,8 +92,10 @@ def table(
     columns += [left("strategy"), left("run")]
     with_device = "device" not in swept and any(record.device == CPU for record in records)
     columns += [left("device")] * with_device
-    # The last part is short enough for a heading; CSV and JSON have the whole key.
-    columns += [right(key.split(".")[-1], key) for key in swept]
+    unnamed = any(not NAMES_KERNEL & record.settings.keys() for record in records)
+    with_kernel = unnamed and len({record.kernel for record in records}) > 1
+    columns += [left("kernel")] * with_kernel
+    columns += [right(_heading(key), key) for key in swept]
     for name in visible:
         columns.append(right(METRICS[name].heading, name))
         if name == TILE_MS:
@@ -110,6 +114,7 @@ def table(
         if marks:
             cells.append(Cell(FASTEST if place in marks else "", place in marks))
         cells += [record.preset, record.label, *[record.device] * with_device]
+        cells += [record.kernel] * with_kernel
         cells += [_setting(record, key) for key in swept]
         for name in visible:
             cells.append(_cell(record, name))
@@ -127,6 +132,11 @@ def table(
         cells += [record.reason, Cell(folder or NOTHING, folder)]
         result.add(*cells, wrong=not record.ok)
     return result
+
+
+def _heading(key: str) -> str:
+    """The parts of a key below its group; CSV and JSON have the whole key."""
+    return key.partition(".")[2] or key
 
 
 def _stop(record: Record) -> list[Cell]:

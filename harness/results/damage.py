@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 MOST_VALUE_CHARACTERS = 60
 """Longest text of a wrong value in an error message."""
+VERSION_FIELD = "schema_version"
 
 
 def reason(error: ValidationError) -> str:
@@ -31,4 +32,10 @@ def reason(error: ValidationError) -> str:
         fields = "field is" if len(missing) == 1 else "fields are"
         return f"not a complete record: {len(missing)} {fields} missing: {names}"
     value = shorten(repr(first["input"]), MOST_VALUE_CHARACTERS)
+    if place == VERSION_FIELD:
+        known = expected.removeprefix("input should be ")
+        return (
+            f"{place}: {value}, and this version of the harness reads {known}; read it with the "
+            "version that wrote it, or leave this file out"
+        )
     return f"{place}: {expected}, not {value}" if place else f"not a record: {expected}"

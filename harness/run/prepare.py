@@ -124,6 +124,13 @@ def make_plan(config: Config) -> Plan:
             f"columns by the kernels' work: {shares}"
         )
         strategy = replace(strategy, columns=max(columns))
+    submissions = ceil(workload.tiles / strategy.batch)
+    if submissions < strategy.columns and not isinstance(workload, FullEncoder | LayerWorkload):
+        remarks.append(
+            f"strategy.columns={strategy.columns}: only {submissions} of them get work, because "
+            f"workload.tiles={workload.tiles} with strategy.batch={strategy.batch} has "
+            f"{submissions} submission{'s' * (submissions > 1)}"
+        )
     if isinstance(workload, FullEncoder) and strategy.resident:
         remarks.append(
             "strategy.resident=true has no effect: with full accounting every call has other "

@@ -18,7 +18,7 @@ def test_a_piped_sweep_prints_a_line_every_ten_seconds(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == ""
     now_s[0] = LINE_S
     first("verify", 0.5)
-    assert capsys.readouterr().err == "harness: job 1 of 3: pooled d1 b1 c1: verify\n"
+    assert capsys.readouterr().err == "harness: job 1 of 3: pooled d1 b1 c1: verify 50%\n"
     first("verify", 0.9)
     now_s[0] = 2 * LINE_S - 0.1
     second = progress.job("pooled d2 b1 c1", 2)
@@ -26,7 +26,7 @@ def test_a_piped_sweep_prints_a_line_every_ten_seconds(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == ""
     now_s[0] = 2 * LINE_S
     second("pass 1 of 1", 0.5)
-    line = "harness: job 2 of 3, 40 s left: pooled d2 b1 c1: pass 1 of 1\n"
+    line = "harness: job 2 of 3, 40 s left: pooled d2 b1 c1: pass 1 of 1 50%\n"
     assert capsys.readouterr().err == line, "one job took 19.9 s, and two are left"
     progress.close()
 

@@ -22,7 +22,9 @@ from support.process import (
     wait_for,
 )
 from support.store import filed, import_mlflow, open_client, parent_id, runs_of
+from support.timed_runs import run as timed_run
 
+from harness.commands.main import dispatch
 from harness.tracking.mlflow import MlflowStore
 from harness.tracking.processes import PID_TAG
 from harness.tracking.store import TrackingError
@@ -58,6 +60,31 @@ def held_before_mlflow(until: str) -> tuple[Process, Path]:
     wait_for(lambda: run_folders() - before, running)
     (folder,) = run_folders() - before
     return running, folder
+
+
+def test_progress_names_what_the_result_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Half:
+        """A store that has the records of even numbers."""
+
+        def stored(self, folders: dict[str, str], parent: str | None = None) -> set[str]:
+            return {key for key, each in folders.items() if int(Path(each).name) % 2 == 0}
+
+        def publish(self, *_: object) -> None:
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    for number in range(8):
+        (tmp_path / "outputs" / str(number)).mkdir(parents=True)
+        timed_run(float(1 + number)).save(tmp_path / "outputs" / str(number))
+    monkeypatch.setattr("harness.commands.publish.open_store", lambda *_: Half())
+    monkeypatch.setattr("harness.commands.publish.BATCH", 3)
+    monkeypatch.setattr("harness.commands.publish.PROGRESS_S", 0)
+    assert dispatch(["publish"]) == 0
+    out, err = capfd.readouterr()
+    assert err == "harness: 7 of 8 records checked: 3 published, 4 already there\n"
+    assert out == f"{URI}: 4 published, 4 already there\n"
 
 
 def test_a_sweep_is_published_below_its_parent(

@@ -109,6 +109,19 @@ def test_a_wrong_request_is_explained(request_text: str) -> None:
     assert "\n" not in said
 
 
+def test_all_unknown_keys_are_reported_at_once() -> None:
+    wrong = ("strategy.depht=2", "workload.tils=3", "device.noise.enabld=true", "seeed=1")
+    right = ("device.index=0", "device.launch_ns=1", "depth=2", "experiment=guide_pooled")
+    with pytest.raises(RequestError) as raised:
+        load(*wrong, *right)
+    assert str(raised.value) == (
+        "strategy.depht=2: unknown key; did you mean strategy.depth=2?; "
+        "workload.tils=3: unknown key; did you mean workload.tiles=3?; "
+        "device.noise.enabld=true: unknown key; did you mean device.noise.enabled=true?; "
+        "seeed=1: unknown key; did you mean seed=1?"
+    )
+
+
 def refusal_of_file(folder: Path, content: str) -> RequestError:
     path = folder / "experiment" / "mine.yaml"
     path.parent.mkdir(exist_ok=True)

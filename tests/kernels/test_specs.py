@@ -137,8 +137,8 @@ def test_a_variant_is_found_in_its_folder(mine: Path, name: str) -> None:
             "no such variant of mine; did you mean mine_8? Allowed: mine, mine_8, mine_8_wide",
         ),
         ("mine_own_9", "no such variant of mine_own; did you mean mine_own_8? "),
-        ("mine8", "did you mean mine? Allowed: mine, mine_own; add a folder with a spec.py"),
-        ("", "allowed: mine, mine_own; add a folder with a spec.py"),
+        ("mine8", "kernel mine8: no such kernel; did you mean mine_8? Allowed: mine, mine_8, "),
+        ("", "; a new one is a folder of that name with a spec.py"),
     ],
 )
 def test_an_unknown_kernel(mine: Path, name: str, said: str) -> None:

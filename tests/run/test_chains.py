@@ -15,6 +15,7 @@ from support.process import Shell
 from support.rig import NEG
 from support.small_device import ADD, COSTS, make_tiles
 
+from harness.config.compose import load
 from harness.config.device import Faults, Simulator
 from harness.config.strategy import Buffers, Strategy
 from harness.device.open import open_backend
@@ -27,6 +28,7 @@ from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.measure.bounds import bounds
 from harness.measure.timeline import PassMarks
 from harness.run.executor import Executor
+from harness.run.prepare import make_plan
 from harness.run.verify import Checker
 from harness.units import ms_to_ns
 
@@ -392,6 +394,16 @@ def test_contexts_go_to_the_kernels_that_have_most_to_do(
     block = [load_kernel(name) for name in ("attention", "layernorm", "matmul", "gelu")]
     chain = make_chain(block, {"layernorm": Link.first, "gelu": Link.pad})
     assert chain.columns(wanted, contexts) == columns
+
+
+def test_columns_without_tiles_are_reported() -> None:
+    small = ("workload.tiles=6", "strategy.batch=4", "strategy.columns=3")
+    (line,) = make_plan(load("tracking=off", *small)).remarks
+    assert line == (
+        "strategy.columns=3: only 2 of them get work, because workload.tiles=6 with "
+        "strategy.batch=4 has 2 submissions"
+    )
+    assert make_plan(load("tracking=off", *small, "workload.tiles=12")).remarks == ()
 
 
 def test_columns_without_contexts_are_reported(shell: Shell) -> None:

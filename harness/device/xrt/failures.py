@@ -17,7 +17,8 @@ ENDS = {
         "aborted: a run before it hung, the device was lost, or firmware and driver do not match"
     ),
     "ERT_CMD_STATE_TIMEOUT": (
-        "stopped by the driver's watchdog, which saw no progress (tdr_timeout_ms of amdxdna, 2 s)"
+        "stopped by the driver's watchdog after 2 s without progress; tdr_timeout_ms of amdxdna "
+        "sets this time"
     ),
     "ERT_CMD_STATE_NORESPONSE": "the firmware does not answer; reload the amdxdna driver",
 }

@@ -74,10 +74,25 @@ def test_the_users_own_presets_are_marked(
     assert f"* from --config-dir {tmp_path}" in lines
 
 
+def test_keys_of_a_group(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(listed(capfd, "strategies", "--keys", "--json"))
+    assert [row["key"] for row in rows][:2] == ["strategy.buffers", "strategy.depth"]
+    assert rows[1]["allowed"].startswith("1 to ")
+    devices = {row["key"]: row for row in json.loads(listed(capfd, "device", "--keys", "--json"))}
+    assert devices["device.noise.enabled"]["device"] == "simulator"
+    assert devices["device.index"]["device"] == "hardware"
+    assert "device.kind" not in devices
+    every = json.loads(listed(capfd, "--keys", "--json"))
+    assert "keys of tracking" in every
+    assert "keys of experiment" not in every
+    assert "harness list strategy --keys lists the keys of strategy" in listed(capfd, "strategy")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["strateg"], "strateg: no such group; did you mean strategy? Allowed: device, "),
+        (["experiment", "--keys"], "--keys experiment: has no keys; device, strategy, workload, "),
         (["--config-dir", "nowhere"], "--config-dir=nowhere: no such folder"),
     ],
 )

@@ -10,12 +10,14 @@ from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.stored import newest, unended
 from harness.commands.terminal import Presentation, say, show
+from harness.report.payoff import payoff_parts
 from harness.report.run_lines import failures, lines_below
 from harness.report.runs import table
 from harness.report.tables import Part
 from harness.results.find import SWEEP_FILE
 from harness.results.record import Record
 from harness.results.speedup import speedups
+from harness.study.payoff import payoffs_of
 
 HELP = "print the table of stored runs or of a sweep again"
 
@@ -47,7 +49,8 @@ def run_parts(
 ) -> list[Part]:
     """The table of runs and the lines below it; with `-q`, of the lines only why runs failed.
 
-    With `-v` the table is detailed. apart: as in `table`.
+    With `-v` the table is detailed, and a single run has a table of what more depth, a larger batch
+    or more columns would save. apart: as in `table`.
     """
     here = Path.cwd()
     paths = [relative(folder, here) for folder in folders]
@@ -55,7 +58,10 @@ def run_parts(
     rows = table(records, speedups(records), paths, apart=apart, detailed=detailed)
     if presentation.quiet:
         return [rows, *failures(records)]
-    return [rows, *lines_below(records)]
+    parts: list[Part] = [rows, *lines_below(records)]
+    if detailed and presentation.for_readers and len(records) == 1:
+        parts += payoff_parts(payoffs_of(records[0]))
+    return parts
 
 
 def show_runs(

@@ -32,7 +32,7 @@ from harness.config.disturbance import Noise
 from harness.config.explain import GROUP_NAMES, explain
 from harness.config.loader import Compositions, caching_loader
 from harness.config.schema import GROUP_SCHEMAS, Config, Resume, Tracking
-from harness.config.setting import copied, setting_of
+from harness.config.setting import copied, hints_of, setting_of
 from harness.config.sources import Sources, key_and_value
 from harness.config.unknown_key import unknown_key
 from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
@@ -231,17 +231,13 @@ def _plain(cfg: DictConfig, key: str) -> Any:
     return value
 
 
-_hints_of = functools.cache(typing.get_type_hints)
-"""Types of a dataclass's fields. Cached, because every job of a sweep needs them."""
-
-
 def _names(cls: type) -> tuple[str, ...]:
     return tuple(item.name for item in dataclasses.fields(cls))
 
 
 def _construct(cls: type, values: dict[str, Any], prefix: str) -> Any:
     """Create a dataclass, and those in its fields, from plain values; `prefix` leads its keys."""
-    names, hints = _names(cls), _hints_of(cls)
+    names, hints = _names(cls), hints_of(cls)
     for key, value in values.items():
         if key not in names:
             given = f"{prefix}{key}={override_text(value)}"

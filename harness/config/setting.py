@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_type_hints
 
 from harness.errors import RequestError, check_range, override_text
 
@@ -70,6 +70,10 @@ def setting(
 def setting_of(item: Field[Any]) -> Setting:
     """Return the `Setting` of a field; KeyError if `setting` did not declare the field."""
     return cast(Setting, item.metadata[_KEY])
+
+
+hints_of = cache(get_type_hints)
+"""Types of a dataclass's fields. Cached, because every job of a sweep needs them."""
 
 
 def copied(item: Field[Any], **changes: Any) -> Any:

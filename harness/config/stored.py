@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from harness.config.device import DEVICES
 from harness.config.phase import Phase
 from harness.config.schema import Config, Measure, Tracking, Verify
+from harness.config.setting import hints_of
 from harness.config.strategy import Strategy
 from harness.config.workload import WORKLOAD_KEYS, choose_workload
 from harness.errors import RequestError
-
-_hints = cache(get_type_hints)
 
 
 def config_of(stored: Mapping[str, Any], strategy: Strategy) -> Config:
@@ -45,7 +43,7 @@ def config_of(stored: Mapping[str, Any], strategy: Strategy) -> Config:
 
 
 def _built(cls: type, stored: Mapping[str, Any]) -> Any:
-    hints = _hints(cls)
+    hints = hints_of(cls)
     names = [item.name for item in fields(cls) if item.name in stored]
     return cls(**{name: _value(hints[name], stored[name]) for name in names})
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.report.processor import processor_lines
 from harness.report.runs import CPU, FASTEST, STOPPED_BY_RULE, TIE, TILE_MS, as_fast, fastest
+from harness.report.time_spent import sentence
 from harness.results.record import Record
 from harness.results.rtf_gap import rtf_gap, sums_by_kernel
 from harness.run.tile_passes import Step
@@ -19,7 +20,18 @@ MOST_SELF_SHARE = 0.05
 
 def lines_below(records: Sequence[Record]) -> list[str]:
     """All lines below the table of these records."""
-    return [*legend(records), *failures(records), *footnotes(records)]
+    return [*legend(records), *_sentence(records), *failures(records), *footnotes(records)]
+
+
+def _sentence(records: Sequence[Record]) -> list[str]:
+    """What limits the only run, or the fastest one; none if several are the fastest of a kind."""
+    if len(records) == 1:
+        return list(filter(None, [sentence(records[0])]))
+    marks = fastest(records)
+    if len(marks) != 1:
+        return []
+    (best,) = (records[place] for place in marks)
+    return list(filter(None, [sentence(best, best.label)]))
 
 
 def failures(records: Sequence[Record]) -> list[str]:

@@ -8,7 +8,9 @@ for each in payoffs:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -23,7 +25,7 @@ from harness.measure.pass_model import PassModel, Station
 from harness.measure.totals import Totals
 from harness.results.record import Record
 from harness.run.predict import experiment_model
-from harness.run.prepare import make_plan
+from harness.run.prepare import deal_columns, make_plan
 
 KNOBS = ("depth", "batch", "columns")
 """Knobs of the strategy that have a curve."""
@@ -99,6 +101,25 @@ class Variants:
         changes: dict[str, Any] = {knob: value}
         return self.times_of(replace(self.own, **changes))
 
+    def best(self, knob: str) -> tuple[int, float]:
+        """A value of a knob, and the share of the run's time that it saves; with few models.
+
+        The smallest value that takes at most GAIN longer than any other. It is `Payoff.enough` if
+        more depth takes no longer; of the batches, only powers of two are compared.
+        """
+        limit, own = self.limits[knob], getattr(self.own, knob)
+        values = sorted({own, *range(1, limit + 1)})
+        if knob == "batch":
+            values = [each for each in values if each == own or each & (each - 1) == 0]
+        first = (values[-1], own) if knob == "depth" else values
+        least_ns = min(times[0] for value in first if (times := self.times(knob, value)))
+        own_ns, _ = self.times(knob, own) or (least_ns, 0)
+        for value in values:
+            times = self.times(knob, value)
+            if times and (least_ns > (1 - GAIN) * times[0] or least_ns == times[0]):
+                return value, 1 - times[0] / own_ns if own_ns else 0.0
+        return own, 0.0
+
     def payoff(self, knob: str) -> Payoff:
         """The curve of one of `limits`."""
         own: int = getattr(self.own, knob)
@@ -131,14 +152,19 @@ def variants_of(record: Record) -> Variants | None:
 
 def _by_profile(config: Config) -> Variants | None:
     """None if the times of the run do not follow from a profile."""
+    plan = make_plan(config)
 
+    @cache
     def times_of(strategy: Strategy) -> Times | None:
         try:
-            plan = make_plan(replace(config, strategy=strategy))
-            # The device has too few contexts for so many columns of a chain.
-            if plan.config.strategy != strategy:
+            columns = deal_columns(plan.kernels, strategy, config.device)
+            # The device may have too few contexts for so many columns of a chain.
+            if max(columns) < strategy.columns:
                 return None
-            model = experiment_model(plan)
+            changed = copy(plan.config)
+            # Past the checks of a frozen dataclass, which take longer than the model.
+            object.__setattr__(changed, "strategy", strategy)
+            model = experiment_model(replace(plan, config=changed, columns=columns))
             times = model.times()
         except RequestError:
             return None
@@ -156,6 +182,7 @@ def _by_stages(config: Config, totals: Totals) -> Variants | None:
     if model is None:
         return None
 
+    @cache
     def times_of(strategy: Strategy) -> Times:
         station = replace(model.stations[0], partitions=tuple(range(strategy.columns)))
         changed = replace(

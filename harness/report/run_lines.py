@@ -18,9 +18,14 @@ MOST_SELF_SHARE = 0.05
 """Share of the harness's own work in the time of a tile above which a line reports it."""
 
 
-def lines_below(records: Sequence[Record]) -> list[str]:
-    """All lines below the table of these records."""
-    return [*legend(records), *_sentence(records), *failures(records), *footnotes(records)]
+def lines_below(records: Sequence[Record], *, explained: bool = True) -> list[str]:
+    """All lines below the table of these records.
+
+    explained: whether the sentence about the only or fastest run is one of them. It takes
+    milliseconds, so the jobs of a sweep leave it out.
+    """
+    why = _sentence(records) if explained else []
+    return [*legend(records), *why, *failures(records), *footnotes(records)]
 
 
 def _sentence(records: Sequence[Record]) -> list[str]:

@@ -39,7 +39,7 @@ def resolved_settings(record: Record) -> dict[str, Any]:
 
 def run_note(record: Record) -> str:
     """Description of a run, in Markdown: its row, and the lines below it."""
-    return sheet_note(table([record], [None]), lines_below([record]))
+    return sheet_note(table([record], [None]), lines_below([record], explained=False))
 
 
 def sheet_note(sheet: Sheet, lines: Sequence[str], *first: str) -> str:

@@ -18,6 +18,7 @@ from harness.report.time_spent import sentence
 from harness.results.record import Record
 from harness.run.outcome import Verdict
 from harness.study.payoff import payoffs_of
+from harness.tracking.notes import run_note
 
 IDLE = "the column is idle for 0.30 ms (30.0%), mostly"
 MS = 1_000_000
@@ -224,6 +225,10 @@ def test_a_sweep_has_the_sentence_of_its_fastest_run() -> None:
         "nothing, columns=4 would save 59%"
     ]
     assert sum("limits" in line for line in lines_below(records[:1])) == 1
+    assert not [line for line in lines_below(records[:1], explained=False) if "limits" in line]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.report.run_lines.sentence", None)
+        assert "a row is one timed pass" in run_note(records[0]), "a job of a sweep leaves it out"
     other = run("strategy=pooled workload=gelu workload.tiles=5 verify=all")
     second = replace(other, totals=other.totals)
     kinds = [*records, other, second]

@@ -24,6 +24,7 @@ from support.record_samples import a_record
 from harness.device.cpu.program import ReferenceProgram
 from harness.device.host.state import MachineState, Processor, changes, processor_state
 from harness.report.processor import processor_lines
+from harness.report.runs import STOPPED_BY_RULE
 from harness.results.run_key import device_fingerprint
 from harness.run.outcome import MachineStates
 
@@ -73,6 +74,19 @@ def test_table_lines_record_and_trace_say_cpu(shell: Shell) -> None:
     ]
     assert len(names) == 4
     assert all(" cpu" in name for name in names), "as the name of the run"
+
+
+def test_passes_go_on_until_their_times_end_them(shell: Shell, by_numpy: None) -> None:
+    done = shell("device=cpu", "workload.tiles=2", "tracking=off", "measure=quick")
+    assert (done.code, done.err) == (0, "")
+    stop, samples = done.record["stop"], done.record["samples"]
+    assert 3 <= len(samples["total_ns"]) <= 20
+    assert stop["reason"] in {each.value for each in STOPPED_BY_RULE}
+    heading, row, *lines = done.out.splitlines()
+    assert "stop" in heading.split()
+    assert f" {stop['reason']} " in row
+    assert any(line.startswith(stop["reason"]) for line in lines)
+    assert (len(samples["warmup_ns"]), samples["cold"]) == (1, False)
 
 
 def test_a_kernel_without_c_plus_plus_is_named(shell: Shell, by_numpy: None) -> None:

@@ -34,7 +34,10 @@ def timeline_chart(name: str, folder: Path) -> Chart | str:
 
 def _chart(name: str, content: Mapping[str, Any]) -> Chart | str:
     events: Sequence[Mapping[str, Any]] = content["traceEvents"]
-    tracks = {each["tid"]: each["args"]["name"] for each in events if each["name"] == "thread_name"}
+    # Of a chain, not every kernel runs on every column.
+    used = {each["tid"] for each in events if each["ph"] in "Xi"}
+    names = {each["tid"]: each["args"]["name"] for each in events if each["name"] == "thread_name"}
+    tracks = {tid: name for tid, name in names.items() if tid in used}
     places = {tid: place for place, tid in enumerate(tracks)}
     spans = sorted((each for each in events if each["ph"] == "X"), key=_begin_ns)
     stalls = [each for each in events if each.get("cat") == "stall"]

@@ -119,6 +119,7 @@ def test_the_pages(driver: Any, folder: Path) -> None:
             rows(driver, runs)
         if runs == 4:
             long_pass(driver, folder / "4" / "0")
+            on_paper(driver)
         assert driver.execute_script("return performance.getEntriesByType('resource')") == []
         assert driver.get_log("browser") == []
 
@@ -180,6 +181,23 @@ def long_pass(driver: Any, run: Path) -> None:
     until(driver, f"{drawn} === {MOST_BARS}")
     note = driver.execute_script("return document.querySelector('.views span').textContent")
     assert f"the first 3,000 of its {spans:,} bars" in note
+
+
+def on_paper(driver: Any) -> None:
+    """Charts are light and as narrow as a sheet of A4, in the dark scheme too."""
+    emulate(driver, WIDTHS[0], 900, "dark")
+    until(driver, THEMED)
+    driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    until(
+        driver,
+        "return [...document.querySelectorAll('.main-svg')].every(each =>"
+        " each.getBoundingClientRect().width <= 700)",
+    )
+    until(driver, THEMED)
+    colour = driver.execute_script("return getComputedStyle(document.body).color")
+    assert colour == "rgb(27, 31, 36)"
+    driver.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    until(driver, f"return getComputedStyle(document.body).color !== '{colour}'")
 
 
 def hover_and_zoom(driver: Any) -> None:

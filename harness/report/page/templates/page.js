@@ -5,6 +5,7 @@ const charts = JSON.parse(document.getElementById("charts").textContent);
 const MOST_BARS = 3000; // An SVG with more bars is slow to draw.
 const FIRST_BARS = 600;
 const MOST_OUTLINED = 300;
+const PAPER_PX = 680;
 const EDGE = 0.01; // Of a view, beyond its bars.
 const NS_PER_MS = 1e6;
 const CONFIG = {
@@ -35,7 +36,9 @@ function layoutOf(own) {
     each.type === "rect"
       ? { ...each, fillcolor: colour("grid"), line: { width: 0 }, layer: "below" }
       : { ...each, line: { color: colour("faint"), width: 1.5, ...each.line } });
+  const onPaper = document.documentElement.classList.contains("paper");
   return {
+    width: onPaper ? PAPER_PX : undefined,
     margin: { l: 60, r: 20, t: 44, b: 58 },
     legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
     showlegend: true,

@@ -13,7 +13,7 @@ from harness.report.page.charts import forest_chart
 from harness.report.page.curves import sweep_chart
 from harness.report.page.page import Comparison, Page
 from harness.report.page.run_view import run_view
-from harness.report.run_lines import footnotes, legend, lines_below
+from harness.report.run_lines import failures, lines_below
 from harness.report.runs import TILE_MS, fastest, table
 from harness.results.record import Record
 from harness.results.speedup import speedups
@@ -48,6 +48,7 @@ def page_of(
             zip(runs, ratios, shown, strict=True)
         )
     ]
+    reasons = set(failures(records))
     found = None if single else sweep_curves(records, fastest(records))
     curve = sweep_chart("curves-of-runs", found) if found else None
     return Page(
@@ -55,7 +56,7 @@ def page_of(
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         table=table(records, ratios, shown),
         # A sweep's page has a section for the runs that are not right.
-        lines=lines_below(records) if single else [*legend(records), *footnotes(records)],
+        lines=[each for each in lines_below(records) if single or each not in reasons],
         runs=views,
         remarks=remarks,
         comparison=None if single else comparison,

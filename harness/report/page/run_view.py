@@ -19,6 +19,7 @@ from harness.report.page.curves import payoff_chart
 from harness.report.page.timeline import timeline_chart
 from harness.report.runs import FORMATS
 from harness.report.tables import NOTHING
+from harness.report.time_spent import sentence
 from harness.results.record import Record
 from harness.run.outcome import Verdict
 from harness.study.differences import flat
@@ -36,6 +37,7 @@ MEANINGS = {
 @dataclass(frozen=True)
 class RunView:
     """One run. anchor: id of its section. folder: as texts name it. meaning: of its verdict.
+    limit: the sentence about what limits it, empty without one.
 
     timeline: a chart, the sentence why there is none, or None where the page leaves it out.
     payoffs: a curve for each knob that the model covers.
@@ -46,6 +48,7 @@ class RunView:
     record: Record
     folder: str
     meaning: str
+    limit: str
     timeline: Chart | str | None
     samples: Chart | None
     payoffs: Sequence[Chart]
@@ -123,6 +126,7 @@ def run_view(
         record,
         str(shown),
         _meaning(record),
+        sentence(record) or "",
         timeline_chart(f"{anchor}-timeline", folder) if charts else None,
         samples_chart(f"{anchor}-passes", record) if charts else None,
         [payoff_chart(f"{anchor}-{each.knob}", each) for each in payoffs_of(record)]

@@ -184,6 +184,7 @@ def test_a_run_of_the_command(shell: Shell) -> None:
         "harness strategy=pipelined tracking=off workload.tiles=4 measure.repeats=2"
         in page.texts["pre"]
     )
+    assert [each for each in page.texts["p"] if each.startswith("The device limits the run")]
     assert {"run-0-depth", "run-0-batch", "run-0-columns"} <= set(page.charts)
     assert report(shell, folder.name).code == 0, "by its name; it replaces an older page"
 

@@ -57,7 +57,8 @@ class Check:
     """A record and its prediction.
 
     what: the compared time, "total" or "median interval". is_seen: whether the fit used the record.
-    ratios: measured / predicted by kind of time, as in `calibration_data.Run.measured`.
+    ratios: measured / predicted by kind of time, as in `calibration_data.Run.measured`; of the
+    total in any case.
     """
 
     record: Record
@@ -143,7 +144,7 @@ def _check(run: Run, numbers: Mapping[str, int], is_seen: bool) -> Check:
     name = "median interval" if what == "interval" else "total"
     ratios = {
         kind: value / float(predicted[kind][0])
-        for kind, value in run.measured.items()
+        for kind, value in {**run.measured, "total": run.total_ns}.items()
         if predicted[kind][0] > 0
     }
     return Check(run.record, name, run.measured[what], float(predicted[what][0]), is_seen, ratios)

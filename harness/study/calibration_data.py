@@ -93,6 +93,12 @@ class Run:
         return device.queue_depth, device.chain_length
 
     @property
+    def total_ns(self) -> float:
+        """Makespan of the timed pass."""
+        assert self.record.totals is not None
+        return float(self.record.totals.makespan_ns)
+
+    @property
     def measured_per_launch(self) -> float:
         """Host time of a launch, with its waits for a place in a queue."""
         assert self.record.totals is not None

@@ -28,7 +28,8 @@ LEAST_FREEDOM = 2
 NOISY_SPREAD = 0.2
 """Median spread of the records' passes from which noise may explain the residuals."""
 TOTAL, OVERLAP = "time", "overlap"
-"""The interval or the total of a record; whether the host works while a column computes."""
+"""The median interval of all records, or else their totals; whether the host works while a column
+computes."""
 STAGES = ("alloc", "write", "read", "launch")
 ASSUMPTIONS = {
     (TOTAL, "columns"): "columns share memory or cores, but the model assumes that they compute "
@@ -128,8 +129,8 @@ def _of_kind(
     kind: str, knobs: Sequence[str], checks: Sequence[Check], least: float
 ) -> list[Contradiction]:
     """The knobs on which one kind of residual depends, the most certain first."""
-    known = [(check.record, _ratio(check, kind)) for check in checks]
-    rows = [(record, ratio) for record, ratio in known if ratio]
+    ratios = _ratios(checks, kind)
+    rows = [(check.record, ratio) for check, ratio in zip(checks, ratios, strict=True) if ratio]
     values = np.log([ratio for _, ratio in rows])
     places = {knob: np.array([_value(record, knob) for record, _ in rows]) for knob in knobs}
     terms = {knob: _terms(each) for knob, each in places.items() if len(np.unique(each)) > 1}
@@ -144,10 +145,13 @@ def _of_kind(
     return [each for each in found if each.largest_pct >= least_pct]
 
 
-def _ratio(check: Check, kind: str) -> float | None:
-    if kind != TOTAL:
-        return check.ratios.get(kind)
-    return check.ratios.get("interval", check.ratios.get("total"))
+def _ratios(checks: Sequence[Check], kind: str) -> list[float | None]:
+    """measured / predicted of each record, all of the same kind of time."""
+    if kind == TOTAL:
+        # A busy machine lengthens totals and hardly the median interval: never compare the two.
+        with_interval = all("interval" in check.ratios for check in checks)
+        kind = "interval" if with_interval else "total"
+    return [check.ratios.get(kind) for check in checks]
 
 
 def _value(record: Record, knob: str) -> int:

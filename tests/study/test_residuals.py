@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.modelled_records import Numbers, modelled
 
@@ -78,6 +79,18 @@ def test_a_device_as_the_model_assumes_is_not_accused(fit: Fit) -> None:
     assert len(result.left_out) == len(result.checks)
     assert max(abs(check.residual_pct) for check in result.left_out) < 100 * 5 * NOISE
     assert result.alone == ()
+
+
+def test_a_busy_machine_is_not_taken_for_shared_columns(base: Record, start: Simulator) -> None:
+    """Totals of one column are as disturbed as those of several; their median interval is not."""
+    draw = np.random.default_rng(1)
+    records = modelled(base, start, NUMBERS, noise=NOISE)
+    for place, record in enumerate(records):
+        assert record.totals
+        factor = 3 * float(np.exp(0.1 * draw.standard_normal()))
+        longer = round(factor * record.totals.makespan_ns)
+        records[place] = replace(record, totals=replace(record.totals, makespan_ns=longer))
+    assert contradictions(calibrate(records, [], start).checks) == []
 
 
 HOST = ("write_fixed_ns", "read_fixed_ns", "launch_ns")

@@ -15,6 +15,9 @@ import pytest
 # they wait, and the processes that run tests side by side have the cores already.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# A second of processor time for each run; tests of pictures switch them on.
+os.environ.setdefault("HARNESS_PICTURES", "off")
+
 from harness.device.host import locks
 
 # Folders of tests in memory where there is room: stores of MLflow and records wait for the disk.

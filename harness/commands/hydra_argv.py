@@ -8,8 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from harness.commands.terminal import FORMATS, PRESENTATION_FLAGS, QUIET, VERBOSE, Presentation
+from harness.config.compose import conf_dir
+from harness.config.explain import explain
 from harness.config.schema import Config
-from harness.config.sources import shown
+from harness.config.sources import Sources, shown
 from harness.errors import RequestError
 from harness.study.roadmap import PHASES
 
@@ -125,3 +127,9 @@ def refuse_words(words: Sequence[str], command: Callable[[str], object]) -> None
         if value and is_word(value):
             raise RequestError(f"{word} {value}: write {word}={value}")
         raise RequestError(f"{word}: no value; write {word}=<value>")
+
+
+def explained(error: Exception, arguments: Sequence[str]) -> str:
+    """The message about a wrong request, with overrides as typed."""
+    overrides = [text for text in arguments if "=" in text and not text.startswith("-")]
+    return explain(error, Sources(tuple(overrides), conf_dir(), config_dir(arguments)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.commands.result_store import tracking_of
+from harness.commands.open_store import tracking_of
 from harness.commands.resume import Run
 from harness.commands.stored import load_runs
 from harness.config.schema import Tracking

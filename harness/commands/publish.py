@@ -13,8 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from harness.commands.closing import OUTPUTS
+from harness.commands.open_store import open_store, tracking_of
 from harness.commands.parser import Parser
-from harness.commands.result_store import open_store, sweep_name, tracking_of
+from harness.commands.result_store import sweep_name
 from harness.commands.resume import Run, as_requested, resumed
 from harness.commands.stored import folders_of, unended
 from harness.commands.sweep_speedups import sweep_speedups

@@ -1,4 +1,4 @@
-"""Store what a run leaves behind: the record first, then the trace, then MLflow."""
+"""Store what a run leaves behind: record, trace and picture, then MLflow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from harness.commands.closing import (
     sweep_line,
     tracking_line,
 )
+from harness.commands.open_store import open_store
+from harness.commands.pictures import Pictures, of_run, of_sweep
 from harness.commands.sweep_failure import forget_failure, note_failure, noted_failure
 from harness.commands.sweep_plan import SweepPlan
-from harness.config.compose import load
-from harness.config.credentials import refuse_credentials
 from harness.config.schema import Config, Tracking, TrackingKind
-from harness.errors import RequestError
 from harness.report.trace import save_trace
 from harness.results.find import artifacts, digest_of, storing, sweep_of
 from harness.results.record import Record
@@ -31,7 +30,6 @@ from harness.tracking.store import (
     PARENT_VARIABLE,
     SWEPT_VARIABLE,
     Store,
-    TrackingBackend,
     TrackingError,
     backend_of,
 )
@@ -50,40 +48,6 @@ log = logging.getLogger("harness")
 def sweep_name(folder: Path) -> str:
     """Name of the MLflow run of a sweep."""
     return f"sweep {folder.name}"
-
-
-def tracking_of(overrides: Sequence[str], what: str) -> Tracking:
-    """The MLflow store that overrides name; RequestError for an override of anything else.
-
-    what: the command and its verb, for the message.
-    """
-    refuse_credentials(overrides)
-    for override in overrides:
-        # Anything else would be composed without an effect, and the user would not know.
-        if override.lstrip("+~").partition("=")[0].split(".")[0] != "tracking":
-            raise RequestError(f"{override}: {what} stored runs; only tracking can be overridden")
-    return load(*overrides).tracking
-
-
-def open_store(
-    backend: TrackingBackend,
-    tracking: Tracking,
-    here: Path,
-    remark: Callable[[str], None],
-    *,
-    writes: bool = True,
-) -> Store:
-    """Open a store; remark: prints what it reports. TrackingError if that fails.
-
-    writes: whether it is to be written.
-    """
-    store = backend.open_store(tracking, here)
-    if writes and store.failure:
-        raise TrackingError(store.failure)
-    for line in store.remarks:
-        log.info("%s", line)
-        remark(line)
-    return store
 
 
 def swept_keys() -> list[str]:
@@ -114,6 +78,7 @@ class ResultStore:
         self._sweep: Path | None = None
         # By settings. Opening a store of MLflow also searches it for killed runs, so do it once.
         self._stores: dict[Tracking, Store] = {}
+        self.pictures = Pictures(remark)
 
     def tracks(self, config: Config) -> bool:
         """Whether runs are stored by the tracking backend: one is named, and none failed."""
@@ -127,10 +92,15 @@ class ResultStore:
             with self._written(folder, "trace"):
                 if outcome.timeline:
                     save_trace(outcome.timeline, record.name, folder)
+            # Those of a sweep's jobs follow at its end.
+            if SWEPT_VARIABLE not in os.environ and not outcome.interrupted:
+                self.pictures.begin(of_run(folder))
             if (sweep := self._sweep_elsewhere(folder)) and noted_failure(sweep):
                 self._untracked = True
             with self._tracked(folder, config.tracking, NO_RUN):
                 if store := self._open(config):
+                    # MLflow is imported by now: what is drawn beside that is complete.
+                    self.pictures.end()
                     parent = os.environ.get(PARENT_VARIABLE)
                     return store.run_page(store.log(record, folder, artifacts(folder), parent))
         return None
@@ -207,13 +177,17 @@ class ResultStore:
                     for (_, path), speedup in zip(runs, ratios, strict=True)
                     if speedup
                 }
+                timelines = [path for path in self.pictures.end() if path.parent != folder]
+                if timelines:
+                    store.attach({digest_of(path.parent): [path] for path in timelines})
                 report = sweep_report(folder, runs, ratios)
                 store.end_sweep(parent, [record.verdict for record in records], by_folder, report)
                 return store.sweep_page(parent)
         return None
 
     def sweep_lines(self, plan: SweepPlan, runs: Sequence[tuple[Record, Path]]) -> list[str]:
-        """Close the run of a sweep; returns the lines that end its output."""
+        """Draw a sweep and close its run; returns the lines that end its output."""
+        self.pictures.begin(of_sweep(plan.folder, runs))
         page = self.end_sweep(plan.config, plan.folder, runs, elsewhere=plan.elsewhere)
         link = tracking_line(plan.config.tracking, sweep_name(plan.folder), page, self._here)
         return [sweep_line(plan.folder), link]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.commands.open_store import open_store, tracking_of
 from harness.commands.parser import Parser, presentation_of
-from harness.commands.result_store import open_store, tracking_of
 from harness.commands.terminal import Messages, output, say, show
 from harness.errors import RequestError
 from harness.report.pictures.files import save

@@ -23,6 +23,7 @@ from harness.commands.hydra_argv import (
     check_config_dir,
     check_readable,
     config_dir,
+    explained,
     is_key,
     is_word,
     overrides_last,
@@ -41,9 +42,7 @@ from harness.commands.sweep_plan import SweepPlan
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.credentials import refuse_credentials
-from harness.config.explain import explain
 from harness.config.ignored import without_effect
-from harness.config.sources import Sources
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.results.record import FILE_NAME, Record, record_of
@@ -88,6 +87,7 @@ class Invocation:
             self._run_hydra()
         except KeyboardInterrupt:
             interrupted = True
+            self.results.pictures.cancel()
             self.messages.say("interrupted", INTERRUPTION)
         if self.sweep:
             if self.progress:
@@ -95,6 +95,7 @@ class Invocation:
             self._end_sweep(self.sweep)
             if interrupted and (line := self.sweep.left_line(self.runs)):
                 self.remark(line)
+        self.results.pictures.end()
         if interrupted:
             return exit_code()
         refused_job = bool(self.runs) and 2 in self.exit_codes
@@ -175,9 +176,7 @@ class Invocation:
         """Report why nothing runs; with `-v`, the traceback too."""
         if self.presentation.verbose:
             traceback.print_exception(error)
-        overrides = [text for text in self.arguments if "=" in text and not text.startswith("-")]
-        conf, own = configuration.conf_dir(), config_dir(self.arguments)
-        self.messages.say(explain(error, Sources(tuple(overrides), conf, own)))
+        self.messages.say(explained(error, self.arguments))
         self.exit_codes.add(error.exit_code if isinstance(error, HarnessError) else 2)
 
     def begin_sweep(self, plan: SweepPlan) -> None:

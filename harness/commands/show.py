@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.closing import OUTPUTS, relative
+from harness.commands.draw_process import draw_all
 from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
+from harness.commands.pictures import of_stored
 from harness.commands.stored import newest, unended
 from harness.commands.terminal import Presentation, say, show
 from harness.report.payoff import payoff_parts
@@ -36,6 +38,9 @@ def _parser() -> Parser:
         metavar="RUN_OR_SWEEP",
         help="folder of a run or of a sweep, a record.json, or the id of an MLflow run (the newest "
         "below outputs/)",
+    )
+    parser.add_argument(
+        "--pictures", action="store_true", help="draw each timeline.png and curves.png again"
     )
     return parser
 
@@ -97,5 +102,12 @@ def main(arguments: Sequence[str]) -> int:
         say(line)
     # The swept keys tell the rows of one sweep apart, those of earlier runs too.
     one_sweep = len(paths) == 1 and (paths[0] / SWEEP_FILE).is_file()
+    undrawn = list[str]()
+    if options.pictures:
+        drawn = of_stored(paths[0] if one_sweep else None, runs)
+        undrawn = draw_all(drawn)
+        closing += [f"written: {each.path}" for each in drawn if each.path.exists()]
     show_runs(runs, presentation, *closing, apart=len(runs) > 1 and not one_sweep)
-    return 0
+    for line in undrawn:
+        say(line)
+    return 1 if undrawn else 0

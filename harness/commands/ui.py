@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO
 
 from harness.commands.closing import PORT, link
+from harness.commands.open_store import open_store, tracking_of
 from harness.commands.parser import Parser
-from harness.commands.result_store import open_store, tracking_of
 from harness.commands.terminal import output, say
 from harness.config.schema import TrackingKind
 from harness.device.interrupt import exit_code

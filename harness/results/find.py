@@ -16,7 +16,9 @@ MLFLOW_COPIES = "artifacts"
 """Name of the folders that hold MLflow's copies of records."""
 TRACE_NAME = "trace.json"
 """File of a run with its timed pass; `harness.report.trace` writes it."""
-ARTIFACTS = (FILE_NAME, TRACE_NAME, ".hydra/config.yaml")
+TIMELINE_NAME = "timeline.png"
+"""Picture of the trace."""
+ARTIFACTS = (FILE_NAME, TRACE_NAME, TIMELINE_NAME, ".hydra/config.yaml")
 SWEEP_FILE = "multirun.yaml"
 """What Hydra writes into the folder of a sweep."""
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from harness.config.sources import key_and_value
-from harness.results.record import Record
+
+if TYPE_CHECKING:  # the process that draws needs only the data
+    from harness.results.record import Record
 
 TILE_MS, BOUND_RATIO = "time/tile_ms", "bound/ratio"
 PREFERRED = ("depth", "batch", "columns", "prefetch")

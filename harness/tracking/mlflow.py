@@ -23,7 +23,7 @@ from harness.tracking.locate import locate as records_by_id
 from harness.tracking.mlflow_client import configure, open_client
 from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
-from harness.tracking.run_data import RunWriter, run_data, speedup_metrics
+from harness.tracking.run_data import RECORD_TAG, RunWriter, run_data, speedup_metrics
 from harness.tracking.server_runs import ENDED, ServerRuns, below, search
 from harness.tracking.store import Entry, ServerCommand, SweepReport, SweepRun, TrackingError
 
@@ -111,6 +111,14 @@ class MlflowStore:
         """Store records, of which an earlier attempt may have stored a part."""
         with translated_errors(self._uri):
             self._runs.write([run_data(entry, parent) for entry in entries], new=False)
+
+    def attach(self, files: Mapping[str, Sequence[Path]]) -> None:
+        """Add files to the runs of records, by the digest of the record."""
+        with translated_errors(self._uri):
+            for digest, paths in files.items():
+                for run in self._search(f"tags.`{RECORD_TAG}` = '{digest}'"):
+                    for path in paths:
+                        self._client.log_artifact(run.info.run_id, str(path))
 
     def file(
         self,

@@ -117,6 +117,12 @@ class Store(Protocol):
     def sweep_run(self, folder: Path) -> SweepRun | None:
         """The run of a sweep, by its absolute folder."""
 
+    def attach(self, files: Mapping[str, Sequence[Path]]) -> None:
+        """Add files to the runs of records, by the digest of the record.
+
+        Without effect for a record that is not stored.
+        """
+
     def mark_killed(self, run_id: str) -> None:
         """Mark the run of a sweep that did not run all its jobs."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands import result_store
+from harness.commands import open_store as opening
 from harness.measure.stats import Ratio
 from harness.run.outcome import Verdict
 from harness.tracking import processes, server_runs
@@ -162,7 +162,7 @@ def test_an_experiment_that_cannot_be_written_can_be_read(
     assert "attempt to write a readonly database" in store.failure
     assert store.home_page().startswith("#/experiments/1/runs")
     with pytest.raises(TrackingError, match="readonly"):
-        result_store.open_store(SimpleNamespace(open_store=lambda *_: store), *[None] * 3)  # type: ignore[arg-type]
+        opening.open_store(SimpleNamespace(open_store=lambda *_: store), *[None] * 3)  # type: ignore[arg-type]
 
 
 def tags(pid: int, **others: str) -> dict[str, str]:

@@ -44,8 +44,7 @@ def bare(axes: Axes) -> None:
 def save(picture: Picture) -> Path:
     """Write the file of a picture, whole or not at all; raises what `figure` raises, or OSError."""
     path = picture.path
-    # In the same folder, because a rename is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_of(path, os.getpid())
     try:
         with warnings.catch_warnings():
             # Of characters that the font lacks, which are drawn as boxes.
@@ -56,3 +55,9 @@ def save(picture: Picture) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def temporary_of(path: Path, pid: int) -> Path:
+    """The file that a process writes before it takes the place of `path`."""
+    # In the same folder, because a rename is atomic only within a file system.
+    return path.with_name(f".{path.name}.{pid}")

@@ -1,0 +1,218 @@
+"""Which pictures a run and a sweep leave, and that a failure to draw loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.pictures import Broken, Hanging
+from support.process import TESTS, Done, Shell, in_process, wait_for
+from support.store import filed, import_mlflow, runs_of
+
+from harness.commands import draw_process
+from harness.commands.draw_process import Drawing, draw_all
+from harness.commands.main import dispatch
+from harness.commands.pictures import SWITCH, Pictures
+from harness.report.pictures.curves import CurvesPicture
+from harness.report.pictures.files import Picture
+from harness.report.pictures.timeline import TimelinePicture
+from harness.study.sweep_curves import Curve, Point, SweepCurves
+
+pytestmark = pytest.mark.slow
+QUICK = ("workload.tiles=4", "measure.repeats=1", "measure.warmup=0")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Here:
+    """Draws in this process, which has imported matplotlib."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+
+    def wait(self) -> list[str]:
+        return draw_all(self._pictures)
+
+    @property
+    def drawn(self) -> list[Path]:
+        return [each.path for each in self._pictures if each.path.exists()]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    import_mlflow()
+    with pytest.MonkeyPatch.context() as monkeypatch, in_process(monkeypatch) as run:
+        monkeypatch.setattr("harness.commands.pictures.Drawing", Here)
+        monkeypatch.setenv(SWITCH, "on")
+        monkeypatch.chdir(tmp_path_factory.mktemp("pictures"))
+        yield run
+
+
+@pytest.fixture(scope="module")
+def single(shell: Shell) -> Done:
+    return shell("strategy=pipelined", *QUICK)
+
+
+@pytest.fixture(scope="module")
+def sweep(shell: Shell) -> Done:
+    return shell("-m", "strategy=baseline,pipelined,pooled", "depth=1,2", "resume=off", *QUICK)
+
+
+def artifacts(run: Any) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+def test_a_run_leaves_its_timeline_in_its_folder_and_in_mlflow(single: Done) -> None:
+    assert single.code == 0
+    (folder,) = single.folders
+    content = (folder / "timeline.png").read_bytes()
+    assert content.startswith(PNG)
+    (run,) = runs_of(single)
+    assert (artifacts(run) / "timeline.png").read_bytes() == content
+
+
+def test_a_sweep_leaves_curves_and_the_timeline_of_its_fastest_run(sweep: Done) -> None:
+    assert sweep.code == 0
+    with_timeline = {
+        json.loads((folder / "record.json").read_text())["label"]
+        for folder in sweep.folders
+        if (folder / "timeline.png").exists()
+    }
+    assert with_timeline == {"pooled d2 b1 c1"}
+    folder = sweep.folders[0].parent
+    assert (folder / "curves.png").read_bytes().startswith(PNG)
+    (parent,) = [each for each in filed() if each.data.tags.get("sweep") == str(folder.absolute())]
+    assert (artifacts(parent) / "curves.png").is_file()
+    for run, each in zip(runs_of(sweep), sweep.folders, strict=True):
+        assert (artifacts(run) / "timeline.png").exists() == (each / "timeline.png").exists()
+
+
+def test_a_resumed_sweep_draws_all_its_rows(sweep: Done, shell: Shell, monkeypatch) -> None:
+    drawn: list[Picture] = []
+    monkeypatch.setattr(Here, "wait", lambda self: drawn.extend(self._pictures) or [])
+    again = shell("-m", "strategy=baseline,pipelined", "depth=1,2,3", "tracking=off", *QUICK)
+    (curves,) = drawn  # the timeline exists
+    assert curves.path == again.folders[0].parent / "curves.png"
+    (baseline, pipelined) = curves.curves.curves
+    assert (baseline.name, [each.x for each in baseline.points]) == ("baseline", [1])
+    assert (pipelined.name, [each.x for each in pipelined.points]) == ("pipelined", [1, 2, 3])
+
+
+def test_nothing_is_drawn_after_an_interruption_or_without_wish(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def refused(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("harness.commands.pictures.Drawing", refused)
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.commands.run.log.info", interrupted)
+        assert shell("-m", "seed=7,8", "tracking=off", *QUICK).code == 130
+    monkeypatch.setenv(SWITCH, "off")
+    assert shell("seed=9", "tracking=off", *QUICK).code == 0
+
+
+def test_a_picture_that_cannot_be_drawn_is_one_message(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(TimelinePicture, "figure", Broken.figure)
+    done = shell("seed=10", "tracking=off", *QUICK)
+    assert done.code == 0
+    (folder,) = done.folders
+    path = folder.absolute() / "timeline.png"
+    message = f"{path}: cannot be drawn (no $FONTS at all); everything else is stored"
+    assert capfd.readouterr().err == f"harness: {message}\n"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".hydra",
+        "harness.log",
+        "record.json",
+        "trace.json",
+    ]
+
+
+def test_cancelled_pictures_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    class Slow:
+        def __init__(self, pictures: Sequence[Picture]) -> None:
+            events.append("begin")
+
+        def cancel(self) -> None:
+            events.append("cancel")
+
+    monkeypatch.setattr("harness.commands.pictures.Drawing", Slow)
+    monkeypatch.setenv(SWITCH, "on")
+    pictures = Pictures(events.append)
+    pictures.begin([Broken(Path("p.png"))])
+    pictures.cancel()
+    pictures.begin([Broken(Path("p.png"))])
+    assert pictures.end() == []
+    assert events == ["begin", "cancel"]
+
+
+def test_another_process_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A module of the current folder must not take the place of another one.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "numpy.py").write_text("raise SystemExit(1)")
+    curves = SweepCurves("", "strategy", (Curve("mine", (Point(0, 0, 2.0, 1.0),)),))
+    whole = CurvesPicture(tmp_path, "a sweep", curves)
+    drawing = Drawing([TimelinePicture(tmp_path / "absent"), whole])
+    (line,) = drawing.wait()
+    assert line.startswith(f"{tmp_path}/absent/timeline.png: cannot be drawn ([Errno 2] No such")
+    assert drawing.drawn == [whole.path]
+    assert whole.path.read_bytes().startswith(PNG)
+    assert drawing.wait() == []
+
+
+@pytest.mark.parametrize("ends", ["killed", "late", "cancelled"])
+def test_a_process_that_does_not_end_well_leaves_no_file(
+    ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    drawing = Drawing([Hanging(tmp_path / "p.png")])
+    process = drawing._process
+    assert process is not None
+    wait_for(lambda: [*tmp_path.iterdir()])
+    reason = {"killed": "its process ended with -9", "late": "it took longer than 0 s"}
+    if ends == "cancelled":
+        drawing.cancel()
+        assert drawing.wait() == []
+    else:
+        if ends == "killed":
+            os.kill(process.pid, signal.SIGKILL)
+        else:
+            monkeypatch.setattr(draw_process, "TIMEOUT_S", 0)
+        assert drawing.wait() == [
+            f"{tmp_path}/p.png: cannot be drawn ({reason[ends]}); everything else is stored"
+        ]
+    assert process.returncode == -9
+    assert not [*tmp_path.iterdir()]
+
+
+def test_no_process_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "absent"))
+    (line,) = Drawing([Broken(tmp_path / "p.png")]).wait()
+    assert line.startswith(f"{tmp_path}/p.png: cannot be drawn ([Errno 2] No such file")
+
+
+def test_show_draws_the_pictures_of_stored_runs(
+    sweep: Done, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sweep.folders[0].parent
+    paths = [folder / "curves.png", *(each / "timeline.png" for each in sweep.folders)]
+    before = paths[0].read_bytes()
+    paths[0].unlink()
+    assert dispatch(["show", str(folder), "--pictures"]) == 0
+    assert capfd.readouterr().out.splitlines()[-len(paths) :] == [f"written: {p}" for p in paths]
+    assert paths[0].read_bytes() == before
+    assert all(path.read_bytes().startswith(PNG) for path in paths)
+    monkeypatch.setattr(TimelinePicture, "figure", Broken.figure)
+    assert dispatch(["show", str(sweep.folders[0]), "--pictures", "-q"]) == 1
+    assert "timeline.png: cannot be drawn (no $FONTS at all)" in capfd.readouterr().err

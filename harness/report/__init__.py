@@ -1,4 +1,4 @@
-"""What people look at: tables, pictures, progress bars and Perfetto traces.
+"""What people look at: tables, pictures, pages, progress bars and Perfetto traces.
 
-In: records, timelines and studies. Out: text, PNG and JSON; nothing here prints.
+In: records, timelines and studies. Out: text, PNG, HTML and JSON; nothing here prints.
 """

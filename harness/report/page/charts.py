@@ -59,12 +59,26 @@ def samples_chart(name: str, record: Record) -> Chart | None:
         "xaxis": {"title": {"text": "timed pass"}, **whole_numbers(1, len(times_ms))},
         "yaxis": {"title": {"text": "ms per pass"}, "range": _room(times_ms)},
     }
-    passes = f"one of {len(times_ms)} timed passes" if len(times_ms) > 1 else "the timed pass"
-    caption = (
-        f"Each point is {passes}, in the order in which they ran. Tables and timeline show the "
-        "median pass. Points that rise or fall together show that the machine changed."
-    )
-    return Chart(name, {"data": data, "layout": layout}, caption, 280)
+    return Chart(name, {"data": data, "layout": layout}, _passes_caption(record), 280)
+
+
+def _passes_caption(record: Record) -> str:
+    samples = record.samples
+    count = len(samples.total_ns)
+    sentences = [
+        f"Each point is one of {count} timed passes, in the order in which they ran; the table has "
+        "the median. Points that rise or fall together show that the machine changed."
+        if count > 1
+        else "The point is the only timed pass."
+    ]
+    if record.stop:
+        sentences.append(f"Why the passes ended: {record.stop.text}.")
+    if samples.warmup_ns:
+        times = ", ".join(f"{ns_to_ms(each):.3f} ms" for each in samples.warmup_ns)
+        sentences.append(f"The warm-up before them, which does not count, took {times}.")
+    if samples.cold:
+        sentences.append("Each pass began on new contexts (measure.warmup=0).")
+    return " ".join(sentences)
 
 
 def _passes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,14 @@ def test_a_sweep_on_a_server(shell: Shell, server: Server, tmp_path: Path) -> No
         assert run.info.artifact_uri.startswith("mlflow-artifacts:"), "the server has the files"
         copy = client.download_artifacts(run.info.run_id, "record.json", str(tmp_path))
         assert Path(copy).read_bytes() == (place / "record.json").read_bytes()
+    # Without its folder, the record comes from the server.
+    run_id = runs[0].info.run_id
+    aside = done.folders[0].rename("aside")
+    shown = shell("show", "--json", run_id[:12])
+    aside.rename(done.folders[0])
+    assert (shown.code, shown.err) == (0, "")
+    (row,) = json.loads(shown.out)
+    assert (row["strategy"], row["folder"]) == ("baseline", run_id)
     assert_no_password(done)
 
 

@@ -18,7 +18,6 @@ each, it reads a line of JSON from stdin and writes one to stdout.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
@@ -180,22 +179,10 @@ def rewrite_outputs() -> None:
 
 def _serve() -> None:
     """Run the tasks of each line on stdin, and write what they did as a line to stdout."""
-    from harness.commands import pass_progress
-    from harness.commands.main import all_commands, dispatch
-    from harness.tracking.local_store import empty_tables
-    from harness.tracking.mlflow import MlflowStore
+    sys.path.append(str(ROOT / "tests"))
+    from support.fork_server import preload
 
-    # What a page shows must not depend on how long a sweep takes on this machine.
-    pass_progress.LINE_S = float("inf")
-
-    # MLflow imports most of its modules when a store is opened; this one is in memory.
-    MlflowStore("sqlite://", "", "none")
-    empty_tables()
-    all_commands()  # imports them
-    with redirect_stdout(StringIO()):
-        dispatch(["--cfg", "job"])  # composes the presets that most commands choose
-    # Else each fork's first garbage collection copies all memory that the libraries occupy.
-    gc.freeze()
+    preload()
     for line in sys.stdin:
         page = json.loads(line)
         os.chdir(page["folder"])
@@ -211,6 +198,8 @@ def _serve() -> None:
 
 
 def _command(line: str) -> dict[str, Any]:
+    from support.fork_server import compose_presets
+
     line = line.strip()
     if line == "make run":
         dry = subprocess.run(
@@ -223,6 +212,7 @@ def _command(line: str) -> dict[str, Any]:
     for name in HARNESS:
         if line == name or line.startswith(f"{name} "):
             arguments = shlex.split(line[len(name) :])
+            compose_presets(arguments)
             return _forked(partial(_harness, arguments))
     line = re.sub(r"^python ", f"{shlex.quote(sys.executable)} ", line)
     shell = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)

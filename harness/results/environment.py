@@ -51,6 +51,7 @@ def environment() -> Environment:
     )
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -110,13 +110,15 @@ def _head() -> str | None:
     return _revisions()[0]
 
 
-def _revisions() -> list[str]:
-    """All revisions of MLflow's schema, the newest first."""
+@cache
+def _revisions() -> tuple[str, ...]:
+    """All revisions of MLflow's schema, the newest first: Python files, read once in a process."""
     import mlflow
     from alembic.script import ScriptDirectory
 
     folder = Path(mlflow.__file__).parent / "store" / "db_migrations"
-    return [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
+    scripts = ScriptDirectory(str(folder)).walk_revisions()
+    return tuple(script.revision for script in scripts)
 
 
 def _upgrade(path: Path, new: Path) -> list[str]:

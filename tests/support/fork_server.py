@@ -24,15 +24,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from io import BufferedWriter, FileIO, StringIO, TextIOWrapper
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from support import config_copies, yaml_cache
+from support import config_copies, mlflow_schema, yaml_cache
 
 POLL_S = 0.01
 LONGEST_MESSAGE = 1 << 17
-CHOICE = re.compile(r"(device|experiment|phase|strategy|tracking|workload)=\w+")
-"""An argument that chooses a preset."""
+CHOICE = re.compile(r"(device|experiment|phase|strategy|tracking|workload)=(\w+(?:,\w+)*)")
+"""An argument that chooses a preset, or several for a sweep."""
 
 
 class Forked:
@@ -125,12 +126,11 @@ def _ask(request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> Any:
     return json.loads(server.recv(LONGEST_MESSAGE))
 
 
-def _preload() -> None:
+def preload() -> None:
     """Import and build what every command imports and builds."""
     from harness import commands
     from harness.commands import pass_progress
-    from harness.results import record
-    from harness.tracking.local_store import empty_tables
+    from harness.results import environment, record
     from harness.tracking.mlflow import MlflowStore
 
     config_copies.install()
@@ -141,18 +141,39 @@ def _preload() -> None:
     import_module("soundfile")
     # On a loaded machine a sweep may take long enough for lines about its progress.
     pass_progress.LINE_S = math.inf
-    # As the command imports it: with its own settings of MLflow.
-    MlflowStore("sqlite://", "", "none")
-    empty_tables()
-    _compose(())
+    # As the command imports it: with its own settings of MLflow. In the second store, MLflow reads
+    # the schema of an existing file.
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):
+            MlflowStore(f"sqlite:///{folder}/mlflow.db", folder, "none")
+            mlflow_schema.install()
+    compose_presets(())
     record._adapter()
+    # The versions of packages: the rest is that of a fork.
+    environment.environment()
+    environment.environment.cache_clear()
     # Else each fork's first garbage collection copies all memory that the libraries occupy.
     gc.freeze()
 
 
+def compose_presets(arguments: Sequence[str]) -> None:
+    """Compose the presets of a command's jobs here, once for all forks."""
+    from harness.config.compose import conf_dir
+
+    options = []
+    for found in filter(None, map(CHOICE.fullmatch, arguments)):
+        names = found[2].split(",")
+        # A wrong choice, or one from another folder, is the fork's to report or compose.
+        if not all((conf_dir() / found[1] / f"{name}.yaml").is_file() for name in names):
+            return
+        options.append([f"{found[1]}={name}" for name in names])
+    for choices in product(*options):
+        _compose(choices)
+
+
 @functools.cache
 def _compose(choices: Sequence[str]) -> None:
-    """Compose these presets here, once for all forks; a wrong choice is the fork's to report."""
+    """Compose these presets in this process."""
     from harness.commands.main import dispatch
 
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
@@ -162,7 +183,7 @@ def _compose(choices: Sequence[str]) -> None:
 def serve(descriptor: int) -> None:
     """Answer requests until the connection closes; in a fork, run what was asked and exit."""
     connection = socket.socket(fileno=descriptor)
-    _preload()
+    preload()
     running = set[int]()
     while True:
         message, streams, *_ = socket.recv_fds(connection, LONGEST_MESSAGE, 2)
@@ -176,7 +197,7 @@ def serve(descriptor: int) -> None:
             answer = os.waitstatus_to_exitcode(status) if pid else None
             running -= {pid}
         else:
-            _compose(tuple(each for each in request["arguments"] if CHOICE.fullmatch(each)))
+            compose_presets(request["arguments"])
             answer = os.fork()
             if not answer:
                 connection.close()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.commands.main import dispatch
+from support import mlflow_schema
 from support.fork_server import POLL_S, Forked, environment
 
 TESTS = Path(__file__).parent.parent
@@ -83,6 +84,7 @@ def in_process(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str] | None = None
 ) -> Iterator[Shell]:
     """The command in this process; call it with its arguments."""
+    mlflow_schema.install()
     # The command sets these; monkeypatch restores them afterwards.
     monkeypatch.setattr(logging, "raiseExceptions", True)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")

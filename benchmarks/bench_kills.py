@@ -43,8 +43,8 @@ def main() -> None:
         os.chdir("/")
     print(
         f"kills: {toll.kills} at random moments of sweeps, {toll.runs} runs finished: {toll.lost} "
-        f"lost, {toll.duplicated} duplicated, {len(toll.half)} half-written (target 0, 0, 0), "
-        f"{toll.untraced} without a trace"
+        f"lost, {toll.duplicated} duplicated, {len(toll.half)} half-written, {toll.untraced} "
+        f"without a trace, {toll.left} files of killed jobs left (target 0 each)"
     )
     print("; ".join(f"{toll.moments[each]} {each.value}" for each in Moment))
     print(*toll.half, sep="\n", end="")

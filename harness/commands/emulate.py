@@ -28,7 +28,7 @@ from harness.report.emulation import HAZARD, Emulation, parts
 from harness.report.tables import Sheet
 from harness.report.trace import program_trace
 from harness.results.find import TRACE_NAME
-from harness.results.record import write_json
+from harness.results.whole_file import write_json
 from harness.sim import pyxrt
 from harness.sim.call_log import log_calls
 from harness.sim.clock import ProcessAborted
@@ -240,4 +240,4 @@ def _save(path: Path, emulation: Emulation) -> Path:
         for name, begin_ns, end_ns, code, instruction in emulation.log.spans
     ]
     content = program_trace(emulation.script, calls, emulation.trace, emulation.hazards)
-    return write_json(path, content, durable=False)
+    return write_json(path, content, durable=False, readable=False)

@@ -1,4 +1,4 @@
-"""Store what a run leaves behind: record, trace and picture, then MLflow."""
+"""Store what a run leaves behind: trace, then the record, which commits it; picture; MLflow."""
 
 from __future__ import annotations
 
@@ -87,9 +87,8 @@ class ResultStore:
     def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> str | None:
         """Store one run; returns its page, as `Store.run_page`, or None if that fails."""
         with self._written(folder, "record"), storing(folder):
-            # First of all: a trace can be large, and MLflow can fail.
-            record.save(folder)
-            with self._written(folder, "trace"):
+            # The record appears last: a run that has one has its trace too.
+            with record.saved_last(folder), self._written(folder, "trace"):
                 if outcome.timeline:
                     save_trace(outcome.timeline, record.name, folder)
             # Those of a sweep's jobs follow at its end.

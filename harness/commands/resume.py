@@ -14,7 +14,8 @@ from typing import Any
 from harness.commands.closing import places_of, some_of
 from harness.config.schema import TrackingKind
 from harness.errors import HarnessError
-from harness.results.record import FILE_NAME, Record, write_json
+from harness.results.record import FILE_NAME, Record
+from harness.results.whole_file import write_json
 
 RESUMED_FILE = "resumed.json"
 """File of a sweep with runs that it did not repeat; `save_resumed` writes it."""

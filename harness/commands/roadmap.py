@@ -15,7 +15,7 @@ from harness.report.pictures.files import save
 from harness.report.pictures.roadmap import RoadmapPicture
 from harness.report.roadmap import parts
 from harness.report.tables import Format, formatted
-from harness.results.record import write_json
+from harness.results.whole_file import write_json
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
 from harness.tracking.store import Store, TrackingError, backend_of
 

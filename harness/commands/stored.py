@@ -10,7 +10,8 @@ from pathlib import Path
 from harness.commands.resume import as_requested, resumed
 from harness.errors import HarnessError, RequestError
 from harness.results.find import SWEEP_FILE, by_number, record_files, run_folders, sweep_of
-from harness.results.record import FILE_NAME, Record, write_json
+from harness.results.record import FILE_NAME, Record
+from harness.results.whole_file import write_json
 
 JOBS_FILE = "jobs.json"
 """File of a sweep that lists the overrides of each job; `save_jobs` writes it."""

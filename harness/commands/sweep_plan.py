@@ -19,7 +19,7 @@ from harness.commands.resume import (
 )
 from harness.commands.stored import save_jobs
 from harness.config.schema import Config
-from harness.results.find import next_number, record_files, run_folders
+from harness.results.find import next_number, record_files, remove_leftovers, run_folders
 from harness.results.record import Record
 from harness.results.shared_parts import SharedParts
 
@@ -96,9 +96,13 @@ class SweepPlan:
     def begin(self) -> None:
         """Store in the folder the jobs, and which earlier runs belong to the sweep.
 
+        Removes files of jobs that were killed before their record.
         OSError if the folder cannot be created, or the earlier runs cannot be stored.
         """
         if self.left:
+            if any(job.resumes for job in self.jobs):
+                for each in {OUTPUTS.absolute(), self.folder.absolute()}:
+                    remove_leftovers(each)
             self.folder.mkdir(parents=True, exist_ok=True)
             jobs = [job.request.overrides for job in self.jobs if job.runs]
             save_jobs(self.folder, jobs, self.first_number)

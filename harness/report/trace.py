@@ -19,7 +19,7 @@ from harness.measure.idle import CAUSES, stall_causes, stall_work
 from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
 from harness.measure.totals import stalls
 from harness.results.find import TRACE_NAME
-from harness.results.record import write_json
+from harness.results.whole_file import write_json
 from harness.units import NS_PER_US
 
 Event = dict[str, Any]
@@ -34,7 +34,7 @@ STEPS = (Stage.WRITE, Stage.EXEC, Stage.READ)
 
 def save_trace(timeline: Timeline, title: str, folder: Path) -> Path:
     """Write `trace.json` into `folder`, whole or not at all; OSError where that fails."""
-    return write_json(folder / TRACE_NAME, trace(timeline, title), durable=False)
+    return write_json(folder / TRACE_NAME, trace(timeline, title), readable=False)
 
 
 def trace(timeline: Timeline, title: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ TIMELINE_NAME = "timeline.png"
 ARTIFACTS = (FILE_NAME, TRACE_NAME, TIMELINE_NAME, ".hydra/config.yaml")
 SWEEP_FILE = "multirun.yaml"
 """What Hydra writes into the folder of a sweep."""
+PART = re.compile(rf"\.({re.escape(FILE_NAME)}|{re.escape(TRACE_NAME)})\.\d+")
+"""Name of a file of a run while `harness.results.whole_file` writes it."""
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -31,8 +33,9 @@ def run_folders(folder: Path) -> list[Path]:
 def record_files(folder: Path) -> Iterator[Path]:
     """Every record below a folder, without the copies that MLflow holds."""
     # Not by the names of folders with dates, which the user can change.
-    for path in folder.glob(f"**/{FILE_NAME}"):
-        if path.parent.name != MLFLOW_COPIES:
+    for place, _, names in os.walk(folder):
+        path = Path(place, FILE_NAME)
+        if FILE_NAME in names and path.parent.name != MLFLOW_COPIES:
             yield path
 
 
@@ -67,19 +70,46 @@ def storing(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     wait: until the other process ends; else return at once. A file system without locks counts as
     unlocked.
     """
+    with locked(folder, wait=wait) as lock:
+        yield lock is not False
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool) -> Iterator[bool | None]:
+    """Hold the lock of a folder; False if another process does, None without locks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        free = True
+        lock: bool | None = True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            free = False
+            lock = False
         except OSError:
-            pass
-        yield free
+            lock = None
+        yield lock
     finally:
         with suppress(OSError):
             os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left below a folder: traces without a record, parts of files.
+
+    The folder of a run keeps its log and its configuration, which show what was killed. Files stay
+    where a process may still store its results, and on a file system without locks.
+    """
+    for place, _, names in os.walk(folder):
+        run = Path(place)
+        left = [name for name in names if PART.fullmatch(name)]
+        left += [name for name in (TRACE_NAME,) if name in names and FILE_NAME not in names]
+        if not left or run.name == MLFLOW_COPIES:
+            continue
+        with suppress(OSError), locked(run, wait=False) as lock:
+            # Again, because the process may just have ended.
+            if TRACE_NAME in left and (run / FILE_NAME).exists():
+                left.remove(TRACE_NAME)
+            for name in left if lock else []:
+                (run / name).unlink()
 
 
 def by_number(folder: Path) -> list[tuple[int, str]]:

@@ -17,10 +17,8 @@ Schema history:
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -41,6 +39,7 @@ from harness.results.damage import reason
 from harness.results.environment import Environment, environment
 from harness.results.identity import config_hash
 from harness.results.run_key import run_key
+from harness.results.whole_file import written_last
 from harness.run.outcome import MachineStates, Outcome, Verdict
 from harness.run.tile_passes import Step
 from harness.units import ms_to_ns
@@ -151,7 +150,16 @@ class Record:
 
     def save(self, folder: Path) -> Path:
         """Write `record.json` into `folder`, completely or not at all; OSError if that fails."""
-        return write_json(folder / FILE_NAME, _adapter().dump_python(self, mode="json"))
+        with self.saved_last(folder):
+            return folder / FILE_NAME
+
+    def saved_last(self, folder: Path) -> AbstractContextManager[None]:
+        """In this context, write the other files of the run; the record appears when it ends.
+
+        It appears however the context ends: an error in another file loses no record. OSError if
+        the record cannot be written, before the context begins where the disk is full.
+        """
+        return written_last(folder / FILE_NAME, _adapter().dump_python(self, mode="json"))
 
     @classmethod
     def load(cls, folder: Path) -> Record:
@@ -244,41 +252,6 @@ def settings_beyond_label(overrides: Sequence[str]) -> dict[str, str]:
     # A deletion (~key) has no value.
     pairs = (key_and_value(override) for override in overrides if "=" in override)
     return {key: value for key, value in pairs if key.split(".")[0] not in IN_LABEL}
-
-
-def write_json(path: Path, content: Any, *, durable: bool = True) -> Path:
-    """Write JSON atomically: a reader never sees a part of the file, even after a crash.
-
-    durable: flush to disk, so that the file survives a loss of power, and indent the JSON for
-    people. Without it, writing is as fast as possible.
-    """
-    # In the same folder, because a rename is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w") as file:
-            file.write(json.dumps(content, indent=1 if durable else None) + "\n")
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if durable:
-            _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a loss of power (fsync(2), "Description")."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network and FUSE file systems cannot sync folders; the record itself is written.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 @cache

@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness.results.record import Record, write_json
+from harness.results.record import Record
+from harness.results.whole_file import write_json
 from harness.study.comparison import is_exact, kind_of
 from harness.study.differences import NOISE_SEED, flat
 

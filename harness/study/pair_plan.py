@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import RequestError
-from harness.results.record import Record, write_json
+from harness.results.record import Record
+from harness.results.whole_file import write_json
 from harness.study.comparison import Row
 
 PAIRS_FILE = "pairs.json"
@@ -40,7 +41,7 @@ class PairPlan:
         """Write the file; OSError if that fails."""
         rounds = [{str(key): name for key, name in each.items()} for each in self.rounds]
         content = {"settings": list(self.settings), "rounds": rounds}
-        write_json(folder / PAIRS_FILE, content, durable=False)
+        write_json(folder / PAIRS_FILE, content, durable=False, readable=False)
 
     @classmethod
     def load(cls, folder: Path) -> PairPlan | None:

@@ -18,5 +18,6 @@ def test_kills_lose_nothing(in_folder: Path) -> None:
     """Whatever moment a kill hits, the counts are the same."""
     toll = kill_sweeps(KILLS, LONGEST_S, random.Random(1))
     assert (toll.kills, toll.lost, toll.duplicated, toll.half) == (KILLS, 0, 0, [])
+    assert (toll.untraced, toll.left) == (0, 0)
     assert toll.runs == JOBS * toll.sweeps
     assert toll.moments[Moment.end] < KILLS // 2, "most kills hit a sweep with jobs left"

@@ -13,7 +13,8 @@ import pytest
 from support.record_samples import a_record
 
 from harness.errors import HarnessError
-from harness.results.record import FILE_NAME, Record, _name, write_json
+from harness.results.record import FILE_NAME, Record, _name
+from harness.results.whole_file import write_json
 
 NEW_IN_TOTALS_6 = (
     *("busy_ns", "fill_ns", "drain_ns", "exposed_ns"),

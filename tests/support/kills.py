@@ -8,6 +8,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -46,8 +47,9 @@ class Moment(StrEnum):
 class Toll:
     """What kills did. runs: finished runs; lost, duplicated: of these.
 
-    half: what is half-written. untraced: finished runs that were killed before their trace, which
-    follows the record. sweeps: that ran to their end. moments: kills by what they interrupted.
+    half: what is half-written. untraced: finished runs without a trace. left: traces without a
+    record, and parts of files, after the last sweep. sweeps: that ran to their end. moments: kills
+    by what they interrupted.
     """
 
     runs: int = 0
@@ -55,6 +57,7 @@ class Toll:
     lost: int = 0
     duplicated: int = 0
     untraced: int = 0
+    left: int = 0
     half: list[str] = field(default_factory=list)
     moments: Counter[Moment] = field(default_factory=Counter)
 
@@ -124,6 +127,7 @@ def kill_sweeps(kills: int, longest_s: float, generator: random.Random) -> Toll:
     toll.sweeps += 1
     count(finished, toll)
     toll.runs = len(finished)
+    toll.left += sum(1 for _ in leftovers(Path("outputs")))
     check_records(finished, toll)
     check_store(finished, toll)
     return toll
@@ -153,6 +157,15 @@ def count(finished: dict[Path, str], toll: Toll) -> None:
     digests = {folder: digest_of(folder) for folder in run_folders(Path("outputs"))}
     toll.lost += sum(digests.get(folder) != digest for folder, digest in finished.items())
     finished.update(digests)
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Traces without a record, and parts of records and traces."""
+    yield from folder.rglob(".record.json.*")
+    yield from folder.rglob(f".{TRACE_NAME}.*")
+    for trace in folder.rglob(TRACE_NAME):
+        if not trace.with_name("record.json").exists():
+            yield trace
 
 
 def check_records(finished: dict[Path, str], toll: Toll) -> None:

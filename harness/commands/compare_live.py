@@ -183,8 +183,8 @@ class CompareInvocation(Invocation):
                 before = len(self.runs)
                 launch(turns.job(setting, number), number)
                 number += 1
-                if len(self.runs) > before:
-                    self._ended(place, setting, *self.runs[-1])
+                if len(self.runs) > before and self.runs.last:
+                    self._ended(place, setting, *self.runs.last)
         self.complete = True
 
     def _ended(self, place: int, setting: int, record: Record, folder: Path) -> None:
@@ -225,7 +225,7 @@ class CompareInvocation(Invocation):
             write_comparison(results, self.wanted, plan.folder)
         except OSError as error:
             self.fail(f"{plan.folder}: the table and the picture cannot be written ({error})")
-        page = self.results.end_sweep(plan.config, plan.folder, self.runs)
+        page = self.results.end_sweep(plan.config, plan.folder, [*self.runs])
         name = sweep_name(plan.folder)
         folder = relative(plan.folder, self.here)
         again = f"harness compare --sweep {quote(str(folder))}"

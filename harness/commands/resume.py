@@ -15,6 +15,7 @@ from harness.commands.closing import places_of, some_of
 from harness.config.schema import TrackingKind
 from harness.errors import HarnessError
 from harness.results.record import FILE_NAME, Record
+from harness.results.shared_parts import SharedParts
 from harness.results.whole_file import write_json
 
 RESUMED_FILE = "resumed.json"
@@ -43,7 +44,7 @@ def earlier_runs(wanted: Mapping[str, Mapping[str, Any]], records: Iterable[Path
     of MLflow that the request names, or if the request names none. records: paths of records;
     those that cannot be read are left out, and so are those without a key.
     """
-    ok, others = dict[str, Run](), dict[str, Run]()
+    ok, others, shared = dict[str, Run](), dict[str, Run](), SharedParts()
     for path in records:
         key = _key_of(path)
         if key not in wanted:
@@ -56,7 +57,7 @@ def earlier_runs(wanted: Mapping[str, Mapping[str, Any]], records: Iterable[Path
             continue
         runs = ok if record.ok else others
         if key not in runs or runs[key][0].created < record.created:
-            runs[key] = record, path.parent
+            runs[key] = shared(record), path.parent
     return Earlier(ok, {key: run for key, run in others.items() if key not in ok})
 
 

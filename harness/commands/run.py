@@ -46,7 +46,7 @@ from harness.config.ignored import without_effect
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.results.record import FILE_NAME, Record, record_of
-from harness.results.shared_parts import SharedRuns
+from harness.results.sweep_runs import SweepRuns
 from harness.run.experiment import Experiment
 from harness.tracking.store import backend_of
 
@@ -70,14 +70,15 @@ class Invocation:
     started: bool = False
     sweep: SweepPlan | None = None
     progress: SweepProgress | None = None
-    runs: SharedRuns = field(default_factory=SharedRuns)
     exit_codes: set[int] = field(default_factory=lambda: {0})
     kept: set[Path] = field(default_factory=set)
+    runs: SweepRuns = field(init=False)
     messages: terminal.Messages = field(init=False)
     results: ResultStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.messages = terminal.Messages(self.presentation.quiet)
+        self.runs = SweepRuns(self.fail)
         self.results = ResultStore(self.here, self.fail, self.remark)
 
     def execute(self) -> int:
@@ -93,7 +94,7 @@ class Invocation:
             if self.progress:
                 self.progress.close()
             self._end_sweep(self.sweep)
-            if interrupted and (line := self.sweep.left_line(self.runs)):
+            if interrupted and (line := self.sweep.left_line(self.runs.right)):
                 self.remark(line)
         self.results.pictures.end()
         if interrupted:
@@ -198,9 +199,8 @@ class Invocation:
         self.started = True
         folder = Path(HydraConfig.get().runtime.output_dir)
         if (folder / FILE_NAME).exists():
-            self._refuse(
-                RequestError(f"{folder / FILE_NAME}: already exists; choose another hydra.run.dir")
-            )
+            text = f"{folder / FILE_NAME}: already exists; choose another hydra.run.dir"
+            self._refuse(RequestError(text))
             return
         try:
             self._job(cfg, folder)

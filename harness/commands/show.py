@@ -60,7 +60,14 @@ def run_parts(
     here = Path.cwd()
     paths = [relative(folder, here) for folder in folders]
     detailed = presentation.verbose
-    rows = table(records, speedups(records), paths, apart=apart, detailed=detailed)
+    rows = table(
+        records,
+        speedups(records),
+        paths,
+        apart=apart,
+        detailed=detailed,
+        whole=presentation.form in ("csv", "json"),
+    )
     if presentation.quiet:
         return [rows, *failures(records)]
     parts: list[Part] = [rows, *lines_below(records)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ from harness.commands.resume import (
 from harness.commands.stored import save_jobs
 from harness.config.schema import Config
 from harness.results.find import next_number, record_files, remove_leftovers, run_folders
-from harness.results.record import Record
-from harness.results.shared_parts import SharedParts
+from harness.results.sweep_runs import SweepRuns
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Job:
     """One job of a sweep. earlier: its run that need not be repeated.
 
     tracking: the resolved group. repeats: equal to a job before it. resumes: an earlier run takes
-    its place. is_equal: a job before it has the same overrides.
+    its place. earlier: the folder of that run. is_equal: a job before it has the same overrides.
     """
 
     request: Request
     tracking: Mapping[str, Any]
     repeats: bool
     resumes: bool
-    earlier: Run | None = None
+    earlier: Path | None = None
     is_equal: bool = False
 
     @property
@@ -89,8 +89,8 @@ class SweepPlan:
         return [job.request for job in self.jobs if not job.repeats]
 
     @property
-    def earlier(self) -> list[Run]:
-        """Earlier runs that take the place of jobs."""
+    def earlier(self) -> list[Path]:
+        """The folders of earlier runs that take the place of jobs."""
         return [job.earlier for job in self.jobs if job.earlier and not job.repeats]
 
     def begin(self) -> None:
@@ -107,7 +107,7 @@ class SweepPlan:
             jobs = [job.request.overrides for job in self.jobs if job.runs]
             save_jobs(self.folder, jobs, self.first_number)
         if self.earlier and self.left:
-            save_resumed(self.folder, self.requests, [folder for _, folder in self.earlier])
+            save_resumed(self.folder, self.requests, self.earlier)
 
     def ended(self) -> int:
         """Number of jobs that have a record. OSError if the folder cannot be read."""
@@ -117,23 +117,24 @@ class SweepPlan:
         """Number of jobs of a launcher in other processes that ended without a record."""
         return max(0, len(self.requests) - len(rows)) if self.elsewhere else 0
 
-    def left_line(self, runs: Sequence[Run]) -> str:
-        """How many jobs an interrupted sweep leaves; empty if none, or if others have run them."""
-        done = len(self.earlier) + sum(record.ok for record, _ in runs)
+    def left_line(self, right: int) -> str:
+        """How many jobs an interrupted sweep leaves; empty if none, or if others have run them.
+
+        right: number of jobs of this process with verdict OK.
+        """
+        done = len(self.earlier) + right
         left = 0 if self.elsewhere else len(self.requests) - done
         total = len(self.requests)
         return f"{left} of {total} jobs are left; the same command runs them" if left > 0 else ""
 
-    def rows(self, runs: Sequence[Run]) -> list[Run]:
+    def rows(self, runs: SweepRuns) -> list[Run]:
         """The runs of all jobs in order; runs: those of this process."""
-        # Jobs of a launcher that starts processes of its own are known by their records only.
-        shared = SharedParts()
-        own: Iterable[Run] = runs or (
-            (shared(Record.load(each)), each)
-            for each in run_folders(self.folder)
-            if each not in self.before
-        )
-        return as_requested(self.requests, [*own, *self.earlier])
+        own: Iterable[Run] = runs
+        if not runs:
+            # Jobs of a launcher that starts processes of its own are known by their records only.
+            new = (each for each in run_folders(self.folder) if each not in self.before)
+            own = runs.read(new)
+        return as_requested(self.requests, chain(own, runs.read(self.earlier)))
 
 
 def plan_of(config: Config, folder: Path, jobs: Sequence[Job]) -> SweepPlan:
@@ -146,7 +147,8 @@ def plan_of(config: Config, folder: Path, jobs: Sequence[Job]) -> SweepPlan:
     outside = [] if folder.absolute() == OUTPUTS.absolute() else list(record_files(OUTPUTS))
     paths = dict.fromkeys([*outside, *inside])
     earlier = earlier_runs(wanted, paths)
-    planned = [replace(job, earlier=earlier.ok.get(job.request.key)) for job in jobs]
+    folders = {key: place for key, (_, place) in earlier.ok.items()}
+    planned = [replace(job, earlier=folders.get(job.request.key)) for job in jobs]
     return SweepPlan(
         config,
         folder,

@@ -173,6 +173,7 @@ class CheckedSweeper(BasicSweeper):
     def _checked(self, master: DictConfig, texts: Sequence[list[str]]) -> tuple[Config, list[Job]]:
         """The configuration of the first job, and all jobs; raises if one cannot begin."""
         first: Config | None = None
+        tracking = dict[str, dict[str, Any]]()
         jobs, seen = list[Job](), set[tuple[bytes, ...]]()
         texts_seen = set[tuple[str, ...]]()
         for text in texts:
@@ -183,9 +184,10 @@ class CheckedSweeper(BasicSweeper):
             plain = resolved(composed)
             resumes = config.resume is Resume.on
             asked = Request(run_key(plain), *requested(composed.hydra))
+            # One copy of the group: a sweep may have 10,000 jobs.
+            group = tracking.setdefault(repr(plain["tracking"]), plain["tracking"])
             is_equal = tuple(text) in texts_seen
-            job = Job(asked, plain["tracking"], deciding in seen, resumes, is_equal=is_equal)
-            jobs.append(job)
+            jobs.append(Job(asked, group, deciding in seen, resumes, is_equal=is_equal))
             seen.add(deciding)
             texts_seen.add(tuple(text))
         return cast(Config, first), jobs

@@ -136,8 +136,8 @@ class TuneInvocation(Invocation):
             self.progress = SweepProgress(left, hidden=self.presentation.quiet)
         number = next_number(study.folder)
         jobs.launch(job, number)
-        has_run = self.runs and self.runs[-1][0].run_key == job.request.key
-        return self.runs[-1] if has_run else None
+        last = self.runs.last
+        return last if last and last[0].run_key == job.request.key else None
 
     def _tell(self, study: TuningStudy, search: Search, trial: Trial, run: Run | None) -> bool:
         """Store the result of a trial; returns whether the search can go on."""

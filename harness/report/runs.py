@@ -70,11 +70,13 @@ def table(
     *,
     apart: bool = False,
     detailed: bool = False,
+    whole: bool = True,
 ) -> Sheet:
     """One row per record; columns that have no value in any row are left out.
 
     CSV and JSON have every metric, and the folder of each record where `folders` are given. apart:
-    whether text and Markdown have the folders too. detailed: whether they have DETAILS.
+    whether text and Markdown have the folders too. detailed: whether they have DETAILS. whole:
+    whether the table has the columns that CSV and JSON need, which are most of its memory.
     """
     swept, marks = _swept(records), fastest(records)
     visible = [
@@ -108,7 +110,8 @@ def table(
         columns += [hidden(f"{SPEEDUP}_low"), hidden(f"{SPEEDUP}_high")]
     columns += [left("verdict"), *map(hidden, others), hidden("reason")]
     columns.append(left("folder") if apart else hidden("folder"))
-    result = Sheet("runs", *columns)
+    places = [each for each, column in enumerate(columns) if whole or column.shown]
+    result = Sheet("runs", *(columns[each] for each in places))
     for place, (record, speedup) in enumerate(zip(records, speedups, strict=True)):
         cells: list[Cell | str] = []
         if marks:
@@ -130,7 +133,7 @@ def table(
         cells += [Cell("", record.metrics.get(name)) for name in others]
         folder = str(folders[place]) if folders else None
         cells += [record.reason, Cell(folder or NOTHING, folder)]
-        result.add(*cells, wrong=not record.ok)
+        result.add(*(cells[each] for each in places), wrong=not record.ok)
     return result
 
 

@@ -48,7 +48,7 @@ class Column:
     shown: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """text: for readers; it may have several lines. value: for programs, not rounded."""
 
@@ -87,7 +87,7 @@ def factor(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """wrong: the terminal shows the row in red."""
 
@@ -122,12 +122,11 @@ class Sheet:
         texts = [[row.cells[place].text for place in places] for row in self.rows]
         return [self.columns[place] for place in places], texts
 
-    def values(self) -> list[dict[str, Any]]:
+    def values(self) -> Iterator[dict[str, Any]]:
         """The rows as key -> value, hidden columns included."""
         keys = [column.key for column in self.columns]
-        return [
-            dict(zip(keys, (cell.value for cell in row.cells), strict=True)) for row in self.rows
-        ]
+        for row in self.rows:
+            yield dict(zip(keys, (cell.value for cell in row.cells), strict=True))
 
 
 Part = Sheet | str
@@ -144,8 +143,9 @@ def formatted(parts: Sequence[Part], form: Format) -> str:
     if form is Format.csv:
         return "\n".join(map(_csv, sheets))
     if form is Format.json:
-        rows: Any = {sheet.name: sheet.values() for sheet in sheets}
-        return json.dumps(sheets[0].values() if len(sheets) == 1 else rows, indent=2) + "\n"
+        if len(sheets) == 1:
+            return _json_rows(sheets[0]) + "\n"
+        return json.dumps({each.name: [*each.values()] for each in sheets}, indent=2) + "\n"
     if form is Format.markdown:
         blocks = [
             _markdown(part) if isinstance(part, Sheet) else BULLET.sub(r"\\\1", part)
@@ -227,6 +227,15 @@ def _lines(part: Part) -> Iterator[tuple[str, str]]:
                 padding = " " * (width - cell_len(text))
                 cells.append(padding + text if column.right else text + padding)
             yield " ".join(cells).rstrip(), style
+
+
+def _json_rows(sheet: Sheet) -> str:
+    """The rows as `json.dumps(..., indent=2)` prints their list, which needs several times as much
+    memory.
+    """
+    # A line break inside of a text is escaped, so each one here begins a line.
+    rows = (json.dumps(row, indent=2).replace("\n", "\n  ") for row in sheet.values())
+    return "[\n  " + ",\n  ".join(rows) + "\n]" if sheet.rows else "[]"
 
 
 def _csv(sheet: Sheet) -> str:

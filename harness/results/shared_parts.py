@@ -1,9 +1,8 @@
-"""One copy of what the records of a sweep have in common: its process holds all of them."""
+"""One copy of what the records of a sweep have in common, where all of them are in memory."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from harness.results.record import Record
@@ -15,7 +14,8 @@ MOST_PARTS = 1000
 class SharedParts:
     """Call it with each record: the result is equal, and shares the parts of records before.
 
-    Parts are the groups of the configuration and the environment. Do not change them afterwards.
+    Parts are the groups of the configuration, groups and lists in them, the knobs, the accounting
+    and the environment. Do not change them afterwards.
 
         shared = SharedParts()
         records = [shared(Record.load(folder)) for folder in folders]
@@ -26,23 +26,17 @@ class SharedParts:
 
     def __call__(self, record: Record) -> Record:
         """The record with shared parts."""
+        names = ("knobs", "accounting", "environment")
+        parts = {name: self._one(getattr(record, name)) for name in names}
         config = {key: self._one(part) for key, part in record.config.items()}
-        return replace(record, config=config, environment=self._one(record.environment))
+        return replace(record, config=config, **parts)
 
     def _one(self, part: Any) -> Any:
+        if isinstance(part, int | float | None):
+            return part
+        if isinstance(part, dict):
+            part = {key: self._one(value) for key, value in part.items()}
         text = repr(part)
         if len(self._parts) < MOST_PARTS:
             return self._parts.setdefault(text, part)
         return self._parts.get(text, part)
-
-
-class SharedRuns(list[tuple[Record, Path]]):
-    """Records with their folders; those that are appended share their parts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shared = SharedParts()
-
-    def append(self, run: tuple[Record, Path]) -> None:
-        """Add a run."""
-        super().append((self._shared(run[0]), run[1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -179,7 +179,7 @@ class MlflowStore:
         }
         with translated_errors(self._uri):
             # Pages of a thousand runs take seconds: do not search in vain.
-            children = self._search(below(parent)) if speedups else []
+            children = self._search(below(parent)) if speedups else ()
             for child in children:
                 values = speedup_metrics(speedups.get(child.data.tags.get("record", "")))
                 # It failed, has no baseline in its setting, or has them from an earlier attempt.
@@ -221,7 +221,7 @@ class MlflowStore:
         if "'" in str(folder):  # MLflow's filters have no escape for quotes
             return None
         with translated_errors(self._uri):
-            runs = self._search(f"tags.sweep = '{folder}'")
+            runs = [*self._search(f"tags.sweep = '{folder}'")]
         if not runs:
             return None
         newest = max(runs, key=lambda run: run.info.start_time)
@@ -254,12 +254,13 @@ class MlflowStore:
         running = self._search(
             f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )
-        for run in running:
+        # All first: a run that is ended here is no longer on the pages that follow.
+        for run in [*running]:
             if not is_alive(run.data.tags):
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
-    def _search(self, filter_string: str) -> list[Run]:
-        """All runs of the experiment that match."""
+    def _search(self, filter_string: str) -> Iterator[Run]:
+        """All runs of the experiment that match, read in pages."""
         return search(self._client, self._experiment_id, filter_string)
 
 

@@ -39,7 +39,8 @@ def resolved_settings(record: Record) -> dict[str, Any]:
 
 def run_note(record: Record) -> str:
     """Description of a run, in Markdown: its row, and the lines below it."""
-    return sheet_note(table([record], [None]), lines_below([record], explained=False))
+    sheet = table([record], [None], whole=False)
+    return sheet_note(sheet, lines_below([record], explained=False))
 
 
 def sheet_note(sheet: Sheet, lines: Sequence[str], *first: str) -> str:
@@ -94,12 +95,15 @@ def sweep_report(
     Also the table of a comparison, if the folder has one.
     """
     records = [record for record, _ in runs]
-    sheet = table(records, speedups, [path for _, path in runs])
+    folders = [path for _, path in runs]
+    # One after the other: the table of 10,000 runs with all metrics is large.
+    whole = formatted([table(records, speedups, folders)], Format.json)
+    sheet = table(records, speedups, folders, whole=False)
     lines = lines_below(records)
     best = [_best(records[place], speedups[place]) for place in sorted(fastest(records))]
     texts = {
         "runs.md": formatted([*best, sheet, *lines], Format.markdown),
-        "runs.json": formatted([sheet], Format.json),
+        "runs.json": whole,
     }
     texts |= {path.name: path.read_text() for path in sorted(folder.glob(f"{COMPARISON}.[mj]*"))}
     first = _comparison(texts.get(f"{COMPARISON}.md", ""))

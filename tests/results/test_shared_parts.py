@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
-from support.record_samples import a_record
+from support.record_samples import CONFIG, a_record
 
-from harness.results.shared_parts import MOST_PARTS, SharedRuns
+from harness.results.shared_parts import MOST_PARTS, SharedParts
 
 
 def test_records_share_equal_parts_and_stay_equal() -> None:
-    runs, first = SharedRuns(), a_record()
+    device = {"faults": {"lost": None}, "noise": {"seed": 0}}
+    shared, first = SharedParts(), a_record(config={**CONFIG, "device": device})
     second = copy.deepcopy(first)
-    third = replace(second, config={**second.config, "seed": 7, "workload": {"tiles": 1}})
-    for number, record in enumerate((first, second, third)):
-        runs.append((record, Path(str(number))))
-    assert [record for record, _ in runs] == [first, second, third]
-    assert [str(folder) for _, folder in runs] == ["0", "1", "2"]
-    kept = [record for record, _ in runs]
-    for name in set(first.config) - {"seed", "workload"}:
+    nested = {"faults": {"lost": None}, "noise": {"seed": 7}}
+    third = replace(second, config={**second.config, "seed": 7, "device": nested})
+    kept = [shared(record) for record in (first, second, third)]
+    assert kept == [first, second, third]
+    for name in set(first.config) - {"seed", "device"}:
         assert kept[0].config[name] is kept[1].config[name] is kept[2].config[name]
-    assert kept[0].environment is kept[1].environment
-    assert kept[2].config["workload"] == {"tiles": 1}
+    assert kept[0].config["device"]["faults"] is kept[2].config["device"]["faults"]
+    for name in ("environment", "knobs", "accounting"):
+        assert getattr(kept[0], name) is getattr(kept[1], name) is getattr(kept[2], name)
+    assert kept[2].config["device"]["noise"] == {"seed": 7}
 
 
 def test_parts_that_all_differ_are_not_remembered() -> None:
-    runs = SharedRuns()
-    for number in range(MOST_PARTS + 10):
-        runs.append((replace(a_record(), config={"workload": {"tiles": number}}), Path()))
-    assert len(runs._shared._parts) == MOST_PARTS
-    assert [record.config["workload"]["tiles"] for record, _ in runs] == [*range(MOST_PARTS + 10)]
+    shared = SharedParts()
+    kept = [
+        shared(replace(a_record(), config={"workload": {"tiles": number}}))
+        for number in range(MOST_PARTS + 10)
+    ]
+    assert len(shared._parts) == MOST_PARTS
+    assert [record.config["workload"]["tiles"] for record in kept] == [*range(MOST_PARTS + 10)]

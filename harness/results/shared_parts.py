@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from sys import intern
 from typing import Any
 
 from harness.results.record import Record
@@ -14,8 +15,8 @@ MOST_PARTS = 1000
 class SharedParts:
     """Call it with each record: the result is equal, and shares the parts of records before.
 
-    Parts are the groups of the configuration, groups and lists in them, the knobs, the accounting
-    and the environment. Do not change them afterwards.
+    Parts are the groups and values of the configuration, the knobs, the accounting and the
+    environment. Do not change them afterwards.
 
         shared = SharedParts()
         records = [shared(Record.load(folder)) for folder in folders]
@@ -32,10 +33,9 @@ class SharedParts:
         return replace(record, config=config, **parts)
 
     def _one(self, part: Any) -> Any:
-        if isinstance(part, int | float | None):
-            return part
         if isinstance(part, dict):
-            part = {key: self._one(value) for key, value in part.items()}
+            # Each record that is read has its own copies of the keys.
+            part = {intern(key): self._one(value) for key, value in part.items()}
         text = repr(part)
         if len(self._parts) < MOST_PARTS:
             return self._parts.setdefault(text, part)

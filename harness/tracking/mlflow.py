@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from harness.tracking.mlflow_client import configure, open_client
 from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.processes import HOST_TAG, is_alive, process_tags
 from harness.tracking.run_data import RECORD_TAG, RunWriter, run_data, speedup_metrics
-from harness.tracking.server_runs import ENDED, ServerRuns, below, search
+from harness.tracking.server_runs import ENDED, ServerRuns, below, each_run, search
 from harness.tracking.store import Entry, ServerCommand, SweepReport, SweepRun, TrackingError
 
 if TYPE_CHECKING:
@@ -179,8 +179,8 @@ class MlflowStore:
         }
         with translated_errors(self._uri):
             # Pages of a thousand runs take seconds: do not search in vain.
-            children = self._search(below(parent)) if speedups else ()
-            for child in children:
+            children = each_run(self._client, self._experiment_id, below(parent))
+            for child in children if speedups else ():
                 values = speedup_metrics(speedups.get(child.data.tags.get("record", "")))
                 # It failed, has no baseline in its setting, or has them from an earlier attempt.
                 if values.items() <= child.data.metrics.items():
@@ -221,7 +221,7 @@ class MlflowStore:
         if "'" in str(folder):  # MLflow's filters have no escape for quotes
             return None
         with translated_errors(self._uri):
-            runs = [*self._search(f"tags.sweep = '{folder}'")]
+            runs = self._search(f"tags.sweep = '{folder}'")
         if not runs:
             return None
         newest = max(runs, key=lambda run: run.info.start_time)
@@ -254,13 +254,12 @@ class MlflowStore:
         running = self._search(
             f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{os.uname().nodename}'"
         )
-        # All first: a run that is ended here is no longer on the pages that follow.
-        for run in [*running]:
+        for run in running:
             if not is_alive(run.data.tags):
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
-    def _search(self, filter_string: str) -> Iterator[Run]:
-        """All runs of the experiment that match, read in pages."""
+    def _search(self, filter_string: str) -> list[Run]:
+        """All runs of the experiment that match."""
         return search(self._client, self._experiment_id, filter_string)
 
 

@@ -16,7 +16,7 @@ ENDED = ("FINISHED", "FAILED")
 
 
 PAGE_SIZE = 200
-"""Runs per page of a search: MLflow's client takes some 30 kB for each."""
+"""Runs per page of a search, which are in memory together."""
 
 
 def below(parent: str) -> str:
@@ -24,8 +24,13 @@ def below(parent: str) -> str:
     return f"tags.`mlflow.parentRunId` = '{parent}'"
 
 
-def search(client: MlflowClient, experiment_id: str, expression: str) -> Iterator[Run]:
-    """All runs of an experiment that match, read in pages."""
+def search(client: MlflowClient, experiment_id: str, expression: str) -> list[Run]:
+    """All runs of an experiment that match."""
+    return [*each_run(client, experiment_id, expression)]
+
+
+def each_run(client: MlflowClient, experiment_id: str, expression: str) -> Iterator[Run]:
+    """As `search`, with one page in memory; for changes that decide neither match nor order."""
     token = None
     while True:
         page = client.search_runs(
@@ -49,7 +54,7 @@ class ServerRuns:
         # A search takes a whole page of runs; other runs take one each.
         found = set[str | None]()
         if parent:
-            children = search(self._client, self._experiment_id, below(parent))
+            children = each_run(self._client, self._experiment_id, below(parent))
             found = {run.data.tags.get(RECORD_TAG) for run in children if run.info.status in ENDED}
         return {
             digest

@@ -24,6 +24,7 @@ from harness.errors import HarnessError, RequestError
 from harness.measure.stats import Ratio
 from harness.results.find import SWEEP_FILE, artifacts, by_sweep, digest_of, run_folders, storing
 from harness.results.record import FILE_NAME, Record
+from harness.results.shared_parts import SharedParts
 from harness.results.speedup import speedups
 from harness.tracking.notes import sweep_report
 from harness.tracking.store import Entry, Store, SweepRun, TrackingError, backend_of
@@ -40,7 +41,7 @@ class Publication:
 
     published, present, busy: numbers of records that are stored now, that were there, and that
     another process is storing. completed: number of sweeps that only lacked their report.
-    problems: messages about records that cannot be read.
+    problems: messages about records that cannot be read. shared: what the records have in common.
     """
 
     store: Store
@@ -50,6 +51,7 @@ class Publication:
     busy: int = 0
     completed: int = 0
     problems: list[str] = field(default_factory=list)
+    shared: SharedParts = field(default_factory=SharedParts)
 
     @property
     def checked(self) -> int:
@@ -164,7 +166,7 @@ class Publication:
 
     def _load(self, folder: Path) -> Record | None:
         try:
-            return Record.load(folder)
+            return self.shared(Record.load(folder))
         except HarnessError as error:
             if str(error) not in self.problems:
                 self.problems.append(str(error))

@@ -11,6 +11,7 @@ from harness.commands.resume import as_requested, resumed
 from harness.errors import HarnessError, RequestError
 from harness.results.find import SWEEP_FILE, by_number, record_files, run_folders, sweep_of
 from harness.results.record import FILE_NAME, Record
+from harness.results.shared_parts import SharedParts
 from harness.results.whole_file import write_json
 
 JOBS_FILE = "jobs.json"
@@ -153,11 +154,12 @@ def load_runs(paths: Iterable[Path]) -> list[tuple[Record, Path]]:
     A path is the folder of a run, its record.json, or a folder of runs, such as that of a sweep.
     RequestError for a path without records, and for a record that cannot be read.
     """
-    loaded = dict[Path, tuple[Record, Path]]()
+    loaded, shared = dict[Path, tuple[Record, Path]](), SharedParts()
     for path in paths:
         requests, earlier = resumed(path)
         try:
-            runs = [(Record.load(folder), folder) for folder in [*earlier, *folders_of(path)]]
+            folders = [*earlier, *folders_of(path)]
+            runs = [(shared(Record.load(folder)), folder) for folder in folders]
         except HarnessError as error:
             raise RequestError(str(error)) from error
         for run in as_requested(requests, runs) if requests else runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
@@ -149,7 +150,7 @@ class MlflowStore:
 
         tags = {"sweep": str(folder), **process_tags()}
         if overrides:
-            tags["mlflow.source.name"] = f"python -m harness -m {' '.join(overrides)}"
+            tags["mlflow.source.name"] = shlex.join(["python", "-m", "harness", "-m", *overrides])
             tags["mlflow.source.type"] = "LOCAL"
         # Of two values of one key, the last one counts; MLflow refuses the key twice.
         params = [Param(*each) for each in dict(map(key_and_value, overrides)).items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -112,7 +113,7 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
         "config_hash": record.config_hash,
         "environment_hash": hashlib.sha256(environment.encode()).hexdigest(),
         "record": str(folder.absolute()),
-        "mlflow.source.name": f"python -m harness {' '.join(record.overrides)}".strip(),
+        "mlflow.source.name": shlex.join(["python", "-m", "harness", *record.overrides]),
         "mlflow.source.type": "LOCAL",
         NOTE_TAG: run_note(record),
         **process_tags(),

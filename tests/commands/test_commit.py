@@ -16,7 +16,8 @@ from harness.commands.resume import Request
 from harness.commands.sweep_plan import Job, plan_of
 from harness.config.compose import load
 
-OUTCOME: Any = SimpleNamespace(timeline=object())
+OUTCOME: Any = SimpleNamespace(timeline=object(), interrupted=True)
+"""Of an interrupted run no picture is drawn."""
 
 
 def store(folder: Path, monkeypatch: pytest.MonkeyPatch, trace: Callable[..., object]) -> list[str]:

@@ -77,7 +77,8 @@ def of_sweep(folder: Path, runs: Sequence[tuple[Record, Path]]) -> list[Picture]
     records = [record for record, _ in runs]
     pictures = _curves(folder, records)
     for row in sorted(fastest(records))[:1]:
-        pictures += [each for each in of_run(runs[row][1]) if not each.path.exists()]
+        # Again if it exists: after a kill, MLflow may lack it.
+        pictures += of_run(runs[row][1])
     return pictures
 
 

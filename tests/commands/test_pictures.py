@@ -95,8 +95,9 @@ def test_a_resumed_sweep_draws_all_its_rows(sweep: Done, shell: Shell, monkeypat
     drawn: list[Picture] = []
     monkeypatch.setattr(Here, "wait", lambda self: drawn.extend(self._pictures) or [])
     again = shell("-m", "strategy=baseline,pipelined", "depth=1,2,3", "tracking=off", *QUICK)
-    (curves,) = drawn  # the timeline exists
+    curves, timeline = drawn
     assert curves.path == again.folders[0].parent / "curves.png"
+    assert timeline.path.name == "timeline.png"
     (baseline, pipelined) = curves.curves.curves
     assert (baseline.name, [each.x for each in baseline.points]) == ("baseline", [1])
     assert (pipelined.name, [each.x for each in pipelined.points]) == ("pipelined", [1, 2, 3])

@@ -25,6 +25,7 @@ from harness.tracking.mlflow_views import NOTE_TAG
 from harness.tracking.run_data import RECORD_TAG
 from support.fork_server import POLL_S, Forked, environment
 
+PICTURES = {"timeline.png", "curves.png"}
 SWEEP_FILES = {"runs.md", "runs.json"}
 STRATEGIES = ("baseline", "pooled", "pipelined")
 SEEDS = 4
@@ -194,12 +195,14 @@ def check_store(finished: dict[Path, str], toll: Toll) -> None:
     for run, status, location in runs:
         stored = Path(unquote(urlsplit(location).path))
         names = {path.name for path in stored.iterdir()} if stored.is_dir() else set()
+        # A sweep draws at its end; a picture that a kill prevents is no loss.
+        names -= PICTURES
         own = {key: value for (each, key), value in metrics.items() if each == run}
         digest, place = tags.get((run, RECORD_TAG)), Path(tags.get((run, "sweep"), ""))
         state: tuple[object, ...] = (status,)
         right: tuple[object, ...] = ("KILLED",)
         if digest:
-            files = {path.name for path in artifacts(folders[digest])}
+            files = {path.name for path in artifacts(folders[digest])} - PICTURES
             toll.untraced += TRACE_NAME not in files
             below = (run, "mlflow.parentRunId") in tags
             state = (status, len(own) > 20, own.get(SPEEDUP), names, below)

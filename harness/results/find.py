@@ -109,7 +109,7 @@ def remove_leftovers(folder: Path) -> None:
             if TRACE_NAME in left and (run / FILE_NAME).exists():
                 left.remove(TRACE_NAME)
             for name in left if lock else []:
-                (run / name).unlink()
+                (run / name).unlink(missing_ok=True)
 
 
 def by_number(folder: Path) -> list[tuple[int, str]]:

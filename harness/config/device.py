@@ -98,6 +98,26 @@ class PowerMode(Enum):
     turbo = "turbo"
 
 
+class Generation(Enum):
+    """The NPU of a profile, by amdxdna's name. npu1: Phoenix and Hawk Point. npu4: Strix."""
+
+    npu1 = "npu1"
+    npu4 = "npu4"
+
+    @property
+    def device_name(self) -> str:
+        """The name that XRT reports."""
+        return f"RyzenAI-{self.value}"
+
+    @property
+    def hidden_columns(self) -> int:
+        """Columns that the device counts, but that no context can use.
+
+        Column 0 of npu1 has no shim DMA (mlir-aie #2371).
+        """
+        return 1 if self is Generation.npu1 else 0
+
+
 def _cost(meaning: str, default: int = 0) -> Any:
     return setting(default, meaning, least=0, most=MOST_NS, unit="ns")
 
@@ -158,12 +178,16 @@ class Simulator(Npu):
     """Costs, limits, noise and faults of a simulated NPU.
 
     Costs take time of the host (open, alloc, write, read, launch) or of the columns (cold start,
-    resume, exec, chain command), or pass between the two (completion).
+    switch, resume, exec, chain command), or pass between the two (completion).
     """
 
     backend = "harness.device.xrt.simulated"
 
     kind: str = setting("simulator", "simulator")
+    profile: str = setting("", "name of the machine that these numbers describe")
+    generation: Generation = setting(
+        Generation.npu1, "NPU that programs see: npu1 (Phoenix, Hawk Point) or npu4 (Strix)"
+    )
     clock: ClockKind = setting(
         ClockKind.virtual,
         "virtual: time is computed; wall: the simulator sleeps and spins to real time",
@@ -176,6 +200,7 @@ class Simulator(Npu):
     device_open_ns: int = _cost("opening the device")
     context_open_ns: int = _cost("opening a hardware context and loading it")
     cold_start_ns: int = _cost("extra time of the first execution on a context")
+    switch_ns: int = _cost("loading a context again, where contexts take turns on the same columns")
     alloc_ns: int = _cost("allocating a bo")
     write_fixed_ns: int = _cost("fixed part of a sync to the device")
     read_fixed_ns: int = _cost("fixed part of a sync from the device")
@@ -198,13 +223,13 @@ class Simulator(Npu):
     unknown_exec_ns: int = _cost("one execution of a kernel that has no spec", 100_000)
     clock_mhz: dict[str, int] = setting(
         dict,
-        "by power mode: clock frequency; execution times scale with it",
+        "by power mode: frequency of the H clock; execution times scale with it",
         least=1,
         most=MOST_COUNT,
         unit="MHz",
     )
     calibrated_mhz: int = setting(
-        847, "clock at which exec_ns holds", least=1, most=MOST_COUNT, unit="MHz"
+        1800, "H clock at which exec_ns holds", least=1, most=MOST_COUNT, unit="MHz"
     )
     idle_suspend_ns: int = _cost("idle time after which the device suspends", 5_000_000_000)
     resume_ns: int = _cost("resuming the suspended device")

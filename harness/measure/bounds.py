@@ -24,7 +24,8 @@ class Bounds:
     * the last execution ends before its completion is noticed and its output is read (drain).
 
     For a chain, device and columns are those of the kernel with the most work per column, because
-    the kernels have their own contexts and can run in parallel.
+    the kernels have their own contexts and can run in parallel. Where contexts share columns, they
+    are those of all kernels together if that is more per column, with the time of the switches.
 
     A launch counts only until its own first execution begins, and as the shortest launch of the
     pass; the rest is waiting for a place in a full queue. Completion counts as the shortest of the
@@ -78,15 +79,20 @@ def bounds(timeline: Timeline) -> Bounds | None:
     host_ns = timeline.sum_ns(*TRANSFER) + len(launches) * int((launched_ns - launches[:, 4]).min())
     device_ns = timeline.sum_ns(*DEVICE_WORK)
     work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(kernels)]
-    longest = max(range(kernels), key=lambda each: work_ns[each] / timeline.kernel_columns[each])
+    # Each with the number of columns that can do the work.
+    works = list(zip(work_ns, timeline.kernel_columns, strict=True))
+    if timeline.occupied_columns:
+        works.append((device_ns, timeline.occupied_columns))
+    # The first of equal ones: a kernel, if it has its columns alone.
+    longest_ns, columns = max(works, key=lambda each: each[0] / each[1])
     return Bounds(
         makespan_ns=makespan_ns(timeline),
         host_ns=host_ns,
-        device_ns=work_ns[longest],
+        device_ns=longest_ns,
         fill_ns=int(launched_ns[0] - timeline.rows[:, 4].min()),
         completion_ns=completion_ns,
         # Another order of tiles could end with any read, so only the shortest is certain.
         drain_ns=int(lengths_ns(reads).min()),
-        columns=timeline.kernel_columns[longest],
+        columns=columns,
         serial_ns=host_ns + device_ns + len(waits) * completion_ns,
     )

@@ -25,6 +25,8 @@ from harness.measure.pass_model import Ns, PassModel, PassTimes, Station, taken
 
 PROFILES_AT_ONCE = 8192
 """Profiles per walk: the arrays of a walk then fit the cache of a core."""
+NO_CONTEXT = -1
+"""Of columns that have executed nothing."""
 LEAST_ROUNDS, MOST_STATES = 4, 1000
 """A pass of fewer rounds of its slots is not searched for a period, nor one with more states."""
 
@@ -34,15 +36,17 @@ def pass_times(
     idle_ns: Ns | None = None,
     is_cold: bool = False,
     with_intervals: bool = False,
+    loaded: Ns | None = None,
 ) -> PassTimes:
     """The times of one pass, integers or (profiles,) int64.
 
     idle_ns: how long the device has been idle before the pass; None if it has executed nothing.
     is_cold: whether the contexts have executed nothing. with_intervals: return intervals_ns too.
+    loaded: that of the pass before; None if no context has executed anything.
     """
     profiles = model.profiles or (len(idle_ns) if isinstance(idle_ns, np.ndarray) else 0)
     if not profiles:
-        return _Walk(model, idle_ns, is_cold, with_intervals).times()
+        return _Walk(model, idle_ns, is_cold, with_intervals, loaded=loaded).times()
     # An order that depends on the costs is walked for each profile on its own.
     parts: list[slice | int] = list(range(profiles))
     if model.is_ordered:
@@ -51,7 +55,8 @@ def pass_times(
     pieces = []
     for part in parts:
         own_idle_ns, length = taken(idle_ns, part), _length(part, profiles)
-        walk = _Walk(model.of(part), own_idle_ns, is_cold, with_intervals, length)
+        own = loaded[:, part] if isinstance(loaded, np.ndarray) else loaded
+        walk = _Walk(model.of(part), own_idle_ns, is_cold, with_intervals, length, own)
         pieces.append(walk.times())
     columns = {
         item.name: _joined([getattr(piece, item.name) for piece in pieces], model.is_ordered)
@@ -88,8 +93,9 @@ class _Walk:
         is_cold: bool,
         with_intervals: bool,
         profiles: int = 0,
+        loaded: Ns | None = None,
     ) -> None:
-        self._model = model
+        self._model, self._profiles = model, profiles
         # Python's integers are faster than arrays of one element.
         self._later: Callable[[Ns, Ns], Ns] = _larger if profiles else max
         zero: Ns = np.zeros(profiles, np.int64) if profiles else 0
@@ -109,6 +115,11 @@ class _Walk:
         self._columns, self._first = columns, [sum(columns[:k]) for k in range(len(columns))]
         self._free = [zero] * (max(self._partition) + 1)
         self._cold = [is_cold] * len(self._partition)
+        self._loaded = [NO_CONTEXT] * len(self._free)
+        if loaded is not None:
+            # Equal for all profiles of a walk, because their order is.
+            self._loaded = [int(np.ravel(each)[0]) for each in loaded]
+        self._takes_turns = model.takes_turns
         self._places = [
             deque([zero] * model.queue_depth, model.queue_depth) for _ in self._partition
         ]
@@ -154,8 +165,15 @@ class _Walk:
             read_ns=read,
             longest_wait_ns=self._longest_ns,
             idle_ns=self.now - reduce(self._later, self._free),
+            loaded=self._last_loaded(),
             intervals_ns=None if self._ends is None else np.diff(np.array(self._ends), axis=0),
         )
+
+    def _last_loaded(self) -> Ns:
+        """The field `loaded` of `PassTimes`."""
+        if not self._profiles:
+            return tuple(self._loaded)
+        return np.repeat(np.array(self._loaded)[:, None], self._profiles, axis=1)
 
     def _go(self) -> None:
         """`Executor.run`: launch what is staged, stage what fits, collect the oldest."""
@@ -208,7 +226,8 @@ class _Walk:
         assert self._seen is not None
         now, times = self.now, (self._visible, self._free, *self._places)
         left = tuple(max(0, each - now) for part in times for each in part)
-        before = self._seen.setdefault((state, left), (collected, now, self._queued))
+        key = state, left, tuple(self._loaded)
+        before = self._seen.setdefault(key, (collected, now, self._queued))
         period = collected - before[0]
         if not period:
             if len(self._seen) > MOST_STATES:
@@ -242,6 +261,9 @@ class _Walk:
                 start = start + model.resume_ns * (self.now - self._busy > model.suspend_ns)
             if self._cold[context]:
                 start, self._cold[context] = start + model.cold_ns, False
+            elif self._takes_turns and self._loaded[partition] not in (NO_CONTEXT, context):
+                start = start + model.switch_ns
+            self._loaded[partition] = context
             end = start + length_ns
             places.append(end)
             if self._suspends:

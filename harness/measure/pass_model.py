@@ -38,9 +38,10 @@ class PassModel:
 
     in_flight: most submissions launched and not collected. slots: most staged and not collected.
     alloc_ns: allocation for a submission. command_ns: each execution of a command after the first.
-    cold_ns: before the first execution on a context. resume_ns: before an execution after the
-    device was idle for longer than suspend_ns. queue_depth: commands that a context holds.
-    chain_length: most executions of a command.
+    cold_ns: before the first execution on a context. switch_ns: before an execution on columns
+    that another context has used since. resume_ns: before an execution after the device was idle
+    for longer than suspend_ns. queue_depth: commands that a context holds. chain_length: most
+    executions of a command.
     """
 
     stations: tuple[Station, ...]
@@ -53,6 +54,7 @@ class PassModel:
     completion_ns: Ns = 0
     command_ns: Ns = 0
     cold_ns: Ns = 0
+    switch_ns: Ns = 0
     resume_ns: Ns = 0
     suspend_ns: Ns = 0
     queue_depth: int = 4
@@ -71,6 +73,12 @@ class PassModel:
         the one that ends first.
         """
         return len(self.stations) == 1 or self.batch > 1 or self.in_flight == 1
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether contexts share columns, and loading one of them again takes time."""
+        used = [number for each in self.stations for number in each.partitions]
+        return len(used) > len(set(used)) and bool(np.any(self.switch_ns > 0))
 
     def of(self, which: slice | int) -> PassModel:
         """The model of some profiles, or of a single one."""
@@ -95,9 +103,10 @@ class PassTimes:
     """The predicted times of a pass, sums over all submissions.
 
     launch_ns: with the time that launches wait for a place in a queue. longest_wait_ns: of a single
-    submission. idle_ns: how long the device has been idle at the end of the pass. intervals_ns:
-    times between the ends of successive waits for the last kernel, (submissions - 1,) or
-    (submissions - 1, profiles); None unless asked for.
+    submission. idle_ns: how long the device has been idle at the end of the pass. loaded: for each
+    partition, the context that has used it last, or -1; (partitions,) or (partitions, profiles).
+    intervals_ns: times between the ends of successive waits for the last kernel, (submissions - 1,)
+    or (submissions - 1, profiles); None unless asked for.
     """
 
     makespan_ns: Ns
@@ -108,6 +117,7 @@ class PassTimes:
     read_ns: Ns
     longest_wait_ns: Ns
     idle_ns: Ns
+    loaded: Ns
     intervals_ns: Ns | None = None
 
 

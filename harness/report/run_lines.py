@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report.processor import processor_lines
-from harness.report.runs import CPU, FASTEST, STOPPED_BY_RULE, TIE, TILE_MS, as_fast, fastest
+from harness.report.runs import (
+    CPU,
+    FASTEST,
+    STOPPED_BY_RULE,
+    TIE,
+    TILE_MS,
+    as_fast,
+    fastest,
+    machine,
+)
 from harness.report.time_spent import sentence
 from harness.results.record import Record
 from harness.results.rtf_gap import rtf_gap, sums_by_kernel
@@ -67,7 +76,7 @@ def legend(records: Sequence[Record]) -> list[str]:
         which = "every row" if len(cold) == len(records) else ", ".join(labels)
         lines.append(f"cold, each pass on new contexts (measure.warmup=0): {which}")
     if marks := fastest(records):
-        devices = "device, " if len({record.device for record in records}) > 1 else ""
+        devices = "device, " if len({machine(record) for record in records}) > 1 else ""
         of_several = f" of each {devices}accounting or kernel" if len(marks) > 1 else ""
         ties = as_fast(records)
         others = "1 other is" if ties == 1 else f"{ties} others are"

@@ -162,9 +162,9 @@ def fastest(records: Sequence[Record]) -> set[int]:
     """Places of the fastest right run among each kind of runs that can be compared.
 
     Runs that encode audio are compared by the RTF of the encoder, within one accounting; others by
-    the time per tile of the same kernel; both on one kind of device. Of equal runs the first
-    counts; a run that has no other to be compared with is not marked, nor one whose outputs were
-    not compared (verify=off).
+    the time per tile of the same kernel; both on one `machine`. Of equal runs the first counts; a
+    run that has no other to be compared with is not marked, nor one whose outputs were not compared
+    (verify=off).
     """
     return {min(group)[1] for group in _compared(records)}
 
@@ -178,15 +178,20 @@ def as_fast(records: Sequence[Record]) -> int:
     )
 
 
+def machine(record: Record) -> str:
+    """What has run the kernels: the kind of device, and the name of a simulator's profile."""
+    return f"{record.device} {record.config['device'].get('profile', '')}"
+
+
 def _compared(records: Sequence[Record]) -> list[list[tuple[float, int]]]:
     """Right runs of each kind that has several: what is to be small, and the place of the run."""
-    groups: dict[tuple[str, str, str], list[tuple[float, int]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[float, int]]] = {}
     for place, record in enumerate(records):
         rtf, tile_ms = record.metrics.get("rtf/encoder"), record.metrics.get(TILE_MS)
         proven = record.ok and record.config["verify"] != "off"
         if not proven or not (rtf or tile_ms):
             continue
-        key = (record.device, record.accounting.kind.value, "" if rtf else record.kernel)
+        key = (machine(record), record.accounting.kind.value, "" if rtf else record.kernel)
         # The place decides between equal times, so the mark does not depend on sorting.
         groups.setdefault(key, []).append((-rtf if rtf else tile_ms or 0, place))
     return [group for group in groups.values() if len(group) > 1]

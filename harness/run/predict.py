@@ -54,10 +54,11 @@ class ExperimentModel:
         NotModelledError if a pass may begin on a suspended device more than a second after the one
         before it: the harness then warms the device up.
         """
-        if not self._may_suspend():
+        may_suspend = self._may_suspend()
+        if not may_suspend and not self.timed.takes_turns:
             idle_ns = None if self.is_cold else 0
             return pass_times(self.timed, idle_ns, self.is_cold, with_intervals)
-        if np.any(self.between_ns >= WAKE_AFTER_NS):
+        if may_suspend and np.any(self.between_ns >= WAKE_AFTER_NS):
             raise NotModelledError(
                 "device.idle_suspend_ns: the device would suspend between two passes, and the "
                 "harness would warm it up; this is not modelled"
@@ -83,33 +84,34 @@ class ExperimentModel:
         """All passes one after the other: each begins where the one before it left the device."""
         warmup, repeats = self.passes
         idle_ns: Ns | None = None
+        loaded: Ns | None = None
         if self.verification:
             times = pass_times(self.verification, None, is_cold=True)
-            idle_ns = times.idle_ns + self.between_ns
+            idle_ns, loaded = times.idle_ns + self.between_ns, times.loaded
         timed = list[PassTimes]()
         for number in range(warmup + repeats):
             is_cold = self.is_cold or idle_ns is None
-            timed.append(pass_times(self.timed, idle_ns, is_cold))
-            after_ns = timed[-1].idle_ns + self.between_ns
-            if number and np.all(after_ns == idle_ns):
+            timed.append(pass_times(self.timed, idle_ns, is_cold, loaded=loaded))
+            after_ns, left = timed[-1].idle_ns + self.between_ns, timed[-1].loaded
+            if number and np.all(after_ns == idle_ns) and np.all(left == loaded):
                 break
-            idle_ns = after_ns
+            idle_ns, loaded = after_ns, left
         # After the break, all further passes are as the last one.
         timed += [timed[-1]] * (warmup + repeats - len(timed))
         return _median_of(timed[warmup:])
 
 
 def _median_of(passes: Sequence[PassTimes]) -> PassTimes:
-    """For each profile, the (lower) median pass by its makespan."""
+    """For each profile, the (lower) median pass by its makespan; without intervals_ns."""
     makespans = np.array([each.makespan_ns for each in passes])
     order = np.argsort(makespans, axis=0, kind="stable")[(len(passes) - 1) // 2]
     if not order.ndim:
         return passes[int(order)]
+    every = np.arange(len(order))
     columns = {
-        name: np.take_along_axis(
-            np.stack([vars(each)[name] for each in passes]), order[None, :], axis=0
-        )[0]
+        name: np.stack([vars(each)[name] for each in passes])[order, ..., every].T
         for name in vars(passes[0])
+        if name != "intervals_ns"
     }
     return PassTimes(**columns)
 
@@ -205,6 +207,7 @@ class _Builder:
             completion_ns=device.completion_ns,
             command_ns=device.chain_command_ns,
             cold_ns=device.cold_start_ns,
+            switch_ns=device.switch_ns,
             resume_ns=device.resume_ns,
             suspend_ns=device.idle_suspend_ns,
             queue_depth=device.queue_depth,

@@ -112,9 +112,9 @@ class device(PybindObject):
                 ("(self: pyxrt.device, arg0: pyxrt.xrt_info_device) -> str",),
                 (self, key),
             )
-        profile, model = self._machine.profile, "RyzenAI-npu1"
-        # The device counts column 0 too, which has no shim DMA and so is no usable column.
-        region = {"name": model, "total_columns": str(profile.columns + 1)}
+        profile = self._machine.profile
+        model, hidden = profile.generation.device_name, profile.generation.hidden_columns
+        region = {"name": model, "total_columns": str(profile.columns + hidden)}
         status = {"power_mode": profile.power_mode.value}
         platforms = [{"static_region": region, "status": status}]
         properties: dict[str, str] = {

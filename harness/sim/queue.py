@@ -30,7 +30,7 @@ class Partition:
     """Adjacent columns. They execute one command at a time, in the order of submission.
 
     start, columns: first column, and number of columns. free_ns: end of the last command.
-    contexts: number of open contexts on it.
+    contexts: number of open contexts on it. loaded: the context that executed last.
     """
 
     def __init__(self, start: int, columns: int) -> None:
@@ -38,6 +38,7 @@ class Partition:
         self.columns = columns
         self.free_ns = NEVER_USED_NS
         self.contexts = 0
+        self.loaded: Context | None = None
 
 
 class Context:
@@ -57,7 +58,7 @@ class Context:
         self.column = column
         self.slot = slot
         self.serial = machine.openings
-        self._cold = profile.cold_start_ns > 0
+        self._cold = True
         # Times at which the places of the queue become free, the earliest first.
         self._places = deque([0] * profile.queue_depth, maxlen=profile.queue_depth)
         self._idle_ns = profile.idle_suspend_ns
@@ -97,9 +98,8 @@ class Context:
         # The columns are idle, so the command starts now, or after a resume.
         if time_ns < now_ns:
             time_ns = now_ns if now_ns - time_ns <= self._idle_ns else self._resume(now_ns)
-        if self._cold:
-            self._cold = False
-            time_ns = self._load(time_ns, machine.profile.cold_start_ns)
+        if self._cold or column.loaded is not self:
+            time_ns = self._take_columns(time_ns)
         if self._regular:
             span, dispatch_ns = self._span, 0
             for launch in launches:
@@ -145,8 +145,19 @@ class Context:
             return now_ns
         return self._load(now_ns, machine.profile.resume_ns)
 
+    def _take_columns(self, time_ns: int) -> int:
+        """Load the context onto its columns, and return when its execution can begin.
+
+        The first load takes the time of a cold start; a later one, after another context has used
+        the columns, that of a switch.
+        """
+        profile, other, self.column.loaded = self._machine.profile, self.column.loaded, self
+        load_ns = profile.cold_start_ns if self._cold else profile.switch_ns if other else 0
+        self._cold = False
+        return self._load(time_ns, load_ns) if load_ns else time_ns
+
     def _load(self, start_ns: int, length_ns: int) -> int:
-        """Occupy the columns with a load (cold start, resume), and return its end."""
+        """Occupy the columns with a load (cold start, switch, resume), and return its end."""
         # The complement of a time is negative, and marks the span as a load.
         self._span(~start_ns)
         self._span(start_ns + length_ns)
@@ -183,7 +194,7 @@ class Context:
                 # The watchdog resets the context, which has to be loaded again.
                 duration_ns, launch.final = self._watchdog_ns, _TIMEOUT
                 self._reset_ns = time_ns + duration_ns
-                self._cold = machine.profile.cold_start_ns > 0
+                self._cold = True
             end_ns = time_ns + duration_ns
             self._span(time_ns)
             self._span(end_ns)

@@ -168,7 +168,7 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("depth=${", ["depth"]),
         ("depth=1,2", ["-m"]),
         ("depth=1,,2", ["an empty value in a list"]),
-        ("device=null", ["not the name of an option; allowed: cpu, hardware, simulator"]),
+        ("device=null", ["not the name of an option; allowed: cpu, hardware, phoenix_2026"]),
         ("strategy=[a,b]", ["a list; give one option of strategy, without brackets"]),
         ("strategy=[pooled]", ["a list; give one option of strategy, without brackets"]),
         ("workload.tiles=1e3", ["workload.tiles=1e3: not allowed; give a whole number, such as 1"]),

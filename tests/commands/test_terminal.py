@@ -238,6 +238,10 @@ def test_the_fastest_right_run_is_marked() -> None:
     kernels = [run(None, 9), run(None, 8), run(None, 1, kernel="b"), run(None, 2, kernel="b")]
     assert fastest(kernels) == {1, 2}
     assert legend(kernels)[-1] == "* fastest right run of each accounting or kernel"
+    strix = {**a_record().config, "device": {"kind": "simulator", "profile": "strix"}}
+    machines = [*(run(None, ms) for ms in (9, 8)), *[replace(run(None, 1), config=strix)] * 2]
+    assert fastest(machines) == {1, 2}, "two simulated machines are two devices"
+    assert legend(machines)[-1].startswith("* fastest right run of each device, ")
     near = [run(None, ms) for ms in (9, 8.001, 8.1, 8)]
     assert legend(near)[-1] == "* fastest right run; 1 other is as fast, to within 0.1%"
     assert legend([*near, *near])[-1].endswith("; 3 others are as fast, to within 0.1%")

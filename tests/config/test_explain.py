@@ -65,7 +65,10 @@ REQUESTS = {
     "+seed=3": "+seed=3: seed has a value already; leave out the +",
     "+strategy=pooled": "+strategy=pooled: strategy has a value already; leave out the +",
     "tracking=true": "tracking=true: not the name of an option; allowed: local, off, server",
-    "device=null": "device=null: not the name of an option; allowed: cpu, hardware, simulator",
+    "device=null": (
+        "device=null: not the name of an option; "
+        "allowed: cpu, hardware, phoenix_2026, phoenix_guide, simulator, strix"
+    ),
     "depth=1,,2": "depth=1,,2: an empty value in a list; write one comma between values",
     "depth=1,": "depth=1,: an empty value in a list; write one comma between values",
     "workload.source=a=b": (

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -72,15 +73,38 @@ def test_experiments_carry_their_command(path: Path) -> None:
     assert head[:2] == ["# @package _global_", f"# python -m harness experiment={path.stem}"]
 
 
-def test_every_figure_of_a_device_has_a_source() -> None:
-    raw = yaml.safe_load((conf_dir() / "device" / "simulator.yaml").read_text())
+def figures_of(raw: dict[str, Any]) -> set[str]:
     figures = {key for key, value in raw.items() if isinstance(value, int)}
-    figures |= {f"exec_ns.{kernel}" for kernel in raw["exec_ns"]} | {"clock_mhz", "noise"}
-    assert set(raw["sources"]) == figures
+    figures |= {f"exec_ns.{kernel}" for kernel in raw.get("exec_ns", {})}
+    return figures | {"clock_mhz", "noise"} & set(raw)
+
+
+@pytest.mark.parametrize("profile", ["simulator", "phoenix_2026", "strix"])
+def test_every_figure_of_a_device_has_a_source(profile: str) -> None:
+    """A profile that is based on device=simulator has its sources too, for what it leaves as is."""
+    raw = yaml.safe_load((conf_dir() / "device" / f"{profile}.yaml").read_text())
+    figures, sources = figures_of(raw), raw["sources"]
+    assert not figures - set(sources)
+    device = load(f"device={profile}").device
+    assert isinstance(device, Simulator)
+    assert set(device.sources) == figures_of(vars(device)) - {"timeout_ms"}
     assert all(
         re.match(r"report|reported|fitted|assumed|mlir-aie|xdna-driver|XRT|published", text)
-        for text in raw["sources"].values()
+        for text in sources.values()
     )
+
+
+def test_the_guides_machine_has_two_names() -> None:
+    assert load("device=phoenix_guide").device == load("device=simulator").device
+
+
+@pytest.mark.parametrize(("mode", "factor"), [("balanced", 1.80 / 1.028), ("powersaver", 2.25)])
+def test_executions_scale_with_the_h_clock(mode: str, factor: float) -> None:
+    """Read back on a busy Phoenix (ignite-xdna): 1.80, 1.028 and 0.80 GHz."""
+    full, slow = load().device, load(f"device.power_mode={mode}").device
+    assert isinstance(full, Simulator)
+    assert isinstance(slow, Simulator)
+    assert slow.exec_of("attention") == round(full.exec_of("attention") * factor)
 
 
 def test_calibration_is_what_it_says() -> None:

@@ -38,7 +38,14 @@ CHAINS = (
     "workload=attention_layernorm",
 )
 HOST = ("alloc_ns", "write_fixed_ns", "read_fixed_ns", "launch_ns", "completion_ns")
-DEVICE = ("chain_command_ns", "cold_start_ns", "resume_ns", "context_open_ns", "device_open_ns")
+DEVICE = (
+    "chain_command_ns",
+    "cold_start_ns",
+    "switch_ns",
+    "resume_ns",
+    "context_open_ns",
+    "device_open_ns",
+)
 # Small numbers: ties between completions, and between an end and the host, are frequent then.
 COSTS = st.fixed_dictionaries(
     dict.fromkeys(HOST + DEVICE, st.integers(0, 30) | st.integers(0, 3000))
@@ -289,3 +296,38 @@ def test_numbers_of_a_profile_can_be_arrays() -> None:
         assert outcome.pass_times_ns[0] == total_ns
     assert device.noise == Noise()
     assert device.faults == Faults()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # Contexts of four kernels share two columns.
+        ("device.columns=2", "device.switch_ns=300_000"),
+        # The device may suspend between two passes.
+        ("device.idle_suspend_ns=1000", "device.context_open_ns=0", "device.resume_ns=1000"),
+    ],
+    ids=["turns", "suspends"],
+)
+@pytest.mark.parametrize("batch", [1, 2], ids=["single", "batch"])
+def test_each_profile_begins_a_pass_where_its_last_one_ended(
+    changes: tuple[str, ...], batch: int
+) -> None:
+    config = load(
+        "tracking=off",
+        "workload=encoder_block",
+        "workload.source=random",
+        "strategy=stacked",
+        f"strategy.batch={batch}",
+        "workload.tiles=5",
+        *changes,
+    )
+    device = config.device
+    assert isinstance(device, Simulator)
+    launches_ns = [1, 2000, 40_000]
+    numbers = {"launch_ns": np.array(launches_ns)}
+    found = experiment_model(make_plan(config), numbers).times().makespan_ns
+    for launch_ns, total_ns in zip(launches_ns, found, strict=True):
+        changed = replace(config, device=replace(device, launch_ns=launch_ns))
+        outcome = Experiment(changed).run()
+        assert outcome.timed_pass is not None
+        assert outcome.pass_times_ns[outcome.timed_pass] == total_ns

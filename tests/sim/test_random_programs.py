@@ -190,6 +190,7 @@ profiles = st.builds(
     device_open_ns=st.integers(0, 5),
     context_open_ns=costs,
     cold_start_ns=costs,
+    switch_ns=costs,
     alloc_ns=small,
     write_fixed_ns=small,
     read_fixed_ns=small,

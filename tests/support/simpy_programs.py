@@ -218,6 +218,7 @@ class Column:
         self.queue = simpy.Store(device.env)
         self._index = index
         self._device = device
+        self._loaded: Context | None = None
         device.env.process(self._work())
 
     def _work(self) -> Events:
@@ -229,10 +230,12 @@ class Column:
             context = command.context
             resume_ns = device.resume_ns()
             device.busy += 1
-            for load_ns in (resume_ns, profile.cold_start_ns if context.cold else 0):
+            turns = self._loaded not in (None, context)
+            own_ns = profile.cold_start_ns if context.cold else turns * profile.switch_ns
+            for load_ns in (resume_ns, own_ns):
                 if load_ns:
                     yield from self._spend(context, load_ns, is_load=True)
-            context.cold = False
+            context.cold, self._loaded = False, context
             for number in command.numbers:
                 state, factor = yield from self._execute(context, number, first=not command.states)
                 command.states.append(state)

@@ -17,7 +17,7 @@ TILES = 6
 
 def outcome(*overrides: str) -> Outcome:
     """Of the guide's block: attention, layernorm, matmul and GELU on each tile."""
-    request = "workload=encoder_block", "workload.source=random", f"workload.tiles={TILES}"
+    request = "device=phoenix_2026", "workload=encoder_block", "workload.source=random", f"workload.tiles={TILES}"
     return Experiment(load("tracking=off", *request, *overrides)).run()
 
 

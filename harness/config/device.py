@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from harness.config.disturbance import MOST_COUNT, Faults, Noise
+from harness.config.generation import Generation
 from harness.config.setting import Schema, setting
 from harness.errors import RequestError, nearest
 from harness.units import BYTES_PER_MIB, NS_PER_S
@@ -96,26 +97,6 @@ class PowerMode(Enum):
     balanced = "balanced"
     performance = "performance"
     turbo = "turbo"
-
-
-class Generation(Enum):
-    """The NPU of a profile, by amdxdna's name. npu1: Phoenix and Hawk Point. npu4: Strix."""
-
-    npu1 = "npu1"
-    npu4 = "npu4"
-
-    @property
-    def device_name(self) -> str:
-        """The name that XRT reports."""
-        return f"RyzenAI-{self.value}"
-
-    @property
-    def hidden_columns(self) -> int:
-        """Columns that the device counts, but that no context can use.
-
-        Column 0 of npu1 has no shim DMA (mlir-aie #2371).
-        """
-        return 1 if self is Generation.npu1 else 0
 
 
 def _cost(meaning: str, default: int = 0) -> Any:

@@ -17,8 +17,9 @@ TILES = 6
 
 def outcome(*overrides: str) -> Outcome:
     """Of the guide's block: attention, layernorm, matmul and GELU on each tile."""
-    request = "device=phoenix_2026", "workload=encoder_block", "workload.source=random", f"workload.tiles={TILES}"
-    return Experiment(load("tracking=off", *request, *overrides)).run()
+    request = "device=phoenix_2026", "workload=encoder_block", "workload.source=random"
+    tiles = f"workload.tiles={TILES}"
+    return Experiment(load("tracking=off", *request, tiles, *overrides)).run()
 
 
 def timeline(found: Outcome) -> Timeline:

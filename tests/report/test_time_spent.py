@@ -183,7 +183,7 @@ def test_the_advice_is_what_runs_gain(strategy: str, regime: str) -> None:
         (
             "strategy=pipelined depth=3",
             "The device limits the run: it executes 99.2% of the time; a depth of 2 is enough, "
-            "columns=4 would save 69%",
+            "strategy.columns=4 would save 69%",
         ),
         (
             "strategy=pipelined workload.tiles=200 strategy.columns=4",
@@ -208,7 +208,7 @@ def test_the_advice_is_what_runs_gain(strategy: str, regime: str) -> None:
         (
             "strategy=pooled device.noise.enabled=true workload.tiles=50",
             "The device limits the run, but the column is idle for 8.46 ms (7.0%), mostly because "
-            "no slot is free; depth=2 would save 6%, columns=4 would save 74% (by the model with "
+            "no slot is free; strategy.depth=2 would save 6%, strategy.columns=4 would save 74% (by the model with "
             "this run's stage times)",
         ),
     ],
@@ -222,7 +222,7 @@ def test_a_sweep_has_the_sentence_of_its_fastest_run() -> None:
     lines = [line for line in lines_below(records) if "limits" in line]
     assert lines == [
         "The device limits pooled d2 b1 c1: it executes 98.4% of the time; more depth gains "
-        "nothing, columns=4 would save 59%"
+        "nothing, strategy.columns=4 would save 59%"
     ]
     assert sum("limits" in line for line in lines_below(records[:1])) == 1
     assert not [line for line in lines_below(records[:1], explained=False) if "limits" in line]

@@ -22,7 +22,7 @@ MOST_CURVES, MOST_CATEGORIES = 14, 60
 CURVE_PX, PAYOFF_PX = 420, 300
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 BOUND = "bound: the shortest time with the same stage times"
-TIME_AXIS: Content = {"title": {"text": "ms per tile"}, "rangemode": "tozero"}
+TIME_AXIS: Content = {"title": {"text": "ms per tile"}}
 
 
 def sweep_chart(name: str, data: SweepCurves) -> Chart | None:

@@ -144,7 +144,9 @@ def _remedies(variants: Variants, *, settled: bool) -> Iterator[str]:
     helpful = [knob for knob in ("depth",) if knob in savings]
     if best := max(savings, key=lambda knob: savings[knob], default=""):
         helpful = list(dict.fromkeys([*helpful, best]))
-    texts += [f"strategy.{knob}={found[knob][0]} would save {savings[knob]:.0%}" for knob in helpful]
+    texts += [
+        f"strategy.{knob}={found[knob][0]} would save {savings[knob]:.0%}" for knob in helpful
+    ]
     if not texts and found:
         *others, last = (NAMES.get(knob, knob) for knob in found)
         knobs = f"{', '.join(others)} or {last}" if others else last

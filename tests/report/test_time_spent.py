@@ -208,8 +208,8 @@ def test_the_advice_is_what_runs_gain(strategy: str, regime: str) -> None:
         (
             "strategy=pooled device.noise.enabled=true workload.tiles=50",
             "The device limits the run, but the column is idle for 8.46 ms (7.0%), mostly because "
-            "no slot is free; strategy.depth=2 would save 6%, strategy.columns=4 would save 74% (by the model with "
-            "this run's stage times)",
+            "no slot is free; strategy.depth=2 would save 6%, strategy.columns=4 would save 74% "
+            "(by the model with this run's stage times)",
         ),
     ],
 )

@@ -81,9 +81,10 @@ def bounds(timeline: Timeline) -> Bounds | None:
     work_ns = [int(lengths_ns(device[device[:, 6] == each]).sum()) for each in range(kernels)]
     # Each with the number of columns that can do the work.
     works = list(zip(work_ns, timeline.kernel_columns, strict=True))
-    if timeline.occupied_columns:
+    # A context is that of one kernel on one of its columns; those without work do not count.
+    contexts = len(np.unique(device[:, 3] * kernels + device[:, 6]))
+    if 0 < timeline.occupied_columns < contexts:
         works.append((device_ns, timeline.occupied_columns))
-    # The first of equal ones: a kernel, if it has its columns alone.
     longest_ns, columns = max(works, key=lambda each: each[0] / each[1])
     return Bounds(
         makespan_ns=makespan_ns(timeline),

@@ -60,7 +60,7 @@ class Timeline:
     covers tiles `tile` to `tile + tiles - 1` at one kernel of the chain, by index. tiles: number of
     tiles. kernel_columns: number of columns of each kernel. clock: "virtual" or "monotonic".
     has_device: False without device timestamps; the device's work is then unknown, not zero.
-    kernels: names. occupied_columns: number of columns that the contexts occupy; 0 if unknown.
+    kernels: names. occupied_columns: number of columns of the device that had work; 0 if unknown.
     """
 
     rows: Spans

@@ -19,7 +19,7 @@ TILE_MS, BOUND_RATIO = "time/tile_ms", "bound/ratio"
 PREFERRED = ("depth", "batch", "columns", "prefetch")
 """Knobs that take the x axis, in this order, if several keys have equally many values."""
 SEED = "seed"
-"""A key whose numbers have no order that matters."""
+"""Last part of the keys whose numbers have no order that matters."""
 NO_EFFECT = ("tracking", "resume", "hydra")
 """Groups that do not change a result."""
 NOTHING = "-"
@@ -118,7 +118,7 @@ def _axis(records: Sequence[Record], keys: Sequence[str]) -> str:
     def rank(key: str) -> tuple[bool, int, int]:
         knob = _short(key)
         place = PREFERRED.index(knob) if knob in PREFERRED else len(PREFERRED)
-        return key != SEED, len(numbers[key]), -place
+        return knob != SEED, len(numbers[key]), -place
 
     return max(numeric, key=rank, default="")
 
@@ -148,7 +148,8 @@ def _value(record: Record, key: str) -> Value:
 def _text(record: Record, key: str) -> str:
     """A value as the name of a curve has it: `pipelined`, or `batch=4`."""
     value = _value(record, key)
-    text = value if isinstance(value, str) else f"{value:g}"
+    # With all digits, because runs with equal texts share a curve.
+    text = f"{value:.15g}" if isinstance(value, float) else str(value)
     return text if key == "strategy" else f"{_short(key)}={text}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from support.record_samples import SERIAL, a_record
 from support.timed_runs import run
 
@@ -53,11 +54,12 @@ def test_the_key_with_most_values_is_the_axis() -> None:
     assert (curves.best, curves.left_out) == ({2}, 0)
 
 
-def test_of_equally_many_values_the_depth_is_the_axis() -> None:
+@pytest.mark.parametrize("key", ["seed", "device.noise.seed"])
+def test_the_seed_is_no_axis_beside_another_number(key: str) -> None:
     records = [
         of(
             1.0,
-            f"seed={seed}",
+            f"{key}={seed}",
             f"strategy.columns={columns}",
             f"depth={depth}",
             depth=depth,
@@ -72,6 +74,17 @@ def test_of_equally_many_values_the_depth_is_the_axis() -> None:
     assert [each.name for each in curves.curves] == [
         f"seed={seed}, columns={columns}" for seed, columns in [(1, 1), (2, 2), (3, 1), (4, 2)]
     ]
+
+
+def test_long_numbers_keep_the_curves_of_different_runs_apart() -> None:
+    records = [
+        of(1.0, f"depth={depth}", f"seed={seed}", depth=depth)
+        for depth in (1, 2)
+        for seed in (1_234_567, 1_234_568)
+    ]
+    curves = sweep_curves(records)
+    assert curves is not None
+    assert [each.name for each in curves.curves] == ["seed=1234567", "seed=1234568"]
 
 
 def test_any_number_can_be_the_axis() -> None:

@@ -9,12 +9,12 @@ from statistics import median
 from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import show
-from harness.commands.whole_file import write_whole
 from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.errors import HarnessError, RequestError
 from harness.measure.stats import spread
 from harness.report.tables import Part, Sheet, left, number, right
+from harness.results.whole_file import write_text
 from harness.study.calibration import Calibration, calibrate
 from harness.study.residuals import NOISY_SPREAD, contradictions, noise
 from harness.units import ns_to_ms
@@ -171,7 +171,7 @@ def profile_text(result: Calibration) -> str:
 def _write(path: Path, text: str) -> None:
     """Write the profile; HarnessError if that fails."""
     try:
-        write_whole(path, text)
+        write_text(path, text)
     except OSError as error:
         raise HarnessError(
             f"{path}: cannot be written ({error.strerror}); give another file"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from harness.commands.compare_result import Options
-from harness.commands.whole_file import write_whole
 from harness.errors import HarnessError, RequestError
 from harness.report.comparison import comparison_parts, comparison_sheet
-from harness.report.pictures.forest import FILE_NAME, save_forest
+from harness.report.pictures.files import save
+from harness.report.pictures.forest import FILE_NAME, ForestPicture
 from harness.report.tables import Format, formatted
+from harness.results.whole_file import write_text
 from harness.study.comparison import Result
 from harness.study.forest import forest
 from harness.tracking.notes import COMPARISON
@@ -20,7 +20,7 @@ PICTURE_FLAG = "--picture"
 
 
 def write_comparison(results: Sequence[Result], wanted: Options, folder: Path) -> None:
-    """Write `comparison.md`, `comparison.json` and `comparison.png`; OSError where that fails.
+    """Write `comparison.md` and `comparison.json`; OSError where that fails.
 
     The report of the sweep in MLflow takes them from there.
     """
@@ -32,8 +32,16 @@ def write_comparison(results: Sequence[Result], wanted: Options, folder: Path) -
         "json": formatted([comparison_sheet(results, wanted.limits)], Format.json),
     }
     for ending, text in texts.items():
-        write_whole(folder / f"{COMPARISON}.{ending}", text)
-    save_forest(forest(results, wanted.limits), folder / FILE_NAME)
+        write_text(folder / f"{COMPARISON}.{ending}", text)
+
+
+def comparison_pictures(
+    results: Sequence[Result], wanted: Options, folder: Path
+) -> list[ForestPicture]:
+    """`comparison.png` in the folder of a comparison; none without results."""
+    if not results:
+        return []
+    return [ForestPicture(folder / FILE_NAME, forest(results, wanted.limits))]
 
 
 def picture_file(name: str | None) -> Path | None:
@@ -51,9 +59,9 @@ def picture_file(name: str | None) -> Path | None:
 def write_picture(results: Sequence[Result], wanted: Options, path: Path) -> None:
     """Write the forest plot of stored runs; HarnessError where that fails."""
     try:
-        with suppress(ValueError):
-            save_forest(forest(results, wanted.limits), path)
-    except OSError as error:
+        save(ForestPicture(path, forest(results, wanted.limits)))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise HarnessError(
-            f"{PICTURE_FLAG} {path}: cannot be written ({error.strerror}); give another file"
+            f"{PICTURE_FLAG} {path}: cannot be written ({reason}); give another file"
         ) from error

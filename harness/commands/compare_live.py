@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from omegaconf import DictConfig
 
 from harness.commands.closing import AGAIN, relative, tracking_line
-from harness.commands.compare_files import write_comparison
+from harness.commands.compare_files import comparison_pictures, write_comparison
 from harness.commands.compare_result import Options, exit_code_of, print_results, with_floor
 from harness.commands.hydra_private import plugin
 from harness.commands.pass_progress import SweepProgress
@@ -224,7 +224,8 @@ class CompareInvocation(Invocation):
         try:
             write_comparison(results, self.wanted, plan.folder)
         except OSError as error:
-            self.fail(f"{plan.folder}: the table and the picture cannot be written ({error})")
+            self.fail(f"{plan.folder}: the table cannot be written ({error})")
+        self.results.pictures.begin(comparison_pictures(results, self.wanted, plan.folder))
         page = self.results.end_sweep(plan.config, plan.folder, [*self.runs])
         name = sweep_name(plan.folder)
         folder = relative(plan.folder, self.here)

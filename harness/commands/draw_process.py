@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness.report.pictures.files import Picture, save, temporary_of
+from harness.report.pictures.files import Picture, save
+from harness.results.whole_file import temporary_of
 
 TIMEOUT_S = 60
 """Longest wait for the pictures. The first use of matplotlib searches for fonts, for seconds."""

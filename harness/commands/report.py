@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from harness.report.page.build import Run, comparison_of, no_comparison, page_of
 from harness.report.page.page import GENERATOR, Comparison, html, require_plotly
 from harness.results.find import SWEEP_FILE, sweep_of
 from harness.results.record import FILE_NAME as RECORD_NAME
+from harness.results.whole_file import write_text
 from harness.study.comparison import Row, refuse_mixture, within
 from harness.study.pair_plan import PairPlan
 
@@ -135,18 +135,10 @@ def _comparison(runs: Sequence[Run], folder: Path) -> Comparison:
 
 def _write(path: Path, text: str) -> int:
     """Write the page, whole or not at all, and return its size in bytes; HarnessError."""
-    content = text.encode()
-    # In the same folder, because a rename is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        return write_text(path, text).stat().st_size
     except OSError as error:
         raise HarnessError(
             f"{path}: the report cannot be written ({error.strerror}); free space, or choose "
             "another --out"
         ) from error
-    return len(content)

@@ -11,6 +11,38 @@ from pathlib import Path
 from typing import Any
 
 
+def temporary_of(path: Path, pid: int) -> Path:
+    """The file that a process writes before it takes the place of `path`."""
+    # In the same folder, because a rename is atomic only within a file system.
+    return path.with_name(f".{path.name}.{pid}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place when this context ends without an error.
+
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+
+    The temporary file is removed after an error. OSError if the file cannot take its place.
+    """
+    temporary = temporary_of(path, os.getpid())
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text in UTF-8, and its folder if that does not exist; OSError where that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        # A path on Linux may have bytes that are no text.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    return path
+
+
 def write_json(path: Path, content: Any, *, durable: bool = True, readable: bool = True) -> Path:
     """Write JSON as `written_last`, at once; returns the path."""
     with written_last(path, content, durable=durable, readable=readable):
@@ -27,8 +59,7 @@ def written_last(
     before the context begins. durable: flush to disk, so that the file survives a loss of power.
     readable: indent it for people; without that, it is written faster.
     """
-    # In the same folder, because a rename is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_of(path, os.getpid())
     try:
         with temporary.open("w") as file:
             file.write(json.dumps(content, indent=1 if readable else None) + "\n")

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pictures import Here
 from support.process import Done, Shell, in_process, shared_folder
 from support.store import filed, import_mlflow, parent_id
 
+from harness.commands.pictures import SWITCH
 from harness.run.experiment import Experiment
 from harness.study.pair_plan import orders
 from harness.tracking.mlflow import MlflowStore
@@ -108,7 +110,10 @@ def test_exact_times_need_one_pair(shell: Shell) -> None:
 @pytest.mark.slow
 def test_the_runs_have_one_parent_in_mlflow(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     import_mlflow()
-    done = shell("compare", *SMALL[1:], "strategy=pooled,pipelined", "--fail-on", "slower:2%")
+    monkeypatch.setattr("harness.commands.pictures.Drawing", Here)
+    with monkeypatch.context() as patch:
+        patch.setenv(SWITCH, "on")
+        done = shell("compare", *SMALL[1:], "strategy=pooled,pipelined", "--fail-on", "slower:2%")
     assert done.code == 0, done.err
     runs = filed()
     (parent,) = (each for each in runs if not parent_id(each))
@@ -126,6 +131,7 @@ def test_the_runs_have_one_parent_in_mlflow(shell: Shell, monkeypatch: pytest.Mo
     lacking = shell("compare", *SMALL[1:], "strategy=pooled,pipelined", "--fail-on", "slower:2%")
     assert lacking.code == 1, "within the limit, but not in MLflow"
     assert len(lacking.err.splitlines()) == 2
+    assert not (lacking.folders[0].parent / "comparison.png").exists(), f"{SWITCH}=off"
     assert "no longer there" in lacking.err
 
 

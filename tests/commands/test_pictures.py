@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pictures import Broken, Hanging
+from support.pictures import Broken, Hanging, Here
 from support.process import TESTS, Done, Shell, in_process, wait_for
 from support.store import filed, import_mlflow, runs_of
 
 from harness.commands import draw_process
-from harness.commands.draw_process import Drawing, draw_all
+from harness.commands.draw_process import Drawing
 from harness.commands.main import dispatch
 from harness.commands.pictures import SWITCH, Pictures
 from harness.report.pictures.curves import CurvesPicture
@@ -26,20 +26,6 @@ from harness.study.sweep_curves import Curve, Point, SweepCurves
 pytestmark = pytest.mark.slow
 QUICK = ("workload.tiles=4", "measure.repeats=1", "measure.warmup=0")
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-class Here:
-    """Draws in this process, which has imported matplotlib."""
-
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        self._pictures = pictures
-
-    def wait(self) -> list[str]:
-        return draw_all(self._pictures)
-
-    @property
-    def drawn(self) -> list[Path]:
-        return [each.path for each in self._pictures if each.path.exists()]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A file that appears last: the record of a run, after everything that belongs to it."""
+"""Files that appear whole or not at all, and the record of a run, which appears last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.results.whole_file import written_last
+from harness.results.whole_file import replacing, write_text, written_last
 
 
 def test_it_is_complete_before_and_appears_after(tmp_path: Path) -> None:
@@ -27,3 +27,18 @@ def test_an_error_in_the_context_does_not_lose_it(tmp_path: Path, error: BaseExc
         raise error
     assert json.loads(path.read_text()) == {"a": 1}
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_an_error_leaves_the_older_file(tmp_path: Path, error: BaseException) -> None:
+    path = write_text(tmp_path / "new" / "page.html", "\N{GREEK SMALL LETTER MU}s \udcff")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert path.read_bytes() == b"\xce\xbcs \\udcff"
+    assert [*path.parent.iterdir()] == [path]

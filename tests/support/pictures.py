@@ -1,12 +1,30 @@
-"""Pictures that cannot be drawn, for tests of the process that draws."""
+"""Pictures that cannot be drawn, and a process that is none, for tests of pictures."""
 
 from __future__ import annotations
 
-import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from harness.commands.draw_process import draw_all
+from harness.report.pictures.files import Picture
+from harness.results.whole_file import replacing
+
+
+class Here:
+    """Draws in this process, which has imported matplotlib."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+
+    def wait(self) -> list[str]:
+        return draw_all(self._pictures)
+
+    @property
+    def drawn(self) -> list[Path]:
+        return [each.path for each in self._pictures if each.path.exists()]
 
 
 @dataclass(frozen=True)
@@ -26,5 +44,6 @@ class Hanging:
     path: Path
 
     def figure(self) -> Any:
-        self.path.with_name(f".{self.path.name}.{os.getpid()}").touch()
-        signal.pause()
+        with replacing(self.path) as temporary:
+            temporary.touch()
+            signal.pause()

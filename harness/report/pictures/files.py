@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.report.pictures.style import DPI
+from harness.results.whole_file import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,21 +43,9 @@ def bare(axes: Axes) -> None:
 
 def save(picture: Picture) -> Path:
     """Write the file of a picture, whole or not at all; raises what `figure` raises, or OSError."""
-    path = picture.path
-    temporary = temporary_of(path, os.getpid())
-    try:
-        with warnings.catch_warnings():
-            # Of characters that the font lacks, which are drawn as boxes.
-            warnings.simplefilter("ignore")
-            # Without the name and version of the library, equal data give equal files.
-            picture.figure().savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-def temporary_of(path: Path, pid: int) -> Path:
-    """The file that a process writes before it takes the place of `path`."""
-    # In the same folder, because a rename is atomic only within a file system.
-    return path.with_name(f".{path.name}.{pid}")
+    with replacing(picture.path) as temporary, warnings.catch_warnings():
+        # Of characters that the font lacks, which are drawn as boxes.
+        warnings.simplefilter("ignore")
+        # Without the name and version of the library, equal data give equal files.
+        picture.figure().savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    return picture.path

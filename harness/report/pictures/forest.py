@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import log, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.measure.comparison import Change
 from harness.report.comparison import percent
+from harness.report.pictures.files import new_figure
 from harness.report.pictures.style import (
     BLACK,
     BLUE,
-    DPI,
     FONT_SIZE,
     GREEN,
     GREY,
@@ -28,6 +28,7 @@ from harness.study.forest import Forest, ForestRow, band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FILE_NAME = "comparison.png"
 MOST_ROWS = 200
@@ -48,20 +49,28 @@ LEAST_SPAN = log(1.02)
 """Least half width of the axis, as the logarithm of a ratio."""
 
 
-def save_forest(data: Forest, path: Path) -> Path:
-    """Write the picture, completely or not at all; OSError where that fails.
+@dataclass(frozen=True)
+class ForestPicture:
+    """The forest plot of a comparison."""
 
-    ValueError without rows. Of more than MOST_ROWS rows, it has the first, and says so.
+    path: Path
+    data: Forest
+
+    def figure(self) -> Figure:
+        """Draw; ValueError without rows."""
+        return draw(self.data)
+
+
+def draw(data: Forest) -> Figure:
+    """Draw a row for each comparison; of more than MOST_ROWS the first ones, as the title states.
+
+    ValueError without rows.
     """
     if not data.rows:
         raise ValueError("no rows")
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     rows = data.rows[:MOST_ROWS]
-    height = FRAME_INCHES + ROW_INCHES * max(LEAST_ROWS, len(rows))
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout=layout)
+    figure = new_figure(WIDTH_INCHES, FRAME_INCHES + ROW_INCHES * max(LEAST_ROWS, len(rows)))
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
     axes = figure.add_subplot()
     _draw_limits(axes, data)
     for place, row in enumerate(rows):
@@ -70,13 +79,7 @@ def save_forest(data: Forest, path: Path) -> Path:
     cut = f" (the first {len(rows)} of {len(data.rows)} rows)" if len(rows) < len(data.rows) else ""
     figure.suptitle(f"Time / time of {plain(data.reference)}{cut}", fontsize=TITLE_SIZE)
     figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL_SIZE, frameon=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(temporary, format="png", dpi=DPI)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return figure
 
 
 def _draw_limits(axes: Axes, data: Forest) -> None:

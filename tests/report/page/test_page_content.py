@@ -246,12 +246,11 @@ def test_what_it_refuses(shell: Shell, hostile: tuple[Path, Record], tmp_path: P
 def test_a_page_that_cannot_be_written(
     shell: Shell, hostile: tuple[Path, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, content: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(content[:10])
+    def full(path: Path, content: str, **_: Any) -> int:
+        path.write_bytes(content[:10].encode())
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
     done = report(shell, hostile[0], "--out", tmp_path / "page.html")
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "the report cannot be written (No space left on device)" in done.err

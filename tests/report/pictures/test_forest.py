@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from harness.measure.comparison import Change
-from harness.report.pictures.forest import MOST_ROWS, save_forest
+from harness.report.pictures.files import save
+from harness.report.pictures.forest import MOST_ROWS, ForestPicture, draw
 from harness.report.pictures.style import DPI
 from harness.study.forest import Forest, ForestRow
 
@@ -19,21 +21,8 @@ FEW = ForestRow("c=3", "", 1.02, None, None, False, 2, Change.UNDECIDED, "2 of a
 INVALID = ForestRow("d=4", "", None, None, None, False, 3, Change.INVALID, "not all runs are OK")
 
 
-def drawn(
-    monkeypatch: pytest.MonkeyPatch, rows: tuple[ForestRow, ...], noise_floor: float = 0.0
-) -> Figure:
-    """The figure of a picture, which is not rendered: that takes seconds for hundreds of rows."""
-    figures = list[Figure]()
-
-    def savefig(self: Figure, path: Path, **_: object) -> None:
-        figures.append(self)
-        path.touch()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Figure, "savefig", savefig)
-        save_forest(Forest(rows, "x=1", 0.01, noise_floor), Path("comparison.png"))
-    (figure,) = figures
-    return figure
+def figure_of(rows: tuple[ForestRow, ...], noise_floor: float = 0.0) -> Figure:
+    return draw(Forest(rows, "x=1", 0.01, noise_floor))
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -44,9 +33,8 @@ def size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-@pytest.mark.usefixtures("in_folder")
-def test_each_row_has_its_verdict_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = drawn(monkeypatch, (FASTER, EXACT, FEW, INVALID), noise_floor=0.03)
+def test_each_row_has_its_verdict_as_text() -> None:
+    figure = figure_of((FASTER, EXACT, FEW, INVALID), noise_floor=0.03)
     (axes,) = figure.axes
     assert [each.get_text() for each in axes.get_yticklabels()] == [r"a=\$1\$", "b=2", "c=3", "d=4"]
     (right,) = axes.child_axes
@@ -72,24 +60,29 @@ def test_each_row_has_its_verdict_as_text(monkeypatch: pytest.MonkeyPatch) -> No
     assert points == [0.9, 1.2, 1.02], "an exact row is a point, an invalid one none"
 
 
-@pytest.mark.usefixtures("in_folder")
-def test_a_long_comparison_has_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    save_forest(Forest((EXACT,), "x=1", 0.01, 0), Path("one.png"))
-    width, height = size(Path("one.png"))
+def test_a_long_comparison_has_a_bounded_size(tmp_path: Path) -> None:
+    path = save(ForestPicture(tmp_path / "one.png", Forest((EXACT,), "x=1", 0.01, 0)))
+    width, height = size(path)
     assert (width, height < 300) == (1200, True)
-    figure = drawn(monkeypatch, (EXACT,) * (MOST_ROWS + 40))
+    figure = figure_of((EXACT,) * (MOST_ROWS + 40))
     assert figure.get_suptitle() == "Time / time of x=1 (the first 200 of 240 rows)"
     assert figure.get_figwidth() * DPI == width
     assert figure.get_figheight() * DPI < 6500
 
 
-@pytest.mark.usefixtures("in_folder")
-def test_a_failure_leaves_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_the_font_lacks_is_no_warning(tmp_path: Path) -> None:
+    row = replace(EXACT, name="\N{CJK UNIFIED IDEOGRAPH-4E00}")
+    picture = ForestPicture(tmp_path / "one.png", Forest((row,), "x=1", 0.01, 0))
+    content = save(picture).read_bytes()
+    assert b"matplotlib" not in content.lower(), "another version of it gives the same file"
+
+
+def test_a_failure_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def savefig(self: Figure, path: Path, **_: object) -> None:
         path.write_text("part")
         raise OSError("no space")
 
     monkeypatch.setattr(Figure, "savefig", savefig)
     with pytest.raises(OSError, match="no space"):
-        save_forest(Forest((EXACT,), "x=1", 0.01, 0), Path("comparison.png"))
-    assert list(Path.cwd().iterdir()) == []
+        save(ForestPicture(tmp_path / "one.png", Forest((EXACT,), "x=1", 0.01, 0)))
+    assert list(tmp_path.iterdir()) == []

@@ -192,6 +192,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "stall_queue_ns": "stalls that begin while a launch waits for a place in a queue",
         "stall_slot_ns": "stalls that begin while the host waits, because no slot is free",
         "exposed_ns": "host time to write and read during which no column executes",
+        "load_ns": "time that columns load contexts; part of `busy_ns`, not of `exec_ns`",
     },
     Step: {
         "operation": "the operation of the encoder",

@@ -179,6 +179,7 @@ def test_metric_names() -> None:
         "time/wait_ms",
         "time/read_ms",
         "time/exec_ms",
+        "time/load_ms",
         "dma/overhead_pct",
         "dma/exposed_ms",
         "stall/count",

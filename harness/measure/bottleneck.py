@@ -6,6 +6,8 @@ from harness.measure.totals import Totals
 
 LATE = 1.25
 """A pass longer than this times its bound is limited by host and device working in turns."""
+LOADS = "loading contexts"
+"""In place of a kernel, where columns load contexts for longer than they execute."""
 STAGES = ("alloc", "write", "launch", "read")
 """Stages of the host, except waiting."""
 
@@ -13,7 +15,8 @@ STAGES = ("alloc", "write", "launch", "read")
 def bottleneck(totals: Totals | None, busiest: str) -> str | None:
     """What binds a pass: `host: <stage>`, `device: <kernel>`, or `both: 1.39x bound`.
 
-    The stage is the one with the most host time. busiest: the kernel that executes longest. Time
+    The stage is the one with the most host time. busiest: the kernel that executes longest; LOADS
+    stands in its place if loading contexts, as where they take turns, takes longer. Time
     to open contexts is not part of the bounds, so it counts for neither side. Without device
     timestamps there are no bounds, and the host's work is compared with its waiting instead. None
     if nothing was timed, or if work and waiting are equal.
@@ -33,4 +36,4 @@ def bottleneck(totals: Totals | None, busiest: str) -> str | None:
             return f"both: {busy_ns / totals.bound_ns:.2f}x bound"
     if host_ns > device_ns:
         return f"host: {max(STAGES, key=lambda stage: getattr(totals, f'{stage}_ns'))}"
-    return f"device: {busiest}"
+    return f"device: {LOADS if (totals.load_ns or 0) > (totals.exec_ns or 0) else busiest}"

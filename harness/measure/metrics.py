@@ -124,6 +124,14 @@ TABLE = (
         "Execution on the device, mean per tile; None without device timestamps.",
         per_tile(lambda totals: totals.exec_ns),
     ),
+    Metric(
+        "time/load_ms",
+        Unit.ms,
+        Better.lower,
+        "Time that columns load contexts (first execution, turns, resume), mean per tile; None "
+        "without device timestamps.",
+        per_tile(lambda totals: totals.load_ns),
+    ),
     *OVERLAP,
     Metric(
         "bound/total_ms",

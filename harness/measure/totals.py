@@ -23,6 +23,7 @@ class Totals:
     `bounds.Bounds`. busy_ns, fill_ns, drain_ns: sums over the columns, as in `idle.ColumnTime`,
     whose starved_ns is stall_ns; the four add up to the makespan of every column. stall_host_ns,
     stall_queue_ns, stall_slot_ns: stall_ns by `idle.Cause`. exposed_ns: as `idle.exposed_ns`.
+    load_ns: time that columns load contexts, which is part of busy_ns but not of exec_ns.
     """
 
     clock: str
@@ -49,6 +50,7 @@ class Totals:
     stall_queue_ns: int | None = None
     stall_slot_ns: int | None = None
     exposed_ns: int | None = None
+    load_ns: int | None = None
 
     @property
     def host_ns(self) -> int:
@@ -186,4 +188,5 @@ def _with_device(totals: Totals, timeline: Timeline, found: Spans) -> Totals:
         stall_queue_ns=queue_ns,
         stall_slot_ns=slot_ns,
         exposed_ns=exposed_ns(timeline),
+        load_ns=timeline.sum_ns(Stage.LOAD),
     )

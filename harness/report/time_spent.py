@@ -89,8 +89,11 @@ def _host(totals: Totals, subject: str) -> str:
 def _busy(record: Record, totals: Totals) -> str:
     """How much of the time the device executes; of a chain, some kernel."""
     whole_ns = _whole_ns(totals)
+    if totals.load_ns and totals.load_ns > (totals.exec_ns or 0):
+        return f"loading contexts takes {totals.load_ns / whole_ns:.1%} of its columns' time"
     if _is_chain(record) and whole_ns:
-        return f"some kernel executes {(totals.busy_ns or 0) / whole_ns:.1%} of the time"
+        executes_ns = (totals.busy_ns or 0) - (totals.load_ns or 0)
+        return f"some kernel executes {executes_ns / whole_ns:.1%} of the time"
     executes = (totals.exec_ns or 0) / (totals.makespan_ns * totals.columns)
     if totals.columns > 1:
         return f"its {totals.columns} columns execute {executes:.1%} of the time"

@@ -10,9 +10,9 @@ Schema history:
    it is empty, and sweeps do not use them.
 5  Adds `processor` to the states in `machine`: what has run the kernels of device=cpu. In records
    of schemas 1 to 4, it is None.
-6  Adds idle time, causes of stalls and exposed transfer to `totals`; `stop`, why the timed passes
-   ended; `caching`, passes over one input; and to `samples` the warm-up passes and whether the
-   timed ones were cold. In records of schemas 1 to 5, they are None; `warmup_ns` is empty.
+6  Adds idle time, causes of stalls, exposed transfer and loads to `totals`; `stop`, why the timed
+   passes ended; `caching`, passes over one input; and to `samples` the warm-up passes and whether
+   the timed ones were cold. In records of schemas 1 to 5, they are None; `warmup_ns` is empty.
 """
 
 from __future__ import annotations

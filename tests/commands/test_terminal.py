@@ -222,6 +222,9 @@ def test_what_binds_a_pass() -> None:
     assert bottleneck(replace(timed, host_bound_ns=91), "gelu") == "host: launch"
     assert bottleneck(replace(timed, bound_ns=72), "gelu") == "both: 1.39x bound"
     assert bottleneck(replace(timed, bound_ns=80), "gelu") == "device: gelu", "at the limit"
+    loads = replace(timed, exec_ns=40, load_ns=41)
+    assert bottleneck(loads, "gelu") == "device: loading contexts"
+    assert bottleneck(replace(loads, load_ns=40), "gelu") == "device: gelu"
     assert bottleneck(None, "gelu") is None
     assert bottleneck(replace(totals, makespan_ns=0), "gelu") is None
 
@@ -287,7 +290,7 @@ def test_why_passes_ended_is_in_the_row_where_their_times_decided() -> None:
     explained = [line.partition(": ")[0] for line in legend(rows)]
     assert explained[1:3] == ["width", "cap reached"], "below what a row is"
     without = table([a_record(), ended(StopReason.exact, None), old], [None] * 3)
-    assert "stop" not in without.values()[0]
+    assert "stop" not in next(iter(without.values()))
 
 
 def test_runs_of_several_folders_have_their_folder() -> None:

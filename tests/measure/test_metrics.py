@@ -69,6 +69,7 @@ def test_pass_metrics_by_hand() -> None:
         "time/wait_ms": 102.5e-6,
         "time/read_ms": 5e-6,
         "time/exec_ms": 100e-6,
+        "time/load_ms": 0,
         "dma/overhead_pct": pytest.approx(100 * 30 / 275),
         "dma/exposed_ms": 20e-6,  # the first write and both reads
         "stall/count": 1,
@@ -112,6 +113,7 @@ def test_what_cannot_be_seen_is_none() -> None:
     unseen = {name for name, value in found.items() if value is None}
     assert unseen >= {
         "time/exec_ms",
+        "time/load_ms",
         "stall/count",
         "stall/total_ms",
         "stall/host_busy_ms",

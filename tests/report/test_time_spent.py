@@ -71,6 +71,10 @@ def of(kernel: str = "attention", **changes: Any) -> str | None:
             {"makespan_ns": 905_000, "kernel": "a+b", "columns": 2},
             "The device limits the run: some kernel executes 70.0% of the time",
         ),
+        (
+            {"makespan_ns": 905_000, "exec_ns": 300_000, "load_ns": 400_000},
+            "The device limits the run: loading contexts takes 40.0% of its columns' time",
+        ),
         ({}, f"The device limits the run, but {IDLE} because no slot is free"),
         (
             {"stall_slot_ns": 80_000, "stall_host_ns": 100_000},

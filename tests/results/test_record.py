@@ -17,7 +17,7 @@ from harness.results.record import FILE_NAME, Record, _name
 from harness.results.whole_file import write_json
 
 NEW_IN_TOTALS_6 = (
-    *("busy_ns", "fill_ns", "drain_ns", "exposed_ns"),
+    *("busy_ns", "fill_ns", "drain_ns", "exposed_ns", "load_ns"),
     *("stall_host_ns", "stall_queue_ns", "stall_slot_ns"),
 )
 Change = Callable[[dict[str, Any]], None]

@@ -35,9 +35,13 @@ def test_every_change_of_the_kernel_on_a_column_is_a_switch(columns: int, switch
     On one column each of them follows another; on two columns attention and matmul share one,
     layernorm and GELU the other.
     """
-    spans = timeline(outcome("strategy=pooled", f"device.columns={columns}"))
+    found = outcome("strategy=pooled", f"device.columns={columns}")
+    spans = timeline(found)
     loads_ns = lengths_ns(spans.of(Stage.LOAD))
     assert len(loads_ns) == switches
+    assert found.totals
+    assert found.totals.load_ns == switches * SWITCH_NS
+    assert found.metrics["time/load_ms"] == switches * SWITCH_NS / TILES / 1e6
     assert set(loads_ns.tolist()) <= {SWITCH_NS}
 
 

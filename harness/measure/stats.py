@@ -83,15 +83,22 @@ def median_interval(samples: ArrayLike) -> tuple[float, float] | None:
     count = int(_independent(len(values), min(correlation, 1.0)))
     if count < LEAST_OF_INTERVAL:
         return None
-    # Imported on use, because SciPy takes time to import.
-    from scipy.special import bdtr
-
-    below = bdtr(np.arange(count), count, 0.5)
+    below = np.cumsum(_binomial(count))
     rank = int(np.searchsorted(below, (1 - LEVEL) / 2, side="right"))
     # Weibull's definition: rank / (count + 1) is the sample of that rank, if there are `count`.
     share = rank / (count + 1)
     low, high = np.quantile(values, [share, 1 - share], method="weibull")
     return float(low), float(high)
+
+
+def _binomial(count: int) -> NDArray[np.float64]:
+    """The probabilities of 0 to `count` heads of as many coins, (count + 1,).
+
+    Without SciPy, whose import between two timed passes would leave the device idle for 0.4 s.
+    """
+    log_factorials = np.append(0.0, np.cumsum(np.log(np.arange(1, count + 1))))
+    logs = log_factorials[-1] - log_factorials - log_factorials[::-1] - count * log(2)
+    return np.asarray(np.exp(logs), float)
 
 
 def percentile(samples: ArrayLike, quantile: float) -> float | None:

@@ -44,12 +44,7 @@ def test_a_wide_interval_that_was_wanted_ends_them() -> None:
 
 
 def test_the_number_of_passes_is_reproducible() -> None:
-    once, again = (
-        outcome_of(
-            *NOISY,
-        )[0]
-        for _ in range(2)
-    )
+    once, again = (outcome_of(*NOISY)[0] for _ in range(2))
     assert (once.pass_times_ns, once.stop) == (again.pass_times_ns, again.stop)
 
 

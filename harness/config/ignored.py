@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.config.device import ClockKind, Simulator
 from harness.config.schema import Config
 from harness.config.sources import key_and_value
 from harness.config.strategy import beyond_tiles
@@ -11,6 +12,7 @@ from harness.config.workload import FullEncoder
 
 OF_VARYING_PASSES = ("most_repeats", "most_s", "width")
 """Keys of `measure` that have an effect only where times vary."""
+CACHE_CHECK = "measure.cache_check"
 
 
 def without_effect(config: Config, overrides: Sequence[str]) -> list[str]:
@@ -26,13 +28,17 @@ def without_effect(config: Config, overrides: Sequence[str]) -> list[str]:
 
 
 def _of_measure(config: Config, overrides: Sequence[str]) -> list[str]:
+    lines = list[str]()
     repeats, is_exact = config.measure.repeats, config.device.is_exact
     names = [*["least_repeats"] * bool(repeats), *OF_VARYING_PASSES * bool(repeats or is_exact)]
     typed = {key_and_value(text)[0]: text for text in overrides}
     unused = [typed[key] for name in names if (key := f"measure.{name}") in typed]
-    if not unused:
-        return []
-    reason = "in virtual time without noise all passes take the same time"
-    if repeats:
-        reason = f"measure.repeats={repeats} times exactly {repeats} passes"
-    return [f"{' '.join(unused)}: no effect, because {reason}"]
+    if unused:
+        reason = "in virtual time without noise all passes take the same time"
+        if repeats:
+            reason = f"measure.repeats={repeats} times exactly {repeats} passes"
+        lines.append(f"{' '.join(unused)}: no effect, because {reason}")
+    is_virtual = isinstance(config.device, Simulator) and config.device.clock is ClockKind.virtual
+    if is_virtual and config.measure.cache_check and CACHE_CHECK in typed:
+        lines.append(f"{typed[CACHE_CHECK]}: no effect, because virtual time shows no cache")
+    return lines

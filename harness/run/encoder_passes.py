@@ -106,8 +106,10 @@ class EncoderPasses:
         """
         return self._run(self._tiles, check)
 
-    def run_one_input(self) -> EncoderPass:
-        """Run one pass in which all calls of a kernel have the same input."""
+    def run_one_input(self) -> EncoderPass | None:
+        """Run one pass in which all calls of a kernel have the same input; None if all have."""
+        if all(each.period == 1 for each in self._tiles.values()):
+            return None
         tiles = {name: each.of_one_input for name, each in self._tiles.items()}
         return self._run(tiles, check=False)[0]
 

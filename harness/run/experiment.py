@@ -152,15 +152,15 @@ class Experiment:
         return False
 
     def _check_cache(self, passes: Passes, findings: Findings, progress: Progress) -> None:
-        """Time passes over all inputs and over one input, in turns."""
+        """Time passes over one input and over all inputs, in turns."""
         in_turn_ns, repeated_ns = list[int](), list[int]()
         for turn in range(1, TURNS + 1):
             progress(f"cache check {turn} of {TURNS}", 0)
-            in_turn_ns.append(passes.run(check=False)[0].makespan_ns)
             repeated = passes.run_one_input()
             if not repeated:
                 return
             repeated_ns.append(repeated.makespan_ns)
+            in_turn_ns.append(passes.run(check=False)[0].makespan_ns)
         self._judge_hazards(findings, " in the cache check")
         findings.caching = CacheCheck(tuple(in_turn_ns), tuple(repeated_ns))
 

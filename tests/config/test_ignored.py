@@ -28,6 +28,12 @@ NOISE = "device.noise.enabled=true"
             [f"measure.least_repeats=2 measure.width=0.01: no effect, because {FIXED}"],
         ),
         (f"{NOISE} measure.repeats=7", []),
+        (
+            f"{NOISE} measure.cache_check=true",
+            ["measure.cache_check=true: no effect, because virtual time shows no cache"],
+        ),
+        ("measure.cache_check=false", []),
+        ("device.clock=wall measure.cache_check=true", []),
         ("workload.tiles=3 strategy.batch=4", ["strategy.batch=4: at most 3 per submission, "]),
         ("workload=whisper_tiny workload.tiles=3 strategy.batch=4", []),
     ],

@@ -67,6 +67,7 @@ def test_a_window_of_one_input_takes_as_long() -> None:
     _, passes = opened(6, "strategy=pooled")
     passes.run(check=False)
     in_turn, one = passes.run(check=False)[0], passes.run_one_input()
+    assert one
     assert one.steps == in_turn.steps
     _, compare = passes.run(check=True)
     assert not [each.first_mismatch for each in compare() if each.mismatches]

@@ -5,11 +5,12 @@ It imports little but matplotlib: that alone takes half a second.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Drawing:
     """
 
     def __init__(self, pictures: Sequence[Picture]) -> None:
+        self.drawn: list[Path] = []
+        """The files that the process wrote, once `wait` has returned."""
         self._pictures = pictures
         self._process: subprocess.Popen[bytes] | None = None
         self._failure = ""
@@ -57,24 +60,19 @@ class Drawing:
         """Wait until the pictures are drawn; returns a message for each that is not."""
         process, self._process = self._process, None
         if process is None:
-            return self._failed(self._failure) if self._failure else []
+            return self._messages([], self._failure) if self._failure else []
         try:
             output, _ = process.communicate(timeout=TIMEOUT_S)
+            reason = f"its process ended with {process.returncode}"
         except subprocess.TimeoutExpired:
-            self._end(process)
-            return self._failed(f"it took longer than {TIMEOUT_S} s")
+            output, reason = self._end(process), f"it took longer than {TIMEOUT_S} s"
         except BaseException:
             self._end(process)
             raise
-        if process.returncode:
-            self._clean(process)
-            return self._failed(f"its process ended with {process.returncode}")
-        return output.decode(errors="replace").splitlines()
-
-    @property
-    def drawn(self) -> list[Path]:
-        """The files that exist."""
-        return [each.path for each in self._pictures if each.path.exists()]
+        self._clean(process)
+        # A killed process may leave half of a line.
+        whole, _, _ = output.rpartition(b"\n")
+        return self._messages([json.loads(line) for line in whole.splitlines()], reason)
 
     def cancel(self) -> None:
         """End the process without a picture."""
@@ -82,10 +80,12 @@ class Drawing:
         if process:
             self._end(process)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Kill the process; returns what it has written."""
         process.kill()
-        process.communicate()
+        output, _ = process.communicate()
         self._clean(process)
+        return output
 
     def _clean(self, process: subprocess.Popen[bytes]) -> None:
         """Remove the files that a killed process was writing."""
@@ -93,9 +93,15 @@ class Drawing:
             with suppress(OSError):
                 temporary_of(each.path, process.pid).unlink(missing_ok=True)
 
-    def _failed(self, reason: str) -> list[str]:
-        """Messages about all pictures that do not exist."""
-        return [failure(each, reason) for each in self._pictures if not each.path.exists()]
+    def _messages(self, results: Sequence[str], reason: str) -> list[str]:
+        """What the process reported of its first pictures, and `reason` for all others."""
+        others = [failure(each, reason) for each in self._pictures[len(results) :]]
+        messages = [*results, *others]
+        # By the reports: a file that exists may be an older one.
+        for picture, message in zip(self._pictures, messages, strict=True):
+            if not message:
+                self.drawn.append(picture.path)
+        return list(filter(None, messages))
 
 
 def failure(picture: Picture, reason: object) -> str:
@@ -104,17 +110,18 @@ def failure(picture: Picture, reason: object) -> str:
     return f"{picture.path}: cannot be drawn ({text}); everything else is stored"
 
 
-def draw_all(pictures: Sequence[Picture]) -> list[str]:
-    """Draw in this process; returns a message for each picture that cannot be drawn."""
-    failures = []
+def draw_each(pictures: Sequence[Picture]) -> Iterator[str]:
+    """Draw in this process; yields a message for each picture, empty if it is drawn."""
     for each in pictures:
         try:
             save(each)
         except Exception as error:  # also what a broken matplotlib raises
-            failures.append(failure(each, error))
-    return failures
+            yield failure(each, error)
+        else:
+            yield ""
 
 
 if __name__ == "__main__":
-    for line in draw_all(pickle.load(sys.stdin.buffer)):
-        print(line)
+    results, sys.stdout = sys.stdout, sys.stderr  # a library may print
+    for message in draw_each(pickle.load(sys.stdin.buffer)):
+        print(json.dumps(message), file=results, flush=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.closing import OUTPUTS, relative
-from harness.commands.draw_process import draw_all
+from harness.commands.draw_process import draw_each
 from harness.commands.mlflow_runs import named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.pictures import of_stored
@@ -111,9 +111,9 @@ def main(arguments: Sequence[str]) -> int:
     one_sweep = len(paths) == 1 and (paths[0] / SWEEP_FILE).is_file()
     undrawn = list[str]()
     if options.pictures:
-        drawn = of_stored(paths[0] if one_sweep else None, runs)
-        undrawn = draw_all(drawn)
-        closing += [f"written: {each.path}" for each in drawn if each.path.exists()]
+        pictures = of_stored(paths[0] if one_sweep else None, runs)
+        for each, message in zip(pictures, draw_each(pictures), strict=True):
+            (undrawn if message else closing).append(message or f"written: {each.path}")
     show_runs(runs, presentation, *closing, apart=len(runs) > 1 and not one_sweep)
     for line in undrawn:
         say(line)

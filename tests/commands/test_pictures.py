@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pictures import Broken, Hanging, Here
+from support.pictures import Broken, Hanging, Here, Quick
 from support.process import TESTS, Done, Shell, in_process, wait_for
 from support.store import filed, import_mlflow, runs_of
 
@@ -159,14 +159,16 @@ def test_another_process_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("ends", ["killed", "late", "cancelled"])
-def test_a_process_that_does_not_end_well_leaves_no_file(
+def test_a_process_that_does_not_end_well_leaves_no_part_of_a_file(
     ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
-    drawing = Drawing([Hanging(tmp_path / "p.png")])
+    older, whole = tmp_path / "p.png", Quick(tmp_path / "q.png")
+    older.touch()
+    drawing = Drawing([whole, Hanging(older)])
     process = drawing._process
     assert process is not None
-    wait_for(lambda: [*tmp_path.iterdir()])
+    wait_for(lambda: [*tmp_path.glob(".p.png.*")])
     reason = {"killed": "its process ended with -9", "late": "it took longer than 0 s"}
     if ends == "cancelled":
         drawing.cancel()
@@ -179,8 +181,9 @@ def test_a_process_that_does_not_end_well_leaves_no_file(
         assert drawing.wait() == [
             f"{tmp_path}/p.png: cannot be drawn ({reason[ends]}); everything else is stored"
         ]
+        assert drawing.drawn == [whole.path], "not the older file"
     assert process.returncode == -9
-    assert not [*tmp_path.iterdir()]
+    assert sorted(tmp_path.iterdir()) == [older, whole.path]
 
 
 def test_no_process_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,5 +204,7 @@ def test_show_draws_the_pictures_of_stored_runs(
     assert paths[0].read_bytes() == before
     assert all(path.read_bytes().startswith(PNG) for path in paths)
     monkeypatch.setattr(TimelinePicture, "figure", Broken.figure)
-    assert dispatch(["show", str(sweep.folders[0]), "--pictures", "-q"]) == 1
-    assert "timeline.png: cannot be drawn (no $FONTS at all)" in capfd.readouterr().err
+    assert dispatch(["show", str(sweep.folders[0]), "--pictures"]) == 1
+    printed = capfd.readouterr()
+    assert "timeline.png: cannot be drawn (no $FONTS at all)" in printed.err
+    assert "written" not in printed.out, "an older picture is there"

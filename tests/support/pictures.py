@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.commands.draw_process import draw_all
-from harness.report.pictures.files import Picture
+from harness.commands.draw_process import draw_each
+from harness.report.pictures.files import Picture, new_figure
 from harness.results.whole_file import replacing
 
 
@@ -18,13 +18,13 @@ class Here:
 
     def __init__(self, pictures: Sequence[Picture]) -> None:
         self._pictures = pictures
+        self.drawn: list[Path] = []
 
     def wait(self) -> list[str]:
-        return draw_all(self._pictures)
-
-    @property
-    def drawn(self) -> list[Path]:
-        return [each.path for each in self._pictures if each.path.exists()]
+        messages = [*draw_each(self._pictures)]
+        pairs = zip(self._pictures, messages, strict=True)
+        self.drawn = [each.path for each, message in pairs if not message]
+        return list(filter(None, messages))
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,16 @@ class Broken:
 
     def figure(self) -> Any:
         raise ImportError("no $FONTS\nat all")
+
+
+@dataclass(frozen=True)
+class Quick:
+    """An empty picture."""
+
+    path: Path
+
+    def figure(self) -> Any:
+        return new_figure(1, 1)
 
 
 @dataclass(frozen=True)

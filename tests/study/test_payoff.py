@@ -23,6 +23,7 @@ REQUESTS = {
     "cold": "strategy=pooled workload=gelu workload.tiles=4 measure.warmup=0",
     "resident": "strategy=pipelined workload=matmul_gelu workload.tiles=5 strategy.resident=true",
     "chain": "strategy=pipelined workload=encoder_block workload.tiles=4",
+    "turns": "strategy=pipelined workload=encoder_block workload.tiles=4 device.columns=2",
 }
 NOISY = "strategy=pipelined workload.tiles=48 device.noise.enabled=true"
 
@@ -50,8 +51,16 @@ def test_a_curve_is_what_runs_take(text: str) -> None:
             assert totals.bound_ns
             assert bound_ns <= totals.bound_ns
             # Cold starts and late looks of the host at completions are in no cost of the model.
-            if text not in (REQUESTS["cold"], REQUESTS["chain"]):
+            if text not in (REQUESTS["cold"], REQUESTS["chain"], REQUESTS["turns"]):
                 assert bound_ns == totals.bound_ns, (each.knob, value)
+
+
+def test_kernels_that_share_columns_have_their_sum_as_bound() -> None:
+    record = run(REQUESTS["turns"] + " depth=4")
+    depth, *_ = payoffs_of(record)
+    assert record.totals
+    work_ns = record.totals.exec_ns or 0
+    assert work_ns / 2 < depth.bound_ns[depth.values.index(4)] <= (record.totals.bound_ns or 0)
 
 
 @pytest.mark.parametrize("text", [REQUESTS["chain"], REQUESTS["cold"], NOISY, "device=cpu"])

@@ -91,5 +91,5 @@ def of_stored(sweep: Path | None, runs: Sequence[tuple[Record, Path]]) -> list[P
 def _curves(folder: Path, records: Sequence[Record]) -> list[Picture]:
     curves = sweep_curves(records, fastest(records))
     kernels = dict.fromkeys(f"{each.kernel} on device={each.device}" for each in records)
-    title = f"{folder.name}: {', '.join(kernels)}"
+    title = f"{folder.resolve().name}: {', '.join(kernels)}"  # "." has no name
     return [CurvesPicture(folder, title, curves)] if curves else []

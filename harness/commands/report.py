@@ -64,11 +64,11 @@ def main(arguments: Sequence[str]) -> int:
     _check(out)
     for line in remarks:
         say(line)
-    here = Path.cwd()
+    here, name = Path.cwd(), folder.resolve().name  # "." has no name
     page = page_of(
         runs,
         [relative(each, here) for _, each in runs],
-        f"Sweep {folder.name}" if (folder / SWEEP_FILE).is_file() else f"Runs of {folder.name}",
+        f"Sweep {name}" if (folder / SWEEP_FILE).is_file() else f"Runs of {name}",
         unended(path),
         _comparison(runs, folder) if len(runs) > 1 else None,
     )

@@ -49,6 +49,11 @@ class Curve:
     name: str
     points: tuple[Point, ...]
 
+    @property
+    def least_ms(self) -> float:
+        """The shortest time of a tile."""
+        return min(point.tile_ms for point in self.points)
+
 
 @dataclass(frozen=True)
 class SweepCurves:
@@ -69,6 +74,11 @@ class SweepCurves:
     def x_values(self) -> list[float]:
         """The values of x, each once, from small to large."""
         return sorted({point.x for curve in self.curves for point in curve.points})
+
+    def fastest(self, most: int) -> list[Curve]:
+        """The curves in their order; of more than `most`, those that have the shortest times."""
+        order = sorted(range(len(self.curves)), key=lambda place: self.curves[place].least_ms)
+        return [self.curves[place] for place in sorted(order[:most])]
 
 
 def sweep_curves(records: Sequence[Record], best: Collection[int] = ()) -> SweepCurves | None:

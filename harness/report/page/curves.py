@@ -13,15 +13,21 @@ from harness.report.page.charts import (
     points,
     whole_numbers,
 )
-from harness.report.pictures.style import BEST_COLOUR, BLUE, GREY, SERIES_COLOURS
+from harness.report.pictures.style import (
+    BEST_COLOUR,
+    BLUE,
+    BOUND,
+    GREY,
+    MOST_CURVES,
+    SERIES_COLOURS,
+)
 from harness.study.payoff import Payoff
 from harness.study.sweep_curves import Curve, Point, SweepCurves
 from harness.units import ns_to_ms
 
-MOST_CURVES, MOST_CATEGORIES = 14, 60
+MOST_CATEGORIES = 60
 CURVE_PX, PAYOFF_PX = 420, 300
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
-BOUND = "bound: the shortest time with the same stage times"
 TIME_AXIS: Content = {"title": {"text": "ms per tile"}}
 
 
@@ -33,7 +39,7 @@ def sweep_chart(name: str, data: SweepCurves) -> Chart | None:
 
 
 def _over_number(name: str, data: SweepCurves) -> Chart:
-    curves = data.curves[:MOST_CURVES]
+    curves = data.fastest(MOST_CURVES)
     series = list[Content]()
     for place, curve in enumerate(curves):
         colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]
@@ -65,7 +71,7 @@ def _bounds(curve: Curve, colour: str, *, first: bool) -> Content:
 
 
 def _over_categories(name: str, data: SweepCurves) -> Chart:
-    curves = data.curves[:MOST_CATEGORIES]
+    curves = data.fastest(MOST_CATEGORIES)
     rows = [(place, curve, each) for place, curve in enumerate(curves) for each in curve.points]
     hover = [_hover(data, curve, each) for _, curve, each in rows]
     places = [place for place, _, _ in rows]
@@ -119,7 +125,7 @@ def _hover(data: SweepCurves, curve: Curve, point: Point) -> str:
 def _caption(data: SweepCurves, shown: int, what: str) -> str:
     sentences = [f"Each point is a run. The {BOUND}."]
     if shown < len(data.curves):
-        sentences.append(f"The chart has {shown} of {len(data.curves)} {what}.")
+        sentences.append(f"The chart has the fastest {shown} of {len(data.curves)} {what}.")
     if data.left_out:
         runs = "run is" if data.left_out == 1 else "runs are"
         sentences.append(f"{data.left_out} {runs} left out: not right, or without a time.")

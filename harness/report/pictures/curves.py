@@ -11,9 +11,11 @@ from harness.report.pictures.style import (
     BEST_COLOUR,
     BLACK,
     BLUE,
+    BOUND,
     FONT_SIZE,
     GREY,
     MARKERS,
+    MOST_CURVES,
     SERIES_COLOURS,
     SMALL_SIZE,
     TITLE_SIZE,
@@ -27,15 +29,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE_NAME = "curves.png"
-MOST_CURVES = 14
-"""Most curves in a picture: colours and markers tell no more apart. The fastest ones stay."""
 MOST_BARS = 40
 MOST_NAME_CHARACTERS = 60
 MOST_TICKS = 16
 """Most values of x that have a tick each."""
 WIDE = 20
 """Ratio of the largest and the smallest x from which the axis is logarithmic."""
-BOUND = "bound: the shortest time with the same stage times"
 BOUND_IN_LINES = "bound: the shortest\ntime with the same\nstage times"
 BEST = "fastest right run"
 
@@ -63,7 +62,7 @@ def draw(curves: SweepCurves, title: str) -> Figure:
 
     A curve is a line of the axes, whose label is its name. Its bound is a line without markers.
     """
-    shown = shown_curves(curves)
+    shown = curves.fastest(MOST_CURVES if curves.key else MOST_BARS)
     if curves.key:
         figure = new_figure(WIDTH_INCHES, 4.5)
         axes = figure.subplots()
@@ -76,17 +75,6 @@ def draw(curves: SweepCurves, title: str) -> Figure:
     axes.tick_params(labelsize=SMALL_SIZE)
     bare(axes)
     return figure
-
-
-def shown_curves(curves: SweepCurves) -> list[Curve]:
-    """The curves in their order; of too many, the fastest ones."""
-    most = MOST_CURVES if curves.key else MOST_BARS
-    fastest = sorted(curves.curves, key=_fastest_ms)[:most]
-    return [each for each in curves.curves if each in fastest]
-
-
-def _fastest_ms(curve: Curve) -> float:
-    return min(point.tile_ms for point in curve.points)
 
 
 def _remarks(curves: SweepCurves, shown: list[Curve]) -> list[str]:

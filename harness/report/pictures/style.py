@@ -34,6 +34,10 @@ EXPECTED_COLOUR = GREEN
 WIDTH_INCHES = 10.0
 DPI = 120
 FONT_SIZE, TITLE_SIZE, SMALL_SIZE = 9.0, 10.0, 8.0
+MOST_CURVES = 14
+"""Most curves of a chart: colours and markers tell no more apart."""
+BOUND = "bound: the shortest time with the same stage times"
+"""Of the line of a bound, in a legend or in a sentence."""
 MOST_CHARACTERS = 120
 """Longest text of a title or a label, in characters."""
 

@@ -17,9 +17,11 @@ from support.report_pages import HOSTILE, hostile_run, overlapped, sweep
 from harness.commands.report import FILE_NAME
 from harness.measure.metrics import METRIC_NAMES
 from harness.report.page.charts import Chart
+from harness.report.page.curves import sweep_chart
 from harness.report.page.timeline import timeline_chart
 from harness.report.trace import MOST_TILES, save_trace, shown_tiles
 from harness.results.record import Record
+from harness.study.sweep_curves import Curve, Point, SweepCurves
 
 pytest.importorskip("plotly")
 
@@ -241,6 +243,30 @@ def test_what_it_refuses(shell: Shell, hostile: tuple[Path, Record], tmp_path: P
     assert "damaged: it ends too early" in refused(shell, tmp_path)
     (tmp_path / "record.json").unlink()
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_of_many_curves_a_page_has_the_fastest() -> None:
+    curves = [Curve(f"batch={row}", (Point(row, 1, 40.0 - row, 1.0),)) for row in range(20)]
+    chart = sweep_chart("c", SweepCurves("depth", "depth", tuple(curves), frozenset({19})))
+    assert chart is not None
+    names = [each["name"] for each in chart.content["data"] if each["name"] != "bound"]
+    assert names == [*(f"batch={row}" for row in range(6, 20)), "fastest right run"]
+    assert "The chart has the fastest 14 of 20 curves." in chart.caption
+
+
+def test_the_current_folder_has_its_name_in_the_title(
+    shell: Shell, hostile: tuple[Path, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("0", "1"):
+        hostile[1].save(_new(tmp_path / "mine" / name))
+    monkeypatch.chdir(tmp_path / "mine")
+    assert report(shell, ".", "--out", "page.html").code == 0
+    assert "<h1>Runs of mine</h1>" in Path("page.html").read_text()
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
 
 
 def test_a_page_that_cannot_be_written(

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report.pictures.curves import BEST, BOUND, MOST_BARS, MOST_CURVES, draw
+from harness.report.pictures.curves import BEST, MOST_BARS, draw
+from harness.report.pictures.style import BOUND, MOST_CURVES
 from harness.study.sweep_curves import Curve, Point, SweepCurves
 
 DEPTH = "depth: submissions in flight per column"

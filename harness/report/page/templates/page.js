@@ -65,8 +65,8 @@ function inView(spans, fromNs, toNs) {
   let count = places.length;
   for (let place = 0; place < spans.begin.length; place += 1) {
     const begin = spans.begin[place];
-    const visible = begin <= toNs && begin + spans.length[place] >= fromNs;
-    if (visible && !spans.gaps.includes(place)) {
+    const overlaps = begin <= toNs && begin + spans.length[place] >= fromNs;
+    if (overlaps && !spans.gaps.includes(place)) {
       count += 1;
       if (count <= MOST_BARS) places.push(place);
     }

@@ -45,18 +45,18 @@ CAUSES = tuple(Cause)
 
 def column_times(timeline: Timeline, stalls: Spans) -> tuple[ColumnTime, ...]:
     """The time of each column. stalls: as `totals.stalls` returns them for this timeline."""
-    work, rows, found = timeline.of(*DEVICE_WORK), timeline.rows, list[ColumnTime]()
+    work, rows, times = timeline.of(*DEVICE_WORK), timeline.rows, list[ColumnTime]()
     begin, end = (int(rows[:, 4].min()), int(rows[:, 5].max())) if len(rows) else (0, 0)
     for column in range(timeline.columns):
         own = work[work[:, 3] == column]
         if not len(own):
-            found.append(ColumnTime(0, 0, end - begin, 0))
+            times.append(ColumnTime(0, 0, end - begin, 0))
             continue
         first, last = int(own[:, 4].min()), int(own[:, 5].max())
         gaps = stalls[stalls[:, 0] == column]
         starved = int((gaps[:, 2] - gaps[:, 1]).sum())
-        found.append(ColumnTime(last - first - starved, starved, first - begin, end - last))
-    return tuple(found)
+        times.append(ColumnTime(last - first - starved, starved, first - begin, end - last))
+    return tuple(times)
 
 
 def exposed_ns(timeline: Timeline) -> int:

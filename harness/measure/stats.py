@@ -69,11 +69,11 @@ def median_interval(samples: ArrayLike) -> tuple[float, float] | None:
 
     A short series shows a lower correlation than there is. So r is corrected for its bias,
     (1 + 3 r) / n (M. G. Kendall, Biometrika 41, 1954), and raised by two standard errors,
-    2 / sqrt(n): the interval is rather too long than too short. In 200 runs each of correlated
-    (lag-1: 0.87), skewed and bursting noise, all ended by `harness.measure.stopping`, it missed the
-    median of the distribution in 1 to 6 runs (`tests/measure/test_stopping.py` runs 50). These 6
-    are of the 20 correlated runs that ended because it was narrower than 0.5 %; their own median
-    was then at most 0.15 % from that of the distribution.
+    2 / sqrt(n): the interval is rather too long than too short. In 200 runs for each kind of noise
+    (correlated with lag-1 0.87, skewed, bursting), which `harness.measure.stopping` ended, it
+    missed the median of the distribution in 1 to 6 runs (`tests/measure/test_stopping.py` runs 50).
+    The 6 are correlated runs that ended by the width of 0.5 %, as 20 of the 200 did; their own
+    median was at most 0.15 % from that of the distribution.
     """
     values = np.asarray(samples, float)
     if len(values) < LEAST_OF_INTERVAL:

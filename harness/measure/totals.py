@@ -123,14 +123,14 @@ def stalls(timeline: Timeline) -> Spans | None:
         begins, ends = np.maximum.accumulate(rows[:, 5])[:-1], rows[1:, 4]
         is_late = launched[rows[1:, 1], rows[1:, 6]] > begins
         gaps.append(np.column_stack([np.full_like(begins, column), begins, ends])[is_late])
-    found = np.concatenate(gaps)
-    return found[found[:, 1] < found[:, 2]]
+    every = np.concatenate(gaps)
+    return every[every[:, 1] < every[:, 2]]
 
 
 def stalls_ns(timeline: Timeline) -> Spans | None:
     """Lengths of the stalls, (stalls,) int64; None without device timestamps."""
-    found = stalls(timeline)
-    return None if found is None else found[:, 2] - found[:, 1]
+    gaps = stalls(timeline)
+    return None if gaps is None else gaps[:, 2] - gaps[:, 1]
 
 
 def _launched_ns(timeline: Timeline) -> Spans:
@@ -161,21 +161,21 @@ def totals_of(timeline: Timeline) -> Totals:
         wait_ns=timeline.sum_ns(Stage.WAIT),
         read_ns=timeline.sum_ns(Stage.READ),
     )
-    found = stalls(timeline)
-    return totals if found is None else _with_device(totals, timeline, found)
+    gaps = stalls(timeline)
+    return totals if gaps is None else _with_device(totals, timeline, gaps)
 
 
-def _with_device(totals: Totals, timeline: Timeline, found: Spans) -> Totals:
-    """The totals with what device timestamps show. found: the stalls."""
-    limits, lengths_ns = bounds(timeline), found[:, 2] - found[:, 1]
-    columns, causes = column_times(timeline, found), stall_causes(timeline, found)
+def _with_device(totals: Totals, timeline: Timeline, gaps: Spans) -> Totals:
+    """The totals with what device timestamps show. gaps: the stalls."""
+    limits, lengths_ns = bounds(timeline), gaps[:, 2] - gaps[:, 1]
+    columns, causes = column_times(timeline, gaps), stall_causes(timeline, gaps)
     host_ns, queue_ns, slot_ns = (
         int(lengths_ns[causes == place].sum()) for place in range(len(CAUSES))
     )
     return replace(
         totals,
         exec_ns=timeline.sum_ns(Stage.EXEC),
-        stalls=len(found),
+        stalls=len(gaps),
         stall_ns=int(lengths_ns.sum()),
         bound_ns=limits.bound_ns if limits else None,
         serial_ns=limits.serial_ns if limits else None,

@@ -17,7 +17,7 @@ from harness.run.verify import Comparison
 
 @dataclass
 class Findings:
-    """What an experiment has measured so far; after a failure, everything before it is kept.
+    """What an experiment has measured so far; a failure changes nothing of it but the verdict.
 
     compared, mismatches: tiles compared and tiles wrong. allocations: bos allocated in each timed
     pass. warmup_ns: makespans of the warm-up passes. passes: the timed passes. begin_ns: when they

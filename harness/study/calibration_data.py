@@ -68,23 +68,23 @@ class Run:
         totals, config = self.record.totals, self.plan.config
         # `runs_of` refuses records without.
         assert totals is not None
-        strategy, found = config.strategy, dict[str, float]()
+        strategy, times_ns = config.strategy, dict[str, float]()
         if strategy.buffers is Buffers.per_tile:
-            found["alloc"] = totals.alloc_ns / self._submissions
-        found["write"] = totals.write_ns / self._submissions
-        found["read"] = totals.read_ns / self._submissions
+            times_ns["alloc"] = totals.alloc_ns / self._submissions
+        times_ns["write"] = totals.write_ns / self._submissions
+        times_ns["read"] = totals.read_ns / self._submissions
         commands = ceil(strategy.batch / self._queue[1])
         # A launch into a full queue waits for the device.
         if strategy.in_flight * commands <= self._queue[0]:
-            found["launch"] = totals.launch_ns / self._submissions
+            times_ns["launch"] = totals.launch_ns / self._submissions
         p50_ms = self.record.metrics.get("time/interval_p50_ms")
         whole = config.workload.tiles % strategy.batch == 0
         is_one = len(self.kernels) == 1 and strategy.columns == 1 and config.measure.warmup
         if p50_ms is not None and is_one and whole:
-            found["interval"] = p50_ms * NS_PER_MS
-        if self._is_exact or "interval" not in found:
-            found["total"] = float(totals.makespan_ns)
-        return found
+            times_ns["interval"] = p50_ms * NS_PER_MS
+        if self._is_exact or "interval" not in times_ns:
+            times_ns["total"] = float(totals.makespan_ns)
+        return times_ns
 
     @property
     def _queue(self) -> tuple[int, int]:
@@ -128,7 +128,7 @@ class Run:
         model = experiment_model(self.plan, numbers)
         times = self._times(model)
         count = self._submissions
-        found = {
+        predicted = {
             "alloc": times.alloc_ns / count,
             "write": times.write_ns / count,
             "read": times.read_ns / count,
@@ -137,8 +137,8 @@ class Run:
         }
         if "interval" in self.measured:
             assert times.intervals_ns is not None
-            found["interval"] = np.median(times.intervals_ns, axis=0)
-        return {kind: np.atleast_1d(each) for kind, each in found.items()}
+            predicted["interval"] = np.median(times.intervals_ns, axis=0)
+        return {kind: np.atleast_1d(each) for kind, each in predicted.items()}
 
     def _times(self, model: ExperimentModel) -> PassTimes:
         return model.times(with_intervals="interval" in self.measured)
@@ -221,23 +221,23 @@ def _workload(stored: Mapping[str, Any]) -> Workload:
 
 def values_of(profile: Simulator, keys: Sequence[str]) -> dict[str, float]:
     """The numbers of a profile by key; a kernel without a figure has none."""
-    found = dict[str, float]()
+    numbers = dict[str, float]()
     for key in keys:
         name, _, kernel = key.partition(".")
         value = getattr(profile, name)
         if not kernel or kernel in value:
-            found[key] = value[kernel] if kernel else value
-    return found
+            numbers[key] = value[kernel] if kernel else value
+    return numbers
 
 
 def guess(runs: Sequence[Run], start: Simulator, keys: Sequence[str]) -> dict[str, float]:
     """Values from which the fit begins: those of the start profile, and what single stages show."""
-    found = dict.fromkeys(keys, 1.0) | values_of(start, keys)
+    numbers = dict.fromkeys(keys, 1.0) | values_of(start, keys)
     for key in keys:
         name, _, kernel = key.partition(".")
         if name == "launch_ns":
-            found[key] = min(run.measured_per_launch for run in runs)
+            numbers[key] = min(run.measured_per_launch for run in runs)
         own = [run.measured_per_tile for run in runs if run.kernels == (kernel,)]
         if kernel and own:
-            found[key] = 0.9 * min(own)
-    return found
+            numbers[key] = 0.9 * min(own)
+    return numbers

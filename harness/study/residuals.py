@@ -104,16 +104,16 @@ def contradictions(checks: Sequence[Check]) -> list[Contradiction]:
         (kind, [knob for one, knob in ASSUMPTIONS if one == kind])
         for kind in dict.fromkeys(kind for kind, _ in ASSUMPTIONS)
     ]
-    found = list[Contradiction]()
+    results = list[Contradiction]()
     for kind, knobs in tests:
-        found += _of_kind(kind, knobs, checks, LEAST_PROBABILITY / len(ASSUMPTIONS))
-    found.sort(key=lambda each: -each.largest_pct)
+        results += _of_kind(kind, knobs, checks, LEAST_PROBABILITY / len(ASSUMPTIONS))
+    results.sort(key=lambda each: -each.largest_pct)
     # One sentence for several stages with the same cause: the one with the largest effect.
-    by_reason = {ASSUMPTIONS[each.kind, each.knob]: each for each in reversed(found)}
-    least_pct = LEAST_SHARE * found[0].largest_pct if found else 0.0
+    by_reason = {ASSUMPTIONS[each.kind, each.knob]: each for each in reversed(results)}
+    least_pct = LEAST_SHARE * results[0].largest_pct if results else 0.0
     return [
         each
-        for each in found
+        for each in results
         if by_reason[ASSUMPTIONS[each.kind, each.knob]] is each and each.largest_pct >= least_pct
     ]
 
@@ -140,9 +140,9 @@ def _of_kind(
         if probability >= least:
             break
         chosen.append(best)
-    found = [_contradiction(kind, knob, values, places, terms, chosen) for knob in chosen]
+    results = [_contradiction(kind, knob, values, places, terms, chosen) for knob in chosen]
     least_pct = 100 * LEAST_EFFECT
-    return [each for each in found if each.largest_pct >= least_pct]
+    return [each for each in results if each.largest_pct >= least_pct]
 
 
 def _ratios(checks: Sequence[Check], kind: str) -> list[float | None]:
@@ -188,8 +188,8 @@ def _probability(
 
     squares, ranks = list[float](), list[int]()
     for knobs in ([*chosen], [*chosen, knob]):
-        found, rank = _fit(values, terms, knobs)
-        rest = values - _design(values, terms, knobs) @ found
+        factors, rank = _fit(values, terms, knobs)
+        rest = values - _design(values, terms, knobs) @ factors
         squares.append(float(rest @ rest))
         ranks.append(rank)
     more, freedom = ranks[1] - ranks[0], len(values) - ranks[1]
@@ -210,12 +210,12 @@ def _contradiction(
     chosen: Sequence[str],
 ) -> Contradiction:
     """The effect of a knob by its levels, without that of the other chosen ones."""
-    found, _ = _fit(values, terms, chosen)
-    begin, rest = 1, values - found[0]
+    factors, _ = _fit(values, terms, chosen)
+    begin, rest = 1, values - factors[0]
     for each in chosen:
         size = terms[each].shape[1]
         if each != knob:
-            rest = rest - terms[each] @ found[begin : begin + size]
+            rest = rest - terms[each] @ factors[begin : begin + size]
         begin += size
     levels = np.unique(places[knob])
     means = np.array([np.median(rest[places[knob] == level]) for level in levels])

@@ -127,7 +127,7 @@ def make_plan(config: Config) -> Plan:
     submissions = ceil(workload.tiles / strategy.batch)
     if submissions < strategy.columns and not isinstance(workload, FullEncoder | LayerWorkload):
         remarks.append(
-            f"strategy.columns={strategy.columns}: only {submissions} of them get work, because "
+            f"strategy.columns={strategy.columns}: there is work for only {submissions}, because "
             f"workload.tiles={workload.tiles} with strategy.batch={strategy.batch} has "
             f"{submissions} submission{'s' * (submissions > 1)}"
         )

@@ -400,7 +400,7 @@ def test_columns_without_tiles_are_reported() -> None:
     small = ("workload.tiles=6", "strategy.batch=4", "strategy.columns=3")
     (line,) = make_plan(load("tracking=off", *small)).remarks
     assert line == (
-        "strategy.columns=3: only 2 of them get work, because workload.tiles=6 with "
+        "strategy.columns=3: there is work for only 2, because workload.tiles=6 with "
         "strategy.batch=4 has 2 submissions"
     )
     assert make_plan(load("tracking=off", *small, "workload.tiles=12")).remarks == ()

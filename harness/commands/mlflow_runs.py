@@ -10,6 +10,7 @@ from harness.commands.resume import Run
 from harness.commands.stored import load_runs
 from harness.config.schema import Tracking
 from harness.errors import RequestError
+from harness.results.find import sweep_of
 from harness.tracking.locate import RUN_ID, Located
 from harness.tracking.store import TrackingError, backend_of
 
@@ -58,6 +59,17 @@ def named_runs(paths: Iterable[Path], overrides: Sequence[str] = ()) -> list[Run
         for run in _of_id(path, overrides) if is_run_id(str(path)) else load_runs([path]):
             loaded.setdefault(run[1], run)
     return list(loaded.values())
+
+
+def folder_of(path: Path, runs: Sequence[Run]) -> Path:
+    """The folder of the run or of the sweep that a path or an id names. runs: as `named_runs`.
+
+    It does not exist where only MLflow has the record.
+    """
+    if path.exists():
+        return path.parent if path.is_file() else path
+    first = runs[0][1]
+    return (sweep_of(first) or first) if len(runs) > 1 else first
 
 
 def _of_id(run_id: Path, overrides: Sequence[str]) -> list[Run]:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from harness.commands.closing import OUTPUTS, relative
 from harness.commands.compare_result import options_of, with_floor
-from harness.commands.mlflow_runs import is_run_id, named_runs, take_tracking
+from harness.commands.mlflow_runs import folder_of, is_run_id, named_runs, take_tracking
 from harness.commands.parser import Parser
+from harness.commands.resume import Run
 from harness.commands.stored import newest, unended
 from harness.commands.terminal import output, say
 from harness.errors import HarnessError, RequestError
-from harness.report.page.build import Run, comparison_of, no_comparison, page_of
+from harness.report.page.build import comparison_of, no_comparison, page_of
 from harness.report.page.page import GENERATOR, Comparison, html, require_plotly
-from harness.results.find import SWEEP_FILE, sweep_of
+from harness.results.find import SWEEP_FILE
 from harness.results.record import FILE_NAME as RECORD_NAME
 from harness.results.whole_file import write_text
 from harness.study.comparison import Row, refuse_mixture, within
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         path, remarks = _named(options.run), []
     runs = named_runs([path], tracking)
-    folder = _folder(path, runs)
+    folder = folder_of(path, runs)
     if options.out is None and not folder.is_dir():
         raise RequestError(f"{path}: only MLflow has this record; give --out=FILE for the page")
     out = folder / FILE_NAME if options.out is None else options.out
@@ -69,21 +70,13 @@ def main(arguments: Sequence[str]) -> int:
         runs,
         [relative(each, here) for _, each in runs],
         f"Sweep {name}" if (folder / SWEEP_FILE).is_file() else f"Runs of {name}",
-        unended(path),
+        unended(folder),
         _comparison(runs, folder) if len(runs) > 1 else None,
     )
     size = _write(out, html(page))
     with output("path of the report", "the page is written"):
         print(f"report: {relative(out, here)} ({size / 1e6:.1f} MB; open it in a browser)")
     return 0
-
-
-def _folder(path: Path, runs: Sequence[Run]) -> Path:
-    """The folder of a run or of a sweep; it may not exist for the id of an MLflow run."""
-    if path.exists():
-        return path.parent if path.is_file() else path
-    first = runs[0][1]
-    return (sweep_of(first) or first) if len(runs) > 1 else first
 
 
 def _named(text: str) -> Path:

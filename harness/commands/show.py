@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.commands.closing import OUTPUTS, relative
 from harness.commands.draw_process import draw_each
-from harness.commands.mlflow_runs import named_runs, take_tracking
+from harness.commands.mlflow_runs import folder_of, named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.pictures import of_stored
 from harness.commands.stored import newest, unended
@@ -104,14 +104,16 @@ def main(arguments: Sequence[str]) -> int:
         folder, remarks = newest(OUTPUTS)
         paths, closing = [folder], [f"results: {folder}"]
     runs = named_runs(paths, tracking)
-    remarks += [f"{path}: {line}" for path in paths for line in unended(path)]
+    # One path may be the id of a sweep.
+    folders = paths if len(paths) > 1 else [folder_of(paths[0], runs)]
+    remarks += [f"{folder}: {line}" for folder in folders for line in unended(folder)]
     for line in remarks:
         say(line)
     # The swept keys tell the rows of one sweep apart, those of earlier runs too.
-    one_sweep = len(paths) == 1 and (paths[0] / SWEEP_FILE).is_file()
+    one_sweep = len(folders) == 1 and (folders[0] / SWEEP_FILE).is_file()
     undrawn = list[str]()
     if options.pictures:
-        pictures = of_stored(paths[0] if one_sweep else None, runs)
+        pictures = of_stored(folders[0] if one_sweep else None, runs)
         for each, message in zip(pictures, draw_each(pictures), strict=True):
             (undrawn if message else closing).append(message or f"written: {each.path}")
     show_runs(runs, presentation, *closing, apart=len(runs) > 1 and not one_sweep)

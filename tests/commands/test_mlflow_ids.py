@@ -85,6 +85,12 @@ def test_records_by_id(shell: Shell, ids: Ids) -> None:
     assert len(json.loads(shown.out)) == 2 * len(TIMES), "each run once"
 
 
+def test_the_id_of_a_sweep_is_its_folder(shell: Shell, ids: Ids) -> None:
+    assert shell("show", ids.sweep).out == shell("show", "outputs/sweep").out
+    assert shell("show", ids.sweep, "--pictures", "-q").code == 0
+    assert Path("outputs/sweep/curves.png").exists()
+
+
 def test_a_folder_that_has_another_record_now(shell: Shell, ids: Ids) -> None:
     folder = Path("outputs/sweep/0")
     before = (folder / "record.json").read_bytes()

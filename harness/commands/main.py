@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from itertools import takewhile
 from pathlib import Path
+from traceback import walk_tb
 from typing import Protocol, cast
 
 from harness import commands
@@ -61,10 +62,11 @@ def dispatch(arguments: Sequence[str]) -> int:
     except HarnessError as error:
         say(str(error))
         return error.exit_code
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == commands.__name__.partition(".")[0]:
+    except ImportError as error:
+        package = _package(error)
+        if package == commands.__name__.partition(".")[0]:
             raise
-        say(missing(error))
+        say(missing(error) if isinstance(error, ModuleNotFoundError) else broken(package, error))
         return RequestError.exit_code
     except KeyboardInterrupt:
         say("interrupted")
@@ -131,6 +133,23 @@ def version() -> str:
     except metadata.PackageNotFoundError:
         own = "(run from its source, not installed)"
     return f"harness {own}, Hydra {metadata.version('hydra-core')}"
+
+
+def _package(error: ImportError) -> str:
+    """The package that cannot be imported: that of the error, or of the code that raised it."""
+    if error.name:
+        return error.name.partition(".")[0]
+    frames = [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1].partition(".")[0] if frames else ""
+
+
+def broken(package: str, error: ImportError) -> str:
+    """Report a package that is installed but cannot be imported, as one without its libraries."""
+    reason = " ".join(str(error).split()) or "ImportError"
+    return (
+        f"{sys.executable} cannot import {package or 'a package'} ({reason}); install that "
+        "package again, or use the Python that has the harness"
+    )
 
 
 def missing(error: ModuleNotFoundError) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.commands.draw_process import failure
 from harness.commands.open_store import open_store, tracking_of
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import Messages, output, say, show
@@ -47,8 +48,13 @@ def _parser() -> Parser:
 def _write(results: Roadmap, folder: Path) -> list[Path]:
     path = folder / "roadmap.txt"
     path.write_text(formatted(parts(results), Format.text))
-    picture = save(RoadmapPicture(folder, results))
-    return [path, picture, write_json(folder / "roadmap.json", asdict(results))]
+    paths = [path, write_json(folder / "roadmap.json", asdict(results))]
+    picture = RoadmapPicture(folder, results)
+    try:
+        paths.insert(1, save(picture))
+    except ImportError as error:  # no matplotlib, or a broken one
+        say(failure(picture, error))
+    return paths
 
 
 def _store(results: Roadmap, paths: Sequence[Path], store: Store) -> None:

@@ -14,6 +14,7 @@ import sys
 import termios
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,27 @@ def test_a_package_that_is_missing_later(
     )
     monkeypatch.setattr(accounting, "report", lacks("harness.mistake"))
     with pytest.raises(ModuleNotFoundError):
+        dispatch(["accounting"])
+
+
+def test_a_package_that_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken_package.py").write_text("raise ImportError('libpng16.so:\\nno such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(accounting, "report", lambda *_: import_module("broken_package"))
+    assert dispatch(["accounting"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"harness: {sys.executable} cannot import broken_package (libpng16.so: no such file); "
+        "install that package again, or use the Python that has the harness\n",
+    )
+
+    def mistake(*_: object) -> None:
+        raise ImportError("cannot import name 'mistake'", name="harness.kernel")
+
+    monkeypatch.setattr(accounting, "report", mistake)
+    with pytest.raises(ImportError, match="mistake"):
         dispatch(["accounting"])
 
 

@@ -120,6 +120,22 @@ def test_what_is_printed_drawn_and_filed(phases: Done, capfd: pytest.CaptureFixt
     }
 
 
+def test_a_roadmap_without_its_picture(
+    phases: Done, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def save(_: object) -> Path:
+        raise ImportError("libpng16.so: no such file")
+
+    monkeypatch.setattr("harness.commands.roadmap.save", save)
+    code, out, err = printed(capfd, "tracking=off")
+    assert code == 0
+    assert "written: outputs/roadmap.txt\nwritten: outputs/roadmap.json\n" in out
+    assert err == (
+        "harness: outputs/roadmap.png: cannot be drawn (libpng16.so: no such file); everything "
+        "else is stored\n"
+    )
+
+
 def test_the_newest_right_run_counts_and_others_are_reported(
     phases: Done, shell: Shell, capfd: pytest.CaptureFixture[str]
 ) -> None:

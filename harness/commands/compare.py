@@ -136,9 +136,7 @@ def _compare_stored(
     if doubt:
         say(doubt)
     results = [judge(row, wanted.limits) for row in rows]
-    remarks = list[str]()
-    if absent := left_out(rows, records):
-        remarks.append(f"{absent} of {len(records)} runs have no partner, and are left out")
+    remarks = left_out(rows, records)
     if wanted.picture:
         remarks.append(f"picture: {wanted.picture}")
         write_picture(results, wanted, wanted.picture)

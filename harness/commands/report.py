@@ -20,7 +20,7 @@ from harness.report.page.page import GENERATOR, Comparison, html, require_plotly
 from harness.results.find import SWEEP_FILE
 from harness.results.record import FILE_NAME as RECORD_NAME
 from harness.results.whole_file import write_text
-from harness.study.comparison import Row, refuse_mixture, within
+from harness.study.comparison import Row, left_out, refuse_mixture, within
 from harness.study.pair_plan import PairPlan
 
 HELP = "write a run or a sweep as one HTML page, with interactive charts"
@@ -123,7 +123,8 @@ def _comparison(runs: Sequence[Run], folder: Path) -> Comparison:
     except RequestError as error:
         return no_comparison(error)
     comparison = comparison_of(rows, wanted.limits, wanted.floor)
-    return replace(comparison, parts=[*comparison.parts, *[doubt] * bool(doubt)])
+    lines = [*left_out(rows, records), *[doubt] * bool(doubt)]
+    return replace(comparison, parts=[*comparison.parts, *lines])
 
 
 def _write(path: Path, text: str) -> int:

@@ -180,10 +180,25 @@ def within(records: Sequence[Record]) -> list[Row]:
     return [_row(values, reference, group, first) for values, group in others]
 
 
-def left_out(rows: Sequence[Row], records: Sequence[Record]) -> int:
-    """Number of runs that are in no row: without a partner."""
+def left_out(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
+    """Lines about the runs that are in no row: how many, and why; none if all are in one."""
     used = {id(record) for row in rows for record in row.records}
-    return sum(id(record) not in used for record in records)
+    repeats = alone = 0
+    for group in _by_values(records, sorted(varying(records))).values():
+        absent = sum(id(record) not in used for record in group)
+        if absent < len(group):
+            repeats += absent
+        else:
+            alone += absent
+    lines = list[str]()
+    if repeats:
+        lines.append(
+            f"{repeats} of {len(records)} runs are left out: another run has the same setting "
+            "(the name of a strategy is not part of it), and the other side has fewer runs"
+        )
+    if alone:
+        lines.append(f"{alone} of {len(records)} runs have no partner, and are left out")
+    return lines
 
 
 def interleaved(row: Row) -> bool:

@@ -147,7 +147,8 @@ def test_settings_that_belong_together() -> None:
         for row in rows
     ]
     assert depths == [[2, 2], [3, 3]]
-    assert left_out(rows, [*old, *new]) == 2
+    count = len([*old, *new])
+    assert left_out(rows, [*old, *new]) == [f"2 of {count} runs have no partner, and are left out"]
     (alone,) = matched(sweep(1, 0, 1), sweep(2, 10, 4))
     assert len(alone.records) == 2, "one setting on each side needs no agreement"
     with pytest.raises(RequestError, match=r"they vary strategy\.depth"):
@@ -161,6 +162,17 @@ def test_the_first_setting_of_a_sweep_is_the_reference() -> None:
     assert all(each.config["strategy"]["depth"] == 1 for row in rows for each in row.reference)
     with pytest.raises(RequestError, match="all 2 runs have one setting"):
         within([run(), run()])
+
+
+def test_runs_that_repeat_a_setting_of_another_strategy_are_reported() -> None:
+    knobs = [1, 2, 3, 2]
+    records = [run(100, place, strategy__depth=depth) for place, depth in enumerate(knobs)]
+    rows = within(records)
+    assert left_out(rows, records) == [
+        "1 of 4 runs are left out: another run has the same setting (the name of a strategy is "
+        "not part of it), and the other side has fewer runs"
+    ]
+    assert left_out(rows, records[:3]) == []
 
 
 def test_noise_seeds_and_tracking_do_not_make_another_setting() -> None:

@@ -304,3 +304,19 @@ def test_one_setting_has_no_comparison(
         "There is no comparison: all 2 runs have one setting"
         in parsed(tmp_path / "twice" / FILE_NAME).words
     )
+
+
+def test_a_comparison_reports_the_runs_that_it_leaves_out(
+    shell: Shell, hostile: tuple[Path, Record], tmp_path: Path
+) -> None:
+    _, record = hostile
+    folder = tmp_path / "repeated"
+    for number, depth in enumerate((1, 3, 3)):
+        config = {**record.config, "strategy": {**record.config["strategy"], "depth": depth}}
+        (folder / str(number)).mkdir(parents=True)
+        created = record.created[:-1] + str(number)
+        replace(record, created=created, config=config).save(folder / str(number))
+    assert report(shell, folder).code == 0
+    assert "1 of 3 runs are left out: another run has the same setting" in (
+        parsed(folder / FILE_NAME).words
+    )

@@ -29,9 +29,10 @@ def is_run_id(text: str) -> bool:
 
 
 def take_tracking(arguments: Iterable[str], what: str) -> tuple[list[str], list[str]]:
-    """The arguments without overrides of the store, and these; RequestError where none is used.
+    """The arguments without overrides of the store, and these overrides.
 
-    what: the command, for the message.
+    RequestError for any other override, and for those of the store without an id of a run. what:
+    the command, for the message.
     """
     rest, overrides = list[str](), list[str]()
     for each in arguments:

@@ -47,13 +47,13 @@ def prepare(path: Path, artifacts: str) -> list[str]:
     TrackingError for a file of another kind and for a store of a newer MLflow; OSError and
     sqlite3.Error for one that cannot be read or written.
     """
-    if _is_current(path):
+    if is_current(path):
         return []
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock(path):
         for leftover in path.parent.glob(f".{path.name}.new-*"):
             leftover.unlink()
-        if _is_current(path):  # another process was faster
+        if is_current(path):  # another process was faster
             return []
         new = path.with_name(f".{path.name}.new-{os.getpid()}")
         try:
@@ -79,7 +79,7 @@ def _is_absent(path: Path) -> bool:
     return not path.exists() or not path.stat().st_size
 
 
-def _is_current(path: Path) -> bool:
+def is_current(path: Path) -> bool:
     """Whether the file is a store with the schema of the MLflow that this process imports."""
     if _is_absent(path):
         return False

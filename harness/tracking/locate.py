@@ -19,6 +19,7 @@ from harness.tracking.mlflow_client import open_client
 from harness.tracking.mlflow_errors import translated_errors
 from harness.tracking.run_data import RECORD_TAG
 from harness.tracking.server_runs import below, search
+from harness.tracking.store import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -45,7 +46,8 @@ def locate(uri: str, tracking: Tracking, run_id: str) -> Located:
     """The records of the run with an id, or with an id that begins so; uri: absolute.
 
     RequestError for an unknown or ambiguous id, a store that does not exist, or a run without
-    records; TrackingError for a store that fails. Creates nothing.
+    records; TrackingError for a store that fails, or that `open_store` would first upgrade. Changes
+    nothing.
     """
     path = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     where = f"experiment {tracking.experiment} of {tracking.uri}"
@@ -55,8 +57,12 @@ def locate(uri: str, tracking: Tracking, run_id: str) -> Located:
             "MLflow run of that id; give the folder of a run, or another tracking.uri"
         )
     with translated_errors(tracking.uri):
-        if path:
-            local_store.prepare(path, "")
+        if path and not local_store.is_current(path):
+            # A command that reads must not move a damaged store aside.
+            raise TrackingError(
+                f"{tracking.uri} is incomplete or of another version of MLflow, which harness ui "
+                "mends"
+            )
         client = open_client(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         own = str(experiment.experiment_id) if experiment else ""

@@ -101,6 +101,19 @@ def test_a_folder_that_has_another_record_now(shell: Shell, ids: Ids) -> None:
     assert (row["strategy"], row["folder"]) == ("baseline", ids.old[0])
 
 
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0, and no more"])
+def test_a_store_that_is_not_current_stays_as_it_is(
+    shell: Shell, ids: Ids, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "old.db"
+    path.write_bytes(content)
+    done = shell("show", ids.old[0], f"tracking.uri=sqlite:///{path}")
+    assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
+    assert "old.db is incomplete or of another version of MLflow" in done.err
+    assert path.read_bytes() == content
+    assert [*tmp_path.iterdir()] == [path]
+
+
 WRONG = [
     ("show 12345678", f"no such folder, and no MLflow run in experiment harness of {STORE}"),
     ("show 1234567", "1234567: no such folder; give"),

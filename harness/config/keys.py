@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_type_hints
 
 from harness.config.device import DEVICES
 from harness.config.schema import GROUP_SCHEMAS
-from harness.config.setting import setting_of
+from harness.config.setting import hints_of, setting_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def keys_of(group: str) -> list[Key]:
 
 
 def _keys(cls: type, prefix: str) -> Iterator[Key]:
-    hints = get_type_hints(cls)
+    hints = hints_of(cls)
     for item in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[item.name]):
             yield from _keys(hints[item.name], f"{prefix}{item.name}.")

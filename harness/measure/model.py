@@ -26,7 +26,7 @@ from harness.measure.pass_model import Ns, PassModel, PassTimes, Station, taken
 PROFILES_AT_ONCE = 8192
 """Profiles per walk: the arrays of a walk then fit the cache of a core."""
 NO_CONTEXT = -1
-"""Of columns that have executed nothing."""
+"""In place of a context, where a partition has executed nothing."""
 LEAST_ROUNDS, MOST_STATES = 4, 1000
 """A pass of fewer rounds of its slots is not searched for a period, nor one with more states."""
 

@@ -2,8 +2,9 @@
 
 Nothing is drawn while anything is timed. A single run draws in another process while it imports
 MLflow, which takes longer. A sweep draws once, at its end, its curves and the timeline of its
-fastest run; `harness show --pictures` draws the others. In CPU time, a sweep of 40 jobs took
-10.7 s, importing matplotlib 0.7 s, and a picture 0.2 s: one for each job would nearly double it.
+fastest run; a live comparison draws its forest plot. `harness show --pictures` draws the other
+timelines. In CPU time, a sweep of 40 jobs took 10.7 s, importing matplotlib 0.7 s, and a picture
+0.2 s: one for each job would nearly double it.
 
 Whatever happens to a picture is one message of the command, whose results and exit code stay.
 """
@@ -24,11 +25,11 @@ from harness.results.record import Record
 from harness.study.sweep_curves import sweep_curves
 
 SWITCH = "HARNESS_PICTURES"
-"""Environment variable; with the value `off`, runs and sweeps draw nothing."""
+"""Environment variable; with the value `off`, runs, sweeps and comparisons draw nothing."""
 
 
 def wanted() -> bool:
-    """Whether runs and sweeps draw pictures."""
+    """Whether runs, sweeps and comparisons draw pictures."""
     return os.environ.get(SWITCH) != "off"
 
 

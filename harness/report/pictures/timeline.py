@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "timeline.png"
 RECORD_NAME, TRACE_NAME = "record.json", "trace.json"
+"""As in `harness.results`; its modules of records take 0.2 s to import, which drawing need not."""
 BAR = 0.8
 """Height of a bar; that of a row is 1."""
 NARROW = 0.025

@@ -53,10 +53,11 @@ FASTEST = "*"
 """Mark of the fastest right run."""
 STOPPED_BY_RULE = {
     StopReason.width: "width: the 95 % interval of the median is as narrow as measure.width asks",
-    StopReason.noisy: "stable but noisy: the noise no longer changes, and the most passes would "
-    "not give measure.width",
-    StopReason.passes: "cap reached: passes: measure.most_repeats ran without measure.width",
-    StopReason.seconds: "cap reached: seconds: measure.most_s elapsed without measure.width",
+    StopReason.noisy: "stable but noisy: the noise no longer changes, and measure.most_repeats "
+    "passes would not reach measure.width",
+    StopReason.passes: "cap reached: passes: measure.most_repeats passes did not reach "
+    "measure.width",
+    StopReason.seconds: "cap reached: seconds: measure.most_s seconds did not reach measure.width",
 }
 """Why timed passes ended, where that depends on their times, and the line that explains it."""
 TIE = 0.001

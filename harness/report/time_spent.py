@@ -109,7 +109,10 @@ def _whole_ns(totals: Totals) -> int:
 def _idle(record: Record, totals: Totals) -> str:
     """How long a column is idle, on average, and the reason of the largest part of that."""
     whole_ns = _whole_ns(totals)
-    columns = "the columns are" if record.knobs.columns > 1 else "the column is"
+    several = record.knobs.columns > 1
+    columns = "the columns are" if several else "the column is"
+    if _is_chain(record):  # of whose columns the table's `busy` is a share
+        columns = "all kernels of a column are" if several else "all kernels are"
     if not whole_ns:
         return f"{columns} idle for {_ms(totals.stall_ns or 0)} in stalls"
     parts = {reason: getattr(totals, name) for name, reason in REASONS.items()}

@@ -210,6 +210,17 @@ def test_the_advice_is_what_runs_gain(strategy: str, regime: str) -> None:
             "tile)",
         ),
         (
+            "strategy=pipelined workload=encoder_block",
+            "The device limits the run, but all kernels are idle for 0.64 ms (3.2%), mostly "
+            "because no slot is free; strategy.columns=3 would save 50%",
+        ),
+        (
+            "strategy=pipelined workload=encoder_block strategy.columns=3",
+            "Neither the host nor the device limits the run alone: all kernels of a column are "
+            "idle for 3.42 ms (34.4%), mostly after the last execution; strategy.depth=3 would "
+            "save 2%, strategy.batch=4 would save 9%",
+        ),
+        (
             "strategy=pooled device.noise.enabled=true workload.tiles=50",
             "The device limits the run, but the column is idle for 8.46 ms (7.0%), mostly because "
             "no slot is free; strategy.depth=2 would save 6%, strategy.columns=4 would save 74% "

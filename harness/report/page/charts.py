@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from harness.measure.comparison import Change
+from harness.measure.stopping import StopReason
 from harness.report.comparison import percent
 from harness.report.pictures.style import BLUE, GREEN, GREY, VERMILION
 from harness.results.record import Record
@@ -28,6 +29,11 @@ CHANGES = {
     Change.UNDECIDED: (GREY, "circle-open"),
 }
 """Colour and symbol of each verdict that has a ratio."""
+CAUSES = {
+    StopReason.exact: " (virtual time without noise: each pass takes the same time)",
+    StopReason.requested: " (measure.repeats)",
+}
+"""What explains a reason to end the passes that the lines below the table leave out."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,8 @@ def _passes_caption(record: Record) -> str:
         else "The point is the only timed pass."
     ]
     if record.stop:
-        sentences.append(f"Why the passes ended: {record.stop.text}.")
+        cause = CAUSES.get(record.stop.reason, "")
+        sentences.append(f"Why the passes ended: {record.stop.text}{cause}.")
     if samples.warmup_ns:
         times = ", ".join(f"{ns_to_ms(each):.3f} ms" for each in samples.warmup_ns)
         sentences.append(f"The warm-up before them, which does not count, took {times}.")

@@ -180,7 +180,7 @@ def _keys(roadmap: Roadmap, kinds: list[str]) -> list[Any]:
             color=ACCOUNTING_COLOURS[kind],
             marker="o",
             linestyle="",
-            label="measured" if len(kinds) == 1 else f"measured, {kind}",
+            label="run" if len(kinds) == 1 else f"run, {kind} accounting",
         )
         for kind in kinds
     ]

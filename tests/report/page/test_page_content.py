@@ -187,7 +187,8 @@ def test_a_run_of_the_command(shell: Shell) -> None:
         in page.texts["pre"]
     )
     assert [each for each in page.texts["p"] if each.startswith("The device limits the run")]
-    assert "Why the passes ended: " in page.words
+    reason = "exact (virtual time without noise: each pass takes the same time)"
+    assert f"Why the passes ended: {reason}. " in page.words
     assert "The warm-up before them, which does not count, took " in page.words
     assert {"run-0-depth", "run-0-batch", "run-0-columns"} <= set(page.charts)
     assert report(shell, folder.name).code == 0, "by its name; it replaces an older page"

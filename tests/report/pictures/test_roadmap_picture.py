@@ -66,6 +66,8 @@ def test_each_accounting_has_a_panel() -> None:
     for axes, kind in zip(figure.axes, ("guide", "full"), strict=True):
         for each in marks(axes, "_measured of ").values():
             assert same_color(each.get_color(), ACCOUNTING_COLOURS[kind])
+    keys = [each.get_text() for each in figure.legends[0].get_texts()]
+    assert keys[:2] == ["run, guide accounting", "run, full accounting"], "not all are measured"
     names = [each.get_text() for each in second.get_xticklabels()]
     assert names == [phase if phase == "dma" else f"{phase}: not run" for phase in PHASES]
 

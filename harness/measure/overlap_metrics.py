@@ -92,7 +92,7 @@ OVERLAP = (
         "device/utilisation",
         Unit.share,
         Better.higher,
-        "Share of the pass that the columns spend executing; a chain has columns for each kernel.",
+        "Share of the pass that the columns of all kernels spend executing.",
         # Of all columns that the contexts occupy: one of four columns at work is 25 %.
         of_totals(lambda totals: ratio(totals.exec_ns, totals.makespan_ns * totals.columns)),
         "busy",

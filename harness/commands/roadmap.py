@@ -16,7 +16,7 @@ from harness.report.pictures.files import save
 from harness.report.pictures.roadmap import RoadmapPicture
 from harness.report.roadmap import parts
 from harness.report.tables import Format, formatted
-from harness.results.whole_file import write_json
+from harness.results.whole_file import write_json, write_text
 from harness.study.roadmap import ACCOUNTINGS, Roadmap, read, roadmap
 from harness.tracking.store import Store, TrackingError, backend_of
 
@@ -46,8 +46,7 @@ def _parser() -> Parser:
 
 
 def _write(results: Roadmap, folder: Path) -> list[Path]:
-    path = folder / "roadmap.txt"
-    path.write_text(formatted(parts(results), Format.text))
+    path = write_text(folder / "roadmap.txt", formatted(parts(results), Format.text))
     paths = [path, write_json(folder / "roadmap.json", asdict(results))]
     picture = RoadmapPicture(folder, results)
     try:

@@ -105,7 +105,10 @@ def sweep_report(
         "runs.md": formatted([*best, sheet, *lines], Format.markdown),
         "runs.json": whole,
     }
-    texts |= {path.name: path.read_text() for path in sorted(folder.glob(f"{COMPARISON}.[mj]*"))}
+    texts |= {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted(folder.glob(f"{COMPARISON}.[mj]*"))
+    }
     first = _comparison(texts.get(f"{COMPARISON}.md", ""))
     note = sheet_note(sheet, lines, *first, *best)
     return SweepReport(note, texts, sorted(folder.glob("*.png")))

@@ -95,6 +95,8 @@ def _draw_lines(axes: Axes, curves: SweepCurves, shown: list[Curve]) -> None:
         marker = MARKERS[(place + place // len(SERIES_COLOURS)) % len(MARKERS)]
         xs = [point.x for point in curve.points]
         name = plain(curve.name or "measured", MOST_NAME_CHARACTERS)
+        # A label that begins with an underscore is not in the legend.
+        name = f" {name}" if name.startswith("_") else name
         axes.plot(
             xs,
             [point.tile_ms for point in curve.points],

@@ -90,6 +90,11 @@ def test_of_many_curves_the_fastest_are_drawn() -> None:
     assert figure.get_suptitle() == f"many\n{text}"
 
 
+def test_a_name_with_an_underscore_is_in_the_legend() -> None:
+    curve = Curve("_mine", (Point(0, 1, 2.0, None), Point(1, 2, 1.0, None)))
+    assert keys(draw(SweepCurves("depth", DEPTH, (curve,)), "")) == [" _mine"]
+
+
 def test_categories_are_bars_with_their_bounds() -> None:
     figure = draw(bars(3, frozenset({1})), "a sweep")
     (axes,) = figure.axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.measure.comparison import Change, Comparison, Limits
@@ -52,9 +53,13 @@ def comparison_parts(
 def _differences(results: Sequence[Result]) -> list[str]:
     """What differs; a line that is the same for all rows is printed once."""
     names = dict[str, list[str]]()
+    settings = Counter(each.row.name for each in results)
     for each in results:
+        name, runs = each.row.name, each.row.candidate
+        if settings[name] > 1 and runs:  # the column `run` tells them apart
+            name = f"{name} {runs[0].label}"
         for line in each.differences.lines():
-            names.setdefault(line, []).append(each.row.name)
+            names.setdefault(line, []).append(name)
     lines = [
         f"{CHANGES}{_of(rows) if len(rows) < len(results) else ''}: {line}"
         for line, rows in names.items()

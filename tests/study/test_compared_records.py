@@ -13,6 +13,7 @@ from support.timed_runs import TIMES, run
 from harness.device.host.state import MachineState
 from harness.errors import RequestError
 from harness.measure.comparison import Change, Limits
+from harness.report.comparison import comparison_parts
 from harness.results.record import Record
 from harness.run.outcome import MachineStates, Verdict
 from harness.study.comparison import (
@@ -162,6 +163,19 @@ def test_the_first_setting_of_a_sweep_is_the_reference() -> None:
     assert all(each.config["strategy"]["depth"] == 1 for row in rows for each in row.reference)
     with pytest.raises(RequestError, match="all 2 runs have one setting"):
         within([run(), run()])
+
+
+def test_changes_of_settings_with_one_name_have_the_knobs_too() -> None:
+    records = [
+        replace(run(100, depth, strategy__depth=depth), label=f"pooled d{depth}")
+        for depth in (1, 2, 3)
+    ]
+    results = [judge(row, Limits()) for row in within(records)]
+    lines = comparison_parts(results, Limits())
+    assert lines[-2:] == [
+        f"changes of baseline pooled d{depth}: configuration: strategy.depth 1 -> {depth}"
+        for depth in (2, 3)
+    ]
 
 
 def test_runs_that_repeat_a_setting_of_another_strategy_are_reported() -> None:

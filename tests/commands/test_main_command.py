@@ -480,8 +480,10 @@ def test_a_wrong_kernel(shell: Shell, built_wrong: Callable[..., None], strategy
 
 
 def test_a_kernel_that_goes_wrong_after_its_verification(
-    shell: Shell, built_wrong: Callable[..., None]
+    shell: Shell, built_wrong: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A device computes every time; the simulator does not for inputs that it knows.
+    monkeypatch.setattr("harness.sim.arithmetic.MOST_BYTES", 0)
     executed = 0
 
     def tired(q: Array, k: Array, v: Array) -> Array:

@@ -91,7 +91,7 @@ def test_a_fused_kernel_has_the_constants_of_its_part(fused: str, alone: str) ->
             np.testing.assert_array_equal(both[0][part.name], both[1][part.name])
 
 
-CONFIGURATION = {"verify": "all", "device": {"clock": "virtual"}}
+CONFIGURATION = {"verify": "all", "device": {"clock": "virtual"}, "measure": {"warmup": 1}}
 
 
 def run(*overrides: str) -> Outcome:

@@ -16,9 +16,9 @@ import numpy as np
 
 from harness.config.compose import load
 from harness.config.schema import Verify
-from harness.run.experiment import Experiment
-from harness.run.predict import experiment_model
-from harness.run.prepare import make_plan
+from harness.execution.experiment import Experiment
+from harness.execution.predict import experiment_model
+from harness.execution.prepare import make_plan
 
 TARGET = 20_000_000
 PROFILES, TILES = 10_000, 2_000

@@ -27,11 +27,11 @@ from harness.device.clock import HostClock
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.wait import pause_host
+from harness.execution.executor import Executor
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import KernelSpec, load_kernel
 from harness.measure.timeline import PassMarks
-from harness.run.executor import Executor
 
 TESTS = Path(__file__).parent.parent / "tests"
 TARGET = 3.0

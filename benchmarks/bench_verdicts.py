@@ -20,9 +20,9 @@ from scipy.stats import mannwhitneyu, ttest_ind
 from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.config.schema import Config, Measure, Verify
+from harness.execution.experiment import Experiment
 from harness.measure.comparison import Change, Limits, compare, noise_floor_of
 from harness.measure.stats import median_index
-from harness.run.experiment import Experiment
 
 Times = NDArray[np.float64]
 """Times of passes in ns, a row for each run."""

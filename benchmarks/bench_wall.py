@@ -21,10 +21,10 @@ from harness.config.device import ClockKind, Hazards, Simulator
 from harness.config.strategy import Strategy
 from harness.device.open import open_backend
 from harness.device.xrt.session import XrtSession
+from harness.execution.executor import Executor
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
-from harness.run.executor import Executor
 from harness.sim import pyxrt
 
 sys.modules["pyxrt"] = pyxrt

@@ -30,6 +30,8 @@ from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState, Processor
+from harness.execution.outcome import MachineStates
+from harness.execution.tile_passes import Step
 from harness.hazard import Call, Hazard, Kind
 from harness.measure.caching import CacheCheck
 from harness.measure.metrics import TABLE
@@ -39,8 +41,6 @@ from harness.models.operations import Operation
 from harness.results import record as record_module
 from harness.results.environment import Environment
 from harness.results.record import Record, RtfBasis, Samples
-from harness.run.outcome import MachineStates
-from harness.run.tile_passes import Step
 
 DOCS = Path(__file__).parent
 BY_HAND = "Written by `docs/make_reference.py`; do not edit."

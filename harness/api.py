@@ -18,13 +18,13 @@ from harness.config.strategy import Strategy
 from harness.config.workload import BLOCK, BLOCK_LINKS, FUSED_BLOCK
 from harness.device.backend import Session
 from harness.errors import RequestError
+from harness.execution.executor import Executor
+from harness.execution.prepare import deal_columns, open_kernels
 from harness.inputs.chain import Link, make_chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Bytes, Part, load_kernel
 from harness.measure.timeline import Timeline
 from harness.results.record import Record
-from harness.run.executor import Executor
-from harness.run.prepare import deal_columns, open_kernels
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import harness
+from harness import api
 from harness.api import EncoderBlock, Pipeline, open_device
 from harness.config.device import Hardware, Simulator
 from harness.config.strategy import Strategy
@@ -15,7 +19,20 @@ from harness.errors import DeviceError, RequestError
 from harness.kernel import load_kernel
 
 ROOT = Path(__file__).parent.parent
+NAMES = ("run", "sweep", "records")
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+
+
+def test_the_package_has_the_functions_of_experiments() -> None:
+    assert [getattr(harness, name) for name in NAMES] == [getattr(api, name) for name in NAMES]
+    with pytest.raises(AttributeError, match="module 'harness' has no attribute 'recrods'"):
+        harness.recrods  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_package_imports_its_functions_on_use() -> None:
+    """Without them it needs no Hydra, which the tests against the real pyxrt do not have."""
+    check = "import sys, harness; sys.exit('harness.api' in sys.modules)"
+    assert not subprocess.run([sys.executable, "-c", check], check=False).returncode
 
 
 def tiles(count: int, seed: int = 0) -> list[np.ndarray]:

@@ -11,10 +11,10 @@ from contextlib import suppress
 from harness.commands.terminal import Presentation, say, say_from_handler, stderr_redraws
 from harness.config.schema import Config
 from harness.device.interrupt import on_delayed_signal
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Outcome
 from harness.measure.caching import TURNS
 from harness.report.progress import PassBar
-from harness.run.experiment import Experiment
-from harness.run.outcome import Outcome
 
 LINE_S = 10.0
 """Seconds between two lines about a sweep, where stderr cannot redraw a bar."""

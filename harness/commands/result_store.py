@@ -20,11 +20,11 @@ from harness.commands.pictures import Pictures, of_run, of_sweep
 from harness.commands.sweep_failure import forget_failure, note_failure, noted_failure
 from harness.commands.sweep_plan import SweepPlan
 from harness.config.schema import Config, Tracking, TrackingKind
+from harness.execution.outcome import Outcome
 from harness.report.trace import save_trace
 from harness.results.find import artifacts, digest_of, storing, sweep_of
 from harness.results.record import Record
 from harness.results.speedup import speedups
-from harness.run.outcome import Outcome
 from harness.tracking.notes import sweep_report
 from harness.tracking.store import (
     PARENT_VARIABLE,

@@ -45,9 +45,9 @@ from harness.config.credentials import refuse_credentials
 from harness.config.ignored import without_effect
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
+from harness.execution.experiment import Experiment
 from harness.results.record import FILE_NAME, Record, record_of
 from harness.results.sweep_runs import SweepRuns
-from harness.run.experiment import Experiment
 from harness.tracking.store import backend_of
 
 HELP = "run tiles or an encoder with a strategy (the default command)"

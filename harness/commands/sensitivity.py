@@ -13,9 +13,9 @@ from harness.config.disturbance import Faults
 from harness.config.schema import Config
 from harness.config.workload import Accounting
 from harness.errors import RequestError
+from harness.execution.predict import NotModelledError
 from harness.report.progress import PassBar
 from harness.report.tables import NOTHING, Cell, Part, Sheet, left, number, right
-from harness.run.predict import NotModelledError
 from harness.study.draws import DRAWS, Ranks, rank_draws
 from harness.study.profile_numbers import CHANGES, Number, numbers_of
 from harness.study.sensitivity import SAME_PCT, Point, Study, study

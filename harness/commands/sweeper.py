@@ -32,9 +32,9 @@ from harness.config.loader import loader_in_worker
 from harness.config.schema import Config, Resume
 from harness.config.sources import key_and_value
 from harness.errors import HarnessError, InternalError, RequestError
+from harness.execution.prepare import preflight
 from harness.results.find import SWEEP_FILE
 from harness.results.run_key import run_key
-from harness.run.prepare import preflight
 
 OnBegin = Callable[[SweepPlan], None]
 """Called with the plan of a sweep after all checks passed, before anything runs."""

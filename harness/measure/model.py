@@ -83,7 +83,7 @@ def _larger(first: Ns, second: Ns) -> Ns:
 class _Walk:
     """One pass, call by call. `now` is the host's time since its begin.
 
-    Steps, slots and submissions are numbered as in `harness.run.executor.Executor`.
+    Steps, slots and submissions are numbered as in `harness.execution.executor.Executor`.
     """
 
     def __init__(

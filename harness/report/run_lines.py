@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.execution.tile_passes import Step
 from harness.report.processor import processor_lines
 from harness.report.runs import (
     CPU,
@@ -18,7 +19,6 @@ from harness.report.runs import (
 from harness.report.time_spent import sentence
 from harness.results.record import Record
 from harness.results.rtf_gap import rtf_gap, sums_by_kernel
-from harness.run.tile_passes import Step
 from harness.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 LEAST_BOUND_RATIO = 0.99

@@ -29,6 +29,8 @@ from harness.config.sources import key_and_value
 from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.errors import HarnessError
+from harness.execution.outcome import MachineStates, Outcome, Verdict
+from harness.execution.tile_passes import Step
 from harness.hazard import Hazard
 from harness.measure.caching import CacheCheck
 from harness.measure.metric import Metrics
@@ -40,8 +42,6 @@ from harness.results.environment import Environment, environment
 from harness.results.identity import config_hash
 from harness.results.run_key import run_key
 from harness.results.whole_file import written_last
-from harness.run.outcome import MachineStates, Outcome, Verdict
-from harness.run.tile_passes import Step
 from harness.units import ms_to_ns
 
 if TYPE_CHECKING:

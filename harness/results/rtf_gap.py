@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.config.workload import BLOCK, FUSED_BLOCK
+from harness.execution.tile_passes import Step
 from harness.measure.bottleneck import bottleneck
 from harness.measure.rtf import EncoderTime, encoder_time
 from harness.measure.totals import Totals
 from harness.results.record import Record
-from harness.run.tile_passes import Step
 
 TARGET_RTF = 220
 """The guide's target: 11 s of audio in 50 ms."""

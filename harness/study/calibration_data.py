@@ -17,12 +17,12 @@ from harness.config.schema import Config, Measure, Verify
 from harness.config.strategy import Buffers
 from harness.config.workload import Accounting, Workload, choose_workload
 from harness.errors import RequestError
+from harness.execution.experiment import NO_RUNLIST
+from harness.execution.predict import ExperimentModel, NotModelledError, experiment_model
+from harness.execution.prepare import Plan, make_plan
 from harness.inputs.chain import Link
 from harness.measure.pass_model import Ns, PassTimes
 from harness.results.record import Record
-from harness.run.experiment import NO_RUNLIST
-from harness.run.predict import ExperimentModel, NotModelledError, experiment_model
-from harness.run.prepare import Plan, make_plan
 from harness.units import NS_PER_MS
 
 STRUCTURE = ("columns", "context_limit", "queue_depth", "chain_length", "clock_mhz")

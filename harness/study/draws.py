@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from harness.config.device import Simulator
 from harness.config.schema import Config
-from harness.run.predict import experiment_model
-from harness.run.prepare import make_plan
+from harness.execution.predict import experiment_model
+from harness.execution.prepare import make_plan
 from harness.study.profile_numbers import Number
 from harness.study.sensitivity import SAME_PCT
 

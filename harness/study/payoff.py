@@ -19,13 +19,13 @@ from harness.config.schema import Config
 from harness.config.stored import config_of
 from harness.config.strategy import Strategy
 from harness.errors import RequestError
+from harness.execution.predict import experiment_model
+from harness.execution.prepare import deal_columns, make_plan
 from harness.measure.model import pass_times
 from harness.measure.pass_bound import pass_bound_ns
 from harness.measure.pass_model import PassModel, Station
 from harness.measure.totals import Totals
 from harness.results.record import Record
-from harness.run.predict import experiment_model
-from harness.run.prepare import deal_columns, make_plan
 
 KNOBS = ("depth", "batch", "columns")
 """Knobs of the strategy that have a curve."""

@@ -16,8 +16,8 @@ from harness.config.device import Simulator
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Buffers, Strategy
 from harness.errors import HarnessError, RequestError
+from harness.execution.experiment import Experiment
 from harness.measure.bounds import bounds
-from harness.run.experiment import Experiment
 from harness.study.profile_numbers import Number, numbers_of, with_number
 
 SAME_PCT = 1

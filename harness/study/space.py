@@ -13,7 +13,7 @@ from harness.config.schema import Config
 from harness.config.setting import setting_of
 from harness.config.strategy import Strategy
 from harness.errors import RequestError, nearest, override_text
-from harness.run.prepare import make_plan
+from harness.execution.prepare import make_plan
 from harness.study.strategy_bound import shortest_pass_ns
 
 Value = str | int | bool
@@ -162,7 +162,7 @@ def _typed(name: str, value: Value) -> Any:
 
 
 def _effect(config: Config) -> str:
-    """Equal for two settings that the executor cannot tell apart (`harness.run.executor`)."""
+    """Equal for two settings that the executor cannot tell apart (`harness.execution.executor`)."""
     strategy = config.strategy
     submissions = -(-config.workload.tiles // strategy.batch)
     # As text: the workload may have lists.

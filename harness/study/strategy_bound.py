@@ -12,10 +12,10 @@ import numpy as np
 
 from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
+from harness.execution.prepare import Plan
 from harness.inputs.chain import Chain
 from harness.kernel import LINE_BYTES, KernelSpec
 from harness.measure.timeline import Spans
-from harness.run.prepare import Plan
 
 
 def shortest_pass_ns(plan: Plan) -> int | None:

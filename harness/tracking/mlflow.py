@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 from harness.config.schema import Tracking
 from harness.config.sources import key_and_value
+from harness.execution.outcome import Verdict
 from harness.measure.stats import Ratio
 from harness.results.find import digest_of
 from harness.results.record import Record
-from harness.run.outcome import Verdict
 from harness.tracking import local_store, mlflow_server, mlflow_views
 from harness.tracking.local_runs import LocalRuns
 from harness.tracking.locate import Located

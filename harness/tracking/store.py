@@ -16,9 +16,9 @@ from typing import Protocol, cast
 from harness import tracking as package
 from harness.config.schema import Tracking, TrackingKind
 from harness.errors import HarnessError, RequestError, nearest
+from harness.execution.outcome import Verdict
 from harness.measure.stats import Ratio
 from harness.results.record import Record
-from harness.run.outcome import Verdict
 
 LOOPBACK = "127.0.0.1"
 """The address at which `harness ui` serves a local store: on this machine only."""

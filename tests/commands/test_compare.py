@@ -11,7 +11,7 @@ from support.process import Shell
 from support.record_samples import a_record
 from support.timed_runs import TIMES, run
 
-from harness.run.outcome import Verdict
+from harness.execution.outcome import Verdict
 
 
 def stored(

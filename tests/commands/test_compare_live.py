@@ -13,7 +13,7 @@ from support.process import Done, Shell, in_process, shared_folder
 from support.store import filed, import_mlflow, parent_id
 
 from harness.commands.pictures import SWITCH
-from harness.run.experiment import Experiment
+from harness.execution.experiment import Experiment
 from harness.study.pair_plan import orders
 from harness.tracking.mlflow import MlflowStore
 from harness.tracking.store import TrackingError

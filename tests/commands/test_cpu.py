@@ -23,10 +23,10 @@ from support.record_samples import a_record
 
 from harness.device.cpu.program import ReferenceProgram
 from harness.device.host.state import MachineState, Processor, changes, processor_state
+from harness.execution.outcome import MachineStates
 from harness.report.processor import processor_lines
 from harness.report.runs import STOPPED_BY_RULE
 from harness.results.run_key import device_fingerprint
-from harness.run.outcome import MachineStates
 
 pytestmark = pytest.mark.slow
 

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_folder")]
 
 LONG = ("workload.tiles=20000", "measure.repeats=10000")
 """Hours of work: whatever the load of the machine, a signal comes before its end."""
-PASS = "harness.run.executor:Executor.run"
+PASS = "harness.execution.executor:Executor.run"
 """Called once a pass."""
 OPEN_STORE = "harness.commands.result_store:backend_of"
 """Called before MLflow is imported to store a record."""
@@ -226,7 +226,7 @@ def test_outputs_that_become_read_only(mounted: Callable[..., None]) -> None:
     ("function", "recorded"),
     [
         ("harness.commands.run:Invocation.job", False),
-        ("harness.run.prepare:prepare", False),
+        ("harness.execution.prepare:prepare", False),
         (PASS, True),
     ],
     ids=["configuration", "preparation", "a pass"],

@@ -374,7 +374,7 @@ def test_ctrl_c_while_a_run_hangs(start: START, times: int, in_folder: Path) -> 
     """
     running = start(
         *("strategy=pipelined", "device.timeout_ms=600000"),
-        setup=marking("harness.run.executor:finish_in_flight", "drain"),
+        setup=marking("harness.execution.executor:finish_in_flight", "drain"),
         faults={"hang": [7]},
         machine={"watchdog_ns": 0 if times == 2 else 300_000_000},
         interrupt_at="start 7",

@@ -9,7 +9,7 @@ from support.process import Shell
 
 from harness.commands import sweeper
 from harness.config.schema import Config
-from harness.run.verify import Checker, OutputCopies
+from harness.execution.verify import Checker, OutputCopies
 from harness.sim import pyxrt
 
 pytestmark = pytest.mark.slow

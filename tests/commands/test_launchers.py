@@ -32,9 +32,9 @@ from harness.config.compose import load
 from harness.config.explain import explain
 from harness.config.schema import Config
 from harness.errors import RequestError
+from harness.execution.outcome import Outcome
 from harness.results.record import Record
 from harness.results.sweep_runs import SweepRuns
-from harness.run.outcome import Outcome
 from harness.tracking.store import SWEPT_VARIABLE
 
 pytestmark = pytest.mark.slow

@@ -15,11 +15,11 @@ import soundfile
 from support.process import Shell, process, rows, run_folders, spans
 
 from harness.config.device import Simulator
+from harness.execution import prepare as preparation
 from harness.inputs.generate import make_tiles
 from harness.kernel import Array, KernelSpec, load_kernel
 from harness.measure.metrics import METRIC_NAMES
 from harness.results.record import SCHEMA_VERSION
-from harness.run import prepare as preparation
 
 pytestmark = pytest.mark.slow
 

@@ -25,6 +25,7 @@ from harness.commands.terminal import show
 from harness.config.schema import Tracking, TrackingKind
 from harness.config.strategy import Strategy
 from harness.errors import RequestError
+from harness.execution.outcome import Verdict
 from harness.measure.bottleneck import bottleneck
 from harness.measure.stats import spread
 from harness.measure.stopping import Stop, StopReason
@@ -44,7 +45,6 @@ from harness.report.tables import (
 )
 from harness.results.record import Record, Samples
 from harness.results.rtf_gap import bound_by
-from harness.run.outcome import Verdict
 
 pytestmark = pytest.mark.slow
 

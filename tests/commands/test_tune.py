@@ -12,7 +12,7 @@ from support.process import Done, Shell, in_process, shared_folder
 from support.store import filed, import_mlflow, open_client, parent_id
 
 from harness.commands import tune
-from harness.run.experiment import Experiment
+from harness.execution.experiment import Experiment
 from harness.study.tune import Search
 from harness.tracking.mlflow import MlflowStore
 from harness.tracking.processes import PID_TAG

@@ -17,9 +17,9 @@ from harness.config import compose as configuration
 from harness.config.compose import conf_dir, load
 from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Verdict
 from harness.models.whisper import ENCODERS
-from harness.run.experiment import Experiment
-from harness.run.outcome import Verdict
 
 pytestmark = pytest.mark.slow
 

@@ -29,6 +29,8 @@ from harness.device.open import open_backend
 from harness.device.xrt import hardware
 from harness.device.xrt.open_devices import OpenDevices
 from harness.errors import DeviceCallError, DeviceError, DeviceTimeoutError, RequestError
+from harness.execution.executor import Executor
+from harness.execution.verify import Checker
 from harness.inputs.chain import Chain
 from harness.inputs.generate import (
     MOST_DISTINCT_BYTES,
@@ -38,8 +40,6 @@ from harness.inputs.generate import (
 )
 from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
-from harness.run.executor import Executor
-from harness.run.verify import Checker
 from harness.sim import pyxrt
 from harness.sim.clock import WallClock
 from harness.sim.device import plug

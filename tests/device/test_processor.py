@@ -30,12 +30,12 @@ from harness.device.cpu.worker import State
 from harness.device.interrupt import on_delayed_signal
 from harness.device.open import open_backend
 from harness.errors import DeviceCallError, DeviceError, DeviceTimeoutError, RequestError
+from harness.execution.executor import Executor
+from harness.execution.verify import Checker
 from harness.inputs.chain import make_chain
 from harness.inputs.generate import make_chain_tiles
 from harness.kernel import KernelSpec, kernel_source, load_kernel
 from harness.measure.timeline import Stage
-from harness.run.executor import Executor
-from harness.run.verify import Checker
 
 PATIENCE_MS = LIMIT_S * 1000
 """Only an execution that hangs takes as long."""

@@ -17,7 +17,7 @@ from harness.device.xrt.failures import explanation
 from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, XrtSession
 from harness.device.xrt.wait import pause_host, wait_loop
 from harness.errors import DeviceError, DeviceTimeoutError
-from harness.run.executor import Executor
+from harness.execution.executor import Executor
 from harness.sim import pyxrt
 
 

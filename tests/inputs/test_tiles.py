@@ -14,13 +14,13 @@ from support import native
 
 from harness.config.compose import load
 from harness.errors import RequestError
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Outcome, Verdict
 from harness.inputs.generate import make_tiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import load_kernel
 from harness.report.run_lines import footnotes
 from harness.results.record import record_of
-from harness.run.experiment import Experiment
-from harness.run.outcome import Outcome, Verdict
 
 SOURCES = ("speech", "random")
 

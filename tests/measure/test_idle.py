@@ -14,6 +14,7 @@ from support.small_device import COSTS, run_pass
 
 from harness.config.device import Hazards
 from harness.config.strategy import Buffers, Strategy
+from harness.execution.experiment import Experiment
 from harness.measure.idle import (
     CAUSES,
     Cause,
@@ -24,7 +25,6 @@ from harness.measure.idle import (
 )
 from harness.measure.timeline import DEVICE_WORK, HOST, Stage, Timeline
 from harness.measure.totals import stalls, sum_totals, totals_of
-from harness.run.experiment import Experiment
 
 SPANS = st.lists(
     st.tuples(

@@ -32,13 +32,13 @@ from support.record_samples import a_record
 
 from harness.config.compose import load
 from harness.device.cpu.program import Execute, ReferenceProgram, Stamps
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Outcome, Verdict
 from harness.inputs.generate import make_tiles
 from harness.kernel import Bytes
 from harness.measure.caching import CacheCheck
 from harness.report.run_lines import footnotes, legend
 from harness.results.record import Samples
-from harness.run.experiment import Experiment
-from harness.run.outcome import Outcome, Verdict
 
 TESTS = Path(__file__).parent.parent
 SMALL = ("tracking=off", "workload.tiles=6", "workload.source=random", "verify=off")

@@ -27,7 +27,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-HEAVY = ("scipy.stats", "hypothesis", "pydantic", "rich.table", "harness.run.executor")
+HEAVY = ("scipy.stats", "hypothesis", "pydantic", "rich.table", "harness.execution.executor")
 """Imported once, before the children are forked; none of them imports a module that is mutated."""
 TIMEOUT_S = 120
 TESTS = {

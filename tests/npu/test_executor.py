@@ -10,10 +10,10 @@ import pytest
 
 from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import XrtSession
+from harness.execution.executor import Executor
+from harness.execution.verify import Checker, OutputCopies
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
-from harness.run.executor import Executor
-from harness.run.verify import Checker, OutputCopies
 from npu.bench import SPEC, Bench, make_tiles
 
 STRATEGIES: dict[str, dict[str, Any]] = {

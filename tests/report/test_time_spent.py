@@ -10,13 +10,13 @@ import pytest
 from support.experiments import record_of_run
 from support.record_samples import a_record
 
+from harness.execution.outcome import Verdict
 from harness.measure.totals import Totals
 from harness.report.payoff import payoff_parts
 from harness.report.run_lines import lines_below
 from harness.report.tables import Sheet
 from harness.report.time_spent import sentence
 from harness.results.record import Record
-from harness.run.outcome import Verdict
 from harness.study.payoff import payoffs_of
 from harness.tracking.notes import run_note
 

@@ -11,10 +11,10 @@ from support.record_samples import CONFIG, a_record
 
 from harness.config.schema import Config
 from harness.config.strategy import Strategy
+from harness.execution.outcome import Verdict
 from harness.measure.stats import Ratio
 from harness.results.identity import KEYS, config_hash, phase_setting, speedup_setting
 from harness.results.speedup import speedups
-from harness.run.outcome import Verdict
 
 POOLED = Strategy()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from support.record_samples import a_record
 
+from harness.execution.outcome import Verdict
 from harness.results.record import FILE_NAME, Record
 from harness.results.sweep_runs import SweepRuns
-from harness.run.outcome import Verdict
 
 
 def test_stored_records_leave_memory_and_are_read_again(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
 from harness.device.open import open_backend
 from harness.device.xrt.session import XrtSession
+from harness.execution.executor import Executor
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.measure.bounds import makespan_ns
 from harness.measure.timeline import Stage, Timeline
-from harness.run.executor import Executor
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ from support.timed_runs import TIMES, run
 
 from harness.device.host.state import MachineState
 from harness.errors import RequestError
+from harness.execution.outcome import MachineStates, Verdict
 from harness.measure.comparison import Change, Limits
 from harness.report.comparison import comparison_parts
 from harness.results.record import Record
-from harness.run.outcome import MachineStates, Verdict
 from harness.study.comparison import (
     Row,
     interleaved,

@@ -11,9 +11,9 @@ from support.record_samples import a_record
 
 from harness.config.stored import config_of
 from harness.errors import RequestError
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Verdict
 from harness.results.record import Record
-from harness.run.experiment import Experiment
-from harness.run.outcome import Verdict
 from harness.study.payoff import GAIN, Payoff, Variants, payoffs_of
 
 REQUESTS = {

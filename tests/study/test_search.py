@@ -12,8 +12,8 @@ import pytest
 from harness.config.compose import load
 from harness.config.strategy import Strategy
 from harness.errors import RequestError
+from harness.execution.experiment import Experiment
 from harness.measure.metrics import METRIC_NAMES
-from harness.run.experiment import Experiment
 from harness.study.space import Base, Candidate, candidates, checked_values, default_values
 from harness.study.tune import Objective, Result, Search, objective_of
 

@@ -19,8 +19,8 @@ from harness.commands.main import dispatch
 from harness.config import compose as config
 from harness.config.device import Simulator
 from harness.config.schema import Verify
-from harness.run.experiment import Experiment
-from harness.run.outcome import Verdict
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Verdict
 from harness.study.draws import draw, drawable, rank_draws
 from harness.study.profile_numbers import Number, numbers_of, with_number
 from harness.study.sensitivity import Point, study

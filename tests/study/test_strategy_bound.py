@@ -10,8 +10,8 @@ import pytest
 from harness.config.compose import load
 from harness.config.schema import Config
 from harness.config.strategy import Buffers, Strategy
-from harness.run.experiment import Experiment
-from harness.run.prepare import make_plan
+from harness.execution.experiment import Experiment
+from harness.execution.prepare import make_plan
 from harness.study.strategy_bound import shortest_pass_ns
 
 QUICK = ("tracking=off", "verify=off", "measure.repeats=1", "workload.source=random")

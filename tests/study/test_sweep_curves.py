@@ -10,8 +10,8 @@ from support.record_samples import SERIAL, a_record
 from support.timed_runs import run
 
 from harness.config.strategy import Strategy
+from harness.execution.outcome import Verdict
 from harness.results.record import Record
-from harness.run.outcome import Verdict
 from harness.study.sweep_curves import Point, sweep_curves
 
 

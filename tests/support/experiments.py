@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from harness.config.compose import build, compositions, conf_dir, register, resolved
 from harness.config.loader import caching_loader
 from harness.config.schema import Config
+from harness.execution.experiment import Experiment
 from harness.results.record import Record, record_of
-from harness.run.experiment import Experiment
 from support.record_samples import ENVIRONMENT
 
 QUICK = ("tracking=off", "verify=off", "measure.repeats=1", "workload.source=random")

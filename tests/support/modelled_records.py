@@ -9,8 +9,8 @@ import numpy as np
 
 from harness.config.device import Simulator
 from harness.config.strategy import Strategy
+from harness.execution.predict import experiment_model
 from harness.results.record import Record, Samples
-from harness.run.predict import experiment_model
 from harness.study.calibration_data import runs_of
 
 Numbers = dict[str, float]

@@ -9,6 +9,8 @@ from unittest.mock import patch
 from harness.config.strategy import Buffers, Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
+from harness.execution.outcome import MachineStates, Outcome, Verdict
+from harness.execution.tile_passes import Step
 from harness.hazard import Call, Hazard, Kind
 from harness.measure.caching import CacheCheck
 from harness.measure.metric import Measurement
@@ -20,8 +22,6 @@ from harness.models.operations import Operation
 from harness.models.tiling import Unit
 from harness.results.environment import Environment
 from harness.results.record import Record, record_of
-from harness.run.outcome import MachineStates, Outcome, Verdict
-from harness.run.tile_passes import Step
 
 TOTALS = Totals("virtual", 1, 10, 100, 0, 20, 15, 60, 5, exec_ns=55, bound_ns=90)
 AUDIO = Audio(11.0, 304_700_000, 140.625)

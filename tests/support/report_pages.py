@@ -10,12 +10,12 @@ import numpy as np
 
 from harness.config.strategy import Buffers, Strategy
 from harness.device.host.state import MachineState
+from harness.execution.outcome import MachineStates, Verdict
 from harness.hazard import Call, Hazard, Kind
 from harness.measure.timeline import Stage, Timeline
 from harness.report.trace import save_trace
 from harness.results.find import SWEEP_FILE
 from harness.results.record import Record
-from harness.run.outcome import MachineStates, Verdict
 from support.record_samples import CONFIG, ENVIRONMENT, a_record
 
 HOSTILE = '<script>alert("1")</script>&amp;</script><!--'

@@ -11,12 +11,12 @@ from harness.config.strategy import Buffers, Strategy
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.session import XrtSession
+from harness.execution.executor import Executor
+from harness.execution.verify import Checker
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Array, Buffer, KernelSpec, Part
 from harness.measure.timeline import Timeline
-from harness.run.executor import Executor
-from harness.run.verify import Checker
 
 COSTS: dict[str, Any] = {
     "alloc_ns": 1,

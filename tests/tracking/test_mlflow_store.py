@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from harness.commands import open_store as opening
+from harness.execution.outcome import Verdict
 from harness.measure.stats import Ratio
-from harness.run.outcome import Verdict
 from harness.tracking import processes, server_runs
 from harness.tracking.mlflow import MlflowStore
 from harness.tracking.store import SweepReport, TrackingError

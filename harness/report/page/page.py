@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, with_extra
+from harness.execution.outcome import Verdict
 from harness.report.page.charts import Chart
 from harness.report.page.run_view import RunView
 from harness.report.tables import Part, Sheet
-from harness.run.outcome import Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.device.host.state import changes
+from harness.execution.outcome import Verdict
 from harness.measure.metric import Unit, Value
 from harness.measure.metrics import SPEEDUP, TABLE
 from harness.measure.stats import Ratio
@@ -21,7 +22,6 @@ from harness.report.runs import FORMATS
 from harness.report.tables import NOTHING
 from harness.report.time_spent import sentence
 from harness.results.record import Record
-from harness.run.outcome import Verdict
 from harness.study.differences import flat
 from harness.study.payoff import payoffs_of
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from harness.config.schema import Config
 from harness.device.backend import Backend, Session
+from harness.execution.executor import Executor
 from harness.kernel import KernelSpec
-from harness.run.executor import Executor
 
 
 class SessionPool:

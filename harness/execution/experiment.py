@@ -12,16 +12,16 @@ import numpy as np
 from harness.config.schema import Config, Measure, Verify
 from harness.device.backend import MONOTONIC
 from harness.errors import DeviceError, RequestError
+from harness.execution.findings import Findings
+from harness.execution.outcome import MachineStates, Outcome, Verdict
+from harness.execution.predict import NotModelledError, predicted_ns
+from harness.execution.prepare import prepare
+from harness.execution.tile_passes import Pass, Passes
 from harness.measure.caching import TURNS, CacheCheck
 from harness.measure.metric import Measurement
 from harness.measure.metrics import metrics_of
 from harness.measure.stats import median_index
 from harness.measure.stopping import StopReason, StopRule
-from harness.run.findings import Findings
-from harness.run.outcome import MachineStates, Outcome, Verdict
-from harness.run.predict import NotModelledError, predicted_ns
-from harness.run.prepare import prepare
-from harness.run.tile_passes import Pass, Passes
 from harness.units import NS_PER_S
 
 log = logging.getLogger(__name__)

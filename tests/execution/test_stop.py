@@ -8,10 +8,10 @@ import pytest
 
 from harness.config.compose import load
 from harness.device.host.state import MachineState
+from harness.execution.experiment import Experiment, stop_rule
+from harness.execution.outcome import Outcome, Verdict
+from harness.execution.tile_passes import TilePasses
 from harness.measure.stopping import StopReason
-from harness.run.experiment import Experiment, stop_rule
-from harness.run.outcome import Outcome, Verdict
-from harness.run.tile_passes import TilePasses
 
 SHORT = ("tracking=off", "workload.tiles=6", "workload.source=random", "verify=off")
 NOISY = (*SHORT, "device.noise.enabled=true", "device.noise.seed=1")

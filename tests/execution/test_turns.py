@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from harness.config.compose import load
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Outcome, Verdict
 from harness.measure.bounds import bounds
 from harness.measure.timeline import Stage, Timeline, lengths_ns
-from harness.run.experiment import Experiment
-from harness.run.outcome import Outcome, Verdict
 
 SWITCH_NS = 1_405_000
 TILES = 6

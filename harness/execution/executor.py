@@ -13,6 +13,8 @@ import numpy as np
 
 from harness.config.strategy import Buffers, Strategy
 from harness.device.backend import Session, Submission
+from harness.execution.garbage import no_garbage_collection
+from harness.execution.in_flight import InFlight, finish_in_flight
 from harness.inputs.chain import Chain, Link
 from harness.kernel import Bytes
 from harness.measure.timeline import (
@@ -29,8 +31,6 @@ from harness.measure.timeline import (
     PassMarks,
     blank_marks,
 )
-from harness.run.garbage import no_garbage_collection
-from harness.run.in_flight import InFlight, finish_in_flight
 
 Sink = Callable[[int, Bytes], None]
 """sink(first, outputs): receives the outputs (count, size_bytes) of tiles `first` and following.

@@ -11,16 +11,16 @@ import pytest
 from support.process import Shell
 from support.window import COSTS
 
-import harness.run.layer_passes
+import harness.execution.layer_passes
 from harness.config.compose import load
 from harness.config.device import Faults, Simulator
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
+from harness.execution.layer_passes import LayerPasses
 from harness.inputs.generate import make_activations
 from harness.models.tiling import load_tiling
 from harness.models.weights import make_weights, weight_shapes
 from harness.models.whisper import ENCODERS, Encoder
-from harness.run.layer_passes import LayerPasses
 
 SMALL = Encoder("small", layers=2, heads=2, d_model=48, ffn=64, frames=70)
 TILING = load_tiling()
@@ -73,13 +73,13 @@ def test_a_wrong_call_is_seen_and_so_is_the_wrong_result_that_it_makes() -> None
 def test_data_passed_on_wrongly_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call is right; two of its outputs have changed places."""
 
-    class Swapping(harness.run.layer_passes.LayerData):
+    class Swapping(harness.execution.layer_passes.LayerData):
         def take(self, operation: Any, outputs: Any) -> None:
             swapped = outputs.copy()
             swapped[[0, 1]] = outputs[[1, 0]]
             super().take(operation, swapped)
 
-    monkeypatch.setattr(harness.run.layer_passes, "LayerData", Swapping)
+    monkeypatch.setattr(harness.execution.layer_passes, "LayerData", Swapping)
     _, passes = opened("strategy=pipelined")
     compared = passes.verify(lambda share: None)
     passes.close()

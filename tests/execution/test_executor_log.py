@@ -10,8 +10,8 @@ from support.small_device import ADD, make_backend, make_tiles, run_pass
 
 from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import XrtSession
-from harness.run.executor import Executor
-from harness.run.verify import OutputCopies
+from harness.execution.executor import Executor
+from harness.execution.verify import OutputCopies
 
 
 def host(log: list[tuple[str, int, int, int]]) -> list[tuple[str, int, int, int]]:

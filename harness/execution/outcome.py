@@ -8,6 +8,7 @@ from enum import Enum
 from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
+from harness.execution.tile_passes import Step
 from harness.hazard import Hazard
 from harness.measure.caching import CacheCheck
 from harness.measure.metric import Metrics
@@ -15,7 +16,6 @@ from harness.measure.rtf import Audio
 from harness.measure.stopping import Stop
 from harness.measure.timeline import Timeline
 from harness.measure.totals import Totals
-from harness.run.tile_passes import Step
 
 
 class Verdict(Enum):

@@ -21,15 +21,15 @@ from harness.device.open import open_backend
 from harness.device.xrt.session import XrtSession
 from harness.device.xrt.slot import XrtSlot
 from harness.errors import DeviceCallError, DeviceError
+from harness.execution import verify
+from harness.execution.executor import Executor
+from harness.execution.verify import Checker, OutputCopies
 from harness.hazard import Kind
 from harness.kernel import Buffer, Part
 from harness.measure.bounds import bounds, makespan_ns
 from harness.measure.metrics import pass_metrics
 from harness.measure.timeline import HOST, Stage
 from harness.measure.totals import stalls_ns
-from harness.run import verify
-from harness.run.executor import Executor
-from harness.run.verify import Checker, OutputCopies
 from harness.sim import pyxrt
 from harness.sim.launch import Launch
 
@@ -356,7 +356,7 @@ import gc
 from support.small_device import ADD, make_backend, make_tiles
 from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import XrtSession
-from harness.run.executor import Executor
+from harness.execution.executor import Executor
 from harness.sim.launch import Launch
 
 session = XrtSession(make_backend(), ADD, 1, 1000)

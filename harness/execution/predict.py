@@ -15,11 +15,11 @@ from harness.config.schema import Config, Verify
 from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import WAKE_AFTER_NS
 from harness.errors import RequestError
+from harness.execution.prepare import Plan, make_plan
 from harness.inputs.chain import Chain
 from harness.kernel import LINE_BYTES, Buffer, KernelSpec
 from harness.measure.model import pass_times
 from harness.measure.pass_model import Ns, PassModel, PassTimes, Station
-from harness.run.prepare import Plan, make_plan
 from harness.units import ms_to_ns
 
 INSTRUCTION_BYTES = 4

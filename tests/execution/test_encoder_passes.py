@@ -16,15 +16,15 @@ from harness.config.device import Faults, Simulator
 from harness.config.schema import Config
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
+from harness.execution.encoder_passes import EncoderPasses
+from harness.execution.prepare import prepare
+from harness.execution.tile_passes import Pass
 from harness.inputs.generate import make_tiles
 from harness.measure.metrics import METRIC_NAMES
 from harness.measure.totals import Totals
 from harness.models.operations import Operation, operations
 from harness.models.tiling import load_tiling
 from harness.models.whisper import encoder_of
-from harness.run.encoder_passes import EncoderPasses
-from harness.run.prepare import prepare
-from harness.run.tile_passes import Pass
 
 pytestmark = pytest.mark.slow
 

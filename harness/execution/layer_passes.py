@@ -9,6 +9,10 @@ import numpy as np
 
 from harness.config.schema import Config
 from harness.device.backend import Backend
+from harness.execution.encoder_passes import EncoderPass
+from harness.execution.session_pool import SessionPool
+from harness.execution.tile_passes import Share, Step
+from harness.execution.verify import Checker, Comparison, OutputCopies
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, Int8
@@ -17,10 +21,6 @@ from harness.models.layer import LayerData, layer_operations
 from harness.models.layer_reference import layer_reference
 from harness.models.tiling import Tiling
 from harness.models.whisper import Encoder
-from harness.run.encoder_passes import EncoderPass
-from harness.run.session_pool import SessionPool
-from harness.run.tile_passes import Share, Step
-from harness.run.verify import Checker, Comparison, OutputCopies
 
 RunTiles = Callable[[Tiles, int, Checker], tuple[Totals, Bytes]]
 """run(tiles, calls, checker): runs and checks the calls of an operation.

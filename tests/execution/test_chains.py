@@ -22,14 +22,14 @@ from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
 from harness.device.xrt.session import XrtSession
 from harness.errors import DeviceError, DeviceTimeoutError, RequestError
+from harness.execution.executor import Executor
+from harness.execution.prepare import make_plan
+from harness.execution.verify import Checker
 from harness.inputs.chain import Chain, Link, make_chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, KernelSpec, Part, load_kernel
 from harness.measure.bounds import bounds
 from harness.measure.timeline import PassMarks
-from harness.run.executor import Executor
-from harness.run.prepare import make_plan
-from harness.run.verify import Checker
 from harness.units import ms_to_ns
 
 pytestmark = pytest.mark.slow
@@ -340,7 +340,7 @@ def test_a_chain_that_hangs_fails_after_one_timeout(monkeypatch: pytest.MonkeyPa
     )
     failed_ns: list[int] = []
     monkeypatch.setattr(
-        "harness.run.executor.finish_in_flight",
+        "harness.execution.executor.finish_in_flight",
         lambda launched, failed: failed_ns.append(world.clock.now_ns),
     )
     begin_ns = world.clock.now_ns

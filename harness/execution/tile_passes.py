@@ -13,14 +13,14 @@ from typing import Protocol
 
 from harness.config.schema import Config
 from harness.device.backend import Backend, Session
+from harness.execution.executor import Executor
+from harness.execution.verify import Checker, Comparison, OutputCopies
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes
 from harness.measure.timeline import PassMarks, Spans, Timeline
 from harness.measure.totals import Totals, totals_of
 from harness.models.operations import Operation
-from harness.run.executor import Executor
-from harness.run.verify import Checker, Comparison, OutputCopies
 
 Share = Callable[[float], None]
 """progress(share): called with the share of a pass that is done, 0 to 1."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from harness.config.device import Device
 from harness.device.host.state import MachineState, changes
+from harness.execution.outcome import Verdict
+from harness.execution.tile_passes import Pass
+from harness.execution.verify import Comparison
 from harness.hazard import Hazard
 from harness.measure.caching import CacheCheck
 from harness.measure.stopping import Stop
-from harness.run.outcome import Verdict
-from harness.run.tile_passes import Pass
-from harness.run.verify import Comparison
 
 
 @dataclass

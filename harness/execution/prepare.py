@@ -15,6 +15,9 @@ from harness.config.workload import FullEncoder, LayerWorkload, Workload
 from harness.device.backend import Backend
 from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
+from harness.execution.encoder_passes import EncoderPasses
+from harness.execution.layer_passes import LayerPasses
+from harness.execution.tile_passes import Passes, TilePasses
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.generate import (
     check_source,
@@ -30,9 +33,6 @@ from harness.measure.rtf import Audio
 from harness.models.operations import operations
 from harness.models.tiling import Tiling, load_tiling
 from harness.models.weights import load_weights, make_weights
-from harness.run.encoder_passes import EncoderPasses
-from harness.run.layer_passes import LayerPasses
-from harness.run.tile_passes import Passes, TilePasses
 
 
 @dataclass(frozen=True)

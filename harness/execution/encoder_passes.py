@@ -13,13 +13,13 @@ import numpy as np
 
 from harness.config.schema import Config
 from harness.device.backend import Backend
+from harness.execution.session_pool import SessionPool
+from harness.execution.tile_passes import Share, Step
+from harness.execution.verify import Checker, Comparison, OutputCopies
 from harness.inputs.tiles import Tiles
 from harness.measure.timeline import Spans, Timeline
 from harness.measure.totals import Totals, sum_totals, totals_of
 from harness.models.operations import Operation
-from harness.run.session_pool import SessionPool
-from harness.run.tile_passes import Share, Step
-from harness.run.verify import Checker, Comparison, OutputCopies
 
 
 @dataclass(frozen=True)

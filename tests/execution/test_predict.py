@@ -15,13 +15,13 @@ from harness.config.compose import load
 from harness.config.device import Faults, Hazards, Noise, PowerMode, Simulator
 from harness.config.schema import Config, Measure, Verify
 from harness.config.strategy import Buffers, Strategy
+from harness.execution.experiment import Experiment
+from harness.execution.outcome import Verdict
+from harness.execution.predict import NotModelledError, experiment_model, predicted_ns
+from harness.execution.prepare import make_plan
 from harness.measure.model import PROFILES_AT_ONCE, pass_times
 from harness.measure.pass_model import PassModel, Station
 from harness.measure.timeline import Stage
-from harness.run.experiment import Experiment
-from harness.run.outcome import Verdict
-from harness.run.predict import NotModelledError, experiment_model, predicted_ns
-from harness.run.prepare import make_plan
 
 KNOBS = {
     "buffers": st.sampled_from(Buffers),

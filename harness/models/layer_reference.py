@@ -64,7 +64,7 @@ def _product(tiling: Tiling, a: Int8, b: Int8) -> Int8:
         # A view: the sums below are added to `total`.
         area = total[i : i + m, j : j + n]
         for p in range(0, inner, k):
-            (part,) = tiling.matmul.reference(_block(a, (i, p), (m, k)), _block(b, (p, j), (k, n)))
+            ((part,),) = tiling.matmul.apply(_block(a, (i, p), (m, k)), _block(b, (p, j), (k, n)))
             area += part[: area.shape[0], : area.shape[1]]
     return _limit(total)
 
@@ -81,7 +81,7 @@ def _attention(tiling: Tiling, query: Int8, key: Int8, value: Int8) -> Int8:
         area = total[i : i + q, c : c + d]
         for j in range(0, frames, s):
             keys = (_block(each, (j, c), (s, d)) for each in (key, value))
-            (part,) = tiling.attention.reference(_block(query, (i, c), (q, d)), *keys)
+            ((part,),) = tiling.attention.apply(_block(query, (i, c), (q, d)), *keys)
             area += len(key[j : j + s]) * part[: area.shape[0], : area.shape[1]].astype(np.int32)
     # Exact: a quotient that is not a half differs from one by at least 1 / (2 * frames).
     return _limit(np.floor(total / frames + 0.5).astype(np.int32))
@@ -92,7 +92,7 @@ def _norm(tiling: Tiling, x: Int8, gamma: Int8, beta: Int8) -> Int8:
     (w,) = tiling.tile("layernorm").values()
     out = np.empty_like(x)
     for row, start in product(range(len(x)), range(0, x.shape[1], w)):
-        (part,) = tiling.layernorm.reference(
+        ((part,),) = tiling.layernorm.apply(
             *(_block(each, (start,), (w,)) for each in (x[row], gamma, beta))
         )
         area = out[row, start : start + w]
@@ -105,6 +105,6 @@ def _gelu(tiling: Tiling, x: Int8) -> Int8:
     (v,) = tiling.tile("gelu").values()
     flat = x.ravel()
     blocks = (_block(flat, (start,), (v,)) for start in range(0, len(flat), v))
-    pieces = [tiling.gelu.reference(block)[0] for block in blocks]
+    pieces = [tiling.gelu.apply(block)[0][0] for block in blocks]
     whole: Int8 = np.concatenate(pieces)[: len(flat)].reshape(x.shape)
     return whole

@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kernel import Buffer, KernelSpec, Part
+from harness.kernel import Buffer, Direction, KernelSpec, Part
 
 SIDE = 64
 MOST_DISTANCE = 1 << 17
@@ -80,8 +80,10 @@ def _part(name: str) -> Part:
 
 SPEC = KernelSpec(
     name="attention",
-    inputs=(Buffer("qkv", (_part("q"), _part("k"), _part("v"))),),
-    output=Buffer("out", (_part("out"),)),
+    arguments=(
+        Buffer("qkv", (_part("q"), _part("k"), _part("v"))),
+        Buffer("out", (_part("out"),), Direction.OUT),
+    ),
     reference=attention,
     # Two products of 64^3 multiply-accumulates; per logit nine operations (maximum, -, min, *, +,
     # >>, +, >>, sum), table look-ups not counted; per output one division.

@@ -32,8 +32,10 @@ def attention_layernorm(
 
 SPEC = KernelSpec(
     name="attention_layernorm",
-    inputs=(Buffer("qkv_row", (*ATTENTION.inputs[0].parts, *LAYERNORM.inputs[0].parts[1:])),),
-    output=LAYERNORM.output,
+    arguments=(
+        Buffer("qkv_row", (*ATTENTION.inputs[0].parts, *LAYERNORM.inputs[0].parts[1:])),
+        *LAYERNORM.outputs,
+    ),
     reference=attention_layernorm,
     # The device computes all rows of attention, as the separate kernel does.
     ops=ATTENTION.ops + LAYERNORM.ops,

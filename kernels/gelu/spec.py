@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kernel import Buffer, KernelSpec, Part
+from harness.kernel import Buffer, Direction, KernelSpec, Part
 
 SIZE = 512
 CLIMBS = (2, 4, 6, 9, 14)
@@ -45,8 +45,10 @@ def gelu(x: NDArray[np.int8]) -> NDArray[np.int8]:
 
 SPEC = KernelSpec(
     name="gelu",
-    inputs=(Buffer("in", (Part("x", (SIZE,)),)),),
-    output=Buffer("out", (Part("out", (SIZE,)),)),
+    arguments=(
+        Buffer("in", (Part("x", (SIZE,)),)),
+        Buffer("out", (Part("out", (SIZE,)),), Direction.OUT),
+    ),
     reference=gelu,
     # Per value: absolute value, maximum, 10 comparisons, 9 additions of them, one subtraction.
     ops=22 * SIZE,

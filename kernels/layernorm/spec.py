@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kernel import Buffer, KernelSpec, Part
+from harness.kernel import Buffer, Direction, KernelSpec, Part
 
 SIZE = 256
 EPSILON = 671
@@ -50,8 +50,10 @@ def _constant(name: str) -> Part:
 
 SPEC = KernelSpec(
     name="layernorm",
-    inputs=(Buffer("row", (Part("x", (SIZE,)), _constant("gamma"), _constant("beta"))),),
-    output=Buffer("out", (Part("out", (SIZE,)),)),
+    arguments=(
+        Buffer("row", (Part("x", (SIZE,)), _constant("gamma"), _constant("beta"))),
+        Buffer("out", (Part("out", (SIZE,)),), Direction.OUT),
+    ),
     reference=layernorm,
     # Per value: sum, multiply-accumulate (2), d (2), num (2), division, + beta, two limits. The
     # square root, one per tile, is not counted.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kernel import Buffer, KernelSpec, Part
+from harness.kernel import Buffer, Direction, KernelSpec, Part
 
 
 def matmul(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -26,8 +26,10 @@ def _spec(name: str, side: int) -> KernelSpec:
     shape = (side, side)
     return KernelSpec(
         name=name,
-        inputs=(Buffer("operands", (Part("a", shape), Part("b", shape, constant=True))),),
-        output=Buffer("out", (Part("out", shape),)),
+        arguments=(
+            Buffer("operands", (Part("a", shape), Part("b", shape, constant=True))),
+            Buffer("out", (Part("out", shape),), Direction.OUT),
+        ),
         reference=matmul,
         # side^3 multiply-accumulates; per output +, >> and two limits.
         ops=2 * side**3 + 4 * side**2,

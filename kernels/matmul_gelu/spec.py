@@ -25,8 +25,7 @@ def matmul_gelu(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int8]:
 
 SPEC = KernelSpec(
     name="matmul_gelu",
-    inputs=MATMUL.inputs,
-    output=GELU.output,
+    arguments=(*MATMUL.inputs, *GELU.outputs),
     reference=matmul_gelu,
     ops=MATMUL.ops + GELU.ops,
 )

@@ -22,7 +22,7 @@ from harness.kernel import KernelSpec
 
 def takes(bos: int, name: str = "add") -> KernelSpec:
     """A kernel of so many bos, its output included."""
-    return replace(ADD, name=name, inputs=ADD.inputs * (bos - 1))
+    return replace(ADD, name=name, arguments=ADD.inputs * (bos - 1) + ADD.outputs)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from harness.execution.prepare import make_plan
 from harness.execution.verify import Checker
 from harness.inputs.chain import Chain, Link, make_chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Buffer, KernelSpec, Part, load_kernel
+from harness.kernel import Buffer, Direction, KernelSpec, Part, load_kernel
 from harness.measure.bounds import bounds
 from harness.measure.timeline import PassMarks
 from harness.units import ms_to_ns
@@ -36,8 +36,10 @@ pytestmark = pytest.mark.slow
 
 SCALE = KernelSpec(
     name="scale",
-    inputs=(Buffer("in", (Part("x", (96,)), Part("factor", (32,), constant=True))),),
-    output=Buffer("out", (Part("y", (96,)),)),
+    arguments=(
+        Buffer("in", (Part("x", (96,)), Part("factor", (32,), constant=True))),
+        Buffer("out", (Part("y", (96,)),), Direction.OUT),
+    ),
     reference=lambda x, factor: (x * np.tile(factor, 3)).astype(np.int8),
     ops=96,
 )
@@ -232,10 +234,12 @@ def test_whatever_the_knobs_the_outputs_are_right(
 def test_resident_constants_are_sent_once(batch: int) -> None:
     """A sync costs 1 ns a byte. 96 of a tile's 128 bytes change: two lines of 64, or one less."""
     spec = replace(
-        SCALE, inputs=(Buffer("in", (Part("x", (64,)), Part("factor", (64,), constant=True))),)
-    )
-    spec = replace(
-        spec, output=Buffer("out", (Part("y", (64,)),)), reference=lambda x, factor: x * factor
+        SCALE,
+        arguments=(
+            Buffer("in", (Part("x", (64,)), Part("factor", (64,), constant=True))),
+            Buffer("out", (Part("y", (64,)),), Direction.OUT),
+        ),
+        reference=lambda x, factor: x * factor,
     )
     inputs = make_tiles(spec, 6)
     inputs = replace(
@@ -309,7 +313,7 @@ def test_bytes_that_do_not_connect(kernels: Any, links: Any, said: str) -> None:
 
 
 def test_a_kernel_of_two_buffers_cannot_follow() -> None:
-    two = replace(NEG, name="two", inputs=(*NEG.inputs, *NEG.inputs))
+    two = replace(NEG, name="two", arguments=NEG.inputs * 2 + NEG.outputs)
     with pytest.raises(RequestError, match="two takes 2 input buffers"):
         make_chain((ADD, two), {})
 

@@ -25,7 +25,7 @@ from harness.execution import verify
 from harness.execution.executor import Executor
 from harness.execution.verify import Checker, OutputCopies
 from harness.hazard import Kind
-from harness.kernel import Buffer, Part
+from harness.kernel import Buffer, Direction, Part
 from harness.measure.bounds import bounds, makespan_ns
 from harness.measure.metrics import pass_metrics
 from harness.measure.timeline import HOST, Stage
@@ -51,8 +51,10 @@ costs = st.fixed_dictionaries(
 )
 ODD = replace(
     ADD,
-    inputs=(Buffer("operands", (Part("left", (3, 7)), Part("right", (3, 7)))),),
-    output=Buffer("sum", (Part("sum", (3, 7)),)),
+    arguments=(
+        Buffer("operands", (Part("left", (3, 7)), Part("right", (3, 7)))),
+        Buffer("sum", (Part("sum", (3, 7)),), Direction.OUT),
+    ),
 )
 """Sizes that are no multiple of a cache line."""
 

@@ -114,16 +114,16 @@ def test_the_rtf_is_of_what_its_accounting_counts() -> None:
 
 TOY = """
 import numpy as np
-from harness.kernel import Buffer, KernelSpec, Part
+from harness.kernel import Buffer, Direction, KernelSpec, Part
 
 def spec(name, side):
     return KernelSpec(
         name=name,
-        inputs=(
+        arguments=(
             Buffer("values", (Part("x", (side, 8)),)),
             Buffer("weights", (Part("w", (8,), constant=True), Part("y", (3,)))),
+            Buffer("out", (Part("out", (side, 8)),), Direction.OUT),
         ),
-        output=Buffer("out", (Part("out", (side, 8)),)),
         reference=lambda x, w, y: x * w[:, None] + y[:, :1, None],
         ops=2 * side * 8,
     )
@@ -137,7 +137,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel of one's own: a folder."""
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "spec.py").write_text(TOY)
-    monkeypatch.setattr("harness.kernel.kernels_root", lambda: tmp_path)
+    monkeypatch.setattr("harness.kernel.find.kernels_root", lambda: tmp_path)
     load_kernel.cache_clear()
     yield
     load_kernel.cache_clear()

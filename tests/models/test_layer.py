@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import RequestError
-from harness.kernel import Buffer, KernelSpec, Part, load_kernel
+from harness.kernel import Buffer, Direction, KernelSpec, Part, load_kernel
 from harness.models.layer import FORMULAS, LayerData, layer_operations
 from harness.models.layer_reference import layer_reference
 from harness.models.tiling import Tiling, load_tiling
@@ -90,7 +90,8 @@ def tiling_of(m, k, n, q, s, d, w, v):
             )
             for at, shapes in enumerate(buffers)
         )
-        return KernelSpec(name, inputs, Buffer("out", (Part("out", out),)), reference, ops)
+        output = Buffer("out", (Part("out", out),), Direction.OUT)
+        return KernelSpec(name, (*inputs, output), reference, ops)
 
     def norm(x, gamma, beta):
         return limited(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import RequestError
-from harness.kernel import Buffer, KernelSpec, Part, kernel_names, load_kernel
+from harness.kernel import Buffer, Direction, KernelSpec, Part, kernel_names, load_kernel
 from harness.measure.audio_accounting import GUIDE_TILES_PER_WINDOW, WINDOW_S
 from harness.models.operations import Operation, operations
 from harness.models.tiling import Tiling, Unit, load_tiling, tile_of
@@ -27,8 +27,7 @@ def kernel(name, shapes, out, ops):
     parts = tuple(Part(f"part{number}", shape) for number, shape in enumerate(shapes))
     return KernelSpec(
         name,
-        (Buffer("in", parts),),
-        Buffer("out", (Part("out", out),)),
+        (Buffer("in", parts), Buffer("out", (Part("out", out),), Direction.OUT)),
         lambda *arrays: arrays[0],
         ops,
     )
@@ -315,7 +314,7 @@ def test_wrong_requests_are_refused(ask, said):
 def test_a_kernel_that_cannot_be_loaded_tells_why(tmp_path, monkeypatch):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "spec.py").write_text("1 / 0\n")
-    monkeypatch.setattr("harness.kernel.kernels_root", lambda: tmp_path)
+    monkeypatch.setattr("harness.kernel.find.kernels_root", lambda: tmp_path)
     assert kernel_names() == ("broken",)
     with pytest.raises(RequestError, match="ZeroDivisionError"):
         load_tiling(matmul="broken")

@@ -18,7 +18,7 @@ from harness.device.xrt.session import XrtSession
 from harness.execution.executor import Executor
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Buffer, KernelSpec, Part, load_kernel
+from harness.kernel import Buffer, Direction, KernelSpec, Part, load_kernel
 from harness.measure.bounds import makespan_ns
 from harness.measure.timeline import Stage, Timeline
 
@@ -27,8 +27,10 @@ pytestmark = pytest.mark.slow
 
 SPEC = KernelSpec(
     name="sample",
-    inputs=(Buffer("input", (Part("x", (768,)),)),),
-    output=Buffer("output", (Part("y", (256,)),)),
+    arguments=(
+        Buffer("input", (Part("x", (768,)),)),
+        Buffer("output", (Part("y", (256,)),), Direction.OUT),
+    ),
     reference=lambda x: x[:, :256],
     ops=0,
 )

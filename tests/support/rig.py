@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.config.device import Simulator
 from harness.hazard import Hazard
-from harness.kernel import Buffer, KernelSpec, Part
+from harness.kernel import Buffer, Direction, KernelSpec, Part
 from harness.sim import pyxrt
 from harness.sim.device import plug
 from harness.sim.kernel_model import model_of
@@ -23,21 +23,30 @@ COMPLETED = STATE.ERT_CMD_STATE_COMPLETED
 OPCODE = 3
 
 NEG = replace(
-    ADD, name="neg", inputs=(Buffer("operand", (Part("x", (8, 16)),)),), reference=lambda x: ~x
+    ADD,
+    name="neg",
+    arguments=(Buffer("operand", (Part("x", (8, 16)),)), *ADD.outputs),
+    reference=lambda x: ~x,
 )
 """128 B to 128 B: its input can be any kernel's output."""
 SUB = replace(
     ADD,
     name="sub",
-    inputs=(Buffer("left", (Part("left", (8, 16)),)), Buffer("right", (Part("right", (8, 16)),))),
+    arguments=(
+        Buffer("left", (Part("left", (8, 16)),)),
+        Buffer("right", (Part("right", (8, 16)),)),
+        *ADD.outputs,
+    ),
     reference=lambda left, right: left - right,
 )
 """Two bos of 128 B to one."""
 ODD = replace(
     ADD,
     name="odd",
-    inputs=(Buffer("operands", (Part("left", (3, 7)), Part("right", (3, 7)))),),
-    output=Buffer("sum", (Part("sum", (3, 7)),)),
+    arguments=(
+        Buffer("operands", (Part("left", (3, 7)), Part("right", (3, 7)))),
+        Buffer("sum", (Part("sum", (3, 7)),), Direction.OUT),
+    ),
 )
 """42 B to 21 B: no whole cache lines."""
 SPECS = {spec.name: spec for spec in (ADD, NEG, SUB, ODD)}

@@ -15,7 +15,7 @@ from harness.execution.executor import Executor
 from harness.execution.verify import Checker
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Array, Buffer, KernelSpec, Part
+from harness.kernel import Array, Buffer, Direction, KernelSpec, Part
 from harness.measure.timeline import Timeline
 
 COSTS: dict[str, Any] = {
@@ -36,8 +36,10 @@ def add(left: Array, right: Array) -> Array:
 
 ADD = KernelSpec(
     name="add",
-    inputs=(Buffer("operands", (Part("left", (8, 16)), Part("right", (8, 16)))),),
-    output=Buffer("sum", (Part("sum", (8, 16)),)),
+    arguments=(
+        Buffer("operands", (Part("left", (8, 16)), Part("right", (8, 16)))),
+        Buffer("sum", (Part("sum", (8, 16)),), Direction.OUT),
+    ),
     reference=add,
     ops=128,
 )

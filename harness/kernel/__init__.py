@@ -1,0 +1,40 @@
+"""Kernels: what a device program takes and gives, what it computes, and where it is declared.
+
+In: a name, or the arguments of a program in Python. Out: a `KernelSpec`, which every other package
+uses: arguments, arrays to bytes and back, reference, tolerance, work and cost.
+"""
+
+from harness.kernel.arguments import LINE_BYTES, Argument, Buffer, Direction, Part, Scalar, Unused
+from harness.kernel.dtypes import DTYPES, Array, Bytes, Int8
+from harness.kernel.find import (
+    check_kernel,
+    kernel_names,
+    kernel_source,
+    kernels_root,
+    load_kernel,
+)
+from harness.kernel.spec import FIRST_DATA_ARGUMENT, KernelSpec
+from harness.kernel.tolerance import EXACT, Tolerance
+
+__all__ = [
+    "DTYPES",
+    "EXACT",
+    "FIRST_DATA_ARGUMENT",
+    "LINE_BYTES",
+    "Argument",
+    "Array",
+    "Buffer",
+    "Bytes",
+    "Direction",
+    "Int8",
+    "KernelSpec",
+    "Part",
+    "Scalar",
+    "Tolerance",
+    "Unused",
+    "check_kernel",
+    "kernel_names",
+    "kernel_source",
+    "kernels_root",
+    "load_kernel",
+]

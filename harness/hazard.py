@@ -97,6 +97,13 @@ class Kind(Enum):
         "the bo is not in the argument's memory bank: XRT binds a copy, and the output is lost",
         "allocate the bo with kernel.group_id(index of the argument)",
     )
+    # pyxrt.cpp: bo.write(info.ptr, info.itemsize * info.size, seek).
+    STRIDED_WRITE = (
+        "strided-write",
+        "bo.write copies the memory behind an array's first element and ignores its strides: the "
+        "bytes are not those of the array",
+        "write numpy.ascontiguousarray(array)",
+    )
     # XRT #9952, reported for npu4.
     NESTED_SUB_BUFFER = (
         "nested-sub-buffer",
@@ -137,8 +144,8 @@ class Call:
 class Hazard:
     """One hazard: the two calls that conflict, and the bytes `low` to `high` (excluded) of `bo`.
 
-    earlier: None if the fault is a missing call. run: the run that uses the bytes. count: how often
-    these two places in the program conflicted.
+    earlier: None if the fault is a missing call. run: the run that uses the bytes; empty if the
+    fault concerns none. count: how often these two places in the program conflicted.
     """
 
     kind: Kind
@@ -153,4 +160,5 @@ class Hazard:
     def __str__(self) -> str:
         after = f", after {self.earlier}" if self.earlier else ""
         span = f", bytes {self.low} to {self.high}" if self.high else ""
-        return f"{self.kind.value}: {self.later}{after}: {self.bo}{span}, {self.run}"
+        run = f", {self.run}" if self.run else ""
+        return f"{self.kind.value}: {self.later}{after}: {self.bo}{span}{run}"

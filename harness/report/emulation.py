@@ -102,6 +102,7 @@ def _hazard(hazard: Hazard) -> str:
     if hazard.earlier:
         lines.append(f"  after {hazard.earlier}")
     span = f", bytes {hazard.low} to {hazard.high}" if hazard.high else ""
-    lines.append(f"  {hazard.bo}{span}; {hazard.run}")
+    run = f"; {hazard.run}" if hazard.run else ""
+    lines.append(f"  {hazard.bo}{span}{run}")
     lines.append(f"  remedy: {hazard.kind.remedy}")
     return "\n".join(lines)

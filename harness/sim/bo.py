@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.hazard import Kind
 from harness.sim.device import device, hw_context
 from harness.sim.enums import ert_cmd_state, xclBOSyncDirection
 from harness.sim.enums import flags as bo_flags
@@ -131,19 +133,27 @@ class bo(PybindObject):
         return memoryview(window.memory.host)[slice(*window.key)]
 
     def write(self, data: Any, seek: int, /) -> None:
-        """Copy the bytes of an array into the host copy, from byte `seek` on."""
+        """Copy the bytes of an array into the host copy, from byte `seek` on.
+
+        Of an array that is not in C order, it copies as many bytes from its first element on, as
+        pyxrt does.
+        """
         try:
             view = memoryview(data)
         except TypeError:
             raise incompatible("write", _WRITE_FORMS, (self, data, seek)) from None
         if not is_int(seek, UINT64):
             raise incompatible("write", _WRITE_FORMS, (self, data, seek))
-        window, content = self._range, view.cast("B") if view.c_contiguous else view.tobytes()
+        window = self._range
+        content = view.cast("B") if view.c_contiguous else _behind_first_element(view)
         if seek + len(content) > window.size:
             raise RuntimeError("attempting to write past buffer size")
         begin, end = window.offset + seek, window.offset + seek + len(content)
         if sanitizer := window.machine.sanitizer:
             sanitizer.on_write(window.memory, begin, end)
+            if not view.c_contiguous and content != view.tobytes():
+                span = begin, end
+                sanitizer.log.add(Kind.STRIDED_WRITE, None, window.memory.name, span, None, "")
             window.memory.write_site = here(window.machine.clock.now_ns)
         window.memory.host[begin:end] = content
 
@@ -210,6 +220,21 @@ class bo(PybindObject):
             memory.sync(*key)
         for begin, end in undefined or ():
             memory.undefine_host(begin, end)
+
+
+def _behind_first_element(view: memoryview) -> bytes:
+    """As many bytes as a strided array has, from its first element on, whatever lies there.
+
+    UNDEFINED where the array's own memory ends before: pyxrt reads beyond it.
+    """
+    array = np.asarray(view)
+    begin = array.ctypes.data
+    end = begin + array.itemsize
+    end += sum(
+        (n - 1) * each for n, each in zip(array.shape, array.strides, strict=True) if each > 0
+    )
+    content = ctypes.string_at(begin, min(array.nbytes, end - begin))
+    return content + bytes([UNDEFINED]) * (array.nbytes - len(content))
 
 
 def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> BoRange:

@@ -70,8 +70,11 @@ class device(PybindObject):
             raise RuntimeError(f" No such device with index '{number}'")
         self._machine = machines[number]
         self._known: dict[str, xclbin] = {}
-        self._loaded = uuid("")
-        self._machine.clock.now_ns += self._machine.profile.device_open_ns
+        self._machine.open_device()
+
+    def __del__(self) -> None:
+        if "_machine" in self.__dict__:
+            self._machine.devices -= 1
 
     def register_xclbin(self, xclbin: xclbin) -> uuid:
         """Register an xclbin with the device, and return its uuid."""
@@ -85,7 +88,10 @@ class device(PybindObject):
         return xclbin.get_uuid()
 
     def load_xclbin(self, *args: xclbin | str, **kwargs: xclbin | str) -> uuid:
-        """Register an xclbin, or the file at a path. Deprecated in pyxrt, with a warning."""
+        """Raise RuntimeError, after a warning: NPUs have no such call (pyxrt.cpp).
+
+        A path must be that of an xclbin, else the error is about the file.
+        """
         text, loaded = as_text(single(args, kwargs, "xclbin_path")), single(args, kwargs, "xclbin")
         if text is None and not isinstance(loaded, xclbin):
             forms = "xclbin_path: str", "xclbin: xrt::xclbin"
@@ -97,12 +103,17 @@ class device(PybindObject):
             DeprecationWarning,
             stacklevel=2,
         )
-        self._loaded = self.register_xclbin(xclbin(text) if text is not None else loaded)
-        return self._loaded
+        if text is not None:
+            xclbin(text)
+        # A null object crashes before.
+        self._machine  # noqa: B018
+        raise RuntimeError("xrtDeviceLoadXclbin failed in load_xclbin compatibility shim")
 
     def get_xclbin_uuid(self) -> uuid:
-        """Return the uuid that `load_xclbin` returned last, or the null uuid."""
-        return self._loaded
+        """Return the null uuid: no xclbin can be loaded with `load_xclbin`."""
+        # A null object crashes.
+        self._machine  # noqa: B018
+        return uuid("")
 
     def get_info(self, key: Any, /) -> str:
         """Return a property as text; RuntimeError for one that an NPU does not have."""

@@ -38,7 +38,7 @@ class HazardLog:
     def add(
         self,
         kind: Kind,
-        launch: Launch,
+        launch: Launch | None,
         subject: str,
         key: tuple[int, int],
         earlier: Site | None,
@@ -47,7 +47,8 @@ class HazardLog:
     ) -> None:
         """Add a hazard of bytes `key` of `subject`. If the two places are in the log, count it.
 
-        what: name of the earlier call. how: text to put before the name of the present call.
+        launch: None for a hazard that concerns no run. what: name of the earlier call. how: text to
+        put before the name of the present call.
         """
         later = present_call(self._machine.clock.now_ns, how)
         first = call_of(earlier, what) if earlier else None
@@ -58,5 +59,7 @@ class HazardLog:
         if hazard := self._hazards.get(places):
             self._hazards[places] = replace(hazard, count=hazard.count + 1)
         elif len(self._hazards) < MOST_HAZARDS:
-            run = f"run {launch.order} of {launch.kernel} on context {launch.context.slot}"
+            run = ""
+            if launch:
+                run = f"run {launch.order} of {launch.kernel} on context {launch.context.slot}"
             self._hazards[places] = Hazard(kind, subject, *key, run, first, later)

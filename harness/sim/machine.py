@@ -55,6 +55,7 @@ class Machine:
         self.executions = 0
         self.allocations = 0
         self.openings = 0
+        self.devices = 0
         self.heap_bytes = 0
         self.lost_ns = NEVER_NS
         self.notes: list[str] = []
@@ -105,6 +106,12 @@ class Machine:
         """Fail with RuntimeError, as a system call of the driver does, once the device is lost."""
         if self.clock.now_ns >= self.lost_ns:
             raise RuntimeError(f"DRM_IOCTL_AMDXDNA_{name} IOCTL failed (err=-19): No such device")
+
+    def open_device(self) -> None:
+        """Open the device. Only the first user pays: amdxdna counts them (amdxdna_drm_open)."""
+        if not (self.devices or self.contexts or self.memories):
+            self.clock.now_ns += self.profile.device_open_ns
+        self.devices += 1
 
     def open_context(self, models: Sequence[KernelModel]) -> Context:
         """Open a context for kernels, on free columns if there are enough.

@@ -35,12 +35,12 @@ class Sanitizer:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._log = HazardLog(machine)
-        self._report = self._log.report
+        self.log = HazardLog(machine)
+        self._report = self.log.report
 
     def take(self) -> list[Hazard]:
         """Return the hazards since the last call, in the order of their first occurrence."""
-        return self._log.take()
+        return self.log.take()
 
     def on_launch(self, launch: Launch, frame: FrameType, now_ns: int) -> None:
         """A run is launched from `frame`: from here on its arguments are in use."""
@@ -66,7 +66,7 @@ class Sanitizer:
         """Check a launch for every hazard; `before`: place of the run's previous launch."""
         launch.spoilt = False
         for kind, what, site in launch.problems:
-            self._log.add(kind, launch, what, (0, 0), site, "run.set_arg")
+            self.log.add(kind, launch, what, (0, 0), site, "run.set_arg")
             launch.spoil()
         for access in launch.accesses:
             memory = access.memory
@@ -184,7 +184,7 @@ class Sanitizer:
         """An argument of a run is about to be set."""
         if launch.in_flight:
             what, site = f"argument {index}", launch.site
-            self._log.add(Kind.ARGUMENT_IN_FLIGHT, launch, what, (0, 0), site, "launch")
+            self.log.add(Kind.ARGUMENT_IN_FLIGHT, launch, what, (0, 0), site, "launch")
 
     def on_drop(self, launch: Launch) -> None:
         """A run object is deleted while the run is in flight."""

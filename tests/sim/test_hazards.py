@@ -1339,7 +1339,58 @@ def output_in_a_window_of_a_window(rig: Rig) -> Iterator[Any]:
     yield None
 
 
+# --- strided-write ---
+
+
+@hazard(Kind.STRIDED_WRITE, "bo 2 (256 B)", (0, 256), ("", "bo.write"))
+def write_of_a_transposed_array(rig: Rig) -> Iterator[Any]:
+    operands = rig.bo(256)
+    array = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    operands.write(array.T, 0)  # later
+    assert (view_of(operands) == array.ravel()).all(), "the memory of the array, not transposed"
+    yield None
+
+
+@hazard(Kind.STRIDED_WRITE, "bo 2 (256 B)", (64, 72), ("", "bo.write"))
+def write_of_every_second_element(rig: Rig) -> Iterator[Any]:
+    operands = rig.bo(256)
+    operands.write(np.arange(16, dtype=np.uint8)[::2], 64)  # later
+    assert view_of(operands)[64:72].tolist() == list(range(8))
+    yield None
+
+
+@hazard(Kind.STRIDED_WRITE, "bo 2 (256 B)", (0, 8), ("", "bo.write"))
+def write_of_a_broadcast_array(rig: Rig) -> Iterator[Any]:
+    """One element in memory: pyxrt reads what lies behind it."""
+    operands = rig.bo(256)
+    operands.write(np.broadcast_to(np.uint8(7), 8), 0)  # later
+    yield view_of(operands)[1:8]
+
+
+@hazard(Kind.STRIDED_WRITE, "bo 2 (256 B)", (0, 8), ("", "bo.write"))
+def write_of_a_reversed_array(rig: Rig) -> Iterator[Any]:
+    """The first element is the last one in memory."""
+    operands = rig.bo(256)
+    operands.write(np.arange(8, dtype=np.uint8)[::-1], 0)  # later
+    assert view_of(operands)[0] == 7
+    yield view_of(operands)[1:8]
+
+
 # --- what is none, although it is near ---
+
+
+@correct()
+def write_of_strided_arrays_with_the_same_bytes(rig: Rig) -> Iterator[Any]:
+    """A column of one element each, and an array of equal values, are the same either way."""
+    operands, total = rig.bo(256), rig.bo(128)
+    operands.write(np.full((16, 16), 3, np.uint8).T, 0)
+    operands.sync(TO_DEVICE)
+    run = rig.run(operands, total)
+    run.start()
+    run.wait()
+    total.sync(FROM_DEVICE)
+    assert (view_of(total) == 6).all()
+    yield None
 
 
 @correct()

@@ -366,17 +366,39 @@ XID = "651c6d14-b727-15f3-c477-4f4af97bd475"
 
 
 def test_older_ways_are_deprecated() -> None:
+    """NPUs load an xclbin with a context only: xrtDeviceLoadXclbin fails for them."""
     rig = Rig()
-    with pytest.warns(
-        DeprecationWarning,
-        match=r"^pyxrt.device.load_xclbin\(\) is deprecated; use pyxrt.hw_context",
-    ):
-        loaded = rig.device.load_xclbin("add.xclbin")
-    assert loaded.to_string() == rig.device.get_xclbin_uuid().to_string() == rig.uuid.to_string()
+    for given in ("add.xclbin", pyxrt.xclbin("add.xclbin")):
+        with (
+            pytest.warns(
+                DeprecationWarning,
+                match=r"^pyxrt.device.load_xclbin\(\) is deprecated; use pyxrt.hw_context",
+            ),
+            pytest.raises(RuntimeError) as raised,
+        ):
+            rig.device.load_xclbin(given)
+        assert str(raised.value) == "xrtDeviceLoadXclbin failed in load_xclbin compatibility shim"
+    assert rig.device.get_xclbin_uuid().to_string() == pyxrt.uuid("").to_string()
     with pytest.warns(
         DeprecationWarning, match=r"^kernel\(device, uuid, name\[, mode\]\) is deprecated"
     ):
-        assert pyxrt.kernel(rig.device, loaded, "add").group_id(0) == 65535
+        assert pyxrt.kernel(rig.device, rig.uuid, "add").group_id(0) == 65535
+
+
+def test_only_the_first_open_takes_time() -> None:
+    """amdxdna counts the users of the device; with the last one it is closed."""
+    machine = Machine(Simulator(device_open_ns=1000), {})
+    plug(machine)
+    first, second = pyxrt.device(0), pyxrt.device(0)
+    assert machine.clock.now_ns == 1000
+    bo = pyxrt.bo(first, 64, pyxrt.bo.host_only, 0)
+    opened_ns = machine.clock.now_ns
+    del first, second
+    third = pyxrt.device(0)
+    assert machine.clock.now_ns == opened_ns, "the bo still uses the device"
+    del third, bo
+    pyxrt.device(0)
+    assert machine.clock.now_ns == opened_ns + 1000
 
 
 def test_seven_contexts() -> None:

@@ -5,6 +5,7 @@ uses: arguments, arrays to bytes and back, reference, tolerance, work and cost.
 """
 
 from harness.kernel.arguments import LINE_BYTES, Argument, Buffer, Direction, Part, Scalar, Unused
+from harness.kernel.cost import Cost, FixedCost, GemmCost, RooflineCost, cost_of
 from harness.kernel.dtypes import DTYPES, Array, Bytes, Int8
 from harness.kernel.find import (
     check_kernel,
@@ -25,14 +26,19 @@ __all__ = [
     "Array",
     "Buffer",
     "Bytes",
+    "Cost",
     "Direction",
+    "FixedCost",
+    "GemmCost",
     "Int8",
     "KernelSpec",
     "Part",
+    "RooflineCost",
     "Scalar",
     "Tolerance",
     "Unused",
     "check_kernel",
+    "cost_of",
     "kernel_names",
     "kernel_source",
     "kernels_root",

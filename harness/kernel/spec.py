@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import RequestError
 from harness.kernel.arguments import Argument, Buffer, Direction, Part, Scalar
+from harness.kernel.cost import Cost
 from harness.kernel.dtypes import Array, Bytes
 from harness.kernel.tolerance import EXACT, Tolerance
 
@@ -24,7 +25,8 @@ class KernelSpec:
     input part, in order, and the scalars by name; it returns the array (tiles, *shape) of the only
     output part, or a tuple with one for each. None if nothing can compute the outputs. tolerance:
     how much the device's outputs may differ from it. ops: arithmetic operations per tile; a
-    multiply-accumulate counts as two.
+    multiply-accumulate counts as two. cost: what an execution costs on a simulated device whose
+    profile has no figure for it.
 
         left, right, total = (Part(name, (64, 64)) for name in ("left", "right", "sum"))
         SPEC = KernelSpec(
@@ -39,6 +41,7 @@ class KernelSpec:
     reference: Callable[..., Any] | None = None
     ops: int = 0
     tolerance: Tolerance = EXACT
+    cost: Cost | None = None
 
     def __post_init__(self) -> None:
         if not self.outputs:

@@ -15,7 +15,7 @@ from harness.kernel.find import (
     load_kernel,
 )
 from harness.kernel.spec import FIRST_DATA_ARGUMENT, KernelSpec
-from harness.kernel.tolerance import EXACT, Tolerance
+from harness.kernel.tolerance import EXACT, Tolerance, tolerance_of
 
 __all__ = [
     "DTYPES",
@@ -43,4 +43,5 @@ __all__ = [
     "kernel_source",
     "kernels_root",
     "load_kernel",
+    "tolerance_of",
 ]

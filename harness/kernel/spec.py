@@ -33,7 +33,7 @@ class KernelSpec:
             "add", (Buffer("operands", (left, right)), Buffer("sum", (total,), Direction.OUT)),
             reference=lambda left, right: left + right, ops=64 * 64)
 
-    RequestError if it has no output.
+    RequestError if it has no output, or its tolerance does not fit the dtype of one.
     """
 
     name: str
@@ -46,6 +46,8 @@ class KernelSpec:
     def __post_init__(self) -> None:
         if not self.outputs:
             raise RequestError(f"kernel {self.name}: no output; give a buffer a direction of out")
+        for part in self.output.parts:
+            self.tolerance.check_dtype(part.dtype, f"kernel {self.name}: {part.name}: tolerance")
 
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:

@@ -2,8 +2,8 @@
 
 A page's ```console blocks contain commands after `$ ` (continued after `> `), each followed by its
 output: what it writes to stdout, then to stderr. A ```python block may be followed by a ```text
-block, its output. All of a page run in order, in one folder that starts with copies of benchmarks/
-and docs/. Words after `console` or `python` say more:
+block, its output. All of a page run in order, in one folder that starts with copies of benchmarks/,
+docs/ and tests/data/. Words after `console` or `python` say more:
 
     slow      takes longer than seconds
     varies    the output differs from run to run and is not compared
@@ -37,7 +37,7 @@ from typing import IO, Any
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 HARNESS = ("python -m harness", "harness")
-COPIED = ("benchmarks", "docs")
+COPIED = ("benchmarks", "docs", "tests/data")
 """Folders of the checkout that commands name."""
 VARYING = {
     r"\d{4}-\d{2}-\d{2}/\d{2}-\d{2}-\d{2}-\d{6}": "<date>/<time>",

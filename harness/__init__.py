@@ -4,7 +4,7 @@ Layers, lowest first. A module imports from its own layer or from a lower one, n
 higher one; `tests/test_architecture.py` reads this list.
 
     errors units kernel          error classes, units, kernel specs
-    hazard xclbin                hazards of buffers; reading xclbin files
+    hazard xclbin aie_partition  hazards of buffers; reading xclbin files
     measure inputs models        timelines and metrics; tiles; encoders as kernel calls
     config                       what a request may say: schemas, composition, messages
     sim                          the simulated machine behind the pyxrt API, and its sanitizer

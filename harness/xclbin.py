@@ -40,6 +40,7 @@ METADATA, TOPOLOGY, CONNECTIVITY, IP_LAYOUT = 2, 6, 7, 8
 GROUP_TOPOLOGY, GROUP_CONNECTIVITY, AIE_PARTITION = 26, 27, 32
 STREAMS = (3, 9)  # enum MEM_TYPE: MEM_STREAMING, MEM_STREAMING_CONNECTION
 # kernel_argument::argtype; global and constant take a bo
+QUALIFIERS = "scalar", "global", "constant", "local", "stream"
 SCALAR, GLOBAL, CONSTANT, LOCAL, STREAM = range(5)
 # C's hexadecimal and decimal forms, with as many digits as 64 bits can have
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|0+|[1-9][0-9]{0,19}")
@@ -56,21 +57,37 @@ MAX_READ = {
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a kernel. `bank` is the value of `group_id(index)`: its last connection."""
+    """One argument of a kernel.
+
+    type: its C type. qualifier: SCALAR, GLOBAL, CONSTANT, LOCAL or STREAM. bank: the value of
+    `group_id(index)`, its last connection. size_bytes, host_size_bytes: of the value that is
+    passed, which is an address for a bo; no xclbin has the size of a bo.
+    """
 
     index: int
     name: str
     type: str
-    is_bo: bool
+    qualifier: int
     bank: int
+    size_bytes: int
+    host_size_bytes: int
+
+    @property
+    def is_bo(self) -> bool:
+        """Whether the argument takes a bo."""
+        return self.qualifier in (GLOBAL, CONSTANT)
 
 
 @dataclass(frozen=True)
 class XclbinKernel:
-    """One kernel. `arguments` are those that `get_num_args` counts: each id once."""
+    """One kernel. `arguments` are those that `get_num_args` counts: each id once.
+
+    dpu_id: selects the image of the AIE partition that the kernel needs; None without one.
+    """
 
     name: str
     arguments: tuple[Argument, ...]
+    dpu_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,7 @@ def read(path: Path) -> Container | None:
         length, vbnv, identity, count = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
         if size < max(length, HEADER.size):
             raise ValueError(f"truncated xclbin: {size} bytes of {max(length, HEADER.size)}")
-        sections = _sections(file, count, size)
+        sections = _read_sections(file, section_places(file, count, size))
     partition = sections.get(AIE_PARTITION)
     if partition is not None and len(partition) < PARTITION.size:
         raise ValueError(
@@ -136,23 +153,36 @@ def read(path: Path) -> Container | None:
         raise ValueError(f"malformed xclbin: unreadable text: {error}") from error
 
 
-def _sections(file: BinaryIO, count: int, size: int) -> dict[int, bytes]:
-    """Read the sections in MAX_READ, by kind. ValueError if any section ends after `size` bytes."""
+def section_places(file: BinaryIO, count: int, size: int) -> dict[int, tuple[int, int]]:
+    """Offset and length of the first section of each kind.
+
+    ValueError if any section ends after `size` bytes.
+    """
     if count > MAX_SECTIONS or HEADER.size + count * SECTION.size > size:
         raise ValueError(f"malformed xclbin: {count} section headers do not fit in {size} bytes")
     places: dict[int, tuple[int, int]] = {}
-    headers = _read_bytes(file, HEADER.size, count * SECTION.size)
+    headers = read_bytes(file, HEADER.size, count * SECTION.size)
     for kind, offset, length in SECTION.iter_unpack(headers):
         if offset + length > size:
             raise SectionOutOfRangeError(
                 f"malformed xclbin: section of kind {kind} ends at byte {offset + length} of {size}"
             )
-        if kind in MAX_READ and length:
-            places.setdefault(kind, (offset, min(length, MAX_READ[kind])))
-    return {kind: _read_bytes(file, *place) for kind, place in places.items()}
+        if length:
+            places.setdefault(kind, (offset, length))
+    return places
 
 
-def _read_bytes(file: BinaryIO, offset: int, length: int) -> bytes:
+def _read_sections(file: BinaryIO, places: dict[int, tuple[int, int]]) -> dict[int, bytes]:
+    """Read the sections in MAX_READ, by kind."""
+    return {
+        kind: read_bytes(file, places[kind][0], min(places[kind][1], most))
+        for kind, most in MAX_READ.items()
+        if kind in places
+    }
+
+
+def read_bytes(file: BinaryIO, offset: int, length: int) -> bytes:
+    """Read bytes from the file; ValueError if it ends before."""
     file.seek(offset)
     if len(content := file.read(length)) < length:
         raise ValueError("truncated xclbin: the file became shorter while it was read")
@@ -221,12 +251,11 @@ def _kernel(node: ET.Element, connections: dict[tuple[str, int], int]) -> Xclbin
     for item in node.findall("arg"):
         # XRT converts all five, so a malformed one makes the file malformed.
         keys = ("offset", "size", "hostSize", "addressQualifier", "id")
-        *_, qualifier, index = [_number(item, key) for key in keys]
+        _, size, host_size, qualifier, index = [_number(item, key) for key in keys]
         if qualifier > STREAM:
             raise ValueError(f"malformed xclbin: addressQualifier {qualifier} of an argument")
-        is_bo, bank = qualifier in (GLOBAL, CONSTANT), connections.get((name, index), NO_BANK)
-        kind = item.get("type", "no-type")
-        argument = Argument(index, _attribute(item, "name"), kind, is_bo, bank)
+        bank, kind = connections.get((name, index), NO_BANK), item.get("type", "no-type")
+        argument = Argument(index, _attribute(item, "name"), kind, qualifier, bank, size, host_size)
         # An argument without an id is not counted; of several with the same id, the first is.
         if _attribute(item, "id"):
             arguments.setdefault(index, argument)
@@ -235,7 +264,11 @@ def _kernel(node: ET.Element, connections: dict[tuple[str, int], int]) -> Xclbin
             f"malformed xclbin: arguments of kernel {name[:64]!r} are not numbered from 0 "
             "without a gap"
         )
-    return XclbinKernel(name, tuple(arguments[index] for index in range(len(arguments))))
+    # XRT does not read the id here, so a malformed one does not make the file malformed.
+    data = node.find("extended-data")
+    text = "" if data is None else data.get("dpu_kernel_id", "")
+    dpu_id = int(text, 0) if NUMBER.fullmatch(text) else None
+    return XclbinKernel(name, tuple(arguments[index] for index in range(len(arguments))), dpu_id)
 
 
 def _attribute(node: ET.Element, key: str) -> str:

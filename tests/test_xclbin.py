@@ -19,6 +19,7 @@ from support.axlf_file import (
     CONNECTIVITY,
     CONSTANT,
     DRAM,
+    GLOBAL,
     GROUP_CONNECTIVITY,
     GROUP_TOPOLOGY,
     HOST,
@@ -47,14 +48,23 @@ from support.axlf_file import (
 from harness.xclbin import NO_BANK, Argument, Bank, Container, XclbinKernel, read
 
 Read = Callable[[bytes], Container | None]
+
+
+def read_argument(
+    index: int, name: str, kind: str, qualifier: int, bank: int, size_bytes: int = 8
+) -> Argument:
+    """An argument of the size that `support.axlf_file.arg` writes."""
+    return Argument(index, name, kind, qualifier, bank, size_bytes, size_bytes)
+
+
 READ_ARGUMENTS = (
-    Argument(0, "opcode", "uint64_t", False, NO_BANK),
-    Argument(1, "instr", "char *", True, 1),
-    Argument(2, "ninstr", "uint32_t", False, NO_BANK),
-    *(Argument(3 + number, f"bo{number}", "void*", True, 0) for number in range(5)),
+    read_argument(0, "opcode", "uint64_t", SCALAR, NO_BANK),
+    read_argument(1, "instr", "char *", GLOBAL, 1),
+    read_argument(2, "ninstr", "uint32_t", SCALAR, NO_BANK, 4),
+    *(read_argument(3 + number, f"bo{number}", "void*", GLOBAL, 0) for number in range(5)),
 )
 READ_TYPICAL = Container(
-    UUID_TEXT, (XclbinKernel("MLIR_AIE", READ_ARGUMENTS),), (HOST, SRAM), 4, "xilinx:npu"
+    UUID_TEXT, (XclbinKernel("MLIR_AIE", READ_ARGUMENTS, 0x901),), (HOST, SRAM), 4, "xilinx:npu"
 )
 FILE = build(TYPICAL, b"xilinx:npu")
 
@@ -119,9 +129,13 @@ def test_two_kernels(loaded: Read) -> None:
     assert container is not None
     assert container.kernels == (
         XclbinKernel(
-            "first", (Argument(0, "a", "void*", True, 1), Argument(1, "b", "void*", True, NO_BANK))
+            "first",
+            (
+                read_argument(0, "a", "void*", GLOBAL, 1),
+                read_argument(1, "b", "void*", GLOBAL, NO_BANK),
+            ),
         ),
-        XclbinKernel("second", (Argument(0, "c", "void*", True, 0),)),
+        XclbinKernel("second", (read_argument(0, "c", "void*", GLOBAL, 0),)),
     ), "connections are those of a kernel's first instance"
 
 
@@ -174,10 +188,10 @@ def test_arguments_count_as_in_xrt(loaded: Read) -> None:
     )
     metadata = xml(kernel("MLIR_AIE", *listed, *again)).replace(b' type="char"', b"")
     assert first_arguments(loaded(with_section(METADATA, metadata))) == (
-        Argument(0, "a", "void*", True, NO_BANK),
-        Argument(1, "b", "no-type", True, 1),
-        Argument(2, "late", "int", False, NO_BANK),
-        Argument(3, "last", "int", False, 0),
+        read_argument(0, "a", "void*", GLOBAL, NO_BANK),
+        read_argument(1, "b", "no-type", CONSTANT, 1),
+        read_argument(2, "late", "int", STREAM, NO_BANK),
+        read_argument(3, "last", "int", LOCAL, 0),
     )
 
 

@@ -13,7 +13,6 @@ EXAMPLES = (
     "strategy=pipelined depth=3",
     "-m strategy=baseline,pooled,pipelined,batch",
     "workload=whisper_base strategy=stacked strategy.batch=8",
-    "show --csv",
 )
 """Arguments of commands that work on any machine, in this order."""
 

@@ -55,6 +55,7 @@ def test_the_commands() -> None:
         "compare",
         "doctor",
         "emulate",
+        "kernel",
         "list",
         "noise-floor",
         "publish",
@@ -88,7 +89,7 @@ def test_one_help_for_all_fits_a_screen(flag: str) -> None:
     assert "  strategy     baseline, batch, pipelined, pooled, stacked" in lines
     assert any("depth=2" in line for line in lines)
     assert not any("schema" in line for line in lines), "an internal group"
-    assert len([line for line in lines if line.startswith("  python -m harness ")]) == 4
+    assert len([line for line in lines if line.startswith("  python -m harness ")]) == 3
 
 
 def test_a_run_by_its_name() -> None:

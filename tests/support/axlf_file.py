@@ -57,27 +57,50 @@ def instances(*names: str) -> bytes:
     return u(len(names), 4) + bytes(4) + b"".join(entries)
 
 
-def partition(columns: int) -> bytes:
-    """struct aie_partition and, after it, one start column."""
+Image = tuple[bytes, int, tuple[int, ...]]
+"""uuid, size in bytes, dpu_kernel_ids."""
+
+
+def partition(columns: int, *images: Image) -> bytes:
+    """struct aie_partition, one start column, and the images of the kernels."""
     info = u(columns, 2) + bytes(6) + u(1, 4) + u(184, 4) + bytes(72)
     head = u(0, 1) + bytes(3) + u(0, 4) + u(2048, 4) + bytes(4) + u(23423, 8) + u(12345, 8)
-    whole = head + info + u(0, 4) + u(184, 4) + u(0, 4) + bytes(52)
+    # The start column takes 2 of the 8 bytes before the images.
+    offset = 192 if images else 184
+    whole = head + info + u(len(images), 4) + u(offset, 4) + u(0, 4) + bytes(52)
     assert len(whole) == 184
-    return whole + u(1, 2)
+    if not images:
+        return whole + u(1, 2)
+    table, data, begin = b"", b"", offset + 96 * len(images)
+    for identity, size, ids in images:
+        place = begin + len(data)
+        group = u(0, 4) + u(1, 1) + bytes(3) + u(1, 8) + u(len(ids), 4) + u(place + 96, 4)
+        data += group + bytes(96 - len(group)) + b"".join(u(number, 8) for number in ids)
+        table += identity + u(size, 4) + u(begin + len(data), 4) + u(1, 4) + u(place, 4) + bytes(64)
+        data += b"i" * size + bytes(-size % 8)
+    return whole + u(1, 2) + bytes(6) + table + data
 
 
-def arg(index: int | str, name: str, kind: str = "void*", qualifier: int | str = GLOBAL) -> str:
+def arg(
+    index: int | str,
+    name: str,
+    kind: str = "void*",
+    qualifier: int | str = GLOBAL,
+    size: str = "0x8",
+) -> str:
     """An argument as xclbinutil writes it."""
     return (
-        f'<arg name="{name}" addressQualifier="{qualifier}" id="{index}" size="0x8" '
-        f'offset="0x00" hostOffset="0x0" hostSize="0x8" type="{kind}"/>'
+        f'<arg name="{name}" addressQualifier="{qualifier}" id="{index}" size="{size}" '
+        f'offset="0x00" hostOffset="0x0" hostSize="{size}" type="{kind}"/>'
     )
 
 
-def kernel(name: str, *args: str) -> str:
+def kernel(name: str, *args: str, dpu_id: str = "") -> str:
+    """A kernel as xclbinutil writes it; dpu_id: the text of its id, empty for none."""
+    data = f'<extended-data subtype="1" functional="0" dpu_kernel_id="{dpu_id}"/>' * bool(dpu_id)
     return (
         f'<kernel name="{name}" language="c" type="dpu">'
-        f'{"".join(args)}<instance name="x"/></kernel>'
+        f'{data}{"".join(args)}<instance name="x"/></kernel>'
     )
 
 
@@ -121,14 +144,14 @@ ARGUMENTS = (
     *(
         arg(0, "opcode", "uint64_t", SCALAR),
         arg(1, "instr", "char *"),
-        arg(2, "ninstr", "uint32_t", SCALAR),
+        arg(2, "ninstr", "uint32_t", SCALAR, "0x4"),
     ),
     *(arg(3 + number, f"bo{number}") for number in range(5)),
 )
 TYPICAL: Sections = {
     TOPOLOGY: memories(HOST, SRAM),
     PARTITION: partition(4),
-    METADATA: xml(kernel("MLIR_AIE", *ARGUMENTS)),
+    METADATA: xml(kernel("MLIR_AIE", *ARGUMENTS, dpu_id="0x901")),
     IP_LAYOUT: instances("MLIR_AIE:MLIRAIE"),
     CONNECTIVITY: connections((1, 0, 1), *((index, 0, 0) for index in range(3, 8))),
 }

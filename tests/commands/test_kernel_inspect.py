@@ -178,7 +178,9 @@ def test_scalars_and_strange_names(inspect: Inspect) -> None:
     scalars = (
         arg(3, "yes", "int32_t", SCALAR),
         arg(4, "a: b #", "float", SCALAR),
-        arg(5, "&#10;- x", "double", SCALAR),
+        arg(5, "&#10;- x", "uint32_t", SCALAR),
+        arg(6, "yes", "int", SCALAR),
+        arg(7, "8", "int", SCALAR),
     )
     metadata = xml(kernel("MLIR&#x9b;AIE: 1", *ARGUMENTS[:3], *scalars))
     Path("relu.xclbin").write_bytes(build({METADATA: metadata}))
@@ -186,8 +188,10 @@ def test_scalars_and_strange_names(inspect: Inspect) -> None:
     assert found["kernel"] == "MLIR\x9bAIE: 1"
     assert found["arguments"] == [
         {"name": "yes", "direction": "scalar", "dtype": "int32", "value": None},
-        {"name": "a: b #", "direction": "scalar", "dtype": "float32", "value": None},
-        {"name": "\n- x", "direction": "scalar", "dtype": None, "value": None},
+        {"name": "a__b__", "direction": "scalar", "dtype": None, "value": None},
+        {"name": "___x", "direction": "scalar", "dtype": "int32", "value": None},
+        {"name": "argument_6", "direction": "scalar", "dtype": "int32", "value": None},
+        {"name": "argument_7", "direction": "scalar", "dtype": "int32", "value": None},
     ]
     tables = inspect()
     assert "MLIR?AIE: 1" in tables

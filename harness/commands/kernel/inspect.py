@@ -20,7 +20,7 @@ from harness.errors import RequestError, nearest
 from harness.xclbin import XclbinKernel
 
 FOLDER = Path("conf") / "kernel"
-NAME = re.compile(r"[a-zA-Z]\w*", re.ASCII)
+NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -99,12 +99,12 @@ def _select(file: XclbinFile, name: str | None) -> XclbinKernel | None:
 
 def _name(given: str | None, path: Path) -> str:
     """The name of the kernel in the harness; RequestError if it cannot be one."""
-    name = given if given is not None else re.sub(r"\W+", "_", path.stem, flags=re.ASCII)
+    name = given if given is not None else re.sub(r"[^\w-]+", "_", path.stem, flags=re.ASCII)
     if not NAME.fullmatch(name):
         where = f"--name {name}" if given is not None else f"{path}: the name {name}"
         raise RequestError(
-            f"{where}: not a name of a kernel; give --name with letters, digits and _, "
-            "a letter first"
+            f"{where}: not a name of a kernel; give --name with letters, digits, _ "
+            "and -, and no digit first"
         )
     return name
 

@@ -19,9 +19,8 @@ DIRECTIONS = {
     frozenset({READS, WRITES}): "inout  # the instructions read and write it",
 }
 """Direction of an argument by what the instructions do with it."""
-SCALAR_DTYPES = dict.fromkeys(
-    ("int", "int32_t", "unsigned int", "uint32_t", "signed int"), "int32"
-) | {"float": "float32"}
+INTEGERS = ("int", "int32_t", "unsigned int", "uint32_t", "signed int")
+"""C types of the numbers that a declaration allows; XRT takes integers only from Python."""
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 
 
@@ -43,8 +42,10 @@ def skeleton(
         f"kernel: {scalar(kernel.name)}",
         "arguments:  # from argument 3 on; 0 to 2 are the opcode, the instructions and their size",
     ]
+    names = set[str]()
     for argument in kernel.arguments[FIRST_DATA_ARGUMENT:]:
-        lines += _argument(argument, uses)
+        label = _identifier(argument, names)
+        lines += _argument(argument, label, uses)
     lines += [
         f"# reference: reference:{name}  # module:function in kernels/{name}/, with numpy",
         "tolerance: {kind: exact}",
@@ -54,14 +55,25 @@ def skeleton(
     return "\n".join(lines) + "\n"
 
 
-def _argument(argument: Argument, uses: Mapping[int, frozenset[str]] | None) -> list[str]:
-    name = f"  - name: {scalar(argument.name)}"
+def _identifier(argument: Argument, names: set[str]) -> str:
+    """A name of letters, digits and _ that is not yet in `names`, to which it is added."""
+    name = re.sub(r"\W", "_", argument.name, flags=re.ASCII)
+    if not name or name[0].isdigit() or name in names:
+        name = f"argument_{argument.index}"
+    names.add(name)
+    return name
+
+
+def _argument(
+    argument: Argument, label: str, uses: Mapping[int, frozenset[str]] | None
+) -> list[str]:
+    name = f"  - name: {scalar(label)}"
     if argument.qualifier == SCALAR:
-        dtype = SCALAR_DTYPES.get(argument.type)
+        known_type = argument.type in INTEGERS
         return [
             name,
             "    direction: scalar",
-            f"    dtype: {dtype}" if dtype else FILL_DTYPE,
+            "    dtype: int32" if known_type else "    dtype:  # fill in: int32 is allowed",
             "    value:  # fill in",
         ]
     if uses is not None and argument.index not in uses:

@@ -127,8 +127,10 @@ class Machine:
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument"
             )
-        partition = self._partition(max((model.columns for model in models), default=1))
+        columns = max((model.columns for model in models), default=1)
+        partition = self._partition(columns)
         if partition is None:
+            self._explain_no_columns(columns)
             # ENODEV: its solver finds no columns (aie2_solver.c).
             raise RuntimeError(
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
@@ -140,6 +142,20 @@ class Machine:
         context = Context(self, partition, slot, longest_ns)
         self.contexts.append(context)
         return context
+
+    def _explain_no_columns(self, columns: int) -> None:
+        most = self.profile.columns
+        if columns > most:
+            reason = (
+                f"the xclbin wants {columns} columns, and the device has {most} (device.columns); "
+                "build it for fewer columns, or simulate a device that has them"
+            )
+        else:
+            reason = (
+                f"contexts of other widths hold columns that one of {columns} needs; only contexts "
+                "of the same width share columns; destroy a context first"
+            )
+        self.say_once(f"hw_context failed with No such device: {reason}")
 
     def _partition(self, columns: int) -> Partition | None:
         # Free columns first; contexts of another width never share (aie2_solver.c).

@@ -146,6 +146,14 @@ def test_a_machine_with_everything(whole: Smi, capsys: pytest.CaptureFixture[str
     assert "c++ 12.2.0 of a test, for device=cpu" in out
 
 
+@pytest.mark.usefixtures("whole")
+def test_an_xclbin_that_is_wider_than_the_device() -> None:
+    narrow = subject("device.columns=2", "device.kernels_dir=kernels/build")
+    status, text = told(project.check_kernel(narrow, "attention"))
+    assert status == "fail"
+    assert "attention.xclbin: wants 4 columns, and the device has 2 (device.columns); " in text
+
+
 def test_no_compiler_is_a_warning_that_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     status, text = told(software.check_compiler(subject()))

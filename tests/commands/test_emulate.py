@@ -278,6 +278,33 @@ for _ in range(2):
     assert "note: design.xclbin" not in known.out
 
 
+WIDE = """
+try:
+    pyxrt.hw_context(device, device.register_xclbin(pyxrt.xclbin("design.xclbin")))
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--set", "device.columns=2"), "the xclbin wants 4 columns, and the device has 2 "),
+        ((), "contexts of other widths hold columns that one of 4 needs; "),
+    ],
+)
+def test_a_context_without_columns_is_explained(
+    emulate: Emulate, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    """The script gets the text of XRT; the report tells what it means."""
+    shutil.copy(XCLBIN, tmp_path / "design.xclbin")
+    done = emulate(WIDE, options=options)
+    text = "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
+    assert done.out.splitlines()[0] == text
+    (note,) = [line for line in done.out.splitlines() if line.startswith("note: hw_context")]
+    assert note.startswith(f"note: hw_context failed with No such device: {reason}")
+
+
 def test_patterns_can_be_given(emulate: Emulate) -> None:
     body = (
         "\nother = pyxrt.xclbin('deep/foo_mha.bin')\nprint(other.get_kernels()[0].get_num_args())\n"

@@ -311,6 +311,14 @@ def test_more_columns_than_there_are(harness: Callable[..., Done], kernels: Path
     assert "use 1 to 2" in line
 
 
+def test_an_xclbin_wider_than_the_device(harness: Callable[..., Done], kernels: Path) -> None:
+    put(kernels, "attention", columns=8)
+    done = harness("strategy=pooled")
+    assert (done.code, done.out) == (2, "")
+    (line,) = error_lines(done)
+    assert "attention.xclbin: wants 8 columns, and the device has 4 (device.columns); " in line
+
+
 def test_passes_far_apart(harness: Callable[..., Done]) -> None:
     """The harness wakes an idle device; it keeps nothing of that and counts none in a pass."""
     done = harness("-m", "seed=1,2,3", "strategy=pooled", *WIDE, setup=ALWAYS_IDLE)

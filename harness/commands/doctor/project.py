@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 from harness.commands.doctor.check import Check, Subject, fail, ok, warn
 from harness.config.schema import TrackingKind
-from harness.device.xrt.files import kernel_files
-from harness.device.xrt.open_kernel import kernel_of
+from harness.device.xrt.files import columns_of, kernel_files
+from harness.device.xrt.open_kernel import check_columns, kernel_of
 from harness.errors import RequestError
 from harness.kernel import FIRST_DATA_ARGUMENT, KernelSpec, kernels_root, load_kernel
 from harness.units import BYTES_PER_MIB
@@ -39,6 +39,7 @@ def check_kernel(subject: Subject, name: str) -> Check:
         spec = load_kernel(name)
         path, instructions = kernel_files(subject.device, spec)
         declared = _declared(path, spec)
+        check_columns(path, columns_of(path), subject.device.columns)
     except (RequestError, OSError, ValueError) as error:
         # Messages are `finding; remedy` everywhere.
         finding, _, remedy = str(error).partition("; ")

@@ -47,6 +47,15 @@ def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
     return name
 
 
+def check_columns(path: str, columns: int, available: int) -> None:
+    """RequestError if an xclbin is wider than the device; XRT reports it as No such device."""
+    if columns > available:
+        raise RequestError(
+            f"{path}: wants {columns} columns, and the device has {available} (device.columns); "
+            "build it for fewer columns, or use a device that has them"
+        )
+
+
 @dataclass(frozen=True)
 class OpenKernel:
     """An open xclbin: the kernel's name in it, its instructions, and the columns it occupies."""
@@ -65,6 +74,8 @@ def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKern
     """
     if spec.name not in backend.opened:
         path, instructions = backend.find_files(spec)
+        occupied = backend.columns_of(path)
+        check_columns(path, occupied, backend.capabilities.columns)
         try:
             xclbin = backend.pyxrt.xclbin(path)
         # For a folder, XRT raises std::bad_alloc, which is MemoryError.
@@ -74,7 +85,6 @@ def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKern
                 f"rebuild it, or give another file with device.xclbin.{spec.name}=<path>"
             ) from error
         name = kernel_of(xclbin, path, spec)
-        occupied = backend.columns_of(path)
         backend.opened[spec.name] = OpenKernel(xclbin, name, instructions, occupied)
     kernel, available = backend.opened[spec.name], backend.capabilities.columns
     # amdxdna would let contexts of equal width share columns in turn; the columns would not add up.
@@ -82,6 +92,6 @@ def open_kernel(backend: XrtBackend, spec: KernelSpec, columns: int) -> OpenKern
         raise RequestError(
             f"strategy.columns={columns}: the xclbin of {spec.name} is {kernel.columns} columns "
             f"wide and the device has {available}; contexts would share columns: "
-            f"use 1 to {available // kernel.columns or 'a narrower build'}"
+            f"use 1 to {available // kernel.columns}"
         )
     return kernel

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import output, show
-from harness.inputs.generate import TILE_FRAMES
+from harness.inputs.speech import TILE_FRAMES
 from harness.measure.audio_accounting import GUIDE_ENCODER, GUIDE_KERNEL, encoder_tiles
 from harness.models.operations import Operation, operations
 from harness.models.tiling import ROLES, Tiling, Unit, load_tiling

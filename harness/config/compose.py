@@ -35,7 +35,8 @@ from harness.config.schema import GROUP_SCHEMAS, Config, Resume, Tracking
 from harness.config.setting import copied, hints_of, setting_of
 from harness.config.sources import Sources, key_and_value
 from harness.config.unknown_key import unknown_key
-from harness.config.workload import WORKLOAD_KEYS, Workload, choose_workload
+from harness.config.workload import Workload
+from harness.config.workload_keys import WORKLOAD_KEYS, choose_workload
 from harness.errors import RequestError, nearest, override_text
 from harness.kernel import check_kernel
 

@@ -10,7 +10,8 @@ from harness.config.device import Device
 from harness.config.phase import Phase
 from harness.config.setting import Schema, setting
 from harness.config.strategy import DEPTH_REMEDY, MOST_DEPTH, Strategy
-from harness.config.workload import WORKLOAD_KEYS, LayerWorkload, Workload
+from harness.config.workload import LayerWorkload, Workload
+from harness.config.workload_keys import WORKLOAD_KEYS
 from harness.errors import RequestError, check_range
 
 MOST_PASSES = 10_000

@@ -12,7 +12,7 @@ from harness.config.phase import Phase
 from harness.config.schema import Config, Measure, Tracking, Verify
 from harness.config.setting import hints_of
 from harness.config.strategy import Strategy
-from harness.config.workload import WORKLOAD_KEYS, choose_workload
+from harness.config.workload_keys import WORKLOAD_KEYS, choose_workload
 from harness.errors import RequestError
 
 

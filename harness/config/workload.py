@@ -1,19 +1,22 @@
 """The workload group: tiles of a kernel, of a chain or of an encoder, or the calls of one layer.
 
-Presets and the command line set flat keys (`WORKLOAD_KEYS`). `choose_workload` converts them into
-one of the variants below, each of which has only the keys that belong to it.
+Presets and the command line set flat keys; `harness.config.workload_keys.choose_workload` converts
+them into one of the variants below, each of which has only the keys that belong to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, get_type_hints
+from typing import ClassVar
 
-from harness.config.setting import Schema, copied, setting
+from harness.config.setting import Schema, setting
 from harness.errors import RequestError, check_range, override_text
+from harness.inputs.array_file import is_array_file
 from harness.inputs.chain import Link
+from harness.inputs.check import is_audio
+from harness.inputs.draw import Distribution, Draw
 from harness.measure.audio_accounting import GUIDE_AUDIO_S, GUIDE_ENCODER, GUIDE_HOST_MS
 from harness.models.whisper import Encoder, encoder_of
 
@@ -23,6 +26,8 @@ FUSED_BLOCK = ("attention_layernorm", "matmul_gelu")
 """The guide's encoder block. The first 4 rows of the output of attention go to layernorm; its
 output, as 16x16, goes to a product with weights; the product, padded to 512 values, goes to GELU.
 FUSED_BLOCK has two kernels that give the same outputs."""
+CONSTANT_SUFFIXES = (".npz", ".safetensors")
+"""Files of arrays with names."""
 KERNELS_OF_ROWS = ("layernorm", "gelu")
 """Kernels that every encoder calls. Those for `matmul` and `attention` can be chosen."""
 
@@ -36,7 +41,7 @@ class Accounting(Enum):
 
 @dataclass(frozen=True)
 class Workload(Schema):
-    """Settings of every workload; `choose_workload` creates one of the variants."""
+    """Settings of every workload; a request has one of the variants below."""
 
     group = "workload."
     accounting: ClassVar[Accounting] = Accounting.guide
@@ -50,7 +55,9 @@ class Workload(Schema):
         unit="tiles",
     )
     source: str = setting(
-        "speech", "source of the tiles: speech (the packaged clip), random, or an audio file"
+        "speech",
+        "source of the tiles: speech (the packaged clip), random, zeros, an audio file, or a file "
+        "of arrays (.npy, .npz, .safetensors)",
     )
     host_ms: str = setting(
         "guide",
@@ -65,9 +72,10 @@ class Workload(Schema):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.host_ms == "measured" and self.source == "random":
+        if self.host_ms == "measured" and not is_audio(self.source):
+            tiles = "tiles of a file" if is_array_file(self.source) else f"{self.source} tiles"
             raise RequestError(
-                "workload.host_ms=measured: random tiles have no preprocessing to measure; "
+                f"workload.host_ms=measured: {tiles} have no preprocessing to measure; "
                 "give guide, milliseconds, or another workload.source"
             )
         if self.host_ms not in ("guide", "measured"):
@@ -94,7 +102,57 @@ class Workload(Schema):
 
 
 @dataclass(frozen=True)
-class KernelWorkload(Workload):
+class TilesWorkload(Workload):
+    """Settings of the tiles of a kernel or a chain."""
+
+    distribution: Distribution = setting(
+        Distribution.uniform,
+        "random tiles: uniform in the range; or normal, with its middle as the mean and a sixth of "
+        "its length as the standard deviation, clipped to it",
+    )
+    range: list[float] = setting(
+        list,
+        "random tiles: least and largest value; [] for that of the element type: int8, int16, "
+        "int32 [-64, 63], uint8 [0, 255], int4 [-8, 7], floats [-2, 2]",
+    )
+    constants: str = setting(
+        "",
+        "file with constants of the kernels by name (.npz, .safetensors); the others are drawn "
+        "from the seed",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_draw()
+        if self.constants and not self.constants.lower().endswith(CONSTANT_SUFFIXES):
+            raise RequestError(
+                f"workload.constants={self.constants}: not a file of named arrays; give the path "
+                "of an .npz or .safetensors file"
+            )
+
+    def _check_draw(self) -> None:
+        given = f"workload.range={override_text(self.range)}"
+        if self.range and (len(self.range) != 2 or not self.range[0] < self.range[1]):
+            raise RequestError(f"{given}: not a range; give the least and the largest value")
+        if self.source == "random":
+            return
+        if self.distribution is not Distribution.uniform:
+            given = f"workload.distribution={self.distribution.value}"
+        elif not self.range:
+            return
+        raise RequestError(
+            f"{given}: belongs to random tiles, not to workload.source={self.source}; add "
+            "workload.source=random, or leave it out"
+        )
+
+    @property
+    def draw(self) -> Draw:
+        """How random tiles are drawn."""
+        return Draw(self.distribution, tuple(self.range))
+
+
+@dataclass(frozen=True)
+class KernelWorkload(TilesWorkload):
     """Tiles of one kernel."""
 
     kernel: str = setting("", "kernel that runs alone: a folder in kernels/, or a variant in one")
@@ -106,7 +164,7 @@ class KernelWorkload(Workload):
 
 
 @dataclass(frozen=True)
-class ChainWorkload(Workload):
+class ChainWorkload(TilesWorkload):
     """Tiles that pass through several kernels."""
 
     chain: list[str] = setting(list, "kernels that a tile passes through, in order")
@@ -133,6 +191,14 @@ class EncoderWorkload(Workload):
     fused: bool = setting(
         False, "two fused kernels in place of the block's four; no effect with full accounting"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source != "random" and not is_audio(self.source):
+            raise RequestError(
+                f"workload.source={self.source}: {self.model} encodes audio; give speech, random "
+                "or an audio file, or a workload.kernel or workload.chain"
+            )
 
     @property
     def encoder(self) -> Encoder:
@@ -201,94 +267,3 @@ class LayerWorkload(FullEncoder):
         # Without a layer, `choose_workload` creates a FullEncoder.
         assert self.layer is not None
         return self.layer
-
-
-VARIANTS = (KernelWorkload, ChainWorkload, GuideEncoder, FullEncoder, LayerWorkload)
-_SUBJECTS = {"kernel": "the kernel", "chain": "the chain", "model": "the encoder"}
-
-
-def _flat_keys() -> type:
-    """Create a dataclass with the keys of all variants, and `accounting`."""
-    hints = {name: hint for each in VARIANTS for name, hint in get_type_hints(each).items()}
-    common = {item.name: item for item in fields(Workload)}
-    items = {item.name: item for each in VARIANTS for item in fields(each)}
-    ordered = [item for name, item in items.items() if name not in common]
-    accounting = setting(
-        Accounting.guide, "what represents an encoder: tiles of the guide's block, or all calls"
-    )
-    members = [(item.name, hints[item.name], copied(item)) for item in (*ordered, *common.values())]
-    return make_dataclass("WorkloadKeys", [*members, ("accounting", Accounting, accounting)])
-
-
-WORKLOAD_KEYS = _flat_keys()
-"""Schema of the flat keys `workload.*` of a request."""
-
-
-def choose_workload(keys: Mapping[str, Any]) -> Workload:
-    """Return the variant that the flat keys select; keys that are missing have their defaults.
-
-    RequestError if no subject (kernel, chain, model) is set, or if keys do not go together.
-
-        choose_workload({"kernel": "gelu", "tiles": 100})  # KernelWorkload
-        choose_workload({"model": "whisper_base"})  # GuideEncoder
-        choose_workload({"model": "whisper_tiny", "accounting": Accounting.full})  # FullEncoder
-    """
-    defaults = vars(WORKLOAD_KEYS())
-    values = {**defaults, **keys}
-    variant = _variant(values)
-    own = {item.name for item in fields(variant)}
-    for key, value in values.items():
-        # Hydra composes every key, so a key at its default may not have been set by the user at
-        # all.
-        if key not in own and key != "accounting" and value != defaults[key]:
-            reason = _misplaced(key, variant, override_text(defaults[key]))
-            raise RequestError(f"workload.{key}={override_text(value)}: {reason}")
-    return variant(**{key: value for key, value in values.items() if key in own})
-
-
-def _variant(values: Mapping[str, Any]) -> type[Workload]:
-    subjects = [key for key in _SUBJECTS if values[key]]
-    if not subjects:
-        raise RequestError(
-            "workload: nothing to run; give workload.kernel=<kernel>, "
-            "workload.chain=[<kernel>,<kernel>] or workload=whisper_base"
-        )
-    if len(subjects) > 1:
-        overrides = {key: f"workload.{key}={override_text(values[key])}" for key in subjects}
-        # Each command resets the other subjects.
-        commands = {
-            "kernel": f"workload=attention {overrides.get('kernel')}",
-            "chain": f"workload=attention workload.kernel= {overrides.get('chain')}",
-            "model": f"workload={GUIDE_ENCODER} {overrides.get('model')}",
-        }
-        remedies = ", or ".join(f"{commands[key]} for {_SUBJECTS[key]}" for key in subjects)
-        raise RequestError(f"{' '.join(overrides.values())}: give one of them; type {remedies}")
-    full = values["accounting"] is Accounting.full
-    if subjects == ["model"]:
-        if not full:
-            return GuideEncoder
-        return FullEncoder if values["layer"] is None else LayerWorkload
-    if full:
-        raise RequestError(
-            "workload.accounting=full: counts the operations of an encoder; use "
-            "workload=whisper_tiny, whisper_base or whisper_small"
-        )
-    return KernelWorkload if subjects == ["kernel"] else ChainWorkload
-
-
-def _misplaced(key: str, variant: type[Workload], default: str) -> str:
-    """Say why a key does not go with a variant, and what to do."""
-    if key == "links":
-        return (
-            "connects kernels of a chain; give workload.chain=[<kernel>,<kernel>], or leave it out"
-        )
-    if not issubclass(variant, EncoderWorkload):
-        return f"belongs to an encoder; use workload=whisper_base, or leave it at {default}"
-    if key == "weights":
-        return "belongs to a single layer; select one with workload.layer=0"
-    if key == "layer":
-        return "guide accounting has no layers; use workload.accounting=full"
-    return (
-        "belongs to full accounting, as the guide's block has its own kernels; use "
-        "workload.accounting=full"
-    )

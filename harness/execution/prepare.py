@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.config.device import Device
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Strategy
-from harness.config.workload import FullEncoder, LayerWorkload, Workload
+from harness.config.workload import FullEncoder, LayerWorkload, TilesWorkload, Workload
 from harness.device.backend import Backend
 from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
@@ -19,8 +19,9 @@ from harness.execution.encoder_passes import EncoderPasses
 from harness.execution.layer_passes import LayerPasses
 from harness.execution.tile_passes import Passes, TilePasses
 from harness.inputs.chain import Chain, make_chain
+from harness.inputs.check import check_inputs
+from harness.inputs.draw import DEFAULT_DRAW, Draw
 from harness.inputs.generate import (
-    check_source,
     distinct_tiles,
     make_activations,
     make_chain_tiles,
@@ -87,11 +88,13 @@ def preflight(config: Config) -> Config:
     for this process.
     """
     workload = config.workload
-    check_source(workload.kernels[0], workload.source)
-    # A wrong file of weights is reported before the first job of a sweep.
+    plan = make_plan(config)
+    # A wrong file is reported before the first job of a sweep.
+    draw, constants = _content(workload)
+    check_inputs(plan.specs, workload.source, draw, constants)
     if isinstance(workload, LayerWorkload):
         _weights(workload, config.seed)
-    make_plan(config).open()
+    plan.open()
     return config
 
 
@@ -191,10 +194,20 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> PreparedRun:
     config = plan.config
     tile_bytes = sum(spec.size_bytes for spec in chain.kernels)
     arguments = _tile_arguments(config, tile_bytes)
-    tiles = make_chain_tiles(chain, config.workload.tiles, *arguments)
+    draw, constants = _content(config.workload)
+    between = config.strategy.slots * config.strategy.batch
+    tiles = make_chain_tiles(
+        chain,
+        config.workload.tiles,
+        *arguments,
+        draw=draw,
+        constants=constants,
+        between=between,
+    )
     audio = _audio(config.workload, tiles, encoder_tiles(chain.name, tiles.audio_s))
     passes = partial(TilePasses, config, chain, plan.columns, backend, tiles)
-    return PreparedRun(config, plan.remarks, chain.name, backend, audio, tiles.host_ns, passes)
+    remarks = (*plan.remarks, *tiles.remarks)
+    return PreparedRun(config, remarks, chain.name, backend, audio, tiles.host_ns, passes)
 
 
 def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRun:
@@ -226,6 +239,13 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRu
     audio = _audio(workload, first, windows * sum(each.calls for each in calls))
     passes = partial(EncoderPasses, config, backend, columns, calls, tiles)
     return PreparedRun(config, plan.remarks, encoder.name, backend, audio, first.host_ns, passes)
+
+
+def _content(workload: Workload) -> tuple[Draw, str]:
+    """How random tiles are drawn, and the file of constants."""
+    if isinstance(workload, TilesWorkload):
+        return workload.draw, workload.constants
+    return DEFAULT_DRAW, ""
 
 
 def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:

@@ -22,7 +22,10 @@ HOP_SAMPLES = 160
 WINDOW_SAMPLES = 400
 MEL_BANDS = 80
 
-_REMEDY = "give speech, random, or an audio file that libsndfile reads (wav, flac, ogg, mp3)"
+_REMEDY = (
+    "give speech, random, zeros, an audio file that libsndfile reads (wav, flac, ogg, mp3), or a "
+    "file of arrays (.npy, .npz, .safetensors)"
+)
 
 
 def load_audio(path: Path) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ class Tiles:
     packed: inputs of the first kernel, one (period, size_bytes) uint8 per input buffer. audio_s:
     seconds of audio that the tiles represent. host_ns: measured time of loading and preprocessing.
     later_constants: for each kernel after the first, the bytes of its constants per input buffer.
+    remarks: what the user should know about these tiles, a line each.
     """
 
     chain: Chain
@@ -31,6 +32,7 @@ class Tiles:
     audio_s: float
     host_ns: int
     later_constants: tuple[tuple[Bytes, ...], ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for packed in self.packed:

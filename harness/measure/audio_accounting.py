@@ -22,8 +22,11 @@ WINDOW_S = 30
 def encoder_tiles(name: str, audio_s: float) -> float | None:
     """Number of tiles that encode `audio_s` seconds, in whole 30 s windows as in Whisper.
 
-    name: a kernel or chain such as `attention+layernorm`. None if the guide counts no tiles of it.
+    name: a kernel or chain such as `attention+layernorm`. None if the guide counts no tiles of it,
+    and without audio.
     """
+    if not audio_s:
+        return None
     # In a chain, attention may be fused with the next kernel (attention_layernorm).
     if name != GUIDE_KERNEL and not ("+" in name and name.startswith(GUIDE_KERNEL)):
         return None

@@ -13,6 +13,8 @@ from typing import Any
 from harness.config.device import ClockKind
 from harness.device.cpu.compiler import version_of
 from harness.device.host import sysfs
+from harness.inputs.check import RANDOM, States, input_files, states_of
+from harness.inputs.speech import SPEECH
 from harness.kernel import kernels_root
 from harness.results.environment import environment
 from harness.results.identity import config_hash
@@ -25,9 +27,27 @@ FIRMWARE = "fw_version"
 
 
 def run_key(config: Mapping[str, Any]) -> str:
-    """sha256 of a resolved configuration, the code that runs it, and the device that it runs on."""
+    """sha256 of a resolved configuration, its files, the code that runs it, and its device."""
     parts = [config_hash(config), code_hash(), device_fingerprint(config["device"])]
+    parts += filter(None, [input_hashes(config.get("workload", {}))])
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def input_hashes(workload: Mapping[str, Any]) -> dict[str, str]:
+    """sha256 of the content of each file that a workload names, by its path.
+
+    A file is read again only after its size or time of change has changed.
+    """
+    paths = list(input_files(workload.get("source", SPEECH), workload.get("constants", "")))
+    if (weights := workload.get("weights", RANDOM)) != RANDOM:
+        paths.append(weights)
+    return {each: _content_hash(each, states_of(each)) for each in paths if Path(each).is_file()}
+
+
+@cache
+def _content_hash(path: str, _: States) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

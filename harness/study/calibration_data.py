@@ -15,12 +15,14 @@ from harness.config.compose import load
 from harness.config.device import PowerMode, Simulator
 from harness.config.schema import Config, Measure, Verify
 from harness.config.strategy import Buffers
-from harness.config.workload import Accounting, Workload, choose_workload
+from harness.config.workload import Accounting, Workload
+from harness.config.workload_keys import choose_workload
 from harness.errors import RequestError
 from harness.execution.experiment import NO_RUNLIST
 from harness.execution.predict import ExperimentModel, NotModelledError, experiment_model
 from harness.execution.prepare import Plan, make_plan
 from harness.inputs.chain import Link
+from harness.inputs.draw import Distribution
 from harness.measure.pass_model import Ns, PassTimes
 from harness.results.record import Record
 from harness.units import NS_PER_MS
@@ -216,7 +218,9 @@ def _device(stored: Mapping[str, Any], start: Simulator) -> Simulator:
 def _workload(stored: Mapping[str, Any]) -> Workload:
     links = {name: Link[link] for name, link in (stored.get("links") or {}).items()}
     accounting = Accounting[stored.get("accounting", Accounting.guide.name)]
-    return choose_workload({**stored, "links": links, "accounting": accounting})
+    distribution = Distribution[stored.get("distribution", Distribution.uniform.name)]
+    enumerations = {"links": links, "accounting": accounting, "distribution": distribution}
+    return choose_workload({**stored, **enumerations})
 
 
 def values_of(profile: Simulator, keys: Sequence[str]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from harness.config.device import Hardware, Simulator
 from harness.config.phase import Phase
 from harness.config.schema import Config, Measure, Tracking
 from harness.config.strategy import Strategy
-from harness.config.workload import WORKLOAD_KEYS
+from harness.config.workload_keys import WORKLOAD_KEYS
 
 pytestmark = pytest.mark.slow
 

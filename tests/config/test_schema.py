@@ -15,8 +15,6 @@ from harness.config.device import DEVICES, Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config, Tracking, TrackingKind
 from harness.config.setting import setting_of
 from harness.config.workload import (
-    VARIANTS,
-    WORKLOAD_KEYS,
     ChainWorkload,
     FullEncoder,
     GuideEncoder,
@@ -24,6 +22,7 @@ from harness.config.workload import (
     LayerWorkload,
     Workload,
 )
+from harness.config.workload_keys import VARIANTS, WORKLOAD_KEYS
 from harness.errors import RequestError
 from harness.inputs.chain import Link
 

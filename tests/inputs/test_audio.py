@@ -137,7 +137,8 @@ def test_a_bad_file_is_refused_in_one_line_that_says_what_to_do(tmp_path, name):
     message = str(refused.value)
     assert message.startswith(f"workload.source={path}: {fault}")
     assert message.endswith(
-        "; give speech, random, or an audio file that libsndfile reads (wav, flac, ogg, mp3)"
+        "; give speech, random, zeros, an audio file that libsndfile reads (wav, flac, ogg, mp3), "
+        "or a file of arrays (.npy, .npz, .safetensors)"
     )
     assert "\n" not in message
 

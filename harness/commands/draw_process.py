@@ -1,6 +1,8 @@
 """Draw pictures in a process of its own, which inherits no lock, thread or device of the command.
 
-It imports little but matplotlib: that alone takes half a second.
+It imports little but matplotlib: that alone takes half a second. A process that starts before the
+pictures are known does this first, and ends without a picture when its stdin closes, as it does
+when the command is killed.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
-from harness.report.pictures.files import Picture, save
+from harness.report.pictures.files import Picture, new_figure, save
 from harness.results.whole_file import temporary_of
 
 TIMEOUT_S = 60
@@ -24,16 +27,17 @@ ROOT = Path(__file__).parents[2]
 
 
 class Drawing:
-    """Pictures that another process draws.
+    """Pictures that another process draws. The process starts at once, and waits for `draw`.
 
-    drawing = Drawing([TimelinePicture(folder)])
+    drawing = Drawing()
+    drawing.draw([TimelinePicture(folder)])
     failures = drawing.wait()
     """
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
+    def __init__(self) -> None:
         self.drawn: list[Path] = []
         """The files that the process wrote, once `wait` has returned."""
-        self._pictures = pictures
+        self._pictures: Sequence[Picture] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._failure = ""
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -48,16 +52,27 @@ class Drawing:
                 # Ctrl-C is for the command, which then ends this process.
                 start_new_session=True,
             )
-            assert self._process.stdin is not None
-            with self._process.stdin as stream:
-                pickle.dump([*pictures], stream)
-        except OSError as error:  # no process, or it ended at once
+        except OSError as error:
             self._failure = str(error)
-        if self._process:
-            self._process.stdin = None
+
+    def draw(self, pictures: Sequence[Picture]) -> None:
+        """Begin to draw; once only."""
+        self._pictures = pictures
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        # A process that has ended is reported by `wait`.
+        with suppress(OSError), self._process.stdin as stream:
+            pickle.dump([*pictures], stream)
+        self._process.stdin = None
 
     def wait(self) -> list[str]:
-        """Wait until the pictures are drawn; returns a message for each that is not."""
+        """Wait until the pictures are drawn; returns a message for each that is not.
+
+        Without pictures, end the process.
+        """
+        if not self._pictures:
+            self.cancel()
         process, self._process = self._process, None
         if process is None:
             return self._messages([], self._failure) if self._failure else []
@@ -83,6 +98,9 @@ class Drawing:
     def _end(self, process: subprocess.Popen[bytes]) -> bytes:
         """Kill the process; returns what it has written."""
         process.kill()
+        if process.stdin:
+            process.stdin.close()
+            process.stdin = None
         output, _ = process.communicate()
         self._clean(process)
         return output
@@ -121,7 +139,17 @@ def draw_each(pictures: Sequence[Picture]) -> Iterator[str]:
             yield ""
 
 
+def warm_up() -> None:
+    """Import matplotlib and load its fonts; without effect if that fails."""
+    with suppress(Exception):  # each picture reports it
+        figure = new_figure(1, 1)
+        figure.suptitle("warm-up")
+        figure.savefig(BytesIO(), format="png")
+
+
 if __name__ == "__main__":
     results, sys.stdout = sys.stdout, sys.stderr  # a library may print
-    for message in draw_each(pickle.load(sys.stdin.buffer)):
-        print(json.dumps(message), file=results, flush=True)
+    warm_up()
+    with suppress(EOFError):  # nothing to draw
+        for message in draw_each(pickle.load(sys.stdin.buffer)):
+            print(json.dumps(message), file=results, flush=True)

@@ -74,14 +74,18 @@ def check_launcher(launcher: DictConfig) -> None:
         raise RequestError(f"hydra/launcher: {error.name} is not installed; {remedy}") from error
 
 
+def measures_real_time(config: Config) -> bool:
+    """Whether a job's times would change with other work on this machine."""
+    return getattr(config.device, "clock", ClockKind.wall) is not ClockKind.virtual
+
+
 def check_alone(config: Config, launcher: DictConfig) -> None:
     """RequestError if jobs that measure real time would run side by side on one device."""
-    clock = getattr(config.device, "clock", ClockKind.wall)
-    if clock is ClockKind.virtual or launcher.get("_target_") == BASIC or _gives_npu(launcher):
+    alone = launcher.get("_target_") == BASIC or _gives_npu(launcher)
+    if alone or not measures_real_time(config):
         return
-    what = f"device={config.device.kind}" + (
-        f" device.clock={clock.value}" if hasattr(config.device, "clock") else ""
-    )
+    clock = getattr(config.device, "clock", None)
+    what = f"device={config.device.kind}" + (f" device.clock={clock.value}" if clock else "")
     raise RequestError(
         f"{what} hydra/launcher: this launcher runs jobs side by side, which would disturb each "
         "other's times; use hydra/launcher=basic, or a launcher whose jobs ask for a device: "

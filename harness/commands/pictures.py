@@ -4,7 +4,8 @@ Nothing is drawn while anything is timed. A single run draws in another process 
 MLflow, which takes longer. A sweep draws once, at its end, its curves and the timeline of its
 fastest run; a live comparison draws its forest plot. `harness show --pictures` draws the other
 timelines. In CPU time, a sweep of 40 jobs took 10.7 s, importing matplotlib 0.7 s, and a picture
-0.2 s: one for each job would nearly double it.
+0.2 s: one for each job would nearly double it. Where all jobs compute their times, the process
+that draws imports matplotlib while they run.
 
 Whatever happens to a picture is one message of the command, whose results and exit code stay.
 """
@@ -37,6 +38,7 @@ class Pictures:
     """The pictures of one invocation. remark: prints a message that changes no exit code.
 
     pictures = Pictures(print)
+    pictures.prepare()  # not while anything is timed
     pictures.begin([TimelinePicture(folder)])
     pictures.end()
     """
@@ -46,10 +48,17 @@ class Pictures:
         self._drawing: Drawing | None = None
         self._wanted = wanted()
 
+    def prepare(self) -> None:
+        """Start the process that draws, which takes its time before `begin` needs it."""
+        if self._wanted and self._drawing is None:
+            self._drawing = Drawing()
+
     def begin(self, pictures: Sequence[Picture]) -> None:
         """Start to draw, unless pictures are not wanted."""
         if self._wanted and pictures:
-            self._drawing = Drawing(pictures)
+            self.prepare()
+            assert self._drawing is not None
+            self._drawing.draw(pictures)
 
     def end(self) -> list[Path]:
         """Wait for the pictures, print which ones could not be drawn; returns the others."""

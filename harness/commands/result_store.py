@@ -92,14 +92,16 @@ class ResultStore:
                 if outcome.timeline:
                     save_trace(outcome.timeline, record.name, folder)
             # Those of a sweep's jobs follow at its end.
-            if SWEPT_VARIABLE not in os.environ and not outcome.interrupted:
+            draws = SWEPT_VARIABLE not in os.environ and not outcome.interrupted
+            if draws:
                 self.pictures.begin(of_run(folder))
             if (sweep := self._sweep_elsewhere(folder)) and noted_failure(sweep):
                 self._untracked = True
             with self._tracked(folder, config.tracking, NO_RUN):
                 if store := self._open(config):
                     # MLflow is imported by now: what is drawn beside that is complete.
-                    self.pictures.end()
+                    if draws:
+                        self.pictures.end()
                     parent = os.environ.get(PARENT_VARIABLE)
                     return store.run_page(store.log(record, folder, artifacts(folder), parent))
         return None

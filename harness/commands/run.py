@@ -188,6 +188,8 @@ class Invocation:
             self.remark(line)
         gc.freeze()  # the jobs' configurations live until they run: collections may skip them
         if plan.left:
+            if not plan.is_timed and not plan.elsewhere:
+                self.results.pictures.prepare()
             self.results.begin_sweep(plan.config, plan.folder, plan.overrides, plan.swept)
             self.progress = SweepProgress(plan.left, hidden=self.presentation.quiet)
             if plan.elsewhere:

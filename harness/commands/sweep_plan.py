@@ -30,6 +30,7 @@ class Job:
 
     tracking: the resolved group. repeats: equal to a job before it. resumes: an earlier run takes
     its place. earlier: the folder of that run. is_equal: a job before it has the same overrides.
+    is_timed: it measures real time.
     """
 
     request: Request
@@ -38,6 +39,7 @@ class Job:
     resumes: bool
     earlier: Path | None = None
     is_equal: bool = False
+    is_timed: bool = True
 
     @property
     def runs(self) -> bool:
@@ -69,6 +71,11 @@ class SweepPlan:
     def left(self) -> int:
         """Number of jobs that run."""
         return sum(job.runs for job in self.jobs)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a job that runs here measures real time, which other work would disturb."""
+        return any(job.is_timed for job in self.jobs if job.runs)
 
     @property
     def remarks(self) -> list[str]:

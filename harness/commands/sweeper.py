@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from harness.commands.hydra_private import BasicLauncher, BasicSweeper, forget_plugin, plugin
-from harness.commands.launchers import check_alone, check_launcher
+from harness.commands.launchers import check_alone, check_launcher, measures_real_time
 from harness.commands.resume import Request
 from harness.commands.serial_jobs import SerialJobs
 from harness.commands.sweep_plan import Job, SweepPlan, plan_of
@@ -187,7 +187,9 @@ class CheckedSweeper(BasicSweeper):
             # One copy of the group: a sweep may have 10,000 jobs.
             group = tracking.setdefault(repr(plain["tracking"]), plain["tracking"])
             is_equal = tuple(text) in texts_seen
-            jobs.append(Job(asked, group, deciding in seen, resumes, is_equal=is_equal))
+            repeats, is_timed = deciding in seen, measures_real_time(config)
+            job = Job(asked, group, repeats, resumes, is_equal=is_equal, is_timed=is_timed)
+            jobs.append(job)
             seen.add(deciding)
             texts_seen.add(tuple(text))
         return cast(Config, first), jobs

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from support.store import filed, import_mlflow, runs_of
 
 from harness.commands import draw_process
 from harness.commands.draw_process import Drawing
+from harness.commands.launchers import measures_real_time
 from harness.commands.main import dispatch
 from harness.commands.pictures import SWITCH, Pictures
+from harness.config.compose import load
 from harness.report.pictures.curves import CurvesPicture
 from harness.report.pictures.files import Picture
 from harness.report.pictures.timeline import TimelinePicture
@@ -46,6 +50,12 @@ def single(shell: Shell) -> Done:
 @pytest.fixture(scope="module")
 def sweep(shell: Shell) -> Done:
     return shell("-m", "strategy=baseline,pipelined,pooled", "depth=1,2", "resume=off", *QUICK)
+
+
+def drawing_of(*pictures: Picture) -> Drawing:
+    drawing = Drawing()
+    drawing.draw(pictures)
+    return drawing
 
 
 def artifacts(run: Any) -> Path:
@@ -98,12 +108,46 @@ def test_nothing_is_drawn_after_an_interruption_or_without_wish(
     def refused(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("harness.commands.pictures.Drawing", refused)
     with monkeypatch.context() as patch:
+        patch.setattr(Here, "draw", refused)
         patch.setattr("harness.commands.run.log.info", interrupted)
         assert shell("-m", "seed=7,8", "tracking=off", *QUICK).code == 130
+    monkeypatch.setattr("harness.commands.pictures.Drawing", refused)
     monkeypatch.setenv(SWITCH, "off")
     assert shell("seed=9", "tracking=off", *QUICK).code == 0
+    assert shell("-m", "seed=17,18", "tracking=off", *QUICK).code == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "early"),
+    [(["tracking=local"], True), (["device.clock=virtual,wall"], False)],
+)
+def test_the_process_that_draws_starts_while_jobs_run_unless_one_is_timed(
+    overrides: list[str], early: bool, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    class Noted(Here):
+        def __init__(self) -> None:
+            super().__init__()
+            events.append("start")
+
+        def draw(self, pictures: Sequence[Picture]) -> None:
+            events.append("draw")
+
+        def cancel(self) -> None:
+            events.append("cancel")
+
+    def job(*_: Any) -> None:
+        events.append("job")
+
+    monkeypatch.setattr("harness.commands.pictures.Drawing", Noted)
+    monkeypatch.setattr("harness.commands.run.log.info", job)
+    swept = ["-m", "depth=1,2", "strategy=pipelined", "tracking=off", "resume=off"]
+    assert shell(*swept, *overrides, *QUICK).code == 0
+    jobs = ["job"] * events.count("job")
+    assert len(jobs) > 1
+    assert events == (["start", *jobs, "draw"] if early else [*jobs, "start", "draw"])
 
 
 def test_a_picture_that_cannot_be_drawn_is_one_message(
@@ -124,11 +168,24 @@ def test_a_picture_that_cannot_be_drawn_is_one_message(
     ]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "timed"),
+    [
+        ([], False),
+        (["device.clock=wall"], True),
+        (["device=cpu"], True),
+        (["device=hardware"], True),
+    ],
+)
+def test_only_virtual_time_is_not_disturbed(overrides: list[str], timed: bool) -> None:
+    assert measures_real_time(load(*overrides)) is timed
+
+
 def test_cancelled_pictures_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
 
     class Slow:
-        def __init__(self, pictures: Sequence[Picture]) -> None:
+        def draw(self, pictures: Sequence[Picture]) -> None:
             events.append("begin")
 
         def cancel(self) -> None:
@@ -139,6 +196,7 @@ def test_cancelled_pictures_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> No
     pictures = Pictures(events.append)
     pictures.begin([Broken(Path("p.png"))])
     pictures.cancel()
+    pictures.prepare()
     pictures.begin([Broken(Path("p.png"))])
     assert pictures.end() == []
     assert events == ["begin", "cancel"]
@@ -150,7 +208,7 @@ def test_another_process_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "numpy.py").write_text("raise SystemExit(1)")
     curves = SweepCurves("", "strategy", (Curve("mine", (Point(0, 0, 2.0, 1.0),)),))
     whole = CurvesPicture(tmp_path, "a sweep", curves)
-    drawing = Drawing([TimelinePicture(tmp_path / "absent"), whole])
+    drawing = drawing_of(TimelinePicture(tmp_path / "absent"), whole)
     (line,) = drawing.wait()
     assert line.startswith(f"{tmp_path}/absent/timeline.png: cannot be drawn ([Errno 2] No such")
     assert drawing.drawn == [whole.path]
@@ -165,7 +223,7 @@ def test_a_process_that_does_not_end_well_leaves_no_part_of_a_file(
     monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
     older, whole = tmp_path / "p.png", Quick(tmp_path / "q.png")
     older.touch()
-    drawing = Drawing([whole, Hanging(older)])
+    drawing = drawing_of(whole, Hanging(older))
     process = drawing._process
     assert process is not None
     wait_for(lambda: [*tmp_path.glob(".p.png.*")])
@@ -186,9 +244,36 @@ def test_a_process_that_does_not_end_well_leaves_no_part_of_a_file(
     assert sorted(tmp_path.iterdir()) == [older, whole.path]
 
 
+@pytest.mark.parametrize("ends", ["wait", "cancel", "kill"])
+def test_a_process_without_pictures_ends_with_the_command(ends: str, tmp_path: Path) -> None:
+    code = (
+        "import signal; from harness.commands.draw_process import Drawing; drawing = Drawing(); "
+        "print(drawing._process.pid, flush=True); "
+        + ("signal.pause()" if ends == "kill" else f"drawing.{ends}()")
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert command.stdout is not None
+    pid = int(command.stdout.readline())
+    if ends == "kill":
+        command.kill()
+    command.communicate()
+    wait_for(lambda: not is_running(pid))
+    assert [*tmp_path.iterdir()] == []
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists that is no zombie: its parent may have been killed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_no_process_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "absent"))
-    (line,) = Drawing([Broken(tmp_path / "p.png")]).wait()
+    (line,) = drawing_of(Broken(tmp_path / "p.png")).wait()
     assert line.startswith(f"{tmp_path}/p.png: cannot be drawn ([Errno 2] No such file")
 
 

@@ -16,9 +16,15 @@ from harness.results.whole_file import replacing
 class Here:
     """Draws in this process, which has imported matplotlib."""
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        self._pictures = pictures
+    def __init__(self) -> None:
+        self._pictures: Sequence[Picture] = ()
         self.drawn: list[Path] = []
+
+    def draw(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+
+    def cancel(self) -> None:
+        self._pictures = ()
 
     def wait(self) -> list[str]:
         messages = [*draw_each(self._pictures)]

@@ -9,6 +9,8 @@ NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 BYTES_PER_MIB = 1 << 20
+PERMILLE = 1_000
+"""A whole, in thousandths."""
 
 
 def ns_to_ms(time_ns: float) -> float:

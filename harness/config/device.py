@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from harness.config.disturbance import MOST_COUNT, Faults, Noise
 from harness.config.generation import Generation
 from harness.config.setting import Schema, setting
+from harness.config.shared_memory import SharedMemory
 from harness.errors import RequestError, nearest
 from harness.units import BYTES_PER_MIB, NS_PER_S
 
@@ -229,6 +230,7 @@ class Simulator(Npu):
     xclbins: dict[str, str] = setting(
         dict, "by pattern of an xclbin's path: kernel to simulate for it; the first match counts"
     )
+    memory: SharedMemory = setting(SharedMemory, "what host and columns share: bandwidth, speeds")
     noise: Noise = setting(Noise, "random factors on times")
     faults: Faults = setting(Faults, "faults to inject")
     sources: dict[str, str] = setting(dict, "source of each value, by key of this profile")

@@ -19,12 +19,14 @@ from yaml import MarkedYAMLError
 from harness.config.device import DEVICES, PowerMode
 from harness.config.disturbance import Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
+from harness.config.shared_memory import SharedMemory
 from harness.config.sources import Sources, key_and_value, shown
 from harness.config.unknown_key import all_unknown_keys, unknown_key
 from harness.errors import HarnessError, nearest, nearest_key, with_extra
 
 _SCHEMAS: dict[str, type] = {
-    cls.__name__: cls for cls in (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), Noise, Faults)
+    cls.__name__: cls
+    for cls in (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), Noise, Faults, SharedMemory)
 }
 GROUP_NAMES = ("device", "experiment", *GROUP_SCHEMAS)
 """Keys that take the name of a preset."""

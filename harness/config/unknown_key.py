@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from harness.config.device import DEVICES
 from harness.config.disturbance import Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
+from harness.config.shared_memory import SharedMemory
 from harness.errors import nearest, nearest_key
 
 SIMILARITY = 0.8
@@ -71,6 +72,7 @@ _SCHEMAS: dict[str, tuple[type, ...]] = {
     "device": (DEVICES["simulator"], *DEVICES.values()),
     "device.noise": (Noise,),
     "device.faults": (Faults,),
+    "device.memory": (SharedMemory,),
 }
 """By group: the schemas of which a key may be; messages are about the first."""
 

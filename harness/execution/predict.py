@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 
 from harness.config.device import ClockKind, Simulator
 from harness.config.disturbance import Faults
+from harness.config.execution_time import execution
+from harness.config.other_numbers import with_numbers
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Buffers, Strategy
 from harness.device.xrt.session import WAKE_AFTER_NS
@@ -169,20 +170,6 @@ def _modelled(config: Config) -> Simulator:
     return device
 
 
-def with_numbers(device: Simulator, numbers: Mapping[str, Ns]) -> Simulator:
-    """A profile with other numbers, which may be arrays; they are not checked.
-
-    The formulas of `Simulator` then return arrays.
-    """
-    changed = copy.copy(device)
-    for key, value in numbers.items():
-        name, _, inner = key.partition(".")
-        whole = {**getattr(changed, name), inner: value} if inner else value
-        # Past the checks of a frozen dataclass, which compare single numbers.
-        object.__setattr__(changed, name, whole)
-    return changed
-
-
 @dataclass(frozen=True)
 class _Builder:
     """Converts the costs of a profile into those of a pass."""
@@ -229,19 +216,22 @@ class _Builder:
 
     def _station(self, index: int, poisons: bool) -> Station:
         spec, first = self.chain.kernels[index], sum(self.columns[:index])
-        write, read = dict[int, Ns](), dict[int, Ns]()
+        syncs, read = dict[int, tuple[Ns, ...]](), dict[int, Ns]()
         for count in self._counts():
-            size_bytes = spec.output.stride_bytes * count
-            write[count] = sum(self._write(spec, each, count) for each in spec.inputs)
-            write[count] = write[count] + self._sync(True, size_bytes) * poisons
-            read[count] = self._sync(False, size_bytes)
-        # Free columns first, then those with the fewest contexts (`Machine.open_context`).
-        partitions = range(first, first + self.columns[index])
+            out_bytes = spec.output.stride_bytes * count
+            syncs[count] = tuple(self._write(spec, each, count) for each in spec.inputs)
+            if poisons:
+                syncs[count] = self._sync(True, out_bytes), *syncs[count]
+            read[count] = self._sync(False, out_bytes)
+        exec_ns, slowdowns = execution(self.device, spec, sum(self.columns))
         return Station(
-            tuple(number % self.device.columns for number in partitions),
-            self.device.exec_of(spec.name),
-            write,
-            read,
+            # Free columns first, then those with the fewest contexts (`Machine.open_context`).
+            tuple((first + each) % self.device.columns for each in range(self.columns[index])),
+            exec_ns,
+            write_ns={count: sum(each) for count, each in syncs.items()},
+            read_ns=read,
+            slowdowns=slowdowns,
+            syncs_ns=syncs,
         )
 
     def _write(self, spec: KernelSpec, buffer: Buffer, count: int) -> Ns:
@@ -293,6 +283,5 @@ class _Builder:
 
 def _reads(model: PassModel) -> Ns:
     """Collecting every submission in flight once, at the end of a pass."""
-    return model.in_flight * sum(
-        np.maximum.reduce(list(each.read_ns.values())) for each in model.stations
-    )
+    read_ns = sum(np.maximum.reduce(list(each.read_ns.values())) for each in model.stations)
+    return model.longest_syncs_ns(model.in_flight * read_ns)

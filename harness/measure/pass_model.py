@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from harness.units import PERMILLE
 
 Ns: TypeAlias = Any
 """Nanoseconds: an int, or (profiles,) int64."""
@@ -19,13 +21,17 @@ class Station:
 
     partitions: for each of its columns, the number of the device's columns that its context has;
     contexts with the same number take turns. exec_ns: one execution. write_ns, read_ns: staging and
-    collecting a submission, by its number of tiles.
+    collecting a submission, by its number of tiles. slowdowns: how much longer an execution, and a
+    sync beside it, take at once, in thousandths. syncs_ns: the syncs that make up write_ns, which
+    are then slowed one by one.
     """
 
     partitions: tuple[int, ...]
     exec_ns: Ns
     write_ns: Mapping[int, Ns]
     read_ns: Mapping[int, Ns]
+    slowdowns: tuple[Ns, Ns] = (0, 0)
+    syncs_ns: Mapping[int, tuple[Ns, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,18 @@ class PassModel:
         used = [number for each in self.stations for number in each.partitions]
         return len(used) > len(set(used)) and bool(np.any(self.switch_ns > 0))
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether executions and syncs slow each other down."""
+        return any(bool(np.any(slower)) for each in self.stations for slower in each.slowdowns)
+
+    def longest_syncs_ns(self, syncs_ns: Ns) -> Ns:
+        """Syncs with the longest time that they can take beside executions."""
+        slower: Ns = 0
+        for each in self.stations:
+            slower = np.maximum(slower, each.slowdowns[1])
+        return syncs_ns + syncs_ns * slower // PERMILLE
+
     def of(self, which: slice | int) -> PassModel:
         """The model of some profiles, or of a single one."""
         model: PassModel = taken(self, which)
@@ -93,7 +111,8 @@ class PassModel:
         """
         staged: Ns = sum(_largest(each.write_ns) for each in self.stations)
         read: Ns = sum(_largest(each.read_ns) for each in self.stations)
-        host: Ns = self.slots * (self.alloc_ns + staged) + self.in_flight * read
+        syncs: Ns = self.longest_syncs_ns(self.slots * staged + self.in_flight * read)
+        host: Ns = self.slots * self.alloc_ns + syncs
         longest_ns = idle_ns + host + self.completion_ns + self.launch_ns
         return bool(np.any((longest_ns > self.suspend_ns) & (self.resume_ns > 0)))
 

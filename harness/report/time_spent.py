@@ -8,6 +8,7 @@ from harness.measure.bottleneck import STAGES
 from harness.measure.totals import Totals
 from harness.results.record import Record
 from harness.results.rtf_gap import bound_by
+from harness.study.memory_cost import memory_cost_of
 from harness.study.payoff import GAIN, Variants, variants_of
 from harness.units import NS_PER_MS, NS_PER_S
 
@@ -44,7 +45,20 @@ def sentence(record: Record, subject: str = "the run") -> str | None:
         parts.append("a single tile has nothing to overlap with")
     elif variants := variants_of(record):
         parts += _remedies(variants, settled=side == "device" and _at_bound(totals))
+    parts += _memory(record)
     return "; ".join(parts)
+
+
+def _memory(record: Record) -> Iterator[str]:
+    """What the memory costs, and whether overlap pays beside it."""
+    cost = memory_cost_of(record)
+    if cost is None or cost.lost < GAIN:
+        return
+    lost = f"{cost.lost:.0%} of the time"
+    if cost.overlap is not None and cost.overlap < GAIN:
+        yield f"overlap gains nothing: host and device share the memory, which costs {lost}"
+    else:
+        yield f"the memory, which host and device share, costs {lost}"
 
 
 def _blind(totals: Totals, side: str, subject: str) -> str:

@@ -11,6 +11,7 @@ from harness.execution.tile_passes import Step
 from harness.measure.bottleneck import bottleneck
 from harness.measure.rtf import EncoderTime, encoder_time
 from harness.measure.totals import Totals
+from harness.results.memory_bound import MEMORY, memory_limits
 from harness.results.record import Record
 
 TARGET_RTF = 220
@@ -99,10 +100,12 @@ def bound_by(record: Record) -> str | None:
 
     Unlike `RtfGap.bottleneck` it leaves out preprocessing, which is not part of a pass, so it also
     serves runs that encode no audio. A chain is `device: 4 kernels`, because no kernel has totals
-    of its own. None where nothing was timed.
+    of its own. `device: memory` where the memory makes executions longer. None where nothing was
+    timed.
     """
     number = 1 if record.steps else _chain_length(record.config.get("workload", {}))
-    return bottleneck(record.totals, f"{number} kernels" if number > 1 else _busiest(record))
+    busiest = MEMORY if memory_limits(record) else _busiest(record)
+    return bottleneck(record.totals, f"{number} kernels" if number > 1 else busiest)
 
 
 def _chain_length(workload: dict[str, Any]) -> int:

@@ -193,6 +193,8 @@ class bo(PybindObject):
             cost_ns = machine.sync_ns(to_device, int(size))
             if key[1] > memory.size:
                 raise RuntimeError("Invalid offset and size when syncing sub buffer")
+        if machine.contention:
+            cost_ns = machine.contention.sync_ns(cost_ns)
         machine.clock.now_ns += cost_ns
         # Executions that ended by now have written their outputs.
         if machine.effects:

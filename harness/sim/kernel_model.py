@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import xclbin as axlf
+from harness.config.execution_time import moved_bytes
 from harness.kernel import KernelSpec, load_kernel
 from harness.sim.arithmetic import Arithmetic
 
@@ -37,6 +38,11 @@ class KernelModel:
     computes: bool = True
     columns: int = 1
     any_name: bool = False
+
+    @cached_property
+    def moved_bytes(self) -> int:
+        """Bytes of an execution in the direction in which it moves more; 0 without a spec."""
+        return moved_bytes(self.spec) if self.spec else 0
 
     @cached_property
     def arithmetic(self) -> Arithmetic | None:

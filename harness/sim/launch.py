@@ -12,6 +12,7 @@ from harness.sim.memory import Memory
 from harness.sim.sites import Site
 
 if TYPE_CHECKING:
+    from harness.sim.kernel_model import KernelModel
     from harness.sim.machine import Machine
     from harness.sim.queue import Context
 
@@ -63,6 +64,7 @@ class Launch:
     So the output is undefined until the end, and stays undefined if an input changes before it.
 
     machine, context, kernel, exec_ns: where it executes, what, and for how long
+    alone_ns, moved_bytes: exec_ns without a limit of bandwidth, and the bytes that count for it
     outputs: indices of the arguments that the kernel writes, as far as known
     visible_ns, final: from when the host can see its end, and its final state
     order: number of the launch in its context; in flight until the context's `retired` reaches it
@@ -95,6 +97,7 @@ class Launch:
         "_key",
         "_output",
         "accesses",
+        "alone_ns",
         "bound",
         "code",
         "compared_memories",
@@ -107,6 +110,7 @@ class Launch:
         "kernel",
         "machine",
         "memories",
+        "moved_bytes",
         "order",
         "output_accesses",
         "outputs",
@@ -123,12 +127,13 @@ class Launch:
     )
 
     def __init__(
-        self, machine: Machine, context: Context, kernel: str, exec_ns: int, outputs: set[int]
+        self, machine: Machine, context: Context, model: KernelModel, outputs: set[int]
     ) -> None:
         self.machine = machine
         self.context = context
-        self.kernel = kernel
-        self.exec_ns = exec_ns
+        self.kernel = model.name
+        self.exec_ns = self.alone_ns = model.exec_ns
+        self.moved_bytes = model.moved_bytes
         self.outputs = outputs
         self.accesses: list[Access] = []
         self.memories: list[Memory] = []

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.config.device import Hazards, Simulator
 from harness.sim.clock import DeadClock, SimClock, VirtualClock
+from harness.sim.contention import Contention
 from harness.sim.kernel_model import INSTRUCTION_BANK, KernelModel
 from harness.sim.launch import NEVER_NS
 from harness.sim.memory import UNDEFINED, Memory
@@ -68,6 +69,7 @@ class Machine:
         self._sequence = 0
         self.completions_ns: list[int] = []
         self._costs_ns: dict[int, int] = {}
+        self.contention = None if profile.memory.is_neutral else Contention(self)
 
     def sync_ns(self, to_device: bool, size_bytes: int) -> int:
         """Return what a sync costs the host."""
@@ -136,7 +138,7 @@ class Machine:
                 "DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-19): No such device"
             )
         partition.contexts += 1
-        longest_ns = max((model.exec_ns for model in models), default=0)
+        longest_ns = max((self._longest_ns(model, partition) for model in models), default=0)
         used = {context.slot for context in self.contexts}
         slot = min(set(range(len(used) + 1)) - used)
         context = Context(self, partition, slot, longest_ns)
@@ -156,6 +158,11 @@ class Machine:
                 "of the same width share columns; destroy a context first"
             )
         self.say_once(f"hw_context failed with No such device: {reason}")
+
+    def _longest_ns(self, model: KernelModel, partition: Partition) -> int:
+        if not self.contention:
+            return model.exec_ns
+        return self.contention.longest_ns(model.exec_ns, model.moved_bytes, partition.columns)
 
     def _partition(self, columns: int) -> Partition | None:
         # Free columns first; contexts of another width never share (aie2_solver.c).

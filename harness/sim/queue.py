@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappush, heapreplace
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,8 @@ class Partition:
     """Adjacent columns. They execute one command at a time, in the order of submission.
 
     start, columns: first column, and number of columns. free_ns: end of the last command.
-    contexts: number of open contexts on it. loaded: the context that executed last.
+    contexts: number of open contexts on it. loaded: the context that executed last. slowdowns:
+    of its executions, and of syncs beside them, in thousandths (`harness.sim.contention`).
     """
 
     def __init__(self, start: int, columns: int) -> None:
@@ -39,6 +40,7 @@ class Partition:
         self.free_ns = NEVER_USED_NS
         self.contexts = 0
         self.loaded: Context | None = None
+        self.slowdowns = 0, 0
 
 
 class Context:
@@ -94,6 +96,8 @@ class Context:
         if now_ns < self._reset_ns:
             self._abort(launches)
             return
+        if machine.contention:
+            machine.contention.prepare(self, launches)
         time_ns, completion_ns = column.free_ns, self._completion_ns
         # The columns are idle, so the command starts now, or after a resume.
         if time_ns < now_ns:
@@ -115,6 +119,8 @@ class Context:
             time_ns, completion_ns = self._execute_irregular(time_ns, launches)
         column.free_ns = time_ns
         self._places.append(time_ns)
+        if machine.contention:
+            machine.contention.add(column, time_ns, completion_ns, launches)
         time_ns += completion_ns
         pending = machine.completions_ns
         # An entry that is already visible is not needed any more.
@@ -130,9 +136,24 @@ class Context:
         self._machine.executions += len(launches)
         self._places.append(self._reset_ns)
         visible_ns = self._reset_ns + self._completion_ns
+        if self._machine.contention:
+            self._machine.contention.add(self.column, self._reset_ns, self._completion_ns, launches)
         heappush(self._machine.completions_ns, visible_ns)
         for launch in launches:
             launch.final, launch.visible_ns = _ABORT, visible_ns
+
+    def delay(self, later: Callable[[int], int], now_ns: int) -> None:
+        """Move the events after `now_ns`; `later` returns the new time of each."""
+        self._reset_ns = later(self._reset_ns)
+        self._places = deque(map(later, self._places), maxlen=self._places.maxlen)
+        spans = self._spans
+        for end in range(len(spans) - 1, 0, -2):
+            if spans[end] <= now_ns:
+                break
+            start_ns = spans[end - 1]
+            spans[end] = later(spans[end])
+            # The start of a load is stored as its complement.
+            spans[end - 1] = ~later(~start_ns) if start_ns < 0 else later(start_ns)
 
     def _resume(self, now_ns: int) -> int:
         """Return when execution can begin on idle columns: later if the device was suspended.

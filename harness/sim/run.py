@@ -292,4 +292,4 @@ class run(PybindObject):
     def _new_launch(self) -> Launch:
         kernel = self._kernel
         model, context = kernel._model, kernel._hw_context._context
-        return Launch(self._machine, context, model.name, model.exec_ns, kernel._outputs)
+        return Launch(self._machine, context, model, kernel._outputs)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.config.device import Simulator
+from harness.config.execution_time import execution
 from harness.config.strategy import Buffers, Strategy
 from harness.execution.prepare import Plan
 from harness.inputs.chain import Chain
@@ -32,8 +33,8 @@ def shortest_pass_ns(plan: Plan) -> int | None:
     device, chain = plan.config.device, plan.kernels
     if not isinstance(device, Simulator) or device.noise.enabled or not isinstance(chain, Chain):
         return None
-    strategy, tiles = plan.config.strategy, plan.config.workload.tiles
-    costs = [_costs(device, strategy, spec, tiles) for spec in chain.kernels]
+    strategy = plan.config.strategy
+    costs = [_costs(plan, device, spec) for spec in chain.kernels]
     stage_ns = sum((each.alloc for each in costs), costs[0].write)
     if not plan.config.measure.warmup:
         # Every pass then begins on cold contexts: the first execution on each of them is longer.
@@ -67,16 +68,20 @@ class Costs:
         return self.launch + self.execute + self.completion + self.read
 
 
-def _costs(device: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int) -> Costs:
+def _costs(plan: Plan, device: Simulator, spec: KernelSpec) -> Costs:
+    strategy, tiles = plan.config.strategy, plan.config.workload.tiles
     full, tail = divmod(tiles, strategy.batch)
     counts = [strategy.batch] * bool(full) + [tail] * bool(tail)
-    rows = np.array([_of_submission(device, strategy, spec, count) for count in counts], np.int64)
+    exec_ns, _ = execution(device, spec, sum(plan.columns))
+    rows = np.array(
+        [_of_submission(device, strategy, spec, count, exec_ns) for count in counts], np.int64
+    )
     repeated = np.repeat(rows, [full] * bool(full) + [1] * bool(tail), axis=0)
     return Costs(*repeated.T)
 
 
 def _of_submission(
-    device: Simulator, strategy: Strategy, spec: KernelSpec, count: int
+    device: Simulator, strategy: Strategy, spec: KernelSpec, count: int, exec_ns: int
 ) -> tuple[int, ...]:
     """The fields of `Costs` for one submission of `count` tiles."""
     write_ns = 0
@@ -96,7 +101,7 @@ def _of_submission(
         bos * device.alloc_ns,
         write_ns,
         device.launch_ns,
-        count * device.exec_of(spec.name) + later * device.chain_command_ns,
+        count * exec_ns + later * device.chain_command_ns,
         device.completion_ns,
         device.sync_ns(device.read_fixed_ns, spec.output.stride_bytes * count),
     )

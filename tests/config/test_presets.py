@@ -76,7 +76,7 @@ def test_experiments_carry_their_command(path: Path) -> None:
 def figures_of(raw: dict[str, Any]) -> set[str]:
     figures = {key for key, value in raw.items() if isinstance(value, int)}
     figures |= {f"exec_ns.{kernel}" for kernel in raw.get("exec_ns", {})}
-    return figures | {"clock_mhz", "noise"} & set(raw)
+    return figures | {"clock_mhz", "memory", "noise"} & set(raw)
 
 
 @pytest.mark.parametrize("profile", ["simulator", "phoenix_2026", "strix"])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harness.config.compose import load
 from harness.config.device import Faults, Hazards, Noise, PowerMode, Simulator
 from harness.config.schema import Config, Measure, Verify
+from harness.config.shared_memory import SharedMemory
 from harness.config.strategy import Buffers, Strategy
 from harness.execution.experiment import Experiment
 from harness.execution.outcome import Verdict
@@ -59,6 +60,15 @@ COSTS = st.fixed_dictionaries(
         "columns": st.integers(1, 4),
         "context_limit": st.just(6),
         "hazards": st.sampled_from([Hazards.off, Hazards.error]),
+        # Mostly kernels that move data for a part of their time, and neutral ones.
+        "memory": st.builds(
+            SharedMemory,
+            channel_ns_per_mib=st.sampled_from([0, 20_000, 150_900, 2_000_000]),
+            array_ns_per_mib=st.sampled_from([0, 38_800, 1_000_000]),
+            exec_slower_pct=st.integers(0, 300) | st.just(59),
+            sync_slower_pct=st.integers(0, 300) | st.just(53),
+        )
+        | st.just(SharedMemory()),
     }
 )
 KERNELS = ("attention", "layernorm", "matmul", "gelu", "attention_layernorm", "matmul_gelu")
@@ -264,7 +274,7 @@ def test_a_long_pass_is_shortened_without_a_change(model: PassModel, is_cold: bo
     model = model.of(0) if model.profiles else model
     short = pass_times(model, 0, is_cold)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.measure.model.LEAST_ROUNDS", model.tiles)
+        patch.setattr("harness.measure.walk.LEAST_ROUNDS", model.tiles)
         assert pass_times(model, 0, is_cold) == short
 
 

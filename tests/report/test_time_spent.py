@@ -17,6 +17,7 @@ from harness.report.run_lines import lines_below
 from harness.report.tables import Sheet
 from harness.report.time_spent import sentence
 from harness.results.record import Record
+from harness.results.rtf_gap import bound_by
 from harness.study.payoff import payoffs_of
 from harness.tracking.notes import run_note
 
@@ -269,3 +270,33 @@ def test_the_table_of_curves() -> None:
     )
     assert mark == "* more saves less than 1%"
     assert payoff_parts(()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "limit", "text"),
+    [
+        # 256 B at 900 ms/MiB take 0.22 ms; gelu itself takes 8 us.
+        (
+            ["device.memory.channel_ns_per_mib=900_000_000"],
+            "device: memory",
+            "the memory, which host and device share, costs 83% of the time",
+        ),
+        # Each side is five times as slow beside the other.
+        (
+            ["device.exec_ns.gelu=100", "device.launch_ns=100", "device.completion_ns=100"]
+            + [f"device.memory.{side}_slower_pct=400" for side in ("exec", "sync")],
+            "host: read",
+            "overlap gains nothing: host and device share the memory, which costs 29% of the time",
+        ),
+        ([], "host: launch", None),
+    ],
+    ids=["bandwidth", "both busy", "as measured"],
+)
+def test_what_the_memory_costs(overrides: list[str], limit: str, text: str | None) -> None:
+    record = record_of_run(
+        "device=phoenix_2026", "strategy=pipelined", "workload=gelu", "verify=off", *overrides
+    )
+    assert bound_by(record) == limit
+    line = sentence(record)
+    assert line is not None
+    assert line.endswith(f"; {text}") if text else "memory" not in line

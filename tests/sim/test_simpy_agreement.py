@@ -12,6 +12,7 @@ from support.simpy_model import Execution, ModelResult, simulate
 
 from harness.config.compose import load
 from harness.config.device import Simulator
+from harness.config.shared_memory import SharedMemory
 from harness.config.strategy import Buffers, Strategy
 from harness.device.open import open_backend
 from harness.device.xrt.session import XrtSession
@@ -55,6 +56,14 @@ profiles = st.builds(
     chain_command_ns=costs(27_700),
     # Kernels that take milliseconds, and kernels so short that everything waits for the host.
     exec_ns=st.fixed_dictionaries({SPEC.name: costs(1_910_000) | costs(30_000)}),
+    memory=st.just(SharedMemory())
+    | st.builds(
+        SharedMemory,
+        channel_ns_per_mib=costs(150_900) | costs(10**8),
+        array_ns_per_mib=costs(38_800) | costs(10**8),
+        exec_slower_pct=costs(59),
+        sync_slower_pct=costs(53),
+    ),
     queue_depth=st.integers(1, 6),
     chain_length=st.integers(1, 24) | st.just(24),
 )

@@ -30,6 +30,7 @@ from harness.config.schema import GROUP_SCHEMAS, Config
 from harness.config.setting import Setting, setting_of
 from harness.config.strategy import Strategy
 from harness.device.host.state import MachineState, Processor
+from harness.execution.agreement import Agreement, Verification
 from harness.execution.outcome import MachineStates
 from harness.execution.tile_passes import Step
 from harness.hazard import Call, Hazard, Kind
@@ -52,6 +53,8 @@ RECORD_CLASSES: dict[type, str] = {
     Samples: "`samples`",
     Stop: "`stop`",
     CacheCheck: "`caching`",
+    Verification: "`verification`",
+    Agreement: "An element of `agreements` of `verification`",
     RtfBasis: "`accounting`",
     Strategy: "`knobs`",
     Environment: "`environment`",
@@ -92,6 +95,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "run_key": "hash of configuration, code and device, by which a sweep recognises a run",
         "stop": "why the timed passes ended; null: nothing timed, or an older record",
         "caching": "passes over one input (`measure.cache_check`); null: not run",
+        "verification": "how outputs were [verified](verification.md); null: an older record",
         "created": "time at which the record was made, ISO 8601, UTC",
         "schema_version": "version of this format",
     },
@@ -103,6 +107,20 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
     CacheCheck: {
         "in_turn_ns": "length of passes over the inputs in turn, after the timed passes",
         "repeated_ns": "length of passes over one input again and again, between them",
+    },
+    Verification: {
+        "oracle": "what outputs were compared with: references, a serial pass on the device, or "
+        "nothing",
+        "agreements": "how close the outputs are, for each kernel with a tolerance",
+        "remarks": "stale outputs that the comparison cannot detect",
+    },
+    Agreement: {
+        "kernel": "name of the kernel",
+        "tolerance": "its tolerance, in words",
+        "reason": "why outputs may differ, as the kernel declares it",
+        "text": "where the outputs lie in the tolerance, and where the largest error is",
+        "largest": "largest error of all passes, in the unit of the tolerance; of a cosine, what "
+        "is missing to 1; null: an element that no tolerance allows",
     },
     Stop: {
         "reason": "why ([the reasons](concepts.md#how-many-passes-and-why))",

@@ -13,7 +13,7 @@ from harness.commands.pictures import of_stored
 from harness.commands.stored import newest, unended
 from harness.commands.terminal import Presentation, say, show
 from harness.report.payoff import payoff_parts
-from harness.report.run_lines import failures, lines_below
+from harness.report.run_lines import agreements, failures, lines_below
 from harness.report.runs import table
 from harness.report.tables import Part
 from harness.results.find import SWEEP_FILE
@@ -55,7 +55,8 @@ def run_parts(
     """The table of runs and the lines below it; with `-q`, of the lines only why runs failed.
 
     With `-v` the table is detailed, and a single run has a table of what more depth, a larger batch
-    or more columns would save. apart: as in `table`.
+    or more columns would save; kernels with a tolerance have a line of how close outputs are.
+    apart: as in `table`.
     """
     here = Path.cwd()
     paths = [relative(folder, here) for folder in folders]
@@ -71,6 +72,8 @@ def run_parts(
     if presentation.quiet:
         return [rows, *failures(records)]
     parts: list[Part] = [rows, *lines_below(records)]
+    if detailed:
+        parts += dict.fromkeys(line for record in records for line in agreements(record))
     if detailed and presentation.for_readers and len(records) == 1:
         parts += payoff_parts(payoffs_of(records[0]))
     return parts

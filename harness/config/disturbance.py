@@ -51,7 +51,7 @@ class Faults(Schema):
     error: list[int] = _executions("executions that end in state ERROR")
     abort: list[int] = _executions("executions that end in state ABORT")
     corrupt: list[int] = _executions(
-        "executions with one flipped bit in their output, if kernels compute (verify=all)"
+        "executions with one flipped bit in their output, unless verify=off"
     )
     slow: list[int] = _executions("executions that take `slow_factor` times as long")
     slow_factor: int = setting(

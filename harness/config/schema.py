@@ -19,9 +19,15 @@ MOST_SECONDS = 86_400
 
 
 class Verify(Enum):
-    """Which output tiles are compared with the reference."""
+    """What output tiles are compared with.
+
+    all: the references, or as device if a kernel has none. reference: the references only. device:
+    the outputs of a serial pass on the same device.
+    """
 
     all = "all"
+    reference = "reference"
+    device = "device"
     off = "off"
 
 
@@ -194,7 +200,10 @@ class Config(Schema):
         0, "seed of the projection of speech, of random tiles, weights and noise", least=0
     )
     verify: Verify = setting(
-        Verify.all, "all: every tile is compared with the reference; off: timing only"
+        Verify.all,
+        "all: every tile is compared with the reference, or as with `device` if a kernel has none; "
+        "reference: the same, and a kernel without one is an error; device: with a serial pass on "
+        "the device; off: timing only",
     )
 
     resume: Resume = setting(
@@ -209,7 +218,7 @@ class Config(Schema):
         remedy = f"the device has {columns} usable columns"
         # Not a limit of the field, because another group of the same request sets it.
         check_range("strategy.columns", self.strategy.columns, 1, columns, remedy)
-        if isinstance(self.workload, LayerWorkload) and self.verify is not Verify.all:
+        if isinstance(self.workload, LayerWorkload) and self.verify in (Verify.device, Verify.off):
             raise RequestError(
                 f"workload.layer={self.workload.layer} verify={self.verify.value}: a single layer "
                 "runs to verify its results; use verify=all, or leave workload.layer out to time "

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 
 import numpy as np
 
 from harness.config.schema import Config
 from harness.device.backend import Backend
+from harness.execution.oracle import SERIAL, SerialOutputs
 from harness.execution.session_pool import SessionPool
 from harness.execution.tile_passes import Share, Step
 from harness.execution.verify import Checker, Comparison, OutputCopies
@@ -70,10 +72,18 @@ class EncoderPasses:
         columns: Mapping[str, int],
         operations: Sequence[Operation],
         tiles: Mapping[str, Tiles],
+        expected: Mapping[str, Tiles | SerialOutputs],
     ) -> None:
-        """columns, tiles: by name of the kernel. The host's own operations are left out."""
+        """columns, tiles: by name of the kernel. expected: what its outputs are compared with.
+
+        The host's own operations are left out.
+        """
         self._operations = [each for each in operations if each.kernel]
         self._tiles = tiles
+        self._expected = expected
+        self._open_serial = partial(
+            SessionPool, replace(config, strategy=SERIAL), backend, dict.fromkeys(columns, 1)
+        )
         strategy = config.strategy
         round_calls = strategy.batch * strategy.columns
         slot_calls = strategy.slots * strategy.batch
@@ -90,14 +100,25 @@ class EncoderPasses:
 
     def verify(self, progress: Share) -> list[Comparison]:
         """Run one pass with poisoned outputs; returns a comparison per operation."""
+        self._take_serial_outputs()
         checkers: list[Comparison] = []
         for number, (operation, tiles, calls) in enumerate(self._runs(self._tiles)):
             progress(number / len(self._operations))
-            checker = Checker(tiles, operation=str(operation))
+            checker = Checker(self._expected[tiles.spec.name], operation=str(operation))
             # The pool keeps executors by kernel and calls: most operations open no context.
             self._pool.executor(tiles.spec, calls).run(tiles, checker, checker.poison)
             checkers.append(checker)
         return checkers
+
+    def _take_serial_outputs(self) -> None:
+        """Run the serial pass of each kernel whose outputs are compared with its own."""
+        serial = [each for each in self._expected.values() if isinstance(each, SerialOutputs)]
+        pool = self._open_serial()
+        for each in serial:
+            if not each.is_taken:
+                (spec,) = each.chain.kernels
+                each.take(pool.executor(spec, self._tiles[spec.name].period))
+        pool.close()
 
     def run(self, check: bool) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         """Run one pass at full speed.
@@ -123,7 +144,8 @@ class EncoderPasses:
             executor = self._pool.executor(tiles.spec, calls)
             if not check:
                 return totals_of(executor.run(tiles, lambda first, outputs: None).timeline())
-            checker, copies = Checker(tiles, operation=str(operation)), OutputCopies(tiles, calls)
+            expected, copies = self._expected[tiles.spec.name], OutputCopies(tiles, calls)
+            checker = Checker(expected, operation=str(operation))
             executor.poison(checker.poison)
             totals = totals_of(executor.run(tiles, copies).timeline())
             checkers.append(copies.feed(checker))

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.config.schema import Config, Measure, Verify
+from harness.config.schema import Config, Measure
 from harness.device.backend import MONOTONIC
 from harness.errors import DeviceError, RequestError
+from harness.execution.agreement import Oracle
 from harness.execution.findings import Findings
+from harness.execution.oracle import ORACLES
 from harness.execution.outcome import MachineStates, Outcome, Verdict
 from harness.execution.predict import NotModelledError, predicted_ns
 from harness.execution.prepare import prepare
@@ -46,7 +48,8 @@ class Experiment:
         self._prepared = prepare(config)
         self._config = self._prepared.config
         self._backend = self._prepared.backend
-        self._computes = config.verify is Verify.all
+        self._oracle = ORACLES[self._config.verify]
+        self._computes = self._oracle is not Oracle.off
         self._rule = stop_rule(self._config.measure, self._config.device.is_exact)
 
     @property
@@ -244,6 +247,7 @@ class Experiment:
             machine=MachineStates(findings.before, findings.after) if findings.before else None,
             timeline=timed.timeline() if timed else None,
             interrupted=interrupted,
+            verification=findings.verification(self._oracle),
         )
 
 

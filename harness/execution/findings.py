@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.config.device import Device
 from harness.device.host.state import MachineState, changes
+from harness.execution.agreement import Extreme, Oracle, Verification
 from harness.execution.outcome import Verdict
 from harness.execution.tile_passes import Pass
 from harness.execution.verify import Comparison
@@ -22,7 +23,8 @@ class Findings:
     compared, mismatches: tiles compared and tiles wrong. allocations: bos allocated in each timed
     pass. warmup_ns: makespans of the warm-up passes. passes: the timed passes. begin_ns: when they
     began, on the device's clock. stop: why they ended. caching: of passes after them. before,
-    after: the machine's state around the timed passes.
+    after: the machine's state around the timed passes. extremes: the largest error of each kernel
+    with a tolerance, by name. remarks: errors that the comparisons cannot detect.
     """
 
     verdict: Verdict = Verdict.OK
@@ -38,6 +40,8 @@ class Findings:
     caching: CacheCheck | None = None
     before: MachineState | None = None
     after: MachineState | None = None
+    extremes: dict[str, Extreme] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def fail(self, reason: str) -> None:
         """Record that the experiment could not be completed."""
@@ -63,8 +67,18 @@ class Findings:
         mismatches = sum(each.mismatches for each in checkers)
         self.compared += compared
         self.mismatches += mismatches
+        for each in checkers:
+            self.remarks += each.remarks
+            for extreme in each.extremes:
+                name = extreme.spec.name
+                self.extremes[name] = self.extremes.get(name, extreme).or_worse(extreme)
         if mismatches:
             first = next(each.first_mismatch for each in checkers if each.mismatches)
             self.verdict = Verdict.WRONG
             self.reason = f"{first}; {mismatches} of {compared} tiles wrong{where}"
         return not mismatches
+
+    def verification(self, oracle: Oracle) -> Verification:
+        """How outputs were verified."""
+        agreements = tuple(each.agreement for each in self.extremes.values())
+        return Verification(oracle, agreements, tuple(self.remarks))

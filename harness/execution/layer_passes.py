@@ -12,7 +12,7 @@ from harness.device.backend import Backend
 from harness.execution.encoder_passes import EncoderPass
 from harness.execution.session_pool import SessionPool
 from harness.execution.tile_passes import Share, Step
-from harness.execution.verify import Checker, Comparison, OutputCopies
+from harness.execution.verify import Checker, Comparison, OutputCopies, Result
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, Int8
@@ -29,21 +29,18 @@ Returns their totals and their outputs, (calls, size_bytes) uint8.
 """
 
 
-class ResultCheck:
-    """Compares the layer's result with the reference of the whole layer."""
-
-    def __init__(self, result: Int8, expected: Int8) -> None:
-        """Compare two arrays, (frames, d_model) int8 each."""
-        wrong = np.argwhere(result != expected)
-        self.compared = 1
-        self.mismatches = int(len(wrong) > 0)
-        self.first_mismatch = ""
-        if len(wrong):
-            frame, value = map(int, wrong[0])
-            self.first_mismatch = (
-                f"the layer's result: frame {frame}, value {value} is {result[frame, value]}, "
-                f"expected {expected[frame, value]}"
-            )
+def check_result(result: Int8, expected: Int8) -> Result:
+    """Compare the layer's result with that of its reference, (frames, d_model) int8 each."""
+    wrong = np.argwhere(result != expected)
+    if not len(wrong):
+        return Result(1, 0, "")
+    frame, value = map(int, wrong[0])
+    return Result(
+        1,
+        1,
+        f"the layer's result: frame {frame}, value {value} is {result[frame, value]}, "
+        f"expected {expected[frame, value]}",
+    )
 
 
 class LayerPasses:
@@ -140,7 +137,7 @@ class LayerPasses:
             steps.append(Step(operation, operation.calls, totals))
             data.take(operation, outputs)
         # The calls may all be right and the layer wrong, if arrays were cut or gathered wrongly.
-        comparisons.append(ResultCheck(data.result, self._expected))
+        comparisons.append(check_result(data.result, self._expected))
         return EncoderPass(tuple(steps), self._pool.open_ns - open_ns), comparisons
 
     def run_one_input(self) -> None:

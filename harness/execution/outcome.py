@@ -8,6 +8,7 @@ from enum import Enum
 from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
+from harness.execution.agreement import Verification
 from harness.execution.tile_passes import Step
 from harness.hazard import Hazard
 from harness.measure.caching import CacheCheck
@@ -21,9 +22,9 @@ from harness.measure.totals import Totals
 class Verdict(Enum):
     """How a run ended.
 
-    OK: right outputs, valid times. WRONG: an output differs from the reference. HAZARD: wrong use
-    of a buffer. FAILED: the device failed, or Ctrl-C. INVALID: right outputs, but the machine
-    changed during the timed passes, so the times mean nothing.
+    OK: right outputs, valid times. WRONG: an output is not as expected. HAZARD: wrong use of a
+    buffer. FAILED: the device failed, or Ctrl-C. INVALID: right outputs, but the machine changed
+    during the timed passes, so the times mean nothing.
     """
 
     OK = "OK"
@@ -49,7 +50,7 @@ class Outcome:
     knobs as text for tables. audio: the audio that the RTF is about; measured_host_ns: measured
     time of its preprocessing. pass_times_ns: makespans of the timed passes, in order; warmup_ns: of
     the warm-up passes. stop: why the timed passes ended; None if they did not end as planned.
-    caching: with `measure.cache_check`, on real clocks.
+    caching: with `measure.cache_check`, on real clocks. verification: how outputs were compared.
 
     timed_pass: index of the median pass. Metrics, totals, steps and timeline are those of this
     pass; they are None or empty if nothing was timed. timeline: also None if the pass stores no
@@ -78,3 +79,4 @@ class Outcome:
     warmup_ns: tuple[int, ...] = ()
     stop: Stop | None = None
     caching: CacheCheck | None = None
+    verification: Verification | None = None

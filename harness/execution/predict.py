@@ -142,7 +142,7 @@ def experiment_model(plan: Plan, numbers: Mapping[str, Ns] | None = None) -> Exp
         )
     device = with_numbers(device, numbers or {})
     builder = _Builder(plan.kernels, plan.columns, config.strategy, device, config.workload.tiles)
-    is_checked, is_cold = config.verify is Verify.all, not config.measure.warmup
+    is_checked, is_cold = config.verify is not Verify.off, not config.measure.warmup
     return ExperimentModel(
         timed=builder.model(),
         verification=builder.model(poisons=True) if is_checked else None,

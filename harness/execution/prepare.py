@@ -17,6 +17,7 @@ from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
 from harness.execution.encoder_passes import EncoderPasses
 from harness.execution.layer_passes import LayerPasses
+from harness.execution.oracle import choose_verify, expected_of
 from harness.execution.tile_passes import Passes, TilePasses
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.check import check_inputs
@@ -59,7 +60,7 @@ class Plan:
     def open(self) -> Backend:
         """Open the device and the files of the kernels; RequestError if that fails."""
         # With verify=off nothing reads the outputs, so the simulator need not compute them.
-        computes = self.config.verify is Verify.all
+        computes = self.config.verify is not Verify.off
         return open_kernels(self.config.device, self.specs, self.columns, computes)
 
 
@@ -147,7 +148,9 @@ def make_plan(config: Config) -> Plan:
         )
         # Changed, not only ignored: the record then has what was run.
         workload = replace(workload, fused=False)
-    effective = replace(config, workload=workload, strategy=strategy)
+    verify, lines = choose_verify(config.verify, plan.specs, config.device)
+    remarks += lines
+    effective = replace(config, workload=workload, strategy=strategy, verify=verify)
     return replace(plan, config=effective, remarks=tuple(remarks))
 
 
@@ -205,7 +208,8 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> PreparedRun:
         between=between,
     )
     audio = _audio(config.workload, tiles, encoder_tiles(chain.name, tiles.audio_s))
-    passes = partial(TilePasses, config, chain, plan.columns, backend, tiles)
+    expected = expected_of(tiles, config.verify)
+    passes = partial(TilePasses, config, chain, plan.columns, backend, tiles, expected)
     remarks = (*plan.remarks, *tiles.remarks)
     return PreparedRun(config, remarks, chain.name, backend, audio, tiles.host_ns, passes)
 
@@ -237,7 +241,8 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRu
     # Whisper pads the last window to 30 s.
     windows = max(1, ceil(first.audio_s / encoder.audio_s))
     audio = _audio(workload, first, windows * sum(each.calls for each in calls))
-    passes = partial(EncoderPasses, config, backend, columns, calls, tiles)
+    expected = {name: expected_of(each, config.verify) for name, each in tiles.items()}
+    passes = partial(EncoderPasses, config, backend, columns, calls, tiles, expected)
     return PreparedRun(config, plan.remarks, encoder.name, backend, audio, first.host_ns, passes)
 
 

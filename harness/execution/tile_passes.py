@@ -14,7 +14,8 @@ from typing import Protocol
 from harness.config.schema import Config
 from harness.device.backend import Backend, Session
 from harness.execution.executor import Executor
-from harness.execution.verify import Checker, Comparison, OutputCopies
+from harness.execution.oracle import SERIAL, SerialOutputs, blind_spots
+from harness.execution.verify import Checker, Comparison, OutputCopies, Result
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes
@@ -145,11 +146,18 @@ class TilePasses:
         columns: Sequence[int],
         backend: Backend,
         tiles: Tiles,
+        expected: Tiles | SerialOutputs,
     ) -> None:
-        """columns: number of columns of each kernel. DeviceError if contexts or bos run out."""
+        """columns: number of columns of each kernel. expected: what outputs are compared with.
+
+        DeviceError if contexts or bos run out.
+        """
         self._tiles = tiles
+        self._expected = expected
         self._count = count = config.workload.tiles
         strategy, sessions = config.strategy, list[Session]()
+        self._between = strategy.slots * strategy.batch
+        self._sessions = sessions
         try:
             for spec, each in zip(chain.kernels, columns, strict=True):
                 # In the order of the chain: `PassMarks` assigns the device's spans by the order of
@@ -173,8 +181,13 @@ class TilePasses:
 
         Returns one comparison: that of the first kernel with a wrong output, else the last one's.
         """
-        last = len(self._tiles.chain.kernels) - 1
-        checkers = [Checker(self._tiles, kernel_index) for kernel_index in range(last + 1)]
+        tiles, chain = self._tiles, self._tiles.chain
+        if isinstance(self._expected, SerialOutputs) and not self._expected.is_taken:
+            constants = tiles.constants_to_hold(resident=False)
+            serial = Executor(self._sessions, SERIAL, tiles.period, constants, chain.links)
+            self._expected.take(serial)
+        last = len(chain.kernels) - 1
+        checkers = [Checker(self._expected, kernel_index) for kernel_index in range(last + 1)]
 
         def sink(first: int, outputs: Bytes) -> None:
             checkers[last](first, outputs)
@@ -186,8 +199,11 @@ class TilePasses:
                 checkers[kernel_index](first, outputs)
 
         # Any checker's `poison` serves all kernels: it takes the kernel's index.
-        self._executor.run(self._tiles, sink, checkers[last].poison, inspect)
-        return [next((each for each in checkers if each.mismatches), checkers[last])]
+        self._executor.run(tiles, sink, checkers[last].poison, inspect)
+        shown = next((each for each in checkers if each.mismatches), checkers[last])
+        extremes = [extreme for each in checkers for extreme in each.extremes]
+        lines = blind_spots(self._expected, self._between, self._count, tiles.period)
+        return [Result(shown.compared, shown.mismatches, shown.first_mismatch, extremes, lines)]
 
     def run(self, check: bool) -> tuple[Pass, Callable[[], list[Comparison]]]:
         """Run one pass at full speed; with `check`, outputs are copied to be compared afterwards.
@@ -196,7 +212,7 @@ class TilePasses:
         """
         if not check:
             return TilesPass(self._executor.run(self._tiles, lambda first, outputs: None)), list
-        checker, copies = Checker(self._tiles), OutputCopies(self._tiles, self._count)
+        checker, copies = Checker(self._expected), OutputCopies(self._tiles, self._count)
         # Once before the pass, because between launches it would take timed time.
         self._executor.poison(checker.poison)
         marks = self._executor.run(self._tiles, copies)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,9 @@ class Tiles:
     host_ns: int
     later_constants: tuple[tuple[Bytes, ...], ...] = ()
     remarks: tuple[str, ...] = ()
+
+    wording: ClassVar[str] = "expected"
+    """What messages call the outputs of `expect`."""
 
     def __post_init__(self) -> None:
         for packed in self.packed:

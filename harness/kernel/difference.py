@@ -121,18 +121,26 @@ def differing(got: Array, expected: Array) -> Errors:
     return errors
 
 
-def cosines(got: Array, expected: Array) -> Errors:
-    """Cosine of the angle between both, (tiles,) float64.
+def inner_products(got: Array, expected: Array) -> Errors:
+    """got * expected, got * got and expected * expected, summed over a tile: (tiles, 3) float64.
 
-    Two vectors of zeros have 1, one alone has 0. NaN and infinities that both have do not count.
+    NaN and infinities do not count.
     """
     left, right = got.astype(np.float64), expected.astype(np.float64)
     uncounted = ~(np.isfinite(left) & np.isfinite(right))
     left[uncounted] = 0
     right[uncounted] = 0
-    lengths = np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)
-    products = lengths[0] * lengths[1]
-    both_zero = (lengths[0] == 0) & (lengths[1] == 0)
-    dots = np.einsum("ij,ij->i", left, right)
-    cosine: Errors = np.where(products > 0, dots / np.where(products > 0, products, 1), both_zero)
+    pairs = (left, right), (left, left), (right, right)
+    return np.stack([np.einsum("ij,ij->i", *pair) for pair in pairs], axis=1)
+
+
+def cosine_of(products: Errors) -> Errors:
+    """The cosines, (tiles,) float64, of sums of `inner_products`.
+
+    Two tiles of zeros have 1, one alone has 0.
+    """
+    dots, lefts, rights = products.T
+    lengths = np.sqrt(lefts) * np.sqrt(rights)
+    both_zero = (lefts == 0) & (rights == 0)
+    cosine: Errors = np.where(lengths > 0, dots / np.where(lengths > 0, lengths, 1), both_zero)
     return cosine

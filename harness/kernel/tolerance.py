@@ -14,8 +14,9 @@ from harness.kernel.difference import (
     Difference,
     Errors,
     absolute,
-    cosines,
+    cosine_of,
     differing,
+    inner_products,
     integer_range,
     never_right,
     relative,
@@ -30,6 +31,9 @@ ELEMENTWISE = ("absolute", "relative", "ulps", "lsb")
 """Kinds that limit the error of each element."""
 NUMBERS = {"limit": KINDS[1:], "floor": ("relative",), "share": ELEMENTWISE, "cap": KINDS[5:6]}
 """Fields that are numbers, and the kinds that have them."""
+
+PIECE_ELEMENTS = 1 << 20
+"""Elements of a tile that are measured at once."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,11 @@ class Tolerance:
         """Whether outputs must have the same bits."""
         return self.kind == "exact"
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether the limit is one of the error of each element."""
+        return self.kind in ELEMENTWISE
+
     def check_dtype(self, dtype: str, where: str) -> None:
         """RequestError unless outputs of `dtype` can have this tolerance; where: what has it.
 
@@ -147,32 +156,46 @@ class Tolerance:
         """Compare arrays (tiles, *shape) of an output part with elements of `dtype`."""
         tiles = len(got)
         got, expected = got.reshape(tiles, -1), expected.reshape(tiles, -1)
-        never = never_right(got, expected, dtype)
-        if self.cap is not None:
-            never |= absolute(got, expected) > self.cap
-        errors = self._errors(got, expected, dtype)
-        errors[never] = np.inf
-        outside = (errors > (self.limit if self.kind in ELEMENTWISE else 0)).mean(axis=1)
-        at = errors.argmax(axis=1)
-        largest: Errors = errors[np.arange(tiles), at]
+        elements = got.shape[1]
+        largest, at = np.full(tiles, -1.0), np.zeros(tiles, np.int64)
+        beyond, products = np.zeros(tiles), np.zeros((tiles, 3))
+        # In pieces, because the errors of a tile take up to 16 times its memory.
+        for begin in range(0, elements, PIECE_ELEMENTS):
+            piece = slice(begin, begin + PIECE_ELEMENTS)
+            errors = self._errors(got[:, piece], expected[:, piece], dtype)
+            beyond += (errors > (self.limit if self.is_elementwise else 0)).sum(axis=1)
+            index = errors.argmax(axis=1)
+            highest = errors[np.arange(tiles), index]
+            at = np.where(highest > largest, begin + index, at)
+            largest = np.maximum(largest, highest)
+            if self.kind == "cosine":
+                products += inner_products(got[:, piece], expected[:, piece])
+        hopeless, outside = np.isinf(largest), beyond / elements
         wrong = outside > self.share
         if self.kind == "mismatch_share":
             largest, wrong = outside, outside > self.limit
         elif self.kind == "cosine":
-            cosine = cosines(got, expected)
+            cosine = cosine_of(products)
             largest, wrong = 1 - cosine, cosine < self.limit
-        hopeless = never.any(axis=1)
         return Difference(wrong | hopeless, np.where(hopeless, np.inf, largest), at, outside)
 
     def _errors(self, got: Array, expected: Array, dtype: str) -> Errors:
-        """The error of each element, (tiles, elements) float64, in the unit of the kind."""
+        """The error of each element, (tiles, elements) float64, in the unit of the kind.
+
+        Infinite where no limit and no share excuses it.
+        """
         if self.kind == "ulps":
-            return ulps(got, expected)
-        if self.kind == "relative":
-            return relative(got, expected, self.floor or smallest_normal(dtype))
-        if self.kind in ("exact", "mismatch_share"):
-            return differing(got, expected)
-        return absolute(got, expected)
+            errors = ulps(got, expected)
+        elif self.kind == "relative":
+            errors = relative(got, expected, self.floor or smallest_normal(dtype))
+        elif self.kind in ("exact", "mismatch_share"):
+            errors = differing(got, expected)
+        else:
+            errors = absolute(got, expected)
+        errors[never_right(got, expected, dtype)] = np.inf
+        if self.cap is not None:
+            errors[absolute(got, expected) > self.cap] = np.inf
+        return errors
 
     @property
     def text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.execution.agreement import Oracle
 from harness.execution.tile_passes import Step
 from harness.report.processor import processor_lines
 from harness.report.runs import (
@@ -91,6 +92,8 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     if any(record.ok and record.config["verify"] == "off" for record in records):
         lines.append("outputs were not compared (verify=off): OK means that the run completed")
     for record in records:
+        lines += _verified(record)
+    for record in records:
         if record.ok and record.hazards:
             count = record.metrics["hazard/count"]
             lines.append(f"OK {record.label}, despite {count} hazards (device.hazards=report)")
@@ -106,6 +109,30 @@ def footnotes(records: Sequence[Record]) -> list[str]:
         if record.config.get("workload", {}).get("model"):
             lines += _remedies(record)
     return list(dict.fromkeys(lines))
+
+
+def _verified(record: Record) -> list[str]:
+    """What the OK of a run does not prove, beyond that of other runs."""
+    verification = record.verification
+    if not record.ok or not verification:
+        return []
+    lines = []
+    if verification.oracle is Oracle.device:
+        lines.append(
+            f"{record.kernel}: outputs are compared with those of a serial pass on the same device "
+            "(verify=device): OK says nothing about what the kernel computes"
+        )
+    return [*lines, *verification.remarks]
+
+
+def agreements(record: Record) -> list[str]:
+    """How close outputs are to the expected ones, for each kernel with a tolerance."""
+    if not record.verification:
+        return []
+    return [
+        f"{each.kernel}: {each.text} (tolerance: {each.tolerance}; {each.reason})"
+        for each in record.verification.agreements
+    ]
 
 
 def _own_work(record: Record) -> str | None:

@@ -13,6 +13,8 @@ Schema history:
 6  Adds idle time, causes of stalls, exposed transfer and loads to `totals`; `stop`, why the timed
    passes ended; `caching`, passes over one input; and to `samples` the warm-up passes and whether
    the timed ones were cold. In records of schemas 1 to 5, they are None; `warmup_ns` is empty.
+7  Adds `verification`: what outputs were compared with, and how close they were. In records of
+   schemas 1 to 6, it is None, and `config.verify` tells whether references were the oracle.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from harness.config.sources import key_and_value
 from harness.config.strategy import Strategy
 from harness.config.workload import Accounting
 from harness.errors import HarnessError
+from harness.execution.agreement import Verification
 from harness.execution.outcome import MachineStates, Outcome, Verdict
 from harness.execution.tile_passes import Step
 from harness.hazard import Hazard
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 FILE_NAME = "record.json"
-SCHEMA_VERSION: Literal[6] = 6
+SCHEMA_VERSION: Literal[7] = 7
 IN_LABEL = ("strategy", "depth", "tracking", "resume", "hydra")
 """Configuration groups whose overrides the label already shows, or that do not change results."""
 MOST_SWEPT_CHARACTERS = 20
@@ -103,7 +106,8 @@ class Record:
     steps describe. machine: None if its state cannot change. totals: None if nothing was timed.
     steps: the operations of an encoder; empty for other workloads. run_key: its
     `harness.results.run_key.run_key`; empty if it is not known. stop: why the timed passes ended.
-    caching: with `measure.cache_check`, passes over one input.
+    caching: with `measure.cache_check`, passes over one input. verification: how outputs were
+    compared.
     """
 
     # strict: a text in place of a number is damage, and must not be converted.
@@ -133,10 +137,11 @@ class Record:
     run_key: str = ""
     stop: Stop | None = None
     caching: CacheCheck | None = None
+    verification: Verification | None = None
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
-    schema_version: Literal[1, 2, 3, 4, 5, 6] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7] = SCHEMA_VERSION
 
     @property
     def settings(self) -> dict[str, str]:
@@ -226,6 +231,7 @@ def record_of(
         run_key=run_key(resolved),
         stop=outcome.stop,
         caching=outcome.caching,
+        verification=outcome.verification,
     )
 
 

@@ -139,7 +139,7 @@ def _about(record: Record) -> tuple[str, str]:
 
 
 def _verified(record: Record) -> bool:
-    return bool(record.config["verify"] == "all")
+    return bool(record.config["verify"] != "off")
 
 
 def _phase_run(record: Record, folder: Path) -> PhaseRun:

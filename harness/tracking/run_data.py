@@ -109,6 +109,7 @@ def _tags(record: Record, folder: Path) -> dict[str, str]:
         "verdict": record.verdict.value,
         **({"stop": record.stop.text} if record.stop else {}),
         "reason": record.reason,
+        **({"oracle": record.verification.oracle.value} if record.verification else {}),
         "accounting": record.accounting.kind.value,
         "config_hash": record.config_hash,
         "environment_hash": hashlib.sha256(environment.encode()).hexdigest(),

@@ -84,6 +84,11 @@ class CpuBackend:
 
     def _program(self, spec: KernelSpec) -> Callable[[], Program]:
         source = self._source_of(spec.name)
+        if source is None and spec.reference is None:
+            raise RequestError(
+                f"kernel {spec.name}: has neither C++ nor a reference, so device=cpu cannot "
+                "compute it; give it one of them, or use device=simulator or device=hardware"
+            )
         if source is None:
             self._ran_by[spec.name] = NO_SOURCE
             return partial(ReferenceProgram, spec)

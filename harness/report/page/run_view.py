@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.device.host.state import changes
+from harness.execution.agreement import Oracle
 from harness.execution.outcome import Verdict
 from harness.measure.metric import Unit, Value
 from harness.measure.metrics import SPEEDUP, TABLE
@@ -139,6 +140,11 @@ def run_view(
 def _meaning(record: Record) -> str:
     if record.ok and record.config.get("verify") == "off":
         return "The run completed; its outputs were not compared (verify=off)."
+    if record.ok and record.verification and record.verification.oracle is Oracle.device:
+        return (
+            "The outputs equal those of a serial pass on the same device (verify=device), which "
+            "proves nothing about what the kernels compute."
+        )
     if record.ok and record.hazards:
         return f"{MEANINGS[Verdict.OK]} But it has hazards (device.hazards=report)."
     return MEANINGS[record.verdict]

@@ -198,14 +198,14 @@ TABLE = (
         "verify/tiles",
         Unit.count,
         Better.neither,
-        "Output tiles compared with the reference.",
+        "Output tiles compared with the expected ones.",
         lambda data: data.verified,
     ),
     Metric(
         "verify/mismatches",
         Unit.count,
         Better.lower,
-        "Output tiles that differ from the reference.",
+        "Output tiles that are not as expected.",
         lambda data: data.mismatches,
     ),
     Metric(

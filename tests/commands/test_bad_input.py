@@ -99,7 +99,7 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("device.exec_ns.attention=fast", ["a whole number"]),
         ("strategy.buffers=poold", ["did you mean pooled?"]),
         ("strategy.buffers=[1]", ["allowed: per_tile, pooled"]),
-        ("verify=al", ["did you mean all?", "Allowed: all, off"]),
+        ("verify=al", ["did you mean all?", "Allowed: all, device, off, reference"]),
         ("tracking.kind=locl", ["did you mean local?"]),
         ("workload.accounting=guid", ["did you mean guide?"]),
         ("workload.kernel=attentio", ["did you mean attention?"]),

@@ -35,7 +35,7 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
 
 def test_the_file_has_plain_names_and_values(tmp_path: Path) -> None:
     raw = written(tmp_path)
-    assert raw["schema_version"] == 6
+    assert raw["schema_version"] == 7
     assert raw["samples"] == {
         "total_ns": [100, 101, 99, 100, 102],
         "warmup_ns": [150],
@@ -75,11 +75,11 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "absent"),
     [
-        (1, ("machine", "totals", "steps", "run_key", "stop", "caching")),
-        (2, ("totals", "steps", "run_key", "stop", "caching")),
-        (3, ("run_key", "stop", "caching")),
-        (4, ("stop", "caching")),
-        (5, ("stop", "caching")),
+        (1, ("machine", "totals", "steps", "run_key", "stop", "caching", "verification")),
+        (2, ("totals", "steps", "run_key", "stop", "caching", "verification")),
+        (3, ("run_key", "stop", "caching", "verification")),
+        (4, ("stop", "caching", "verification")),
+        (5, ("stop", "caching", "verification")),
     ],
 )
 def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
@@ -104,9 +104,18 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
     if record.totals:
         assert {getattr(record.totals, key) for key in NEW_IN_TOTALS_6} == {None}
     assert (record.machine is None) == (version == 1)
-    assert record.caching is None
+    assert record.caching is record.verification is None
     assert (record.stop, record.samples.warmup_ns, record.samples.cold) == (None, (), None)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
+
+
+def test_schema_6_is_read(tmp_path: Path) -> None:
+    raw = written(tmp_path) | {"schema_version": 6}
+    del raw["verification"]
+    (tmp_path / FILE_NAME).write_text(json.dumps(raw))
+    record = Record.load(tmp_path)
+    assert (record.schema_version, record.verification) == (6, None)
+    assert (record.ok, record.caching) == (True, a_record().caching)
 
 
 def set_to(*path: str | int, value: Any) -> Change:
@@ -122,8 +131,8 @@ def set_to(*path: str | int, value: Any) -> Change:
     ("change", "message"),
     [
         (
-            set_to("schema_version", value=7),
-            "schema_version: 7, and this version of the harness reads 1, 2, 3, 4, 5 or 6; read it",
+            set_to("schema_version", value=8),
+            "schema_version: 8, and this version of the harness reads 1, 2, 3, 4, 5, 6 or 7; read ",
         ),
         (set_to("verdict", value="FINE"), "verdict: input should be 'OK', 'WRONG', "),
         (

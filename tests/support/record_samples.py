@@ -9,6 +9,7 @@ from unittest.mock import patch
 from harness.config.strategy import Buffers, Strategy
 from harness.config.workload import Accounting
 from harness.device.host.state import MachineState
+from harness.execution.agreement import Agreement, Oracle, Verification
 from harness.execution.outcome import MachineStates, Outcome, Verdict
 from harness.execution.tile_passes import Step
 from harness.hazard import Call, Hazard, Kind
@@ -77,6 +78,9 @@ def a_record(
         hazards=(Hazard(Kind.OVERLAP, "bo 1", 0, 64, "run 2", None, call, count=3),),
         machine=MachineStates(MachineState(power_mode="default", clocks_mhz={"h": 1600}), None),
         timeline=None,
+        verification=Verification(
+            Oracle.reference, (Agreement("attention", "at most 4 ulps", "sums", "2 of 4", 2.0),)
+        ),
     )
     overrides = ["workload.tiles=10", "depth=2", "seed=0"]
     with patch("harness.results.record.environment", lambda: ENVIRONMENT):

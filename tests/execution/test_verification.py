@@ -1,0 +1,245 @@
+"""Tolerances in experiments, and verification without references: what is right, what is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from support.experiments import record_of_run
+
+from harness.config.device import Cpu
+from harness.device.cpu.backend import CpuBackend
+from harness.errors import RequestError
+from harness.execution import tile_passes
+from harness.execution.agreement import Agreement, Oracle
+from harness.execution.executor import Executor
+from harness.execution.verify import Checker
+from harness.inputs.chain import Chain
+from harness.inputs.tiles import Tiles
+from harness.kernel import Buffer, Bytes, Direction, KernelSpec, Part, Tolerance, load_kernel
+from harness.report.run_lines import agreements, footnotes
+from harness.results.record import Record
+
+SPEC = """
+import numpy as np
+from harness.kernel import Buffer, Direction, KernelSpec, Part, Tolerance
+
+def quarter(x):
+    # The simulator computes one tile at a time, as a device does; expected outputs are computed
+    # of many at once, and so have no error.
+    out = x.astype(np.float32) / 4
+    if len(x) == 1:
+        out[:, 3, 5] += ERROR
+    return out
+
+def kernel(name, output="float32", reference=None, tolerance=Tolerance()):
+    x, out = Part("x", (4, 8)), Part("out", (4, 8), output)
+    buffers = Buffer("in", (x,)), Buffer("out", (out,), Direction.OUT)
+    return KernelSpec(name, buffers, reference=reference, ops=1, tolerance=tolerance)
+
+SPEC = """
+KERNELS = {
+    "near": 'kernel("near", reference=quarter, tolerance=Tolerance("absolute", 0.5, "test"))',
+    "far": 'kernel("far", reference=quarter, tolerance=Tolerance("absolute", 0.01, "test"))',
+    "flat": 'kernel("flat", reference=quarter, tolerance=Tolerance("absolute", 1e3, "test"))',
+    "sign": 'kernel("sign", "int8", reference=lambda x: np.ones_like(x))',
+    "alone": 'kernel("alone")',
+    "bytes": 'kernel("bytes", "int8")',
+    "exact": 'kernel("exact", "int8", reference=lambda x: x)',
+    "drift": 'kernel("drift", "int8", tolerance=Tolerance("lsb", 1, "test"),'
+    " reference=lambda x: x + np.int8(len(x) == 1))",
+}
+
+
+@pytest.fixture
+def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, text in KERNELS.items():
+        (tmp_path / name).mkdir()
+        content = SPEC.replace("ERROR", "0.25") + text
+        (tmp_path / name / "spec.py").write_text(content)
+    monkeypatch.setattr("harness.kernel.find.kernels_root", lambda: tmp_path)
+    load_kernel.cache_clear()
+    yield
+    load_kernel.cache_clear()
+
+
+def run(kernel: str, *overrides: str) -> Record:
+    verify = () if any(each.startswith("verify=") for each in overrides) else ("verify=all",)
+    chain = kernel.split("+")
+    workload = f"workload.kernel={kernel}"
+    if len(chain) > 1:
+        workload = f"workload.kernel= workload.chain=[{','.join(chain)}]"
+    costs = [f"+device.exec_ns.{name}=1000" for name in dict.fromkeys(chain)]
+    return record_of_run(*workload.split(), *costs, "workload.tiles=11", *verify, *overrides)
+
+
+def test_errors_within_the_tolerance_are_in_the_record(kernels: None) -> None:
+    record = run("near", "strategy=stacked", "depth=2")
+    assert (record.verdict.value, record.reason) == ("OK", "")
+    assert record.verification.oracle is Oracle.reference
+    text = "largest error 0.25 of 0.5 allowed, at tile 0 out[3, 5]"
+    agreement = Agreement("near", "an absolute error of at most 0.5", "test", text, 0.25)
+    assert record.verification.agreements == (agreement,)
+    (line,) = agreements(record)
+    assert line == f"near: {text} (tolerance: an absolute error of at most 0.5; test)"
+
+
+def test_an_error_beyond_the_tolerance_is_described(kernels: None) -> None:
+    record = run("far")
+    assert record.verdict.value == "WRONG"
+    start, _, rest = record.reason.partition(" (")
+    value = float(start.rpartition(" ")[2])
+    assert start == f"tile 0: out[3, 5] is {value + 0.25}, expected {value}"
+    assert rest == (
+        "largest error 0.25 of 0.01 allowed); in all tiles: largest error 0.25 of 0.01 allowed, "
+        "at tile 0 out[3, 5]; 11 of 11 tiles wrong"
+    )
+    assert record.verification.agreements[0].largest == 0.25
+
+
+@pytest.mark.parametrize(("kernel", "allowed"), [("flat", ", within the tolerance"), ("sign", "")])
+def test_outputs_that_are_alike_are_reported(kernels: None, kernel: str, allowed: str) -> None:
+    record = run(kernel, "strategy=pipelined", "depth=3")
+    assert record.ok
+    line = (
+        f"{kernel}: 8 of 8 outputs equal that of 3 tiles earlier{allowed}: if one is left over "
+        "from that tile, this run does not show it"
+    )
+    assert record.verification.remarks == (line,)
+    assert line in footnotes([record])
+
+
+def test_an_exact_kernel_behind_one_with_errors(kernels: None) -> None:
+    """Its expected output comes from the reference before it, so errors reach it."""
+    record = run("drift+exact")
+    assert record.verdict.value == "WRONG"
+    assert record.reason.startswith("exact: tile 0: out[0, 0] is ")
+    assert record.reason.endswith(
+        "; the tolerance of drift allows errors in the input of this kernel; 11 of 11 tiles wrong"
+    )
+    assert record.verification.agreements[0].text.startswith("largest error 1 lsb of 1 allowed, at")
+    # The serial pass has the same errors.
+    assert run("drift+exact", "verify=device").ok
+
+
+class Stale(Executor):
+    """With more than one tile in flight, it reads the output of the tile before."""
+
+    def run(self, inputs: Any, sink: Callable[[int, Bytes], None], *rest: Any, **more: Any) -> Any:
+        earlier: list[Bytes] = []
+
+        def late(first: int, outputs: Bytes) -> None:
+            earlier.append(outputs.copy())
+            sink(first, earlier[-2 if len(earlier) > 1 else -1])
+
+        is_broken = self._strategy.in_flight > 1
+        return super().run(inputs, late if is_broken else sink, *rest, **more)
+
+
+@pytest.mark.parametrize("kernel", ["alone", "bytes"])
+@pytest.mark.parametrize("verify", ["all", "device"])
+def test_a_kernel_without_a_reference(
+    kernels: None, monkeypatch: pytest.MonkeyPatch, kernel: str, verify: str
+) -> None:
+    right = run(kernel, "strategy=pipelined", "depth=3", f"verify={verify}")
+    assert (right.verdict.value, right.reason) == ("OK", "")
+    assert right.verification.oracle is Oracle.device
+    # The verifying, the warm-up and the timed pass.
+    assert right.metrics["verify/tiles"] == 33
+    assert footnotes([right])[0] == (
+        f"{kernel}: outputs are compared with those of a serial pass on the same device "
+        "(verify=device): OK says nothing about what the kernel computes"
+    )
+    monkeypatch.setattr(tile_passes, "Executor", Stale)
+    wrong = run(kernel, "strategy=pipelined", "depth=3", f"verify={verify}")
+    assert wrong.verdict.value == "WRONG"
+    assert wrong.reason.startswith("tile 1: out[0, 0] is ")
+    assert ", in the serial pass " in wrong.reason
+    assert wrong.reason.endswith("; 10 of 11 tiles wrong")
+
+
+def test_a_corrupt_execution_is_caught_without_a_reference(kernels: None) -> None:
+    """Executions 0 and 1 to 11 are the first one and the serial pass."""
+    record = run("alone", "verify=device", "device.faults.corrupt=[14]")
+    assert record.verdict.value == "WRONG"
+    assert "1 of 11 tiles wrong" in record.reason
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_references_are_not_used_with_verify_device(kernels: None, warmup: int) -> None:
+    """The reference of `far` differs from what the device computes: not from itself."""
+    record = run("far", "verify=device", "strategy=batch", f"measure.warmup={warmup}")
+    assert (record.verdict.value, record.reason) == ("OK", "")
+    assert record.verification.agreements[0].text == "largest error 0 of 0.01 allowed"
+    assert record.metrics["model/residual_pct"] == pytest.approx(0, abs=0.1)
+
+
+def test_references_that_are_required(kernels: None) -> None:
+    with pytest.raises(RequestError, match=r"^verify=reference: alone has no reference; dec"):
+        run("alone", "verify=reference")
+    record = run("near", "verify=reference")
+    assert (record.ok, record.verification.oracle) == (True, Oracle.reference)
+    assert run("alone", "verify=off").verification.oracle is Oracle.off
+
+
+def test_the_processor_cannot_compute_without_cpp_and_reference(kernels: None) -> None:
+    backend = CpuBackend(Cpu(), lambda name: None)
+    with pytest.raises(RequestError, match=r"^kernel alone: has neither C\+\+ nor a reference"):
+        backend.prepare(load_kernel("alone"), 1)
+
+
+@pytest.mark.slow
+def test_an_encoder_against_a_serial_pass() -> None:
+    record = record_of_run(
+        "workload=whisper_tiny",
+        "workload.accounting=full",
+        "workload.tiles=4",
+        "verify=device",
+        "strategy=pipelined",
+    )
+    assert (record.verdict.value, record.reason) == ("OK", "")
+    assert record.verification.oracle is Oracle.device
+
+
+EVERY_KIND = [
+    Tolerance(),
+    Tolerance("absolute", 3, "test"),
+    Tolerance("relative", 0.9, "test", floor=3),
+    Tolerance("mismatch_share", 0.9, "test"),
+    Tolerance("cosine", 0.01, "test"),
+]
+
+
+@pytest.mark.parametrize("tolerance", EVERY_KIND, ids=lambda each: each.kind)
+def test_bytes_that_are_not_written_are_wrong_in_every_part(tolerance: Tolerance) -> None:
+    """One element of one tile still has its poison; all others are right."""
+    parts = (Part("a", (4, 8), "bfloat16", block=(2, 4)), Part("b", (5,), "int4"))
+    x = Part("x", (40,))
+    spec = KernelSpec(
+        "both",
+        (Buffer("in", (x,)), Buffer("out", parts, Direction.OUT)),
+        reference=lambda x: (
+            x[:, :32].reshape(-1, 4, 8).astype(ml_dtypes.bfloat16),
+            (x[:, 32:37] % 8).astype(np.int8),
+        ),
+        tolerance=tolerance,
+    )
+    generator = np.random.default_rng(0)
+    tiles = Tiles(Chain((spec,)), (generator.integers(0, 256, (3, 40), np.uint8),), 1.0, 0)
+    expected, poison = tiles.expect(0, 3), Checker(tiles).poison(0, 0, 3)
+    for tile in range(3):
+        for part, offset in ((0, 0), (0, 62), (1, 64), (1, 65)):
+            size = 2 if part == 0 else 1
+            outputs = expected.copy()
+            outputs[tile, offset : offset + size] = poison[tile, offset : offset + size]
+            checker = Checker(tiles)
+            checker(0, outputs)
+            assert (checker.compared, checker.mismatches) == (3, 1)
+            assert checker.first_mismatch.startswith(f"tile {tile}: {'ab'[part]}[")
+    right = Checker(tiles)
+    right(0, expected)
+    assert (right.mismatches, right.first_mismatch) == (0, "")

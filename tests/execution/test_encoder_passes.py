@@ -43,7 +43,7 @@ def opened(tiles: int, *overrides: str, **costs: Any) -> tuple[XrtBackend, Encod
         spec.name: make_tiles(spec.name, 40, "random", 0, lambda: 0, 37) for spec in TILING.specs
     }
     columns = dict.fromkeys((spec.name for spec in TILING.specs), config.strategy.columns)
-    return world, EncoderPasses(config, world, columns, operations(SMALL, TILING), made)
+    return world, EncoderPasses(config, world, columns, operations(SMALL, TILING), made, made)
 
 
 def a_pass(tiles: int, *overrides: str, **costs: Any) -> Pass:

@@ -288,7 +288,10 @@ def metrics() -> Iterator[str]:
         "MLflow also has `sample/total_ms`: `time/total_ms` of every timed pass, as steps.",
         "",
         "The columns `model ms` and `residual` are shown with `-v`, as in `harness show -v`. The",
-        "prediction is that of [the model of a pass](simulator.md#the-model-of-a-pass).",
+        "prediction is that of [the model of a pass](simulator.md#the-model-of-a-pass). Runs whose",
+        "tiles encode no audio show `tiles/s`, `GOPS` and `GB/s` in place of `RTF`, with the share",
+        "of the device's peak in parentheses where its profile has one; others show the last two",
+        "with `-v`.",
         "",
     ]
     rows = [

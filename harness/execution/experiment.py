@@ -222,6 +222,7 @@ class Experiment:
                 audio=prepared.audio,
                 allocations=findings.allocations[median],
                 predicted_ns=_predicted_ns(config),
+                work=prepared.work,
             )
         lacks_runlists = config.strategy.batch > 1 and not capabilities.batches
         return Outcome(

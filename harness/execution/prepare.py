@@ -19,6 +19,7 @@ from harness.execution.encoder_passes import EncoderPasses
 from harness.execution.layer_passes import LayerPasses
 from harness.execution.oracle import choose_verify, expected_of
 from harness.execution.tile_passes import Passes, TilePasses
+from harness.execution.work import work_of
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.check import check_inputs
 from harness.inputs.draw import DEFAULT_DRAW, Draw
@@ -31,6 +32,7 @@ from harness.inputs.generate import (
 from harness.inputs.tiles import Tiles
 from harness.kernel import Int8, KernelSpec, load_kernel
 from harness.measure.audio_accounting import encoder_tiles, host_ns
+from harness.measure.metric import Work
 from harness.measure.rtf import Audio
 from harness.models.operations import operations
 from harness.models.tiling import Tiling, load_tiling
@@ -70,7 +72,7 @@ class PreparedRun:
 
     config, remarks: as in `Plan`. name: of the kernel, chain or encoder. audio: the audio that the
     RTF is about; measured_host_ns: measured time of its preprocessing. passes: opens contexts and
-    returns the passes on them.
+    returns the passes on them. work: of a tile; None for an encoder, whose calls differ.
     """
 
     config: Config
@@ -80,6 +82,7 @@ class PreparedRun:
     audio: Audio
     measured_host_ns: int
     passes: Callable[[], Passes]
+    work: Work | None = None
 
 
 def preflight(config: Config) -> Config:
@@ -211,7 +214,8 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> PreparedRun:
     expected = expected_of(tiles, config.verify)
     passes = partial(TilePasses, config, chain, plan.columns, backend, tiles, expected)
     remarks = (*plan.remarks, *tiles.remarks)
-    return PreparedRun(config, remarks, chain.name, backend, audio, tiles.host_ns, passes)
+    work = work_of(chain, config.device, config.strategy.resident)
+    return PreparedRun(config, remarks, chain.name, backend, audio, tiles.host_ns, passes, work)
 
 
 def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRun:

@@ -37,7 +37,23 @@ class Unit(Enum):
     factor = "factor"
     realtime = "s of audio per s"
     rate = "tiles/s"
+    gops = "10^9/s"
+    gbytes = "GB/s"
     count = "count"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a tile counts for in throughput, and what the device can do at most.
+
+    ops: operations of all kernels; None if one of them declares none. size_bytes: bytes that the
+    host moves. peak_gops, bandwidth_gbytes_per_s: None if the device's profile has none.
+    """
+
+    ops: int | None
+    size_bytes: int
+    peak_gops: float | None = None
+    bandwidth_gbytes_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +63,8 @@ class Measurement:
     totals: of the timed pass. intervals_ns: times from one completion to the next, of all timed
     passes, (n,) int64. verified, mismatches: number of tiles compared and of wrong tiles. hazards:
     None if the device does not detect them. allocations: bos allocated during the timed pass.
-    predicted_ns: makespan by the model of a pass; None if the model does not cover the run.
+    predicted_ns: makespan by the model of a pass; None if the model does not cover the run. work:
+    of a tile; None for encoders, whose calls differ.
     """
 
     totals: Totals | None = None
@@ -58,6 +75,7 @@ class Measurement:
     hazards: int | None = None
     allocations: int | None = None
     predicted_ns: int | None = None
+    work: Work | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from harness.measure.metric import (
 )
 from harness.measure.overlap_metrics import OVERLAP
 from harness.measure.rtf import rtf_ceiling, rtf_encoder, rtf_end_to_end
+from harness.measure.throughput import THROUGHPUT
 from harness.measure.timeline import Spans, Timeline
 from harness.measure.totals import totals_of
 from harness.units import NS_PER_S, ns_to_ms
@@ -171,7 +172,9 @@ TABLE = (
         Better.higher,
         "Tiles completed per second.",
         of_totals(lambda totals: ratio(totals.tiles * NS_PER_S, totals.makespan_ns)),
+        "tiles/s",
     ),
+    *THROUGHPUT,
     Metric(
         "rtf/end_to_end",
         Unit.realtime,

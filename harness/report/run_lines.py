@@ -175,6 +175,8 @@ def _counted(record: Record) -> list[str]:
     basis, steps = record.accounting, record.steps
     tiles = basis.encoder_tiles
     begin = f"RTF ({basis.kind.value} accounting): "
+    if tiles is None and not basis.audio_s:
+        return []
     if tiles is None:
         lines = [f"{begin}counts no tiles of {record.kernel}"]
         if steps:

@@ -18,6 +18,8 @@ from harness.results.rtf_gap import bound_by
 OPEN, ALLOC = "time/open_ms", "time/alloc_ms"
 STALLS, STALL_MS = "stall/count", "stall/total_ms"
 TILE_MS, BOUND_RATIO = "time/tile_ms", "bound/ratio"
+RTF = "rtf/end_to_end"
+GOPS, GBYTES_PER_S = "throughput/gops", "throughput/gbytes_per_s"
 COLUMNS = (
     TILE_MS,
     OPEN,
@@ -29,10 +31,14 @@ COLUMNS = (
     STALLS,
     "device/utilisation",
     BOUND_RATIO,
-    "rtf/end_to_end",
+    RTF,
 )
 """Metrics in the table, from left to right."""
-DETAILS = ("model/total_ms", "model/residual_pct")
+RATES = ("throughput/tiles_per_s", GOPS, GBYTES_PER_S)
+"""Metrics in the place of the RTF for runs that encode no audio."""
+SHARES = {GOPS: "throughput/peak_pct", GBYTES_PER_S: "throughput/bandwidth_pct"}
+"""Metrics that stand in parentheses behind others, if they have a value."""
+DETAILS = ("model/total_ms", "model/residual_pct", GOPS, GBYTES_PER_S)
 """Metrics that a detailed table has too, if any run has a value."""
 OCCASIONAL = (OPEN, ALLOC)
 """Metrics that have a column only if a run spends time on them."""
@@ -42,6 +48,9 @@ FORMATS: dict[Unit, Callable[[float], str]] = {
     Unit.percent: "{:+.2f}%".format,
     Unit.factor: "{:.3f}".format,
     Unit.realtime: factor,
+    Unit.rate: "{:,.0f}".format,
+    Unit.gops: factor,
+    Unit.gbytes: factor,
 }
 CPU = "cpu"
 """Kind of the device whose rows, RTFs and lines say that it is no NPU."""
@@ -85,9 +94,12 @@ def table(
         for name in COLUMNS
         if name not in OCCASIONAL or any(record.metrics.get(name) for record in records)
     ]
+    visible += _rates(records)
+    if RATES[0] in visible and not any(_encodes(record) for record in records):
+        visible.remove(RTF)
     if detailed:
         values = {name: [each.metrics.get(name) for each in records] for name in DETAILS}
-        visible += [name for name in DETAILS if set(values[name]) - {None}]
+        visible += [name for name in DETAILS if set(values[name]) - {None} and name not in visible]
     others = [name for name in METRIC_NAMES if name not in visible and name != SPEEDUP]
     with_speedup = len(records) > 1 and any(speedups)
     with_stop = any(record.stop and record.stop.reason in STOPPED_BY_RULE for record in records)
@@ -136,6 +148,19 @@ def table(
         cells += [record.reason, Cell(folder or NOTHING, folder)]
         result.add(*(cells[each] for each in places), wrong=not record.ok)
     return result
+
+
+def _encodes(record: Record) -> bool:
+    """Whether a number of the record's tiles or calls encodes audio: then it has an RTF."""
+    return record.accounting.encoder_tiles is not None
+
+
+def _rates(records: Sequence[Record]) -> list[str]:
+    """Those of RATES that a run without an RTF has; records before they existed have none."""
+    without = [record for record in records if not _encodes(record)]
+    if not any(record.metrics.get(GBYTES_PER_S) for record in without):
+        return []
+    return [name for name in RATES if any(record.metrics.get(name) for record in without)]
 
 
 def _heading(key: str) -> str:
@@ -206,6 +231,8 @@ def _cell(record: Record, name: str) -> Cell:
         text = f"{value} ({record.metrics[STALL_MS]:.2f} ms)" if value else "0"
         return Cell(text, value)
     unit = METRICS[name].unit
+    if (share := record.metrics.get(SHARES.get(name, ""))) is not None:
+        return Cell(f"{FORMATS[unit](value)} ({factor(share)}%)", value)
     of_cpu = " (cpu)" if unit is Unit.realtime and record.device == CPU else ""
     return Cell(f"{FORMATS[unit](value)}{of_cpu}", value)
 

@@ -32,6 +32,8 @@ OF_TIME = {
     "time/total_ms",
     "time/tile_ms",
     "throughput/tiles_per_s",
+    "throughput/gops",
+    "throughput/peak_pct",
     "rtf/encoder",
     "rtf/end_to_end",
 }

@@ -8,10 +8,20 @@ import pytest
 from support.record_samples import AUDIO, SERIAL, TOTALS, a_record
 
 from harness.config.strategy import Strategy
-from harness.measure.metric import Better, Measurement, Unit
+from harness.measure.metric import Better, Measurement, Unit, Work
 from harness.measure.metrics import METRICS, SPEEDUP, TABLE, metrics_of
 from harness.measure.stats import Ratio
-from harness.report.runs import COLUMNS, DETAILS, FORMATS, STALLS, table
+from harness.report.runs import (
+    COLUMNS,
+    DETAILS,
+    FORMATS,
+    GBYTES_PER_S,
+    GOPS,
+    RATES,
+    SHARES,
+    STALLS,
+    table,
+)
 
 DIRECTIONS = {
     Better.lower: {
@@ -34,6 +44,8 @@ DIRECTIONS = {
     Better.higher: {
         *("device/utilisation", "overlap/efficiency", "throughput/tiles_per_s"),
         *("rtf/end_to_end", "rtf/encoder", "speedup/vs_baseline", "overlap/transfer"),
+        *("throughput/gops", "throughput/gbytes_per_s"),
+        *("throughput/peak_pct", "throughput/bandwidth_pct"),
     },
     Better.neither: {
         *("bound/total_ms", "rtf/ceiling", "verify/tiles", "model/total_ms", "model/residual_pct")
@@ -49,14 +61,15 @@ def test_names_are_unique() -> None:
 def test_a_row_is_complete(metric: object) -> None:
     assert metric.description.endswith(".")
     assert metric.name in DIRECTIONS[metric.better]
-    ends = {"_ms": Unit.ms, "_us": Unit.us, "_pct": Unit.percent, "_per_s": Unit.rate}
+    ends = {"_ms": Unit.ms, "_us": Unit.us, "_pct": Unit.percent, "tiles_per_s": Unit.rate}
+    ends |= {"gops": Unit.gops, "gbytes_per_s": Unit.gbytes}
     for end, unit in ends.items():
         assert (metric.unit is unit) is metric.name.endswith(end)
     assert (metric.compute is None) is (metric.name == SPEEDUP)
 
 
 def test_columns_of_the_table_have_headings_and_formats() -> None:
-    for name in (*COLUMNS, *DETAILS):
+    for name in (*COLUMNS, *RATES, *DETAILS):
         assert METRICS[name].heading
         assert name == STALLS or METRICS[name].unit in FORMATS
     headings = [metric.heading for metric in TABLE if metric.heading]
@@ -184,3 +197,34 @@ def test_a_residual_is_what_the_pass_took_longer_than_predicted(
 def test_columns_share_the_work() -> None:
     found = metrics_of(Measurement(replace(TOTALS, columns=5)))
     assert found["device/utilisation"] == pytest.approx(55 / 500)
+
+
+def test_throughput_is_the_work_of_all_tiles() -> None:
+    """10 tiles of 30 operations and 20 bytes in 100 ns; the device could do 12 and 5 a ns."""
+    work = Work(30, 20, peak_gops=12.0, bandwidth_gbytes_per_s=5.0)
+    found = metrics_of(Measurement(TOTALS, work=work))
+    assert (TOTALS.tiles, TOTALS.makespan_ns) == (10, 100)
+    assert [found[name] for name in (*RATES, *SHARES.values())] == [1e8, 3.0, 2.0, 25.0, 40.0]
+    without = metrics_of(Measurement(TOTALS, work=Work(None, 20)))
+    assert [without[name] for name in (*RATES, *SHARES.values())] == [1e8, None, 2.0, None, None]
+    encoder = metrics_of(Measurement(TOTALS))
+    assert [encoder[name] for name in (GOPS, GBYTES_PER_S, *SHARES.values())] == [None] * 4
+
+
+def test_a_table_has_rates_in_place_of_the_rtf_where_nothing_is_audio() -> None:
+    known = a_record()
+    rates = {GOPS: 3.0, GBYTES_PER_S: 0.02, "throughput/peak_pct": 25.0}
+    metrics = {**known.metrics, "rtf/end_to_end": None, **rates}
+    accounting = replace(known.accounting, encoder_tiles=None)
+    own = replace(known, metrics=metrics, accounting=accounting)
+    older = replace(own, metrics={**metrics, GOPS: None, GBYTES_PER_S: None})
+    for records, shown in (
+        ([own], {"tiles/s": "100,000,000", "GOPS": "3.0 (25.0%)", "GB/s": "0.02"}),
+        ([own, known], {"RTF": "-", "tiles/s": "100,000,000", "GOPS": "3.0 (25.0%)"}),
+        ([known], {"RTF": "36.1"}),
+        ([older], {"RTF": "-"}),
+    ):
+        columns, rows = table(records, [None] * len(records)).shown()
+        cells = dict(zip([column.heading for column in columns], rows[0], strict=True))
+        assert shown.items() <= cells.items()
+        assert {"RTF", "tiles/s"} & cells.keys() == {"RTF", "tiles/s"} & shown.keys()

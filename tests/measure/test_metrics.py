@@ -42,6 +42,10 @@ NOT_OF_A_PASS = (
     "speedup/vs_baseline",
     "model/total_ms",
     "model/residual_pct",
+    "throughput/gops",
+    "throughput/gbytes_per_s",
+    "throughput/peak_pct",
+    "throughput/bandwidth_pct",
 )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from harness.config.device import Device
+from harness.config.device import Device, Simulator
 from harness.inputs.chain import Chain
 from harness.kernel import Buffer, KernelSpec
 from harness.measure.metric import Work
+from harness.units import BYTES_PER_MIB
 
 
 def work_of(chain: Chain, device: Device, resident: bool) -> Work:
@@ -22,9 +23,12 @@ def work_of(chain: Chain, device: Device, resident: bool) -> Work:
 def peaks_of(device: Device, dtype: str) -> tuple[float | None, float | None]:
     """10^9 operations on `dtype`, and 10^9 bytes between host and device, per second at most.
 
-    None where the device's profile has no figure.
+    None where the device's profile has no figure. Bytes are those of both directions together,
+    which each have the bandwidth of the array.
     """
-    return None, None
+    if not isinstance(device, Simulator) or not device.memory.array_ns_per_mib:
+        return None, None
+    return None, 2 * BYTES_PER_MIB / device.memory.array_ns_per_mib
 
 
 def _moved_bytes(spec: KernelSpec, resident: bool) -> int:

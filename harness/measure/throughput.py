@@ -27,11 +27,12 @@ def _gbytes_per_s(data: Measurement) -> Value:
 
 
 def _peak_pct(data: Measurement) -> Value:
-    return _share_pct(_rate(data, lambda work: work.ops), data.work and data.work.peak_gops)
+    most = data.work.peak_gops if data.work else None
+    return _share_pct(_rate(data, lambda work: work.ops), most)
 
 
 def _bandwidth_pct(data: Measurement) -> Value:
-    most = data.work and data.work.bandwidth_gbytes_per_s
+    most = data.work.bandwidth_gbytes_per_s if data.work else None
     return _share_pct(_rate(data, lambda work: work.size_bytes), most)
 
 
@@ -71,8 +72,8 @@ THROUGHPUT = (
         "throughput/bandwidth_pct",
         Unit.percent,
         Better.higher,
-        "throughput/gbytes_per_s in percent of the bandwidth of the device's profile; None without "
-        "one.",
+        "throughput/gbytes_per_s in percent of the bandwidth of both directions together that the "
+        "device's profile has; None without one.",
         _bandwidth_pct,
     ),
 )

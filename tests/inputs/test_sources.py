@@ -19,12 +19,15 @@ from harness.errors import RequestError
 from harness.execution.experiment import Experiment
 from harness.execution.outcome import Verdict
 from harness.execution.prepare import preflight
+from harness.execution.work import work_of
+from harness.inputs.chain import Chain, Link
 from harness.inputs.check import check_inputs
 from harness.inputs.draw import RANGES, Distribution, Draw, from_int8
 from harness.inputs.generate import make_tiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import DTYPES, load_kernel
 from harness.kernel.dtypes import array_dtype
+from harness.measure.metric import Work
 from harness.results.run_key import input_hashes
 
 KERNELS = """
@@ -384,3 +387,12 @@ def test_a_run(source: str) -> None:
     assert (outcome.verdict, outcome.reason) == (Verdict.OK, "")
     assert len(experiment.remarks) == (source != "random")
     assert outcome.audio == replace(outcome.audio, tiles=None, seconds=11.0 * (source == "random"))
+
+
+def test_the_work_of_a_tile() -> None:
+    """Of `own`: 12 values and 3 constants in, 12 values out, and no operations declared."""
+    chain, device = Chain((load_kernel("own"),)), load("device=phoenix_2026").device
+    assert work_of(chain, device, resident=False) == Work(None, 27, None, pytest.approx(54, abs=1))
+    assert work_of(chain, load().device, resident=True) == Work(None, 24)
+    twice = Chain((replace(load_kernel("own"), ops=7),) * 2, (Link.exact,))
+    assert work_of(twice, load().device, resident=False) == Work(14, 54)

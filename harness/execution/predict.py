@@ -207,7 +207,7 @@ class _Builder:
 
     @property
     def _bos(self) -> int:
-        return sum(len(spec.inputs) + 1 for spec in self.chain.kernels)
+        return sum(len(spec.buffers) for spec in self.chain.kernels)
 
     def _counts(self) -> list[int]:
         """The sizes of the submissions of a pass in tiles: of the full ones, and of the last."""
@@ -216,25 +216,31 @@ class _Builder:
 
     def _station(self, index: int, poisons: bool) -> Station:
         spec, first = self.chain.kernels[index], sum(self.columns[:index])
-        syncs, read = dict[int, tuple[Ns, ...]](), dict[int, Ns]()
+        syncs, reads = dict[int, tuple[Ns, ...]](), dict[int, tuple[Ns, ...]]()
         for count in self._counts():
-            out_bytes = spec.output.stride_bytes * count
-            syncs[count] = tuple(self._write(spec, each, count) for each in spec.inputs)
+            syncs[count] = tuple(self._write(each, count) for each in spec.inputs)
             if poisons:
-                syncs[count] = self._sync(True, out_bytes), *syncs[count]
-            read[count] = self._sync(False, out_bytes)
+                syncs[count] = *self._poison(spec, count), *syncs[count]
+            sizes = [each.stride_bytes * count for each in spec.outputs]
+            reads[count] = tuple(self._sync(False, each) for each in sizes)
         exec_ns, slowdowns = execution(self.device, spec, sum(self.columns))
         return Station(
             # Free columns first, then those with the fewest contexts (`Machine.open_context`).
             tuple((first + each) % self.device.columns for each in range(self.columns[index])),
             exec_ns,
             write_ns={count: sum(each) for count, each in syncs.items()},
-            read_ns=read,
+            read_ns={count: sum(each) for count, each in reads.items()},
             slowdowns=slowdowns,
             syncs_ns=syncs,
+            reads_ns=reads,
         )
 
-    def _write(self, spec: KernelSpec, buffer: Buffer, count: int) -> Ns:
+    def _poison(self, spec: KernelSpec, count: int) -> list[Ns]:
+        """Filling each output bo of a submission; an inout bo keeps its input."""
+        poisoned = [each for each in spec.outputs if not each.is_input]
+        return [self._sync(True, each.stride_bytes * count) for each in poisoned]
+
+    def _write(self, buffer: Buffer, count: int) -> Ns:
         """Staging of an input bo, as `XrtSlot` syncs it."""
         size_bytes = buffer.stride_bytes * count
         if self.strategy.resident:
@@ -254,13 +260,12 @@ class _Builder:
         batch, total = self.strategy.batch, 0
         if not self._pooled:
             return total
-        submissions = -(-self.tiles // batch)
-        slots = min(self.strategy.slots, submissions)
+        slots = min(self.strategy.slots, -(-self.tiles // batch))
         for spec in self.chain.kernels:
             # The last slot may have the submission with fewer tiles.
             last = min(batch, self.tiles - (slots - 1) * batch)
-            total = total + (slots - 1) * self._sync(True, spec.output.stride_bytes * batch)
-            total = total + self._sync(True, spec.output.stride_bytes * last)
+            total = total + (slots - 1) * sum(self._poison(spec, batch))
+            total = total + sum(self._poison(spec, last))
         return total
 
     def opening_ns(self) -> Ns:

@@ -102,9 +102,15 @@ class Buffer:
     def varying_bytes(self) -> int:
         """Bytes at the start that differ between tiles; the constant parts follow them.
 
-        RequestError if a constant part comes before a varying one.
+        RequestError if a constant part comes before a varying one, or the kernel writes over it.
         """
         constant = [part.constant for part in self.parts]
+        if any(constant) and self.direction is Direction.INOUT:
+            raise RequestError(
+                f"{self.name}: a constant part of an inout buffer does not stay on the device, "
+                "because the kernel writes over it; let it vary, or put it into a buffer of "
+                "direction in"
+            )
         if constant != sorted(constant):
             raise RequestError(
                 f"{self.name}: a constant part comes before a varying one; put constants last"

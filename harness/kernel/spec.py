@@ -67,6 +67,11 @@ class KernelSpec:
         return {index: each for index, each in numbered if isinstance(each, Scalar)}
 
     @cached_property
+    def used_arguments(self) -> int:
+        """Number of arguments up to the last one that is set, with opcode and instructions."""
+        return 1 + max((*self.indices, *self.scalars))
+
+    @cached_property
     def inputs(self) -> tuple[Buffer, ...]:
         """The buffers that the host writes, in order; of direction in and inout."""
         return tuple(each for each in self.buffers if each.is_input)

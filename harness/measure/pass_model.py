@@ -22,8 +22,8 @@ class Station:
     partitions: for each of its columns, the number of the device's columns that its context has;
     contexts with the same number take turns. exec_ns: one execution. write_ns, read_ns: staging and
     collecting a submission, by its number of tiles. slowdowns: how much longer an execution, and a
-    sync beside it, take at once, in thousandths. syncs_ns: the syncs that make up write_ns, which
-    are then slowed one by one.
+    sync beside it, take at once, in thousandths. syncs_ns, reads_ns: the syncs that make up
+    write_ns and read_ns, which are then slowed one by one.
     """
 
     partitions: tuple[int, ...]
@@ -32,6 +32,7 @@ class Station:
     read_ns: Mapping[int, Ns]
     slowdowns: tuple[Ns, Ns] = (0, 0)
     syncs_ns: Mapping[int, tuple[Ns, ...]] = field(default_factory=dict)
+    reads_ns: Mapping[int, tuple[Ns, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,15 @@ class Walk:
         self._slots = min(model.slots, self._submissions)
         tail = model.tiles % model.batch
         counts = model.batch, tail
-        # Without a list of the syncs, staging is one.
+        # Without a list of the syncs, staging is one, and so is collecting.
         self._write = [
             [each.syncs_ns.get(count, (each.write_ns.get(count, 0),)) for count in counts]
             for each in stations
         ]
-        self._read = [[(each.read_ns.get(count, 0),) for count in counts] for each in stations]
+        self._read = [
+            [each.reads_ns.get(count, (each.read_ns.get(count, 0),)) for count in counts]
+            for each in stations
+        ]
         self._commands = [[self._lengths(each, count) for count in counts] for each in stations]
         # Contexts count through the stations.
         self._partition = [number for each in stations for number in each.partitions]

@@ -13,15 +13,17 @@ from harness.sim.sites import Site
 
 @dataclass(frozen=True)
 class Argument:
-    """The value of an argument: bytes `key` of a memory; memory is None for a scalar.
+    """The value of an argument: bytes `key` of a memory, or the number `value`.
 
-    problem: a hazard of the value itself. site: the place where it was set.
+    memory: None for a number. problem: a hazard of the value itself. site: the place where it was
+    set.
     """
 
     memory: Memory | None
     key: tuple[int, int]
     problem: Kind | None
     site: Site
+    value: int = 0
 
 
 def bo_argument(window: BoRange, bank: int, site: Site) -> Argument:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness import xclbin as axlf
 from harness.config.execution_time import moved_bytes
-from harness.kernel import KernelSpec, load_kernel
+from harness.kernel import Buffer, KernelSpec, Scalar, load_kernel
 from harness.sim.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
@@ -45,19 +45,52 @@ class KernelModel:
         return moved_bytes(self.spec) if self.spec else 0
 
     @cached_property
-    def arithmetic(self) -> Arithmetic | None:
-        """What executions compute; None without a spec."""
-        return Arithmetic(self.spec) if self.spec else None
+    def buffers(self) -> dict[int, Buffer]:
+        """The buffers that the spec declares, by index of the argument."""
+        return dict(zip(self.spec.indices, self.spec.buffers, strict=True)) if self.spec else {}
+
+    @cached_property
+    def scalars(self) -> dict[int, Scalar]:
+        """The scalars that the spec declares, by index of the argument."""
+        return self.spec.scalars if self.spec else {}
+
+    def arithmetic(self, scalars: tuple[int, ...]) -> Arithmetic | None:
+        """What executions compute with these values of the spec's scalars; None without a spec."""
+        if self.spec and scalars not in self._arithmetic:
+            self._arithmetic[scalars] = Arithmetic(_with_scalars(self.spec, scalars))
+        return self._arithmetic.get(scalars)
+
+    @cached_property
+    def _arithmetic(self) -> dict[tuple[int, ...], Arithmetic]:
+        return {}
 
 
 def model_of(spec: KernelSpec, exec_ns: int, computes: bool = True) -> KernelModel:
     """Return the model of a kernel with the arguments that its spec declares."""
-    return KernelModel(spec.name, exec_ns, argument_banks(len(spec.inputs) + 1), spec, computes)
+    return KernelModel(spec.name, exec_ns, _spec_banks(spec), spec, computes)
 
 
 def argument_banks(bos: int) -> tuple[int, ...]:
     """Return the banks of a kernel's arguments: opcode, instructions, their size, `bos` bos."""
     return NO_BANK, INSTRUCTION_BANK, NO_BANK, *[DATA_BANK] * bos
+
+
+def _spec_banks(spec: KernelSpec, least_bos: int = 0) -> tuple[int, ...]:
+    """Return the banks of the arguments of `spec`, followed by unused bos up to `least_bos`."""
+    declared = [NO_BANK if isinstance(each, Scalar) else DATA_BANK for each in spec.arguments]
+    return *argument_banks(0), *declared, *[DATA_BANK] * (least_bos - len(declared))
+
+
+def _with_scalars(spec: KernelSpec, values: tuple[int, ...]) -> KernelSpec:
+    """Return `spec` with other values of its scalars, in their order."""
+    if values == tuple(each.value for each in spec.scalars.values()):
+        return spec
+    left = iter(values)
+    arguments = [
+        replace(each, value=next(left)) if isinstance(each, Scalar) else each
+        for each in spec.arguments
+    ]
+    return replace(spec, arguments=tuple(arguments))
 
 
 def read_models(
@@ -102,11 +135,10 @@ def read_models(
             f"{profile.unknown_exec_ns / 1000:g} us (device.unknown_exec_ns) and does not change "
             "memory"
         )
-    least_bos = len(spec.inputs) + 1 if spec else 0
     if metadata is None:
-        banks = argument_banks(max(least_bos, ANY_BOS))
+        banks = _spec_banks(spec, ANY_BOS) if spec else argument_banks(ANY_BOS)
         return [KernelModel("MLIR_AIE", exec_ns, banks, spec, any_name=True)], None
-    least_arguments = len(argument_banks(least_bos))
+    least_arguments = spec.used_arguments if spec else 0
     models = []
     for kernel in metadata.kernels:
         # A kernel with fewer arguments than the spec cannot be the one that the pattern means.

@@ -26,11 +26,11 @@ Result: TypeAlias = "tuple[tuple[int, int], Launch]"
 class Access:
     """The bytes `key` = (low, high) of a memory that a launch uses.
 
-    writes: whether it writes them; None if unknown. result: the entry that the launch adds to the
-    memory's `fresh`.
+    writes: whether it writes them; None if unknown. reads: whether their content before the launch
+    matters. result: the entry that the launch adds to the memory's `fresh`.
     """
 
-    __slots__ = ("argument", "key", "launch", "memory", "result", "writes")
+    __slots__ = ("argument", "key", "launch", "memory", "reads", "result", "writes")
 
     def __init__(
         self,
@@ -39,17 +39,36 @@ class Access:
         memory: Memory,
         key: tuple[int, int],
         writes: bool | None,
+        reads: bool,
     ):
         self.launch = launch
         self.argument = argument
         self.memory = memory
         self.key = key
         self.writes = writes
+        self.reads = reads
         self.result: tuple[Result, ...] = ((key, launch),)
 
     def overlaps(self, low: int, high: int) -> bool:
         """Return whether the launch uses any of the bytes `low` to `high`."""
         return self.key[0] < high and low < self.key[1]
+
+    def conflict(self, other: Access) -> Kind | None:
+        """Return how a run in flight that uses the same bytes conflicts with this later one."""
+        # In one context the later run reads what the earlier one wrote.
+        takes_over = self.reads and other.key == self.key
+        if self.writes and other.writes and not takes_over:
+            return Kind.SHARED_OUTPUT if other.key == self.key else Kind.OVERLAP
+        if (self.writes or other.writes) and other.launch.context is not self.launch.context:
+            return Kind.UNORDERED
+        # Two runs may read the same bytes, and one context executes in order.
+        return None
+
+    @property
+    def loses_to_staging(self) -> bool:
+        """Whether the next input in the same bytes overwrites a result: that of an inout bo."""
+        completed = self.launch.final is ert_cmd_state.ERT_CMD_STATE_COMPLETED
+        return completed and self.reads and bool(self.writes)
 
     def mark_as_output(self) -> None:
         """Treat the argument as an output in the following launches of the kernel's runs."""
@@ -60,8 +79,9 @@ class Access:
 class Launch:
     """A run with its arguments. One object serves every launch until an argument is set again.
 
-    An execution may read its inputs and write its output at any time between its start and its end.
-    So the output is undefined until the end, and stays undefined if an input changes before it.
+    An execution may read its inputs and write its outputs at any time between its start and its
+    end. So the outputs are undefined until the end, and stay undefined if an input changes before
+    it. What it reads and writes is an input at the start, and an output from then on.
 
     machine, context, kernel, exec_ns: where it executes, what, and for how long
     alone_ns, moved_bytes: exec_ns without a limit of bandwidth, and the bytes that count for it
@@ -85,17 +105,18 @@ class Launch:
     problems: arguments that are wrong whatever other runs do
     suspect: the next launch needs the slow check
     spoilt: a hazard left the output undefined
-    unread: the output has not been synced from the device
-    restaged: an input has been synced while the output was unread
-    consumed: another run has used the output
+    unread: an output has not been synced from the device
+    restaged: an input has been synced while an output was unread
+    consumed: another launch has used an output
     """
 
     __slots__ = (
         "_arithmetic",
+        "_has_inout",
         "_input_bytes",
         "_inputs",
-        "_key",
-        "_output",
+        "_started_bytes",
+        "_written",
         "accesses",
         "alone_ns",
         "bound",
@@ -153,10 +174,10 @@ class Launch:
         self.suspect = True
 
     def use(
-        self, argument: int, memory: Memory, key: tuple[int, int], writes: bool | None
+        self, argument: int, memory: Memory, key: tuple[int, int], writes: bool | None, reads: bool
     ) -> Access:
         """Add the bytes that an argument covers."""
-        access = Access(self, argument, memory, key, writes)
+        access = Access(self, argument, memory, key, writes, reads)
         self.accesses.append(access)
         memory.accesses.append(access)
         memory.writers += bool(writes)
@@ -203,6 +224,11 @@ class Launch:
             self.accesses, self.output_accesses, self.result = [], [], None
             self.memories, self.compared_memories = [], []
 
+    def update_unread(self) -> None:
+        """Set `unread` from what is left in the memories of the outputs."""
+        fresh = (each for access in self.output_accesses for each in access.memory.fresh)
+        self.unread = any(launch is self for _, launch in fresh)
+
     @property
     def in_flight(self) -> bool:
         """Whether it was launched, and the program has not seen its end."""
@@ -219,32 +245,47 @@ class Launch:
         theirs = [(access.memory, access.key) for access in other.accesses]
         return self.restaged or ours != theirs
 
-    def set_arithmetic(self, arithmetic: Arithmetic, inputs: list[Access], output: Access) -> None:
-        """Make executions compute from the bytes of `inputs` into those of `output`."""
-        self.computing = True
-        self._arithmetic, self._output, self._key = arithmetic, output.memory, output.key
+    def compute(self, arithmetic: Arithmetic | None, accesses: list[Access]) -> None:
+        """Make executions compute; accesses: those of the spec's buffers, in order.
+
+        Without arithmetic, executions change no memory.
+        """
+        if arithmetic is None:
+            return
+        self.computing, self._arithmetic = True, arithmetic
+        # Without the accesses, which refer to this launch.
+        self._written = [(each.memory, each.key) for each in accesses if each.writes]
+        self._has_inout = any(each.writes and each.reads for each in accesses)
         # Views: an execution takes the bytes that the device has when it begins, not those of now.
+        inputs = [each for each in accesses if each.reads]
         self._inputs = [memoryview(each.memory.device)[slice(*each.key)] for each in inputs]
 
     def begin(self) -> None:
-        """Apply the start of an execution: from here on its output is undefined."""
-        # To see at the end whether an input changed meanwhile.
-        self._input_bytes = self._read_inputs()
-        self._output.undefine(*self._key)
+        """Apply the start of an execution: from here on its outputs are undefined."""
+        self._input_bytes = self._started_bytes = self._read_inputs()
+        for memory, key in self._written:
+            memory.undefine(*key)
+        if self._has_inout:
+            # To see at the end whether an input changed after the begin.
+            self._started_bytes = self._read_inputs()
 
     def finish(self) -> None:
-        """Apply the end of an execution that completes: write the output, if it is defined."""
+        """Apply the end of an execution that completes: write the outputs, if they are defined."""
         if self.spoilt:
-            self._output.undefine(*self._key)
-        # Else an input changed during the execution, and the output stays undefined.
-        elif self._read_inputs() == self._input_bytes:
-            output = self._arithmetic.output_of(self._input_bytes)
-            self._output.device[slice(*self._key)] = output
+            for memory, key in self._written:
+                memory.undefine(*key)
+        # Else an input changed during the execution, and the outputs stay undefined.
+        elif self._read_inputs() == self._started_bytes:
+            output, begin = self._arithmetic.output_of(self._input_bytes), 0
+            for memory, (low, high) in self._written:
+                memory.device[low:high] = output[begin : begin + high - low]
+                begin += high - low
 
     def _read_inputs(self) -> tuple[bytes, ...]:
         return tuple(view.tobytes() for view in self._inputs)
 
     def finish_corrupt(self) -> None:
-        """Apply the end of an execution with a fault: one bit of its output is flipped."""
+        """Apply the end of an execution with a fault: one bit of its first output is flipped."""
         self.finish()
-        self._output.device[self._key[0]] ^= 1
+        memory, (low, _) = self._written[0]
+        memory.device[low] ^= 1

@@ -41,6 +41,8 @@ class Memory:
     mixed: other launches than `last` may be in flight or unread
     fresh: byte ranges that runs wrote and that were not synced since
     write_site: the last call through which the host may have written to it
+    rewritten: byte ranges that `bo.write` wrote since the device wrote, until their sync. A sync
+        writes them back, also if they are the bytes that the host had before
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Memory:
         "last",
         "mixed",
         "name",
+        "rewritten",
         "size",
         "sync_copy",
         "write_site",
@@ -77,6 +80,7 @@ class Memory:
         self.address = address
         self.bank = bank
         self.write_site: Site | None = None
+        self.rewritten: tuple[tuple[int, int], ...] = ()
 
     def sync(self, low: int, high: int) -> None:
         """Make the two copies equal in every cache line of the bytes `low` to `high`."""
@@ -85,6 +89,11 @@ class Memory:
         if sync_copy is None:
             device[low:high] = host[low:high]
             return
+        for written in self.rewritten:
+            begin, end = max(low, written[0]), min(high, written[1])
+            device[begin:end] = sync_copy[begin:end] = host[begin:end]
+            if low <= written[0] and written[1] <= high:
+                self.rewritten = tuple(each for each in self.rewritten if each is not written)
         before, ours = sync_copy[low:high], host[low:high]
         if ours != before:
             theirs = device[low:high]

@@ -7,15 +7,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from harness.hazard import Kind
-from harness.kernel import FIRST_DATA_ARGUMENT
 from harness.sim.argument import Argument, bo_argument
+from harness.sim.bind import bind_arguments
 from harness.sim.bo import bo
 from harness.sim.clock import ProcessAborted
 from harness.sim.device import device, hw_context
 from harness.sim.enums import cu_access_mode, ert_cmd_state
 from harness.sim.kernel_model import NO_BANK
-from harness.sim.launch import NEVER_NS, Access, Launch
+from harness.sim.launch import NEVER_NS, Launch
 from harness.sim.pybind import INT32, UINT32, PybindObject, as_text, incompatible, is_int, keywords
 from harness.sim.sites import INSIDE, caller, here
 from harness.sim.xclbin import uuid
@@ -70,8 +69,8 @@ class kernel(PybindObject):
         if not matches:
             raise RuntimeError(f"No such kernel '{name}'")
         self._model = matches[0]
-        spec = self._model.spec
-        self._outputs = {FIRST_DATA_ARGUMENT + len(spec.inputs)} if spec else set()
+        # It grows if the spec is unknown: `Access.mark_as_output`.
+        self._outputs = {i for i, each in self._model.buffers.items() if each.is_output}
 
     def group_id(self, index: int, /) -> int:
         """Return the memory bank of an argument, with the context's slot in the bits from 16 on.
@@ -153,7 +152,7 @@ class run(PybindObject):
         site = here(machine.clock.now_ns)
         bank = self._kernel._model.banks[index]
         if not is_bo:
-            arguments[index] = Argument(None, (0, 0), None, site)
+            arguments[index] = Argument(None, (0, 0), None, site, int(value))
         else:
             arguments[index] = bo_argument(value._range, bank, site)
         self._launch.bound = False
@@ -256,37 +255,7 @@ class run(PybindObject):
         before.release()
         self._launch = launch = self._new_launch()
         launch.in_list, launch.bound = before.in_list, True
-        buffers = () if model.spec is None else (*model.spec.inputs, model.spec.output)
-        whole: list[Access] = []
-        for index, argument in enumerate(self._arguments):
-            number = index - FIRST_DATA_ARGUMENT
-            buffer = buffers[number] if 0 <= number < len(buffers) else None
-            if argument is None:
-                if buffer or number < 0:
-                    launch.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
-            elif argument.memory is None:
-                if model.banks[index] != NO_BANK:
-                    scalar = f"argument {index}, a number instead of a bo"
-                    launch.problem(Kind.UNSET_ARGUMENT, scalar, argument.site)
-            else:
-                low, high = argument.key
-                if buffer and low + buffer.size_bytes > high:
-                    short = f"argument {index}, {high - low} of {buffer.size_bytes} B"
-                    launch.problem(Kind.UNSET_ARGUMENT, short, argument.site)
-                elif buffer:
-                    high = low + buffer.size_bytes
-                # Without a spec, whether the kernel writes a data argument is unknown (None).
-                writes = index in launch.outputs or (False if model.spec or number < 0 else None)
-                key = low, min(high, argument.memory.size)
-                access = launch.use(index, argument.memory, key, writes)
-                if argument.problem:
-                    launch.problem(argument.problem, f"argument {index}", argument.site)
-                if buffer and access.key[1] - access.key[0] == buffer.size_bytes:
-                    whole.append(access)
-        if model.computes:
-            launch.compared_memories = [each.memory for each in launch.accesses]
-            if model.arithmetic and len(whole) == len(buffers):
-                launch.set_arithmetic(model.arithmetic, whole[:-1], whole[-1])
+        bind_arguments(launch, model, self._arguments)
         return launch
 
     def _new_launch(self) -> Launch:

@@ -115,7 +115,7 @@ class Sanitizer:
         for output in launch.output_accesses:
             for access in output.memory.accesses:
                 user = access.launch
-                reads = user.in_flight and user.order > launch.order and not access.writes
+                reads = user.in_flight and user.order > launch.order and access.reads
                 if reads and access.overlaps(*output.key):
                     how = "failure seen in "
                     self._report(Kind.FAILED_OUTPUT, access, launch.site, "launch", how)
@@ -140,7 +140,7 @@ class Sanitizer:
                 # A program syncs outputs back, not inputs: so this argument is an output.
                 if launch.order:
                     access.mark_as_output()
-            elif launch.unread and not access.writes:
+            elif launch.unread and access.reads:
                 begin, end = whole_lines(*key)
                 if memory.changed_by_host(max(access.key[0], begin), min(access.key[1], end)):
                     launch.restaged = launch.suspect = True
@@ -203,16 +203,10 @@ class Sanitizer:
                 or not other.overlaps(*access.key)
             ):
                 continue
-            if access.writes and other.writes:
-                kind = Kind.SHARED_OUTPUT if other.key == access.key else Kind.OVERLAP
-            elif (access.writes or other.writes) and theirs.context is not launch.context:
-                kind = Kind.UNORDERED
-            else:
-                # Two runs may read the same bytes, and one context executes in order.
-                continue
-            self._report(kind, access, theirs.site, "launch")
-            launch.spoil()
-            theirs.spoil()
+            if kind := access.conflict(other):
+                self._report(kind, access, theirs.site, "launch")
+                launch.spoil()
+                theirs.spoil()
 
     def _uses_results(self, access: Access, before: Site | None) -> None:
         """Check the unread outputs in the bytes that a launch uses; `before` as in `_check`."""
@@ -221,14 +215,17 @@ class Sanitizer:
         for key, theirs in memory.fresh:
             if not access.overlaps(*key):
                 unread.append((key, theirs))
-            elif not access.writes:
-                unread.append((key, theirs))
+                continue
+            site = before if theirs is launch else theirs.site
+            has_ended = theirs is launch or not theirs.in_flight
+            if access.reads:
+                # What it also writes is not there any more.
+                unread += [] if access.writes else [(key, theirs)]
                 theirs.consumed = theirs.suspect = True
-                if not theirs.in_flight and theirs.final is not _COMPLETED:
-                    self._report(Kind.FAILED_OUTPUT, access, theirs.site, "launch")
+                if has_ended and theirs.final is not _COMPLETED:
+                    self._report(Kind.FAILED_OUTPUT, access, site, "launch")
                     launch.spoil()
-            elif (theirs is launch or not theirs.in_flight) and theirs.loses_to(launch):
-                site = before if theirs is launch else theirs.site
+            elif has_ended and theirs.loses_to(launch):
                 self._report(Kind.NEVER_READ, access, site, "launch")
         memory.fresh = tuple(unread)
 
@@ -266,15 +263,15 @@ class Sanitizer:
         """
         lost: list[tuple[int, int]] = []
         low, high = whole_lines(low, high)
-        left: list[Result] = []
-        for (begin, end), launch in memory.fresh:
+        left, before = list[Result](), memory.fresh
+        for (begin, end), launch in before:
             if launch.in_flight or begin >= high or low >= end:
                 left.append(((begin, end), launch))
                 continue
+            access = launch.access(memory, begin)
             if launch.final is not _COMPLETED and not to_device:
-                access = launch.access(memory, begin)
                 self._report(Kind.FAILED_OUTPUT, access, launch.site, "launch")
-            elif launch.spoilt or to_device:
+            elif launch.spoilt or (to_device and not access.loses_to_staging):
                 # Already reported, or no attempt to read the output.
                 pass
             elif memory.changed_by_host(*whole_lines(begin, end)):
@@ -282,13 +279,15 @@ class Sanitizer:
                 # The host may overwrite an output that another run has used.
                 if not (overwritten and launch.consumed):
                     kind = Kind.NEVER_READ if overwritten else Kind.MISALIGNED_SYNC
-                    self._report(kind, launch.access(memory, begin), memory.write_site, "write")
-                    lost.append((max(begin, low), min(end, high)))
+                    self._report(kind, access, memory.write_site, "write")
+                    if not to_device:
+                        lost.append((max(begin, low), min(end, high)))
             # Parts of the output outside the synced lines stay unread.
             rest = [((begin, low), launch)] * (begin < low) + [((high, end), launch)] * (high < end)
-            launch.unread = bool(rest)
             left += rest
         memory.fresh = tuple(left)
+        for _, launch in before:
+            launch.update_unread()
         return lost
 
     def _never_read(self, memory: Memory, how: str) -> None:

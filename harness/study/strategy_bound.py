@@ -94,7 +94,7 @@ def _of_submission(
             size_bytes -= buffer.stride_bytes - buffer.varying_bytes
             size_bytes = -(-size_bytes // LINE_BYTES) * LINE_BYTES
         write_ns += device.sync_ns(device.write_fixed_ns, size_bytes)
-    bos = len(spec.inputs) + 1 if strategy.buffers is Buffers.per_tile else 0
+    bos = len(spec.buffers) if strategy.buffers is Buffers.per_tile else 0
     # A runlist becomes commands of `chain_length` executions; the first of each costs no more.
     later = count - -(-count // device.chain_length)
     return (
@@ -103,7 +103,9 @@ def _of_submission(
         device.launch_ns,
         count * exec_ns + later * device.chain_command_ns,
         device.completion_ns,
-        device.sync_ns(device.read_fixed_ns, spec.output.stride_bytes * count),
+        sum(
+            device.sync_ns(device.read_fixed_ns, each.stride_bytes * count) for each in spec.outputs
+        ),
     )
 
 

@@ -658,7 +658,7 @@ def test_a_kernel_with_too_few_arguments(whole: Smi, monkeypatch: pytest.MonkeyP
         lambda image: SimpleNamespace(get_name=lambda: image.name, get_num_args=lambda: 4),
     )
     status, text = told(project.check_kernel(subject(), "attention"))
-    assert (status, "declares 1 buffer arguments; attention takes 2" in text) == ("fail", True)
+    assert (status, "declares 4 arguments; attention takes 5" in text) == ("fail", True)
 
 
 @pytest.mark.parametrize(("free", "status"), [(2**40, "ok"), (2**29, "warn"), (2**20, "fail")])

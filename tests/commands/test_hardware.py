@@ -752,7 +752,7 @@ def test_the_kernel_is_found_by_its_name(
         (
             lambda kernels: put(kernels, "attention", bos=1),
             [],
-            "declares 1 buffer arguments; attention takes 2",
+            "declares 4 arguments; attention takes 5",
         ),
         (lambda kernels: None, ["device.index=1"], "device.index=1"),
         (lambda kernels: None, ["device.index=99999999999"], "device.index=99999999999"),

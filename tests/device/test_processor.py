@@ -387,7 +387,7 @@ def test_a_kernel_is_compiled_once_for_each_content(
     found = find_compiler(Cpu())
 
     def build(flags: str = "-O1", by: Compiler = found) -> Path:
-        return compile_kernel("add", source, 2, by, flags)
+        return compile_kernel(ADD, source, by, flags)
 
     first = build()
     changed_ns = first.stat().st_mtime_ns

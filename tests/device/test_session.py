@@ -182,8 +182,8 @@ def test_without_being_woken_it_would_be_timed(monkeypatch: pytest.MonkeyPatch) 
 
 def test_bos_are_whole_cache_lines() -> None:
     session = XrtSession(make_backend(), ADD, 1, 1000)
-    assert session.allocate(0, 65, 0).size() == 128
-    assert np.frombuffer(session.allocate(1, 64, 0).map(), np.uint8).size == 64
+    assert session.allocate(3, 65, 0).size() == 128
+    assert np.frombuffer(session.allocate(4, 64, 0).map(), np.uint8).size == 64
 
 
 def test_contexts_are_made_while_others_are_kept_from_it() -> None:

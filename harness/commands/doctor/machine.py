@@ -89,9 +89,7 @@ def check_memlock(subject: Subject) -> Check:
         subject.config.strategy,
     )
     # XRT maps every bo with MAP_LOCKED; beyond the limit, device(0) or bo() raises with EAGAIN.
-    tile_bytes = sum(
-        buffer.stride_bytes for spec in specs for buffer in (*spec.inputs, spec.output)
-    )
+    tile_bytes = sum(buffer.stride_bytes for spec in specs for buffer in spec.buffers)
     needed = HEAP_BYTES + strategy.slots * strategy.batch * tile_bytes
     wanted = f"{strategy.label} needs {_mib(needed)}"
     if limit == resource.RLIM_INFINITY or _may_lock():

@@ -15,7 +15,7 @@ from harness.config.schema import TrackingKind
 from harness.device.xrt.files import columns_of, kernel_files
 from harness.device.xrt.open_kernel import check_columns, kernel_of
 from harness.errors import RequestError
-from harness.kernel import FIRST_DATA_ARGUMENT, KernelSpec, kernels_root, load_kernel
+from harness.kernel import KernelSpec, kernels_root, load_kernel
 from harness.units import BYTES_PER_MIB
 
 OUTPUTS = Path("outputs")
@@ -63,9 +63,8 @@ def _declared(path: str, spec: KernelSpec) -> str:
     # The same rules as for a run, on the metadata that XRT would return.
     name = kernel_of(SimpleNamespace(get_kernels=lambda: kernels), path, spec)
     declared = next(each.get_num_args() for each in kernels if each.get_name() == name)
-    used = FIRST_DATA_ARGUMENT + len(spec.inputs) + 1
     width = f", {container.columns} column(s) wide" if container and container.columns else ""
-    return f"{name}, {declared} arguments of which {used} are used{width}"
+    return f"{name}, {declared} arguments of which {spec.used_arguments} are used{width}"
 
 
 def check_disk(subject: Subject) -> Check:

@@ -93,10 +93,9 @@ class CpuBackend:
             self._ran_by[spec.name] = NO_SOURCE
             return partial(ReferenceProgram, spec)
         compiler = self._compiler = self._compiler or find_compiler(self.device)
-        buffers = len(spec.inputs) + 1
-        library = compile_kernel(spec.name, source, buffers, compiler, self.device.flags)
+        library = compile_kernel(spec, source, compiler, self.device.flags)
         self._ran_by[spec.name] = "C++"
-        return partial(NativeProgram, library)
+        return partial(NativeProgram, library, spec)
 
     def open_session(self, spec: KernelSpec, columns: int, timeout_ms: int) -> CpuSession:
         """Open a kernel on one thread per column."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.config.device import Cpu
 from harness.errors import RequestError
+from harness.kernel import KernelSpec, Scalar, Unused
 
 # Hidden symbols: each loaded copy uses its own functions and variables, also if the process has
 # others of the same name.
@@ -28,6 +29,7 @@ SOURCE = """\
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include <type_traits>
 #include <utility>
 
 namespace harness {{
@@ -38,23 +40,38 @@ inline int64_t now_ns() {{
   return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }}
 
+// The buffers among the arguments; the others are scalars.
+constexpr bool is_buffer[] = {{{is_buffer}}};
+
+template <typename P>
+P argument(int64_t value) {{
+  if constexpr (std::is_pointer_v<P>)
+    return reinterpret_cast<P>(value);
+  else
+    return static_cast<P>(value);
+}}
+
 template <typename R, typename... P, size_t... I>
-void call(R (*kernel)(P...), char *const *buffers, const int64_t *strides, int64_t tile,
+void call(R (*kernel)(P...), const int64_t *values, const int64_t *strides, int64_t tile,
           std::index_sequence<I...>) {{
-  static_assert(sizeof...(P) == {buffers}, "{name}: spec.py declares {buffers} buffers");
-  kernel(reinterpret_cast<P>(buffers[I] + tile * strides[I])...);
+  static_assert(sizeof...(P) == {count}, "{name}: spec.py declares {count} {declared}");
+  static_assert(((std::is_pointer_v<P> == is_buffer[I]) && ...),
+                "{name}: spec.py declares the arguments {names}: "
+                "buffers are pointers and scalars are numbers");
+  kernel(argument<P>(values[I] + tile * strides[I])...);
 }}
 
 }}  // namespace harness
 
-// buffers, strides: of the inputs and the output; stamps: begin and end of each tile, in ns; bell:
-// an eventfd to write to at the begin, or -1.
+// values, strides: address of the first tile and distance of two tiles for each buffer; value and 0
+// for each scalar. stamps: begin and end of each tile, in ns. bell: an eventfd to write to at the
+// begin, or -1.
 extern "C" __attribute__((visibility("default"))) void harness_run(
-    char *const *buffers, const int64_t *strides, int64_t tiles, int64_t *stamps, int bell) {{
+    const int64_t *values, const int64_t *strides, int64_t tiles, int64_t *stamps, int bell) {{
   if (bell >= 0) eventfd_write(bell, 1);
   for (int64_t tile = 0; tile < tiles; ++tile) {{
     stamps[2 * tile] = harness::now_ns();
-    harness::call({name}, buffers, strides, tile, std::make_index_sequence<{buffers}>());
+    harness::call({name}, values, strides, tile, std::make_index_sequence<{count}>());
     stamps[2 * tile + 1] = harness::now_ns();
   }}
 }}
@@ -106,17 +123,27 @@ def cache_folder() -> Path:
     return folder
 
 
-def compile_kernel(name: str, source: Path, buffers: int, compiler: Compiler, flags: str) -> Path:
+def compile_kernel(spec: KernelSpec, source: Path, compiler: Compiler, flags: str) -> Path:
     """The shared library of a kernel; compiled, unless the cache has it.
 
-    source: a file that defines the function `name`, with a pointer to each input and to the output.
-    buffers: their number. flags: as on a command line. RequestError if it does not compile.
+    source: a file that defines the function `spec.name`. It takes the arguments in their order,
+    without unused ones: a pointer for each buffer, an integer for each scalar. flags: as on a
+    command line. RequestError if it does not compile.
 
     The cache's key is the preprocessed source with all macros, which include those of the
     processor, the flags, and the version of the compiler.
     """
     # Files included by the source may change too, so the text of the source would not be enough.
-    text = SOURCE.format(source=source, name=name, buffers=buffers)
+    name, used = spec.name, [each for each in spec.arguments if not isinstance(each, Unused)]
+    is_scalar = [isinstance(each, Scalar) for each in used]
+    text = SOURCE.format(
+        source=source,
+        name=name,
+        count=len(used),
+        declared="buffers and scalars" if any(is_scalar) else "buffers",
+        is_buffer=", ".join("false" if each else "true" for each in is_scalar),
+        names=", ".join(each.name for each in used),
+    )
     command = [compiler.path, *flags.split(), *FIXED]
     folder = cache_folder()
     expanded = _run([*command, "-E", "-P", "-dD", "-x", "c++", "-"], text)

@@ -38,7 +38,10 @@ class Program(Protocol):
     """
 
     def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Execute:
-        """A function that computes the output, the last buffer, and writes `stamps`."""
+        """A function that computes the outputs among `buffers` and writes `stamps`.
+
+        buffers: one for each of `spec.buffers`.
+        """
 
     def close(self) -> None:
         """End the use by this column."""
@@ -52,19 +55,22 @@ class ReferenceProgram:
 
     def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Execute:
         """A function that computes all tiles; it raises what the reference raises."""
-        spec = self.spec
-        inputs = [
-            device[:, : buffer.size_bytes]
-            for device, buffer in zip(buffers, spec.inputs, strict=False)
-        ]
-        output = buffers[-1][:, : spec.output.size_bytes]
+        spec, inputs, outputs = self.spec, list[Bytes](), list[Bytes]()
+        for device, buffer in zip(buffers, spec.buffers, strict=True):
+            data = device[:, : buffer.size_bytes]
+            if buffer.is_input:
+                inputs.append(data)
+            if buffer.is_output:
+                outputs.append(data)
 
         def execute(bell: int) -> None:
             if bell != NO_BELL:
                 os.eventfd_write(bell, 1)
-            for tile in range(len(output)):
+            for tile in range(len(stamps)):
                 stamps[tile, 0] = host_now_ns()
-                output[tile : tile + 1] = spec.compute(*(each[tile : tile + 1] for each in inputs))
+                packed = spec.compute(*(each[tile : tile + 1] for each in inputs))
+                for output, part in zip(outputs, spec.split_outputs(packed), strict=True):
+                    output[tile : tile + 1] = part
                 stamps[tile, 1] = host_now_ns()
 
         return execute
@@ -82,19 +88,25 @@ class NativeProgram:
 
     _unused: dict[Path, list[Any]] = {}  # noqa: RUF012 - of the process, which never unloads them
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path, spec: KernelSpec) -> None:
         self._library = library
+        self._spec = spec
         unused = self._unused.setdefault(library, [])
         self._run = unused.pop() if unused else _load(library)
 
     def bind(self, buffers: Sequence[Bytes], stamps: Stamps) -> Execute:
         """A function that computes all tiles with one call of the library."""
         run, tiles = self._run, len(stamps)
-        addresses = np.array([each.ctypes.data for each in buffers], np.uint64)
-        strides = np.array([each.strides[0] for each in buffers], np.int64)
-        pointers = [ctypes.c_void_p(each.ctypes.data) for each in (addresses, strides, stamps)]
+        bound = dict(zip(self._spec.indices, buffers, strict=True))
+        numbers = {index: each.value for index, each in self._spec.scalars.items()}
+        used = sorted([*bound, *numbers])
+        # A scalar's stride is 0: every tile gets the same value.
+        values = [bound[i].ctypes.data if i in bound else numbers[i] for i in used]
+        steps = [bound[i].strides[0] if i in bound else 0 for i in used]
+        arguments, strides = np.array(values, np.int64), np.array(steps, np.int64)
+        pointers = [ctypes.c_void_p(each.ctypes.data) for each in (arguments, strides, stamps)]
         # The library sees addresses only: the arrays must live as long as the function.
-        owners = (addresses, strides, stamps, *buffers)
+        owners = (arguments, strides, stamps, *buffers)
 
         def execute(bell: int, _: object = owners) -> None:
             run(pointers[0], pointers[1], tiles, pointers[2], bell)

@@ -118,7 +118,7 @@ class CpuSession:
             slot = self.slot(column, 1, [1])
             slot.allocate()
             # Not buffers of tiles.
-            self.allocations -= len(self.spec.inputs) + 1
+            self.allocations -= len(self.spec.buffers)
             try:
                 _run_once(slot.submissions[1], self.spec)
             except BaseException as error:

@@ -9,21 +9,25 @@ import numpy as np
 
 from harness.device.cpu.worker import IN_FLIGHT, Execution, State
 from harness.errors import DeviceCallError, DeviceError, DeviceTimeoutError
-from harness.kernel import LINE_BYTES, Bytes
+from harness.kernel import LINE_BYTES, Buffer, Bytes
 
 if TYPE_CHECKING:
     from harness.device.cpu.session import CpuSession
 
 Target = tuple[Any, Bytes, Bytes]
 """What one input is written to: a view of the host copy, and the bytes to copy to the device."""
+Output = tuple[Bytes, Bytes, Bytes, bool]
+"""Host and device copy of an output, its bytes on the host without padding, and whether the kernel
+also reads it."""
 
 
 class CpuSubmission:
     """A fixed number of tiles in a slot; implements `harness.device.backend.Submission`.
 
     stage copies what is staged from the host's copy to the device's, collect copies the outputs
-    back. buffers: host and device copy of each input and of the output, (tiles, stride_bytes).
-    targets: host and device side of each array to stage.
+    back. buffers: host and device copy of each of `spec.buffers`, (tiles, stride_bytes). targets:
+    host and device side of each array to stage. outputs: a view of the only output's host copy,
+    else a copy of all outputs, which `collect` writes.
     """
 
     def __init__(
@@ -33,13 +37,25 @@ class CpuSubmission:
         buffers: Sequence[tuple[Bytes, Bytes]],
         targets: Sequence[Target],
     ) -> None:
-        self._backend, self._name = session.backend, session.spec.name
+        self._backend, self._spec, self._name = session.backend, session.spec, session.spec.name
         self._timeout_ns = session.timeout_ns
         self._worker = session.worker(column)
         self._targets = targets
-        self._host, self._device = buffers[-1]
-        self.outputs: Bytes = self._host[:, : session.spec.output.size_bytes]
-        stamps = np.zeros((len(self._host), 2), np.int64)
+        spec, tiles = session.spec, len(buffers[0][0])
+        self._outputs: list[Output] = []
+        for (host, copied), buffer in zip(buffers, spec.buffers, strict=True):
+            if buffer.is_output:
+                view = host[:, : buffer.size_bytes]
+                self._outputs.append((host, copied, view, buffer.is_input))
+        self.outputs: Bytes = self._outputs[0][2]
+        # The outputs that `collect` joins, each with its place; none if there is only one output.
+        self._joined: list[tuple[Bytes, Bytes]] = []
+        if len(self._outputs) > 1:
+            self.outputs = np.zeros((tiles, spec.output.size_bytes), np.uint8)
+            places = spec.split_outputs(self.outputs)
+            views = [view for _, _, view, _ in self._outputs]
+            self._joined = list(zip(places, views, strict=True))
+        stamps = np.zeros((tiles, 2), np.int64)
         execute = self._worker.program.bind([device for _, device in buffers], stamps)
         self.execution = Execution(execute, stamps)
 
@@ -76,12 +92,18 @@ class CpuSubmission:
 
     def collect(self) -> None:
         """Copy the outputs from the device's copy to the host's."""
-        np.copyto(self._host, self._device)
+        for host, device, _, _ in self._outputs:
+            np.copyto(host, device)
+        for place, view in self._joined:
+            place[:] = view
 
     def poison(self, content: Bytes) -> None:
-        """Fill both copies of the output with `content` (tiles, size_bytes)."""
-        self.outputs[:] = content
-        np.copyto(self._device, self._host)
+        """Fill both copies of the outputs with `content`; an inout buffer keeps its input."""
+        parts = self._spec.split_outputs(content)
+        for (host, device, view, is_input), part in zip(self._outputs, parts, strict=True):
+            if not is_input:
+                view[:] = part
+                np.copyto(device, host)
 
 
 class CpuSlot:
@@ -113,7 +135,7 @@ class CpuSlot:
         try:
             buffers = [
                 (_lines(self._batch, each.stride_bytes), _lines(self._batch, each.stride_bytes))
-                for each in (*spec.inputs, spec.output)
+                for each in spec.buffers
             ]
         except MemoryError as error:
             raise DeviceError(
@@ -121,7 +143,8 @@ class CpuSlot:
                 "use a smaller strategy.depth or strategy.batch"
             ) from error
         self._session.allocations += len(buffers)
-        for both, each, content in zip(buffers, spec.inputs, self._constants or (), strict=False):
+        inputs = self._inputs(buffers)
+        for (both, each), content in zip(inputs, self._constants or (), strict=False):
             for copy in both:
                 copy[:, each.varying_bytes : each.size_bytes] = content
         for count in self._counts:
@@ -141,10 +164,17 @@ class CpuSlot:
             self.submissions = {}
         return self._stuck
 
+    def _inputs(
+        self, buffers: Sequence[tuple[Bytes, Bytes]]
+    ) -> list[tuple[tuple[Bytes, Bytes], Buffer]]:
+        """Those of `buffers` that the host writes, each with its declaration."""
+        pairs = zip(buffers, self._session.spec.buffers, strict=True)
+        return [(both, each) for both, each in pairs if each.is_input]
+
     def _targets(self, buffers: Sequence[tuple[Bytes, Bytes]]) -> list[Target]:
         """Where to stage each input: whole flat buffers, or with constants the varying parts."""
         targets: list[Target] = []
-        for (host, device), each in zip(buffers, self._session.spec.inputs, strict=False):
+        for (host, device), each in self._inputs(buffers):
             if self._constants is None:
                 # A memoryview costs less per assignment than an array.
                 targets.append((host.reshape(-1).data, host, device))

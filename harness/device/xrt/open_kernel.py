@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.device.xrt.pyxrt_api import Xclbin
 from harness.errors import RequestError
-from harness.kernel import FIRST_DATA_ARGUMENT, Bytes, KernelSpec
+from harness.kernel import Bytes, KernelSpec
 
 if TYPE_CHECKING:
     from harness.device.xrt.backend import XrtBackend
@@ -20,28 +20,28 @@ def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
     """Name of the kernel in an open xclbin that implements `spec`.
 
     That is the kernel with the spec's name, else the only one whose name begins with MLIR_AIE.
-    RequestError if there is none, more than one, or one that takes fewer bos than the spec.
+    RequestError if there is none, more than one, or one with fewer arguments than the spec sets.
     """
-    buffers = {}
+    declared = {}
     for kernel in xclbin.get_kernels():
-        # With more bos than the xclbin declares, XRT reads beyond an array and crashes
+        # With a bo behind those that the xclbin declares, XRT reads beyond an array and crashes
         # (validate_bo_at_index).
-        buffers[str(kernel.get_name())] = kernel.get_num_args() - FIRST_DATA_ARGUMENT
-    matches = [name for name in buffers if name.startswith(USUAL_NAME)]
-    if spec.name in buffers:
+        declared[str(kernel.get_name())] = kernel.get_num_args()
+    matches = [name for name in declared if name.startswith(USUAL_NAME)]
+    if spec.name in declared:
         matches = [spec.name]
     if len(matches) != 1:
         raise RequestError(
-            f"{path}: contains {', '.join(buffers) or 'no kernel'}; "
+            f"{path}: contains {', '.join(declared) or 'no kernel'}; "
             f"needs one kernel named {spec.name} or {USUAL_NAME}; "
             f"rebuild it, or give another file with device.xclbin.{spec.name}=<path>"
         )
     (name,) = matches
-    needed = len(spec.inputs) + 1
-    if buffers[name] < needed:
+    if declared[name] < spec.used_arguments:
         raise RequestError(
-            f"{path}: its kernel {name} declares {buffers[name]} buffer arguments; "
-            f"{spec.name} takes {needed}; build it for this spec, "
+            f"{path}: its kernel {name} declares {declared[name]} arguments; "
+            f"{spec.name} takes {spec.used_arguments}, with opcode, instructions and their size; "
+            "build it for this spec, "
             f"or give another file with device.xclbin.{spec.name}=<path>"
         )
     return name

@@ -32,7 +32,7 @@ from harness.device.xrt.open_kernel import open_kernel
 from harness.device.xrt.pyxrt_api import Bo, Run, Runlist, XrtKernel
 from harness.device.xrt.slot import XrtSlot
 from harness.errors import MAYBE_IN_FLIGHT, DeviceError, DeviceTimeoutError
-from harness.kernel import FIRST_DATA_ARGUMENT, LINE_BYTES, Bytes, KernelSpec
+from harness.kernel import LINE_BYTES, Bytes, KernelSpec
 from harness.units import NS_PER_S, ms_to_ns
 
 if TYPE_CHECKING:
@@ -164,14 +164,14 @@ class XrtSession:
         bo.sync(self.directions[0])
         return bo
 
-    def allocate(self, argument: int, size_bytes: int, column: int) -> Bo:
-        """A bo for data argument `argument` (from 0), `size_bytes` rounded up to cache lines."""
+    def allocate(self, index: int, size_bytes: int, column: int) -> Bo:
+        """A bo for the argument with XRT's `index`, `size_bytes` rounded up to cache lines."""
         self.allocations += 1
-        return self._bo(argument, size_bytes, column)
+        return self._bo(index, size_bytes, column)
 
-    def _bo(self, argument: int, size_bytes: int, column: int) -> Bo:
+    def _bo(self, index: int, size_bytes: int, column: int) -> Bo:
         pyxrt = self.backend.pyxrt
-        group = self._kernels[column].group_id(FIRST_DATA_ARGUMENT + argument)
+        group = self._kernels[column].group_id(index)
         lines = -(-size_bytes // LINE_BYTES)
         return pyxrt.bo(self.backend.device, lines * LINE_BYTES, pyxrt.bo.host_only, group)
 
@@ -180,13 +180,15 @@ class XrtSession:
         return self.backend.pyxrt.bo(root, size_bytes, offset_bytes)
 
     def prepare(self, column: int) -> Run:
-        """A run of the kernel on `column`, with its instructions set and no data arguments."""
+        """A run of the kernel on `column`, with its instructions and scalars set, and no bos."""
         run = self.backend.pyxrt.run(self._kernels[column])
         # The arguments of every kernel that mlir-aie builds: opcode, instructions, their size in
         # bytes.
         run.set_arg(0, OPCODE_TXN)
         run.set_arg(1, self._instructions[column])
         run.set_arg(2, self._instructions_bytes)
+        for index, scalar in self.spec.scalars.items():
+            run.set_arg(index, scalar.value)
         return run
 
     def batch(
@@ -280,16 +282,18 @@ class XrtSession:
                     self.backend.devices.never_drop(self, self.spec.name)
                 raise
             with self.backend.calls():
-                bos[-1].sync(self.directions[1])
+                for bo, buffer in zip(bos, self.spec.buffers, strict=True):
+                    if buffer.is_output:
+                        bo.sync(self.directions[1])
         self.used_ns = self.backend.clock.now_ns
 
     def _waker(self, column: int) -> tuple[Run, list[Bo], Callable[[int], None]]:
         """What `warm` runs on a column: a run, its bos filled with zeros, and its wait function."""
         run, bos = self.prepare(column), list[Bo]()
-        for argument, buffer in enumerate((*self.spec.inputs, self.spec.output)):
-            bos.append(self._bo(argument, buffer.size_bytes, column))
+        for index, buffer in zip(self.spec.indices, self.spec.buffers, strict=True):
+            bos.append(self._bo(index, buffer.size_bytes, column))
             # Any content: only the time of the first execution matters.
             bos[-1].write(np.zeros(buffer.size_bytes, np.uint8), 0)
             bos[-1].sync(self.directions[0])
-            run.set_arg(FIRST_DATA_ARGUMENT + argument, bos[-1])
+            run.set_arg(index, bos[-1])
         return run, bos, self.waiter(run)

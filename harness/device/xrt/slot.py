@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.device.xrt.failures import XRT_ERRORS, call_error
 from harness.device.xrt.pyxrt_api import Bo, Run
-from harness.kernel import FIRST_DATA_ARGUMENT, LINE_BYTES, Buffer, Bytes
+from harness.kernel import LINE_BYTES, Buffer, Bytes
 
 if TYPE_CHECKING:
     from harness.device.xrt.backend import XrtBackend
@@ -21,12 +21,28 @@ Action = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """One output bo of a submission.
+
+    view: its host copy, (tiles, size_bytes). span: its bytes in a row of `XrtSubmission.outputs`.
+    read, write: sync from and to the device. is_input: whether the kernel also reads it.
+    """
+
+    view: Bytes
+    span: slice
+    read: Action
+    write: Action
+    is_input: bool
+
+
+@dataclass(frozen=True, slots=True)
 class XrtSubmission:
     """A fixed number of tiles in a slot; implements `harness.device.backend.Submission`.
 
     Its steps are prepared functions, so that the timed loop only calls them. collect: sync of the
-    output bo from the device. reset: sync of the output bo to the device. run: the run, whose state
-    can be checked; None for a runlist, which has no state.
+    output bos from the device. outputs: a view of the only output bo, else a copy of all, which
+    `collect` writes. run: the run, whose state can be checked; None for a runlist, which has no
+    state.
     """
 
     stage: Callable[[Sequence[Any]], None]
@@ -34,13 +50,15 @@ class XrtSubmission:
     wait: Callable[[int], None]
     collect: Action
     outputs: Bytes
-    reset: Action
+    output_bos: tuple[Output, ...]
     run: Run | None = None
 
     def poison(self, content: Bytes) -> None:
-        """Fill the output bo's host and device copies with `content` (tiles, size_bytes)."""
-        self.outputs[:] = content
-        self.reset()
+        """Fill both copies of the output bos with `content`; an inout bo keeps its input."""
+        for each in self.output_bos:
+            if not each.is_input:
+                each.view[:] = content[:, each.span]
+                each.write()
 
 
 class XrtSlot:
@@ -93,10 +111,10 @@ class XrtSlot:
 
     def _allocate(self) -> None:
         session, batch = self._session, self._batch
-        buffers = (*session.spec.inputs, session.spec.output)
+        spec, buffers = session.spec, session.spec.buffers
         self._bos = [
-            session.allocate(i, each.stride_bytes * batch, self._column)
-            for i, each in enumerate(buffers)
+            session.allocate(index, each.stride_bytes * batch, self._column)
+            for index, each in zip(spec.indices, buffers, strict=True)
         ]
         self._sub_buffers = []
         for bo, each in zip(self._bos, buffers, strict=True):
@@ -105,16 +123,14 @@ class XrtSlot:
                 offsets = range(0, batch * each.stride_bytes, each.stride_bytes)
                 tile_bos = [session.sub_buffer(bo, each.size_bytes, at) for at in offsets]
             self._sub_buffers.append(tile_bos)
-        for bo, buffer, constants in zip(
-            self._bos, session.spec.inputs, self._constants or (), strict=False
-        ):
+        for (bo, buffer), constants in zip(self._inputs(), self._constants or (), strict=False):
             tiles = np.frombuffer(bo.map(), np.uint8).reshape(batch, -1)
             tiles[:, buffer.varying_bytes : buffer.size_bytes] = constants
             bo.sync(session.directions[0])
         for count, runs in self._runs.items():
             for tile, run in enumerate(runs):
-                for argument, sub_buffers in enumerate(self._sub_buffers):
-                    run.set_arg(FIRST_DATA_ARGUMENT + argument, sub_buffers[tile])
+                for index, sub_buffers in zip(spec.indices, self._sub_buffers, strict=True):
+                    run.set_arg(index, sub_buffers[tile])
             self.submissions[count] = self._submission(count)
 
     def keep(self) -> None:
@@ -130,32 +146,58 @@ class XrtSlot:
             self._submit, self._runs = {}, {}
         return self._stuck
 
-    def _submission(self, count: int) -> XrtSubmission:
-        session, spec, bos = self._session, self._session.spec, self._bos
-        to_device, from_device = session.directions
-        launch, wait = self._submit[count]
-        # A whole bo needs no span: XRT's shorter form of sync, with two arguments less to convert.
-        output_span = () if count == self._batch else (spec.output.stride_bytes * count, 0)
-        # A view, so that reading the outputs copies nothing.
-        output = bos[-1].map()[: spec.output.stride_bytes * count]
-        targets = [
-            each
-            for bo, buffer in zip(bos, spec.inputs, strict=False)
-            for each in self._targets(bo, buffer, count)
-        ]
+    def _inputs(self) -> list[tuple[Bo, Buffer]]:
+        """The bos that the host writes, in the order of the arguments."""
+        pairs = zip(self._bos, self._session.spec.buffers, strict=True)
+        return [(bo, buffer) for bo, buffer in pairs if buffer.is_input]
 
-        guard = session.backend.guard
+    def _submission(self, count: int) -> XrtSubmission:
+        session = self._session
+        launch, wait = self._submit[count]
+        targets = [
+            each for bo, buffer in self._inputs() for each in self._targets(bo, buffer, count)
+        ]
+        output_bos = self._outputs(count)
+        outputs, collect = output_bos[0].view, output_bos[0].read
+        if len(output_bos) > 1:
+            outputs = np.zeros((count, session.spec.output.size_bytes), np.uint8)
+            collect = _joiner(output_bos, outputs)
         return XrtSubmission(
             stage=_stager(targets, session.backend),
             launch=launch,
             wait=wait,
-            collect=guard(partial(bos[-1].sync, from_device, *output_span)),
-            outputs=np.frombuffer(output, np.uint8).reshape(count, -1)[:, : spec.output.size_bytes],
-            reset=guard(partial(bos[-1].sync, to_device, *output_span)),
+            collect=collect,
+            outputs=outputs,
+            output_bos=output_bos,
             # amdxdna writes the end state of a runlist into the packet of its chain only: with XRT
             # 2.25 the members stay NEW.
             run=self._runs[count][0] if count == 1 else None,
         )
+
+    def _outputs(self, count: int) -> tuple[Output, ...]:
+        """The output bos for `count` tiles, in the order of the arguments."""
+        to_device, from_device = self._session.directions
+        guard, outputs, begin = self._session.backend.guard, list[Output](), 0
+        for bo, buffer in zip(self._bos, self._session.spec.buffers, strict=True):
+            if not buffer.is_output:
+                continue
+            size_bytes, end = buffer.stride_bytes * count, begin + buffer.size_bytes
+            # A whole bo needs no span: XRT's shorter form of sync, with two arguments less to
+            # convert.
+            part = () if count == self._batch else (size_bytes, 0)
+            # A view, so that reading the outputs copies nothing.
+            rows = np.frombuffer(bo.map()[:size_bytes], np.uint8).reshape(count, -1)
+            outputs.append(
+                Output(
+                    view=rows[:, : buffer.size_bytes],
+                    span=slice(begin, end),
+                    read=guard(partial(bo.sync, from_device, *part)),
+                    write=guard(partial(bo.sync, to_device, *part)),
+                    is_input=buffer.is_input,
+                )
+            )
+            begin = end
+        return tuple(outputs)
 
     def _targets(self, bo: Bo, buffer: Buffer, count: int) -> list[tuple[Any, Action]]:
         """Views of an input bo to fill for `count` tiles, each with its sync.
@@ -175,6 +217,17 @@ class XrtSlot:
         changed_bytes = -(-changed_bytes // LINE_BYTES) * LINE_BYTES
         tiles = np.frombuffer(view, np.uint8).reshape(count, -1)[:, : buffer.varying_bytes]
         return [(tiles, partial(bo.sync, to_device, changed_bytes, 0))]
+
+
+def _joiner(output_bos: Sequence[Output], outputs: Bytes) -> Action:
+    """A function that syncs several output bos and copies them into `outputs`."""
+
+    def collect() -> None:
+        for each in output_bos:
+            each.read()
+            outputs[:, each.span] = each.view
+
+    return collect
 
 
 def _stager(

@@ -263,8 +263,8 @@ class Sanitizer:
         """
         lost: list[tuple[int, int]] = []
         low, high = whole_lines(low, high)
-        left, before = list[Result](), memory.fresh
-        for (begin, end), launch in before:
+        left: list[Result] = []
+        for (begin, end), launch in (before := memory.fresh):
             if launch.in_flight or begin >= high or low >= end:
                 left.append(((begin, end), launch))
                 continue

@@ -89,7 +89,7 @@ def no_backend(spec: KernelSpec) -> XrtBackend:
     """A pyxrt that does nothing, and the clock of real hardware."""
     kernel = SimpleNamespace(
         get_name=lambda: spec.name,
-        get_num_args=lambda: 3 + len(spec.inputs) + 1,
+        get_num_args=lambda: spec.used_arguments,
         group_id=lambda index: 0,
     )
     pyxrt = SimpleNamespace(
@@ -142,7 +142,13 @@ def main() -> None:
 
     def simpy_ns() -> int:
         model = simulate(
-            profile, STRATEGY, TILES, sent.size_bytes, spec.output.size_bytes, exec_ns, cold=True
+            profile,
+            STRATEGY,
+            TILES,
+            [sent.size_bytes],
+            [spec.output.size_bytes],
+            exec_ns,
+            cold=True,
         )
         return model.makespan_ns
 

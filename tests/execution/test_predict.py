@@ -10,19 +10,33 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.random_kernels import kernels
 
 from harness.config.compose import load
 from harness.config.device import Faults, Hazards, Noise, PowerMode, Simulator
 from harness.config.schema import Config, Measure, Verify
 from harness.config.shared_memory import SharedMemory
 from harness.config.strategy import Buffers, Strategy
+from harness.device.open import open_backend
+from harness.execution.executor import Executor
 from harness.execution.experiment import Experiment
 from harness.execution.outcome import Verdict
-from harness.execution.predict import NotModelledError, experiment_model, predicted_ns
+from harness.execution.predict import (
+    NotModelledError,
+    _Builder,
+    experiment_model,
+    predicted_ns,
+)
 from harness.execution.prepare import make_plan
+from harness.execution.tile_passes import TilesPass
+from harness.execution.verify import Checker
+from harness.inputs.chain import Chain
+from harness.inputs.tiles import Tiles
+from harness.kernel import KernelSpec
 from harness.measure.model import PROFILES_AT_ONCE, pass_times
 from harness.measure.pass_model import PassModel, Station
 from harness.measure.timeline import Stage
+from harness.study.strategy_bound import _of_submission
 
 KNOBS = {
     "buffers": st.sampled_from(Buffers),
@@ -159,6 +173,52 @@ def test_the_model_of_a_kernel_is_the_simulator(config: Config) -> None:
 @given(requests_of_chains)
 def test_the_model_of_a_chain_is_the_simulator(config: Config) -> None:
     check(config)
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(kernels("any"), st.fixed_dictionaries(KNOBS), st.integers(1, 20), COSTS, st.integers(0, 900))
+def test_the_model_of_any_list_of_arguments_is_the_simulator(
+    spec: KernelSpec, knobs: dict[str, Any], tiles: int, costs: dict[str, Any], exec_ns: int
+) -> None:
+    costs = {
+        **costs,
+        "idle_suspend_ns": 5_000_000_000,
+        "watchdog_ns": 0,
+        "exec_ns": {"any": exec_ns},
+    }
+    device, columns = Simulator(**costs), min(knobs["columns"], costs["columns"])
+    resident = knobs["resident"] and knobs["buffers"] is Buffers.pooled
+    strategy = Strategy(**{**knobs, "columns": columns, "resident": resident})
+    session = open_backend(device, spec).open_session(spec, columns, timeout_ms=60_000)
+    inputs = Tiles(
+        Chain((spec,)),
+        tuple(np.zeros((1, each.size_bytes), np.uint8) for each in spec.inputs),
+        audio_s=1.0,
+        host_ns=0,
+    )
+    executor = Executor([session], strategy, tiles, inputs.constants_to_hold(resident))
+    checker = Checker(inputs)
+    builder = _Builder(inputs.chain, (columns,), strategy, device, tiles)
+
+    # The first pass begins on contexts that have not executed yet.
+    poisoned = TilesPass(executor.run(inputs, checker, checker.poison))
+    assert (checker.compared, checker.mismatches) == (tiles, 0)
+    times = pass_times(builder.model(poisons=True), None, is_cold=True)
+    # A makespan begins with the first allocation or staging.
+    before = 0 if strategy.buffers is Buffers.per_tile else min(tiles, strategy.batch)
+    unseen_ns = sum(builder._poison(spec, before)) if before else 0
+    assert poisoned.makespan_ns + unseen_ns == times.makespan_ns
+
+    totals = TilesPass(executor.run(inputs, lambda first, outputs: None)).totals
+    model = builder.model()
+    times = pass_times(model, 0, is_cold=False)
+    assert {name: getattr(totals, name) for name in SUMS} == {
+        name: getattr(times, name) for name in SUMS
+    }
+    for count, write_ns in model.stations[0].write_ns.items():
+        bound = _of_submission(device, strategy, spec, count, exec_ns)
+        assert (bound[1], bound[-1]) == (write_ns, model.stations[0].read_ns[count])
 
 
 @pytest.mark.parametrize(

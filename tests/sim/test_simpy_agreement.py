@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.random_kernels import kernels
 from support.simpy_model import Execution, ModelResult, simulate
 
 from harness.config.compose import load
@@ -92,9 +93,12 @@ def run_passes(
 def model(
     profile: Simulator, strategy: Strategy, spec: KernelSpec, tiles: int, *, cold: bool
 ) -> ModelResult:
-    (bo,) = spec.inputs
     exec_ns = profile.exec_of(spec.name)
-    return simulate(profile, strategy, tiles, bo.size_bytes, spec.output.size_bytes, exec_ns, cold)
+    inputs, outputs = (
+        [each.size_bytes for each in buffers] for buffers in (spec.inputs, spec.outputs)
+    )
+    bos = len(spec.buffers)
+    return simulate(profile, strategy, tiles, inputs, outputs, exec_ns, cold, bos)
 
 
 def executions(timeline: Timeline) -> list[Execution]:
@@ -105,12 +109,17 @@ def executions(timeline: Timeline) -> list[Execution]:
 
 
 @settings(max_examples=300)
-@given(profile=profiles, strategy=strategies, tiles=st.integers(0, 60))
-def test_any_pass_takes_the_models_time(profile, strategy, tiles):
+@given(
+    profile=profiles,
+    strategy=strategies,
+    tiles=st.integers(0, 60),
+    spec=st.just(SPEC) | kernels(SPEC.name),
+)
+def test_any_pass_takes_the_models_time(profile, strategy, tiles, spec):
     for timeline, cold in zip(
-        run_passes(profile, strategy, SPEC, tiles, passes=2), (True, False), strict=True
+        run_passes(profile, strategy, spec, tiles, passes=2), (True, False), strict=True
     ):
-        expected = model(profile, strategy, SPEC, tiles, cold=cold)
+        expected = model(profile, strategy, spec, tiles, cold=cold)
         assert makespan_ns(timeline) == expected.makespan_ns
         assert sorted(executions(timeline)) == sorted(expected.executions)
 

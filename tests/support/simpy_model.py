@@ -6,7 +6,7 @@ One process is the host, one more stands for each column. Time is whole nanoseco
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import simpy
@@ -15,7 +15,6 @@ from harness.config.device import Simulator
 from harness.config.strategy import Buffers, Strategy
 
 MIB = 1 << 20
-BOS_PER_GROUP = 2
 
 Steps = Generator[simpy.Event, int, None]
 Execution = tuple[int, int, int, int]
@@ -131,8 +130,9 @@ class Host:
         groups: deque[Group],
         columns: list[Column],
         slower: tuple[int, int],
-        input_bytes: int,
-        output_bytes: int,
+        bos: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
     ) -> None:
         self._env = env
         self._profile = profile
@@ -140,8 +140,9 @@ class Host:
         self._groups = groups
         self._columns = columns
         self._slower = slower
-        self._input_bytes = input_bytes
-        self._output_bytes = output_bytes
+        self._bos = bos
+        self._inputs = inputs
+        self._outputs = outputs
 
     def work(self) -> Steps:
         strategy = self._strategy
@@ -163,10 +164,9 @@ class Host:
 
     def _stage(self, group: Group) -> Steps:
         if self._strategy.buffers is Buffers.per_tile:
-            yield self._env.timeout(BOS_PER_GROUP * self._profile.alloc_ns)
-        yield from self._sync(
-            self._profile.write_fixed_ns + self._moving_ns(group, self._input_bytes)
-        )
+            yield self._env.timeout(self._bos * self._profile.alloc_ns)
+        for size_bytes in self._inputs:
+            yield from self._sync(self._profile.write_fixed_ns + self._moving_ns(group, size_bytes))
 
     def _launch(self, group: Group) -> Steps:
         yield self._env.timeout(self._profile.launch_ns)
@@ -183,9 +183,8 @@ class Host:
         seen_ns = (yield group.ended) + self._profile.completion_ns
         if seen_ns > self._env.now:
             yield self._env.timeout(seen_ns - self._env.now)
-        yield from self._sync(
-            self._profile.read_fixed_ns + self._moving_ns(group, self._output_bytes)
-        )
+        for size_bytes in self._outputs:
+            yield from self._sync(self._profile.read_fixed_ns + self._moving_ns(group, size_bytes))
 
     def _sync(self, cost_ns: int) -> Steps:
         """A sync, slower by the part that falls into the rest of the columns' work."""
@@ -226,14 +225,18 @@ def simulate(
     profile: Simulator,
     strategy: Strategy,
     tiles: int,
-    input_bytes: int,
-    output_bytes: int,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
     exec_ns: int,
     cold: bool,
+    bos: int = 2,
 ) -> ModelResult:
-    """One pass of `tiles` tiles with `strategy`; cold: no context has executed anything before."""
+    """One pass of `tiles` tiles with `strategy`; cold: no context has executed anything before.
+
+    inputs, outputs: bytes of a tile in each bo that the host writes, and reads. bos: their number.
+    """
     env = simpy.Environment()
-    moved_bytes = max(input_bytes, output_bytes)
+    moved_bytes = max(sum(inputs), sum(outputs))
     exec_ns, slower = with_memory(profile, strategy.columns, moved_bytes, exec_ns)
     executions: list[Execution] = []
     columns = [
@@ -248,6 +251,6 @@ def simulate(
         )
         for number, first in enumerate(firsts)
     )
-    host = Host(env, profile, strategy, groups, columns, slower, input_bytes, output_bytes)
+    host = Host(env, profile, strategy, groups, columns, slower, bos, inputs, outputs)
     env.run(env.process(host.work()))
     return ModelResult(int(env.now), executions)

@@ -8,21 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.config import compose as config
-from harness.config.device import Device
+from harness.config.device import Device, Simulator
 from harness.config.strategy import Strategy
 from harness.config.workload import BLOCK, BLOCK_LINKS, FUSED_BLOCK
 from harness.device.backend import Session
 from harness.errors import RequestError
 from harness.execution.executor import Executor
 from harness.execution.prepare import deal_columns, open_kernels
+from harness.inputs.arrays import groups_of, pack_constants, pack_tiles, specs_of
 from harness.inputs.chain import Link, make_chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Array, Bytes, Part, load_kernel
+from harness.kernel import Array, Bytes, FixedCost, KernelSpec
 from harness.measure.timeline import Timeline
 from harness.results.record import Record
 
@@ -89,6 +90,8 @@ def _invoke(overrides: Sequence[str], *flags: str) -> list[Record]:
     from harness.commands.notebook import invoke
 
     for text in overrides:
+        if not isinstance(text, str):
+            raise RequestError(f"{text!r}: not a text; give overrides: 'key=value'")
         if text.startswith("-"):
             raise RequestError(f"{text}: a flag; give overrides: key=value")
     return invoke([*flags, *overrides])
@@ -101,9 +104,10 @@ class Pipeline:
             outputs = pipeline.run([q, k, v])  # (tiles, 64, 64) int8 each
             print(pipeline.timeline.log())
 
-    kernels: names. device: by default the simulated Phoenix. strategy: by default depth 2.
-    links: how a kernel takes the output of the kernel before it, by name of the kernel that takes
-    it; by default the bytes must match exactly.
+    kernels: names and `KernelSpec` objects; on the simulator an object needs a `cost`. device: by
+    default the simulated Phoenix; an override for `open_device` as a text, such as "device=cpu".
+    strategy: by default depth 2. links: how a kernel takes the output of the kernel before it, by
+    name of the kernel that takes it; by default the bytes must match exactly.
 
     If the device has too few contexts for `strategy.columns` columns of every kernel, the
     attribute `strategy` has the largest number of columns that any kernel has. RequestError if the
@@ -113,12 +117,16 @@ class Pipeline:
 
     def __init__(
         self,
-        kernels: Sequence[str],
-        device: Device | None = None,
+        kernels: Sequence[str | KernelSpec],
+        device: Device | str | None = None,
         strategy: Strategy | None = None,
         links: Mapping[str, Link] | None = None,
     ) -> None:
-        device = device or open_device()
+        specs = specs_of(kernels)
+        device = _with_times(_device_of(device), specs)
+        if not isinstance(strategy, Strategy | None):
+            raise RequestError(f"strategy: given {strategy!r}, takes a Strategy")
+        _check_links(links)
         # A pipeline that the caller never closes could not restore the mode.
         if mode := device.power_mode_to_hold:
             raise RequestError(
@@ -128,7 +136,7 @@ class Pipeline:
                 "and leave device.power_mode out"
             )
         self.strategy = strategy or Strategy(depth=2)
-        self.chain = make_chain([load_kernel(name) for name in kernels], links or {})
+        self.chain = make_chain(specs, links or {})
         self.timeline: Timeline | None = None
         self._stuck = False
         columns = deal_columns(self.chain, self.strategy, device)
@@ -156,67 +164,30 @@ class Pipeline:
             session.close()
         self._sessions = []
 
-    def run(self, inputs: Sequence[Array], constants: Sequence[Sequence[Array]] = ()) -> Array:
+    def run(self, inputs: Sequence[Array], constants: Sequence[Sequence[Array]] = ()) -> Any:
         """Run tiles through the chain; returns the last kernel's output, (tiles, *shape).
 
-        inputs: arrays (tiles, *shape), one for each varying part of the first kernel, in order.
-        constants: for each kernel, arrays (*shape), one for each of its constant parts. Stores
-        the spans of the pass in `timeline`. RequestError if shapes or dtypes do not fit, or the
-        pipeline is closed; DeviceError if the device fails.
+        A kernel with several output parts gives a tuple of such arrays. inputs: arrays
+        (tiles, *shape), one for each varying part of the first kernel, in order. constants: for
+        each kernel, arrays (*shape), one for each of its constant parts. Stores the spans of the
+        pass in `timeline`. RequestError if types, shapes or dtypes do not fit, or the pipeline is
+        closed; DeviceError if the device fails.
         """
-        kernels = self.chain.kernels
+        first, *others = self.chain.kernels
         self.timeline = None
         if not self._sessions:
             raise RequestError("this pipeline is closed; open another")
-        by_kernel = [tuple(each) for each in constants] or [()] * len(kernels)
-        if len(by_kernel) != len(kernels):
-            raise RequestError(
-                f"constants: {len(by_kernel)} groups, but the chain has {len(kernels)} kernels; "
-                "pass one group for each kernel"
-            )
-        packed = [
-            self._pack(kernel_index, inputs if kernel_index == 0 else None, each)
-            for kernel_index, each in enumerate(by_kernel)
-        ]
-        if not len(packed[0]):
-            return self._unpack(np.empty((0, kernels[-1].output.size_bytes), np.uint8))
-        # Each row is one tile of zeros with the constants, which `pack` has checked.
+        of_first, *of_others = groups_of(constants, len(self.chain.kernels))
+        packed = pack_tiles(first, inputs, of_first)
         later = tuple(
-            (row[0, spec.inputs[0].varying_bytes :],)
-            for row, spec in zip(packed[1:], kernels[1:], strict=True)
+            pack_constants(spec, group) for spec, group in zip(others, of_others, strict=True)
         )
+        if not len(packed[0]):
+            return self._unpack(np.empty((0, self.chain.kernels[-1].output.size_bytes), np.uint8))
         # 0 s of audio: tiles of the caller have no RTF.
-        tiles = Tiles(self.chain, (packed[0],), 0.0, 0, later)
-        return self._pass(tiles, len(packed[0]))
+        return self._pass(Tiles(self.chain, packed, 0.0, 0, later), len(packed[0]))
 
-    def _pack(
-        self, kernel_index: int, inputs: Sequence[Array] | None, constants: Sequence[Array]
-    ) -> Bytes:
-        """The input buffer of a kernel, (tiles, size_bytes) uint8.
-
-        inputs: the varying parts; None for one tile of zeros, which carries the constants.
-        """
-        spec = self.chain.kernels[kernel_index]
-        if len(spec.inputs) != 1:
-            raise RequestError(
-                f"{spec.name}: takes {len(spec.inputs)} input buffers; "
-                "a pipeline runs kernels with one input buffer only"
-            )
-        (buffer,) = spec.inputs
-        varying = [part for part in buffer.parts if not part.constant]
-        constant = [part for part in buffer.parts if part.constant]
-        if inputs is None:
-            inputs = [np.zeros((1, *part.shape), part.dtype) for part in varying]
-        if (len(inputs), len(constants)) != (len(varying), len(constant)):
-            raise RequestError(
-                f"{spec.name}: got {len(inputs)} inputs and {len(constants)} constants; "
-                f"takes inputs {_names(varying)} and constants {_names(constant)}"
-            )
-        count = len(inputs[0])
-        per_tile = [np.broadcast_to(each, (count, *np.shape(each))) for each in constants]
-        return buffer.pack(*inputs, *per_tile)
-
-    def _pass(self, tiles: Tiles, count: int) -> Array:
+    def _pass(self, tiles: Tiles, count: int) -> Any:
         """Run one pass and store its timeline; returns the unpacked outputs."""
         outputs = np.empty((count, tiles.spec.output.size_bytes), np.uint8)
 
@@ -233,13 +204,47 @@ class Pipeline:
             self._stuck |= not executor.release()
         return self._unpack(outputs)
 
-    def _unpack(self, outputs: Bytes) -> Array:
-        array: Array = self.chain.kernels[-1].output.unpack(outputs)[0]
-        return array
+    def _unpack(self, outputs: Bytes) -> Any:
+        arrays = self.chain.kernels[-1].output.unpack(outputs)
+        return arrays[0] if len(arrays) == 1 else arrays
 
 
-def _names(parts: Sequence[Part]) -> str:
-    return ", ".join(part.name for part in parts) or "none"
+def _device_of(device: Device | str | None) -> Device:
+    """The configuration of the device; RequestError for another type than those."""
+    if device is None or isinstance(device, str):
+        return open_device(*filter(None, [device]))
+    if not isinstance(device, Device):
+        raise RequestError(
+            f"device: given {device!r}, takes the result of open_device, or an override as "
+            "'device=cpu'"
+        )
+    return device
+
+
+def _with_times(device: Device, specs: Sequence[KernelSpec]) -> Device:
+    """The device with the times that kernels declare and a simulator's profile lacks.
+
+    RequestError for a kernel without a time.
+    """
+    if not isinstance(device, Simulator):
+        return device
+    for spec in specs:
+        if spec.cost is None and spec.name not in device.exec_ns:
+            raise RequestError(
+                f"kernel {spec.name}: the simulator has no time for it; give its KernelSpec "
+                "cost=FixedCost(<nanoseconds>)"
+            )
+    declared = {spec.name: spec.cost.ns for spec in specs if isinstance(spec.cost, FixedCost)}
+    return replace(device, exec_ns={**declared, **device.exec_ns})
+
+
+def _check_links(links: Mapping[str, Link] | None) -> None:
+    if not isinstance(links, Mapping | None):
+        raise RequestError(f"links: given {links!r}, takes a mapping from kernels to Link")
+    for name, link in (links or {}).items():
+        if not isinstance(link, Link):
+            allowed = ", ".join(map(str, Link))
+            raise RequestError(f"links[{name!r}]: given {link!r}, takes one of {allowed}")
 
 
 class EncoderBlock(Pipeline):
@@ -256,7 +261,7 @@ class EncoderBlock(Pipeline):
         self,
         weights: Array | None = None,
         *,
-        device: Device | None = None,
+        device: Device | str | None = None,
         depth: int = 2,
         fused: bool = False,
     ) -> None:
@@ -268,7 +273,9 @@ class EncoderBlock(Pipeline):
 
     def forward(self, q: Array, k: Array, v: Array, gamma: Array, beta: Array) -> Array:
         """Run one tile: q, k, v (64, 64) and gamma, beta (256,) int8; returns (512,) int8."""
-        one: Array = self.forward_batch(q[None], k[None], v[None], gamma, beta, batch_size=1)[0]
+        # Other types than arrays get the error of `run`.
+        q, k, v = (each[None] if isinstance(each, np.ndarray) else each for each in (q, k, v))
+        one: Array = self.forward_batch(q, k, v, gamma, beta, batch_size=1)[0]
         return one
 
     def forward_batch(
@@ -279,7 +286,9 @@ class EncoderBlock(Pipeline):
         batch_size: tiles per submission.
         """
         # A larger batch would allocate bos for tiles that do not exist.
-        self.strategy = Strategy(depth=self.strategy.depth, batch=max(1, min(batch_size, len(q))))
+        tiles = len(q) if np.ndim(q) else 1
+        self.strategy = Strategy(depth=self.strategy.depth, batch=max(1, min(batch_size, tiles)))
         norm, product = (gamma, beta), (self._weights,)
         constants = (norm, product) if self._fused else ((), norm, product, ())
-        return self.run((q, k, v), constants)
+        outputs: Array = self.run((q, k, v), constants)
+        return outputs

@@ -19,6 +19,7 @@ from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import output, say, show
 from harness.config.compose import load
 from harness.config.device import ClockKind, Hazards, Simulator
+from harness.config.execution_time import exec_ns_of
 from harness.device.interrupt import exit_code
 from harness.device.xrt.simulated import simulated_clock
 from harness.errors import RequestError
@@ -134,8 +135,7 @@ def _profile(options: argparse.Namespace) -> Simulator:
             "such as '*mha*=attention'"
         )
     for kernel in patterns.values():
-        load_kernel(kernel)
-        device.exec_of(kernel)
+        exec_ns_of(device, load_kernel(kernel))
     return replace(device, xclbins={**patterns, **device.xclbins})
 
 

@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+from harness.config.arithmetic import GemmBfloat16, GemmInt8
 from harness.config.disturbance import MOST_COUNT, Faults, Noise
 from harness.config.generation import Generation
 from harness.config.setting import Schema, setting
@@ -230,6 +231,14 @@ class Simulator(Npu):
     xclbins: dict[str, str] = setting(
         dict, "by pattern of an xclbin's path: kernel to simulate for it; the first match counts"
     )
+    core_macs: dict[str, int] = setting(
+        dict,
+        "by element type: multiply-accumulates of a core in a cycle, for peaks",
+        least=1,
+        most=MOST_COUNT,
+    )
+    gemm_int8: GemmInt8 = setting(GemmInt8, "products of int8 by shape")
+    gemm_bfloat16: GemmBfloat16 = setting(GemmBfloat16, "products of bfloat16 by shape")
     memory: SharedMemory = setting(SharedMemory, "what host and columns share: bandwidth, speeds")
     noise: Noise = setting(Noise, "random factors on times")
     faults: Faults = setting(Faults, "faults to inject")
@@ -254,12 +263,14 @@ class Simulator(Npu):
         """Whether time is virtual and has no noise."""
         return self.clock is ClockKind.virtual and not self.noise.enabled
 
-    def scaled(self, exec_ns: int) -> int:
-        """Scale an execution time from the calibrated clock to the clock of the power mode.
+    @property
+    def mhz(self) -> int:
+        """The H clock of the power mode; calibrated_mhz if `clock_mhz` has none for it."""
+        return self.clock_mhz.get(self.power_mode.value, self.calibrated_mhz)
 
-        Without a clock for the mode in `clock_mhz`, the time does not change.
-        """
-        mhz = self.clock_mhz.get(self.power_mode.value, self.calibrated_mhz)
+    def scaled(self, exec_ns: int) -> int:
+        """Scale an execution time from the calibrated clock to the clock of the power mode."""
+        mhz = self.mhz
         # Rounded to the nearest in integers: equal requests give equal times on every machine.
         return (exec_ns * self.calibrated_mhz + mhz // 2) // mhz
 
@@ -271,7 +282,8 @@ class Simulator(Npu):
         if kernel not in self.exec_ns:
             raise RequestError(
                 f"device.exec_ns: no figure for kernel {kernel}; {nearest(kernel, self.exec_ns)}; "
-                f"give one with +device.exec_ns.{kernel}=<nanoseconds>"
+                f"give one with +device.exec_ns.{kernel}=<nanoseconds>, or a cost in the kernel's "
+                "declaration"
             )
         return self.scaled(self.exec_ns[kernel])
 

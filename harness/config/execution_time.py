@@ -4,13 +4,87 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.config.arithmetic import Gemm
 from harness.config.device import Simulator
 from harness.config.shared_memory import larger, moving_ns
-from harness.kernel import KernelSpec
+from harness.errors import RequestError
+from harness.kernel import Cost, FixedCost, GemmCost, KernelSpec
+
+GEMM_COLUMNS = 4
+"""Columns of the device on which the products of `Gemm` were timed."""
+
+
+def exec_ns_of(device: Simulator, spec: KernelSpec) -> Any:
+    """The time of an execution by its arithmetic alone: the profile's figure, else its cost.
+
+    RequestError if neither gives one.
+    """
+    if spec.name in device.exec_ns or spec.cost is None:
+        return device.exec_of(spec.name)
+    return cost_ns(device, spec.cost, spec.name)
+
+
+def cost_ns(device: Simulator, cost: Cost, kernel: str) -> Any:
+    """The nanoseconds of a cost on a device; RequestError with what its profile lacks."""
+    if isinstance(cost, FixedCost):
+        return device.scaled(cost.ns)
+    if isinstance(cost, GemmCost):
+        rates = gemm_of(device, cost, kernel)
+        macs_ns = cost.macs // (cost.cores * rates.mac_per_ns)
+        compute_ns = device.scaled(cost.calls * rates.call_ns + macs_ns)
+        # Half the columns have half the channels.
+        moved_ns = moving_ns(cost.bytes * GEMM_COLUMNS, rates.ns_per_mib)
+        return rates.t0_ns + larger(compute_ns, -(-moved_ns // cost.columns))
+    ops_ns = -(-cost.ops * 1000 // (ops_per_us(device, cost.dtype, kernel) * cost.cores))
+    return larger(ops_ns, data_ns(device, cost.moved_bytes, cost.columns, cost.columns))
+
+
+def gemm_of(device: Simulator, cost: GemmCost, kernel: str) -> Gemm:
+    """The profile's rates for the type of a product; RequestError if it has none."""
+    models = {"int8": device.gemm_int8, "bfloat16": device.gemm_bfloat16}
+    rates: Gemm | None = models.get(cost.dtype)
+    if rates is None or not rates.mac_per_ns:
+        raise RequestError(
+            f"kernel {kernel}: the profile has no times of products of {cost.dtype} "
+            f"(device.gemm_<type>: {', '.join(models)}); give device.exec_ns.{kernel}=<nanoseconds>"
+        )
+    return rates
+
+
+def ops_per_us(device: Simulator, dtype: str, kernel: str) -> int:
+    """Peak of a core in operations a microsecond; RequestError without one for the type."""
+    if dtype not in device.core_macs:
+        known = ", ".join(device.core_macs) or "none"
+        raise RequestError(
+            f"kernel {kernel}: the profile has no peak for {dtype} (device.core_macs: {known}); "
+            f"give device.exec_ns.{kernel}=<nanoseconds>"
+        )
+    return 2 * device.core_macs[dtype] * device.mhz
+
+
+def cost_remark(device: Simulator, spec: KernelSpec) -> str | None:
+    """Where the time of an execution comes from, if not from the profile; None if it does."""
+    if spec.name in device.exec_ns or spec.cost is None:
+        return None
+    time = f"{spec.name}: an execution takes {cost_ns(device, spec.cost, spec.name) / 1000:,.1f} us"
+    if isinstance(spec.cost, FixedCost):
+        return f"{time}, as the kernel declares"
+    if isinstance(spec.cost, GemmCost):
+        rates = gemm_of(device, spec.cost, spec.name)
+        return (
+            f"{time} by the profile's model of {spec.cost.dtype} products, whose error is "
+            f"{rates.mean_error_pct:g} % on average and up to {rates.largest_error_pct:g} %"
+        )
+    return f"{time} at the profile's peak and bandwidth: a real one takes longer"
 
 
 def moved_bytes(spec: KernelSpec) -> int:
-    """Bytes of an execution in the direction in which it moves more: inputs, or outputs."""
+    """Bytes of an execution, a column, in the direction in which it moves more.
+
+    From its cost if that declares them, else its inputs, or its outputs.
+    """
+    if spec.cost is not None and not isinstance(spec.cost, FixedCost):
+        return -(-spec.cost.moved_bytes // spec.cost.columns)
     read, written = (
         sum(each.size_bytes for each in buffers) for buffers in (spec.inputs, spec.outputs)
     )
@@ -31,9 +105,8 @@ def data_ns(device: Simulator, size_bytes: int, open_columns: int, columns: int 
 def execution(device: Simulator, spec: KernelSpec, contexts: int) -> tuple[Any, tuple[Any, Any]]:
     """The time of an execution on one column, and `SharedMemory.slowdowns` for it.
 
-    contexts: number of open contexts, of one column each. RequestError if the profile has no figure
-    for the kernel.
+    contexts: number of open contexts, of one column each. RequestError as in `exec_ns_of`.
     """
     moving = data_ns(device, moved_bytes(spec), min(contexts, device.columns))
-    exec_ns = larger(device.exec_of(spec.name), moving)
+    exec_ns = larger(exec_ns_of(device, spec), moving)
     return exec_ns, device.memory.slowdowns(exec_ns, moving)

@@ -16,6 +16,7 @@ from typing import get_args, get_type_hints
 from hydra.errors import OverrideParseException
 from yaml import MarkedYAMLError
 
+from harness.config.arithmetic import GemmBfloat16, GemmInt8
 from harness.config.device import DEVICES, PowerMode
 from harness.config.disturbance import Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
@@ -26,7 +27,16 @@ from harness.errors import HarnessError, nearest, nearest_key, with_extra
 
 _SCHEMAS: dict[str, type] = {
     cls.__name__: cls
-    for cls in (Config, *GROUP_SCHEMAS.values(), *DEVICES.values(), Noise, Faults, SharedMemory)
+    for cls in (
+        Config,
+        *GROUP_SCHEMAS.values(),
+        *DEVICES.values(),
+        Noise,
+        Faults,
+        SharedMemory,
+        GemmInt8,
+        GemmBfloat16,
+    )
 }
 GROUP_NAMES = ("device", "experiment", *GROUP_SCHEMAS)
 """Keys that take the name of a preset."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from harness.config.arithmetic import GemmBfloat16, GemmInt8
 from harness.config.device import DEVICES
 from harness.config.disturbance import Faults, Noise
 from harness.config.schema import GROUP_SCHEMAS, Config
@@ -73,6 +74,8 @@ _SCHEMAS: dict[str, tuple[type, ...]] = {
     "device.noise": (Noise,),
     "device.faults": (Faults,),
     "device.memory": (SharedMemory,),
+    "device.gemm_int8": (GemmInt8,),
+    "device.gemm_bfloat16": (GemmBfloat16,),
 }
 """By group: the schemas of which a key may be; messages are about the first."""
 

@@ -33,17 +33,29 @@ class RooflineCost:
     """An execution takes as long as its arithmetic at the peak of `dtype`, or its bytes if longer.
 
     ops: operations; a multiply-accumulate counts as two. bytes: those that it moves in the
-    direction in which it moves more.
+    direction in which it moves more. columns: those that it uses, with all their cores.
     """
 
     ops: int
     bytes: int
     dtype: str = "int8"
+    columns: int = 1
 
     def __post_init__(self) -> None:
         _check_numbers("ops", self.ops, least=0)
         _check_numbers("bytes", self.bytes, least=0)
+        _check_numbers("columns", self.columns, least=1)
         _check_dtype("dtype", self.dtype)
+
+    @property
+    def cores(self) -> int:
+        """Cores that it uses."""
+        return ROWS * self.columns
+
+    @property
+    def moved_bytes(self) -> int:
+        """`bytes`."""
+        return self.bytes
 
 
 @dataclass(frozen=True)
@@ -99,12 +111,26 @@ class GemmCost:
         return -(-self.macs // (m * k * n * self.cores))
 
     @property
-    def bytes(self) -> int:
-        """Bytes between memory and array: operands, which tiles read several times, and product."""
+    def operand_bytes(self) -> int:
+        """Bytes of the operands, which tiles read several times."""
         m, _, n = self.tile
-        operands = self.macs // (self.columns * n) + self.macs // (ROWS * m)
+        return size_bytes(self.dtype, self.macs // (self.columns * n) + self.macs // (ROWS * m))
+
+    @property
+    def product_bytes(self) -> int:
+        """Bytes of the product."""
         out_dtype = self.out_dtype or ("int32" if "int" in self.dtype else "float32")
-        return size_bytes(self.dtype, operands) + size_bytes(out_dtype, self.m * self.n)
+        return size_bytes(out_dtype, self.m * self.n)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes between memory and array, in both directions."""
+        return self.operand_bytes + self.product_bytes
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes in the direction in which it moves more."""
+        return max(self.operand_bytes, self.product_bytes)
 
 
 Cost: TypeAlias = FixedCost | GemmCost | RooflineCost

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.config.device import Simulator
+from harness.config.execution_time import cost_remark
+from harness.config.stored import config_of
+from harness.errors import RequestError
 from harness.execution.agreement import Oracle
 from harness.execution.tile_passes import Step
+from harness.kernel import load_kernel
 from harness.report.processor import processor_lines
 from harness.report.runs import (
     CPU,
@@ -101,6 +106,7 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     lines += [line for record in completed if (line := _own_work(record))]
     lines += [line for record in completed if (line := _cached(record))]
     lines += [line for record in completed if (line := _below_bound(record))]
+    lines += [line for record in completed for line in _costs(record)]
     for record in completed:
         lines += _counted(record)
     # A dict keeps the last of equal keys: of each accounting, the run with the largest RTF.
@@ -133,6 +139,21 @@ def agreements(record: Record) -> list[str]:
         f"{each.kernel}: {each.text} (tolerance: {each.tolerance}; {each.reason})"
         for each in record.verification.agreements
     ]
+
+
+def _costs(record: Record) -> list[str]:
+    """Where the times of kernels come from that the profile of a simulated device lacks."""
+    if record.config.get("device", {}).get("kind") != "simulator":
+        return []
+    try:
+        config = config_of(record.config, record.knobs)
+        specs = [load_kernel(name) for name in config.workload.kernels]
+        if not isinstance(config.device, Simulator) or all(each.cost is None for each in specs):
+            return []
+        return list(filter(None, (cost_remark(config.device, each) for each in specs)))
+    except RequestError:
+        # A record of an earlier version, or of a kernel that no longer exists.
+        return []
 
 
 def _own_work(record: Record) -> str | None:

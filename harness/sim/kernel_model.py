@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import xclbin as axlf
-from harness.config.execution_time import moved_bytes
+from harness.config.execution_time import exec_ns_of, moved_bytes
 from harness.kernel import Buffer, KernelSpec, Scalar, load_kernel
 from harness.sim.arithmetic import Arithmetic
 
@@ -126,7 +126,7 @@ def read_models(
         machine.say_once(f"{path}: no such file; simulated as kernel {matches[0]} (device.xclbins)")
     if matches:
         spec = load_kernel(matches[0])
-        exec_ns = profile.exec_of(spec.name)
+        exec_ns = exec_ns_of(profile, spec)
     else:
         # A wrong time is better than none: the report of hazards does not depend on it.
         spec, exec_ns = None, profile.scaled(profile.unknown_exec_ns)

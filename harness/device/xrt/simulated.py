@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.config.device import ClockKind, Device, Simulator
+from harness.config.execution_time import exec_ns_of
 from harness.device.backend import MONOTONIC, VIRTUAL, Capabilities
 from harness.device.clock import host_now_ns
 from harness.device.xrt.backend import XrtBackend
@@ -32,7 +33,7 @@ def open_backend(
     assert isinstance(device, Simulator)
     paths = {spec.name: f"{device.kernels_dir}/{spec.name}.xclbin" for spec in specs}
     models = {
-        paths[spec.name]: model_of(spec, device.exec_of(spec.name), computes) for spec in specs
+        paths[spec.name]: model_of(spec, exec_ns_of(device, spec), computes) for spec in specs
     }
     clock = simulated_clock(device)
     machine = Machine(device, models, clock)

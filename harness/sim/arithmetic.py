@@ -48,7 +48,7 @@ def _checksum_output(spec: KernelSpec, inputs: tuple[bytes, ...]) -> bytes:
     Floats are finite, so that a kernel behind it in a chain has numbers to compute with.
     """
     digest = blake2b(digest_size=16)
-    for each in inputs:
+    for each in (*inputs, *(str(each.value).encode() for each in spec.scalars.values())):
         digest.update(each)
     generator = np.random.default_rng(int.from_bytes(digest.digest(), "little"))
     arrays = []

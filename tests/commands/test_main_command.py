@@ -367,16 +367,23 @@ def test_knobs_beyond_the_tiles_of_a_pass(shell: Shell) -> None:
 
 
 def test_verify_off_compares_nothing_and_says_so(shell: Shell) -> None:
-    off, on = (shell("tracking=off", f"verify={choice}").record for choice in ("off", "all"))
+    off, on, device = (
+        shell("tracking=off", f"verify={choice}").record for choice in ("off", "all", "device")
+    )
     assert (off["metrics"]["verify/tiles"], off["config"]["verify"], off["verdict"]) == (
         0,
         "off",
         "OK",
     )
     assert on["metrics"]["verify/tiles"] > 0
-    assert off["samples"]["total_ns"] == on["samples"]["total_ns"], (
-        "verification is outside the timed passes"
-    )
+    assert device["metrics"]["verify/tiles"] == on["metrics"]["verify/tiles"]
+    assert [each["verification"]["oracle"] for each in (off, on, device)] == [
+        "off",
+        "reference",
+        "device",
+    ]
+    times_ns = [each["samples"]["total_ns"] for each in (off, on, device)]
+    assert times_ns[0] == times_ns[1] == times_ns[2], "verification is outside the timed passes"
 
 
 @pytest.mark.parametrize("strategy", ["baseline", "stacked"])

@@ -21,6 +21,7 @@ from harness.execution.verify import Checker
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, Bytes, Direction, KernelSpec, Part, Tolerance, load_kernel
+from harness.report.page.run_view import _meaning
 from harness.report.run_lines import agreements, footnotes
 from harness.results.record import Record
 
@@ -49,6 +50,12 @@ KERNELS = {
     "sign": 'kernel("sign", "int8", reference=lambda x: np.ones_like(x))',
     "alone": 'kernel("alone")',
     "bytes": 'kernel("bytes", "int8")',
+    "pair": """KernelSpec("pair", (
+        Buffer("in", (Part("x", (4, 8)),)),
+        Buffer("first", (Part("a", (3,), "int4"), Part("b", (8, 8), "bfloat16")), Direction.OUT),
+        Buffer("state", (Part("c", (6,)),), Direction.INOUT),
+        Buffer("second", (Part("d", (5,), "int32"),), Direction.OUT),
+    ), ops=1)""",
     "exact": 'kernel("exact", "int8", reference=lambda x: x)',
     "drift": 'kernel("drift", "int8", tolerance=Tolerance("lsb", 1, "test"),'
     " reference=lambda x: x + np.int8(len(x) == 1))",
@@ -154,12 +161,21 @@ def test_a_kernel_without_a_reference(
         f"{kernel}: outputs are compared with those of a serial pass on the same device "
         "(verify=device): OK says nothing about what the kernel computes"
     )
+    assert _meaning(right).startswith("The outputs equal those of a serial pass on the same dev")
     monkeypatch.setattr(tile_passes, "Executor", Stale)
     wrong = run(kernel, "strategy=pipelined", "depth=3", f"verify={verify}")
     assert wrong.verdict.value == "WRONG"
     assert wrong.reason.startswith("tile 1: out[0, 0] is ")
     assert ", in the serial pass " in wrong.reason
     assert wrong.reason.endswith("; 10 of 11 tiles wrong")
+
+
+def test_several_outputs_without_a_reference(kernels: None) -> None:
+    record = run("pair", "verify=all", "strategy=stacked")
+    assert (record.verdict.value, record.reason) == ("OK", "")
+    assert record.verification.remarks == ()
+    wrong = run("pair", "verify=all", "strategy=stacked", "device.faults.corrupt=[14]")
+    assert wrong.verdict.value == "WRONG"
 
 
 def test_a_corrupt_execution_is_caught_without_a_reference(kernels: None) -> None:

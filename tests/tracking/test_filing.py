@@ -89,7 +89,16 @@ def test_what_is_filed_of_each_run(sweep: Done) -> None:
         }
         tags = {
             key: run.data.tags[key]
-            for key in ("phase", "strategy", "device", "label", "verdict", "config_hash", "stop")
+            for key in (
+                "phase",
+                "strategy",
+                "device",
+                "label",
+                "verdict",
+                "config_hash",
+                "stop",
+                "oracle",
+            )
         }
         assert tags == {
             "phase": "multicore",
@@ -99,6 +108,7 @@ def test_what_is_filed_of_each_run(sweep: Done) -> None:
             "verdict": "OK",
             "config_hash": record["config_hash"],
             "stop": "exact",
+            "oracle": "reference",
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import ml_dtypes
 import numpy as np
 import pytest
 from support.experiments import record_of_run
+from support.small_device import ADD
 
 from harness.config.device import Cpu
 from harness.device.cpu.backend import CpuBackend
 from harness.errors import RequestError
 from harness.execution import tile_passes
-from harness.execution.agreement import Agreement, Oracle
+from harness.execution.agreement import Agreement, Extreme, Oracle
 from harness.execution.executor import Executor
-from harness.execution.verify import Checker
+from harness.execution.findings import Findings
+from harness.execution.verify import Checker, Result
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Buffer, Bytes, Direction, KernelSpec, Part, Tolerance, load_kernel
@@ -219,6 +222,15 @@ def test_an_encoder_against_a_serial_pass() -> None:
     )
     assert (record.verdict.value, record.reason) == ("OK", "")
     assert record.verification.oracle is Oracle.device
+
+
+def test_the_largest_error_of_all_passes_counts() -> None:
+    spec = replace(ADD, tolerance=Tolerance("lsb", 9, "test"))
+    findings = Findings()
+    for largest, place in ((3, "tile 7 sum[0, 1]"), (2, "tile 1 sum[0, 0]")):
+        findings.judge_outputs([Result(8, 0, "", [Extreme(spec, largest, 0.5, place)])], "")
+    (agreement,) = findings.verification(Oracle.reference).agreements
+    assert agreement.text == "largest error 3 lsb of 9 allowed, at tile 7 sum[0, 1]"
 
 
 EVERY_KIND = [

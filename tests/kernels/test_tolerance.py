@@ -46,6 +46,8 @@ RIGHT_AND_WRONG = [
     # Through zero: the smallest numbers of both signs are two ulps apart.
     (tolerance("ulps", 2), "float32", [2**-149], [-(2**-149)], [-(2**-148)]),
     (tolerance("ulps", 0), "float32", [0.0], [-0.0], [2**-149]),
+    # The same NaN in other bits.
+    (tolerance("ulps", 0), "bfloat16", [NAN, 1], [-NAN, 1], [-NAN, 1.1]),
     (tolerance("lsb", 1), "int4", [3, -8], [2, -7], [5, -8]),
     (tolerance("lsb", 1), "int32", [2**31 - 1, 0], [2**31 - 2, 0], [2**31 - 3, 0]),
     (tolerance("lsb", 1), "int8", [127], [126], [-128]),
@@ -124,6 +126,30 @@ def test_ulps_are_counted_by_nextafter(dtype: str, bits: int, steps: int) -> Non
     if np.isfinite(start).all() and np.isfinite(value).all():
         assert difference.largest.tolist() == [steps]
         assert not difference.wrong.any()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        tolerance("absolute", 1, share=0.1),
+        tolerance("relative", 0.5),
+        tolerance("mismatch_share", 0.5, cap=4),
+        tolerance("cosine", 0.5),
+    ],
+    ids=lambda each: each.kind,
+)
+def test_large_tiles_are_measured_in_pieces(
+    limits: Tolerance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(3)
+    expected = generator.standard_normal((5, 3, 7)).astype(np.float32)
+    got = expected + generator.standard_normal((5, 3, 7)).astype(np.float32)
+    whole = limits.measure(got, expected, "float32")
+    monkeypatch.setattr("harness.kernel.tolerance.PIECE_ELEMENTS", 4)
+    pieces = limits.measure(got, expected, "float32")
+    for name in ("wrong", "at", "outside"):
+        np.testing.assert_array_equal(getattr(pieces, name), getattr(whole, name))
+    np.testing.assert_allclose(pieces.largest, whole.largest)
 
 
 def test_every_tile_is_judged_alone() -> None:

@@ -96,6 +96,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "stop": "why the timed passes ended; null: nothing timed, or an older record",
         "caching": "passes over one input (`measure.cache_check`); null: not run",
         "verification": "how outputs were [verified](verification.md); null: an older record",
+        "input_hashes": "sha256 of each file that the workload names, by its path",
         "created": "time at which the record was made, ISO 8601, UTC",
         "schema_version": "version of this format",
     },

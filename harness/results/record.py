@@ -14,7 +14,8 @@ Schema history:
    passes ended; `caching`, passes over one input; and to `samples` the warm-up passes and whether
    the timed ones were cold. In records of schemas 1 to 5, they are None; `warmup_ns` is empty.
 7  Adds `verification`: what outputs were compared with, and how close they were. In records of
-   schemas 1 to 6, it is None, and `config.verify` tells whether references were the oracle.
+   schemas 1 to 6, it is None, and `config.verify` tells whether references were the oracle. Adds
+   `input_hashes`, the files that the workload names; in records of schemas 1 to 6, it is empty.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from harness.measure.totals import Totals
 from harness.results.damage import reason
 from harness.results.environment import Environment, environment
 from harness.results.identity import config_hash
-from harness.results.run_key import run_key
+from harness.results.run_key import input_hashes, run_key
 from harness.results.whole_file import written_last
 from harness.units import ms_to_ns
 
@@ -138,6 +139,7 @@ class Record:
     stop: Stop | None = None
     caching: CacheCheck | None = None
     verification: Verification | None = None
+    input_hashes: dict[str, str] = field(default_factory=dict)
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
@@ -232,6 +234,7 @@ def record_of(
         stop=outcome.stop,
         caching=outcome.caching,
         verification=outcome.verification,
+        input_hashes=input_hashes(resolved.get("workload", {})),
     )
 
 

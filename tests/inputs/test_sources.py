@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -28,7 +29,8 @@ from harness.inputs.tiles import Tiles
 from harness.kernel import DTYPES, load_kernel
 from harness.kernel.dtypes import array_dtype
 from harness.measure.metric import Work
-from harness.results.run_key import input_hashes
+from harness.results.record import record_of
+from harness.results.run_key import input_hashes, run_key
 
 KERNELS = """
 import numpy as np
@@ -190,6 +192,7 @@ def test_an_encoder_takes_audio(overrides: list[str], said: str) -> None:
     assert said in refusal(lambda: load("workload=whisper_base", *overrides))
 
 
+TIME = "+device.exec_ns.own=1000"
 X = np.arange(60, dtype=np.int8).reshape(5, 3, 4)
 W = np.array([7, 8, 9], np.int8)
 A, B = X[:, :2, :3], np.arange(20, dtype=np.float32).reshape(5, 4)
@@ -367,6 +370,25 @@ def test_a_changed_file_is_read_again() -> None:
     write("w.npz", {"w": W})
     named = input_hashes({"source": "zeros", "constants": "w.npz", "weights": "x.npy"})
     assert list(named) == ["w.npz", "x.npy"]
+
+
+def test_the_key_of_a_run_has_the_content_of_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large file, the beginning, and the time of change, which a change of its end changes."""
+    np.save("x.npy", X)
+    config: dict[str, Any] = {"workload": {"source": "x.npy"}, "measure": {"warmup": 1}}
+    config["device"] = {"clock": "virtual"}
+    keys = [run_key(config)]
+    for most in (10**6, 60):
+        monkeypatch.setattr("harness.results.run_key.MOST_HASHED_BYTES", most)
+        for change in (1, 2):
+            np.save("x.npy", np.concatenate([X[:4], X[4:] + change + most % 7]))
+            os.utime("x.npy", ns=(0, most + change))
+            keys.append(run_key(config))
+    assert len(set(keys)) == 5
+    outcome = Experiment(load("workload.kernel=own", "workload.source=x.npy", TIME)).run()
+    record = record_of(outcome, config, "pipelined", [])
+    assert list(record.input_hashes) == ["x.npy"]
+    assert record.run_key == keys[-1]
 
 
 def test_only_the_used_tiles_of_a_large_file_are_read() -> None:

@@ -20,6 +20,7 @@ NEW_IN_TOTALS_6 = (
     *("busy_ns", "fill_ns", "drain_ns", "exposed_ns", "load_ns"),
     *("stall_host_ns", "stall_queue_ns", "stall_slot_ns"),
 )
+NEW_IN_7 = ("verification", "input_hashes")
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -75,11 +76,11 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "absent"),
     [
-        (1, ("machine", "totals", "steps", "run_key", "stop", "caching", "verification")),
-        (2, ("totals", "steps", "run_key", "stop", "caching", "verification")),
-        (3, ("run_key", "stop", "caching", "verification")),
-        (4, ("stop", "caching", "verification")),
-        (5, ("stop", "caching", "verification")),
+        (1, ("machine", "totals", "steps", "run_key", "stop", "caching", *NEW_IN_7)),
+        (2, ("totals", "steps", "run_key", "stop", "caching", *NEW_IN_7)),
+        (3, ("run_key", "stop", "caching", *NEW_IN_7)),
+        (4, ("stop", "caching", *NEW_IN_7)),
+        (5, ("stop", "caching", *NEW_IN_7)),
     ],
 )
 def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str, ...]) -> None:
@@ -105,16 +106,19 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
         assert {getattr(record.totals, key) for key in NEW_IN_TOTALS_6} == {None}
     assert (record.machine is None) == (version == 1)
     assert record.caching is record.verification is None
+    assert record.input_hashes == {}
     assert (record.stop, record.samples.warmup_ns, record.samples.cold) == (None, (), None)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
 
 
 def test_schema_6_is_read(tmp_path: Path) -> None:
     raw = written(tmp_path) | {"schema_version": 6}
-    del raw["verification"]
+    for key in NEW_IN_7:
+        del raw[key]
     (tmp_path / FILE_NAME).write_text(json.dumps(raw))
     record = Record.load(tmp_path)
     assert (record.schema_version, record.verification) == (6, None)
+    assert record.input_hashes == {}
     assert (record.ok, record.caching) == (True, a_record().caching)
 
 

@@ -12,11 +12,11 @@ from enum import Enum
 from typing import ClassVar
 
 from harness.config.setting import Schema, setting
-from harness.errors import RequestError, check_range, override_text
+from harness.errors import RequestError, check_range
 from harness.inputs.array_file import is_array_file
 from harness.inputs.chain import Link
 from harness.inputs.check import is_audio
-from harness.inputs.draw import Distribution, Draw
+from harness.inputs.draw import Distribution, Draw, range_text
 from harness.measure.audio_accounting import GUIDE_AUDIO_S, GUIDE_ENCODER, GUIDE_HOST_MS
 from harness.models.whisper import Encoder, encoder_of
 
@@ -131,7 +131,7 @@ class TilesWorkload(Workload):
             )
 
     def _check_draw(self) -> None:
-        given = f"workload.range={override_text(self.range)}"
+        given = range_text(self.range)
         if self.range and (len(self.range) != 2 or not self.range[0] < self.range[1]):
             raise RequestError(f"{given}: not a range; give the least and the largest value")
         if self.source == "random":

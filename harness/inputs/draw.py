@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -55,7 +56,7 @@ class Draw:
         """RequestError if elements of `dtype` cannot have the limits; name: of the input."""
         if not self.limits:
             return
-        given = f"workload.range={override_text(list(self.limits))}: {name} is {dtype}"
+        given = f"{range_text(self.limits)}: {name} is {dtype}"
         least, most = _range_of(dtype)
         if not all(least <= each <= most for each in self.limits):
             raise RequestError(f"{given}; allowed: {least:g} to {most:g}")
@@ -99,6 +100,16 @@ def from_int8(values: Int8, dtype: str) -> Array:
     if _is_integer(dtype):
         return values.astype(array_dtype(dtype))
     return (values.astype(np.float32) / UNIT).astype(array_dtype(dtype))
+
+
+def range_text(limits: Sequence[float]) -> str:
+    """The override of a range, as the user types it.
+
+    >>> range_text([-1.0, 0.5])
+    'workload.range=[-1,0.5]'
+    """
+    numbers = [int(each) if each.is_integer() else each for each in map(float, limits)]
+    return f"workload.range={override_text(numbers)}"
 
 
 def _is_integer(dtype: str) -> bool:

@@ -153,13 +153,13 @@ def test_the_largest_ranges() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["workload.range=[1]"], "workload.range=[1.0]: not a range; give the least and the"),
-        (["workload.range=[3,3]"], "workload.range=[3.0,3.0]: not a range"),
+        (["workload.range=[1]"], "workload.range=[1]: not a range; give the least and the"),
+        (["workload.range=[3,3]"], "workload.range=[3,3]: not a range"),
         (["workload.range=[nan,1]"], "not a range"),
         (["workload.range=[low,1]"], "workload.range"),
         (["workload.range=3"], "workload.range"),
-        (["workload.range=[0,300]"], "[0.0,300.0]: x is int8; allowed: -128 to 127"),
-        (["workload.range=[0.5,3]"], "[0.5,3.0]: x is int8; give whole numbers"),
+        (["workload.range=[0,300]"], "[0,300]: x is int8; allowed: -128 to 127"),
+        (["workload.range=[0.5,3]"], "[0.5,3]: x is int8; give whole numbers"),
         (["workload.range=[0,inf]", "workload.kernel=own_float16_2"], "allowed: -65504 to 65504"),
         (["workload.distribution=gauss"], "workload.distribution=gauss"),
         (

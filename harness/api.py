@@ -5,6 +5,7 @@ The guide's `NPUEncoderBlock` and `PipelinedNPUExecutor` are `EncoderBlock` and 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness.config.workload import BLOCK, BLOCK_LINKS, FUSED_BLOCK
 from harness.device.backend import Session
 from harness.errors import RequestError
 from harness.execution.executor import Executor
+from harness.execution.oracle import without_arithmetic
 from harness.execution.prepare import deal_columns, open_kernels
 from harness.inputs.arrays import groups_of, pack_constants, pack_tiles, specs_of
 from harness.inputs.chain import Link, make_chain
@@ -139,6 +141,8 @@ class Pipeline:
         self.chain = make_chain(specs, links or {})
         self.timeline: Timeline | None = None
         self._stuck = False
+        for line in without_arithmetic(specs, device):
+            warnings.warn(line, stacklevel=2)
         columns = deal_columns(self.chain, self.strategy, device)
         self.strategy = replace(self.strategy, columns=max(columns))
         self._backend = open_kernels(device, self.chain.kernels, columns)

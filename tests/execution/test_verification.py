@@ -10,9 +10,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from support.experiments import record_of_run
+from support.experiments import record_of_run, request
 from support.small_device import ADD
 
+from harness.api import Pipeline
 from harness.config.device import Cpu
 from harness.device.cpu.backend import CpuBackend
 from harness.errors import RequestError
@@ -20,10 +21,20 @@ from harness.execution import tile_passes
 from harness.execution.agreement import Agreement, Extreme, Oracle
 from harness.execution.executor import Executor
 from harness.execution.findings import Findings
+from harness.execution.prepare import make_plan
 from harness.execution.verify import Checker, Result
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Buffer, Bytes, Direction, KernelSpec, Part, Tolerance, load_kernel
+from harness.kernel import (
+    Buffer,
+    Bytes,
+    Direction,
+    FixedCost,
+    KernelSpec,
+    Part,
+    Tolerance,
+    load_kernel,
+)
 from harness.report.page.run_view import _meaning
 from harness.report.run_lines import agreements, footnotes
 from harness.results.record import Record
@@ -171,6 +182,29 @@ def test_a_kernel_without_a_reference(
     assert wrong.reason.startswith("tile 1: out[0, 0] is ")
     assert ", in the serial pass " in wrong.reason
     assert wrong.reason.endswith("; 10 of 11 tiles wrong")
+
+
+def test_a_pipeline_warns_of_outputs_without_a_meaning(kernels: None) -> None:
+    spec = replace(load_kernel("alone"), cost=FixedCost(ns=1000))
+    x = np.random.default_rng(0).integers(-128, 128, (3, 4, 8), np.int8)
+    message = "^the simulator has no arithmetic for alone: outputs are random values that follow"
+    with pytest.warns(UserWarning, match=message):
+        pipeline = Pipeline([spec])
+    with pipeline:
+        outputs = pipeline.run([x])
+        np.testing.assert_array_equal(pipeline.run([x]), outputs)
+    assert np.isfinite(outputs).all()
+    assert (outputs[0] != outputs[1]).any()
+
+
+def test_the_remarks_name_the_kernel(kernels: None) -> None:
+    config, _ = request("workload.kernel=alone", "+device.exec_ns.alone=1", "verify=all")
+    assert make_plan(config).remarks == (
+        "verify=all: alone has no reference, so outputs are compared with those of a serial pass "
+        "on the device, as with verify=device",
+        "the simulator has no arithmetic for alone: outputs are random values that follow from a "
+        "checksum of the inputs",
+    )
 
 
 def test_several_outputs_without_a_reference(kernels: None) -> None:

@@ -238,9 +238,7 @@ def test_a_strategy_and_a_kernel_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "kernels" / "add").mkdir()
     (tmp_path / "kernels" / "add" / "spec.py").write_text(spec)
     (tmp_path / "conf" / "workload" / "add.yaml").write_text("kernel: add\n")
-    done = harness(
-        tmp_path, "strategy=mine", "depth=3", "workload=add", "+device.exec_ns.add=100000"
-    )
+    done = harness(tmp_path, "strategy=mine", "depth=3", "workload=add")
     assert done.returncode == 0, done.stderr
     assert "pooled d3 b1 c1 p1" in done.stdout
     assert "OK" in done.stdout

@@ -13,6 +13,7 @@ from harness.config.explain import explain
 from harness.config.schema import Config
 from harness.config.sources import Sources, shown
 from harness.errors import RequestError
+from harness.kernel.folders import own_preset_folders
 from harness.study.roadmap import PHASES
 
 BOTH_ACCOUNTINGS = "workload.accounting=guide,full"
@@ -132,4 +133,4 @@ def refuse_words(words: Sequence[str], command: Callable[[str], object]) -> None
 def explained(error: Exception, arguments: Sequence[str]) -> str:
     """The message about a wrong request, with overrides as typed."""
     overrides = [text for text in arguments if "=" in text and not text.startswith("-")]
-    return explain(error, Sources(tuple(overrides), conf_dir(), config_dir(arguments)))
+    return explain(error, Sources(tuple(overrides), conf_dir(), own_preset_folders()))

@@ -15,11 +15,12 @@ from harness.config.device import ClockKind
 from harness.config.explain import LAUNCHER_EXTRAS
 from harness.config.schema import Config
 from harness.errors import RequestError, with_extra
+from harness.kernel.folders import VARIABLE
 from harness.tracking.store import PARENT_VARIABLE, SWEPT_VARIABLE
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-OF_SWEEP = (PARENT_VARIABLE, SWEPT_VARIABLE)
-"""Variables that each process of a sweep needs."""
+OF_SWEEP = (PARENT_VARIABLE, SWEPT_VARIABLE, VARIABLE)
+"""Variables that each process of a sweep needs: its runs of MLflow, and the user's folders."""
 NPU = "npu"
 """Resource of Ray, and generic resource of Slurm, that gives a job a device of its own."""
 
@@ -50,12 +51,16 @@ class Task:
         return _remote_task, (module, self._worker.presentation, self._worker.here, *known.items())
 
 
-@cache  # the jobs of one process share the worker, and so its open store of MLflow
 def _remote_task(
     module: str, presentation: Presentation, here: Path, *variables: tuple[str, str]
 ) -> Task:
     """The function in another process: its relative paths start at the folder of the sweep."""
-    os.environ.update(variables)
+    os.environ.update(variables)  # each time: sweeps of one program share processes
+    return _task(module, presentation, here, *variables)
+
+
+@cache  # the jobs of one process share the worker, and so its open store of MLflow
+def _task(module: str, presentation: Presentation, here: Path, *_: tuple[str, str]) -> Task:
     return Task(import_module(module).Invocation([], presentation, here))
 
 

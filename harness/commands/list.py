@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.hydra_argv import check_config_dir
 from harness.commands.parser import Parser, presentation_of
-from harness.commands.terminal import show
+from harness.commands.terminal import Presentation, show
 from harness.config.keys import Key, keys_of
 from harness.config.presets import GROUPS, KERNELS, Preset, kernels, presets
 from harness.errors import RequestError, nearest
+from harness.kernel.folders import looking_in
 from harness.report.tables import NOTHING, Cell, Part, Sheet, left
 
 HELP = "describe kernels, workloads, strategies and the other options"
@@ -35,7 +37,8 @@ def _parser() -> Parser:
         *("--config-dir", "-cd"),
         type=Path,
         metavar="FOLDER",
-        help=f"folder of your own presets, as a run takes it; they are marked {OWN}",
+        help=f"folder of your own presets and kernels, as a run takes it; they are marked {OWN}, "
+        "as are those in conf/ and kernels/ of the current folder",
     )
     return parser
 
@@ -85,23 +88,25 @@ def main(arguments: Sequence[str]) -> int:
         if name not in PLURAL and name not in SINGULAR:
             raise RequestError(f"{name}: no such group; {nearest(name, PLURAL)}")
     check_config_dir(own_dir)
+    with looking_in(own_dir):
+        return _list(options, presentation)
+
+
+def _list(options: Namespace, presentation: Presentation) -> int:
     if options.keys:
         show(_key_parts(options.groups), "list", presentation)
         return 0
-    parts: list[Part] = []
+    parts, listed = list[Part](), list[list[Preset]]()
     # A group that is named twice, also as singular and plural, is listed once.
     for name in dict.fromkeys(PLURAL.get(name, name) for name in options.groups or PLURAL):
         if parts:
             parts.append("")
-        rows = kernels() if name == KERNELS else presets(SINGULAR[name], own_dir)
+        rows = kernels() if name == KERNELS else presets(SINGULAR[name])
+        listed.append(rows)
         parts.append(sheet(name, rows))
-    own = any(
-        "own" in (column.key for column in part.columns)
-        for part in parts
-        if isinstance(part, Sheet)
-    )
-    if own:
-        parts += ["", f"{OWN} from --config-dir {own_dir}"]
+    if any(row.own for rows in listed for row in rows):
+        folders = dict.fromkeys(row.folder for rows in listed for row in rows if row.own)
+        parts += ["", f"{OWN} from {', '.join(folders)}"]
     named = [group for group in map(_singular, options.groups) if keys_of(group)]
     if named and presentation.for_readers:
         parts.append(f"harness list {named[0]} {KEYS_FLAG} lists the keys of {named[0]}")

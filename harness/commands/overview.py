@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from textwrap import shorten
 
 from harness.config.presets import GROUPS, presets
@@ -17,11 +16,8 @@ EXAMPLES = (
 """Arguments of commands that work on any machine, in this order."""
 
 
-def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
-    """The help, at most 30 lines of 80 characters.
-
-    commands: name -> what it does. own_dir: the user's folder of presets.
-    """
+def overview(commands: Mapping[str, str]) -> str:
+    """The help, at most 30 lines of 80 characters. commands: name -> what it does."""
     lines = [
         "usage: python -m harness [COMMAND] [ARGUMENTS]   (COMMAND --help explains one)",
         *(f"  {name:<12} {text}" for name, text in commands.items()),
@@ -29,7 +25,7 @@ def overview(commands: Mapping[str, str], own_dir: Path | None = None) -> str:
     ]
     for group in GROUPS:
         # From the folders, so that a preset of the user's own is listed too.
-        names = ", ".join(preset.name for preset in presets(group, own_dir))
+        names = ", ".join(preset.name for preset in presets(group))
         shown = shorten(names, WIDTH - 15, placeholder=" ...")
         lines.append(f"  {group:<12} {shown}")
     lines += [

@@ -46,6 +46,7 @@ from harness.config.ignored import without_effect
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.execution.experiment import Experiment
+from harness.kernel.folders import looking_in, own_preset_folders
 from harness.results.record import FILE_NAME, Record, record_of
 from harness.results.sweep_runs import SweepRuns
 from harness.tracking.store import backend_of
@@ -85,7 +86,8 @@ class Invocation:
         """Run Hydra's application on the arguments; returns the exit code."""
         interrupted = False
         try:
-            self._run_hydra()
+            with looking_in(config_dir(self.arguments)):
+                self._run_hydra()
         except KeyboardInterrupt:
             interrupted = True
             self.results.pictures.cancel()
@@ -132,8 +134,7 @@ class Invocation:
 
     def _apply(self, arguments: Sequence[str]) -> None:
         configuration.register()
-        # Presets in a folder of the user's own may change between two commands of a process.
-        known = None if config_dir(self.arguments) else configuration.compositions()
+        known = configuration.compositions()
         with self._sweeper():
             run_application(Task(self), arguments, configuration.conf_dir(), known)
 
@@ -149,7 +150,7 @@ class Invocation:
             if isinstance(error, HydraException):  # a preset that does not exist
                 raise
             if not self.started:
-                check_readable(error, configuration.conf_dir(), config_dir(self.arguments))
+                check_readable(error, configuration.conf_dir(), *own_preset_folders())
                 self._run_elsewhere(arguments, error)
             else:
                 self._end(error)
@@ -286,8 +287,8 @@ def main(arguments: Sequence[str]) -> int:
     check_config_dir(config_dir(arguments))
     if {"--help", "-h"} & set(arguments):
         commands = {name: each.HELP for name, each in command_line.all_commands().items()}
-        with terminal.output("help"):
-            print(overview(commands, config_dir(arguments)))
+        with terminal.output("help"), looking_in(config_dir(arguments)):
+            print(overview(commands))
         return 0
     rest, presentation = take_presentation(arguments)
     if rest and is_word(rest[0]) and not is_key(rest[0]):

@@ -39,6 +39,7 @@ from harness.config.workload import Workload
 from harness.config.workload_keys import WORKLOAD_KEYS, choose_workload
 from harness.errors import RequestError, nearest, override_text
 from harness.kernel import check_kernel
+from harness.kernel.folders import conf_root, own_preset_folders
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
 """Name under which Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
@@ -61,9 +62,7 @@ key that the user has set."""
 
 def conf_dir() -> Path:
     """The folder of YAML presets: beside the package in a source tree, inside it in a wheel."""
-    package = Path(__file__).parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+    return conf_root()
 
 
 @functools.cache
@@ -109,7 +108,7 @@ def load(*overrides: str) -> Config:
 
 
 def compositions() -> Compositions:
-    """What this process has composed from the presets as they are now."""
+    """What this process has composed from the presets, the user's too, as they are now."""
     return _compositions(_state_of_presets())
 
 
@@ -120,7 +119,9 @@ def _compositions(_: tuple[tuple[str, int, int], ...]) -> Compositions:
 
 def _state_of_presets() -> tuple[tuple[str, int, int], ...]:
     """Path, time of change and size of each preset: a changed file is composed again."""
-    states = ((path, path.stat()) for path in sorted(conf_dir().rglob("*.yaml")))
+    folders = (conf_dir(), *own_preset_folders())
+    paths = (path for folder in folders for path in sorted(folder.rglob("*.yaml")))
+    states = ((path, path.stat()) for path in paths)
     return tuple((str(path), state.st_mtime_ns, state.st_size) for path, state in states)
 
 
@@ -144,7 +145,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 def _for_python(error: Exception, overrides: tuple[str, ...]) -> RequestError:
     """The command line's explanation, without its flag -m."""
-    reason = explain(error, Sources(overrides, conf_dir()))
+    reason = explain(error, Sources(overrides, conf_dir(), own_preset_folders()))
     return RequestError(reason.replace("add -m to sweep over them", "give one"))
 
 

@@ -23,8 +23,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.kernel.folders import own_preset_folders
+
 MODE = "hydra.mode"
 """Hydra adds an override of this key between its two compositions of a run."""
+SCHEMA = "schema"
+"""Provider of Hydra's ConfigStore in the search path."""
 Compositions = dict[tuple[str | None, tuple[str, ...], str], DictConfig]
 """By name of the configuration, overrides that choose presets, and Hydra's name of the job."""
 
@@ -32,10 +36,20 @@ Compositions = dict[tuple[str | None, tuple[str, ...], str], DictConfig]
 class CachingLoader(ConfigLoaderImpl):
     """Composes once for each choice of presets; then copies, and sets the other keys.
 
-    A preset is read once: changes of its file during a sweep have no effect.
+    It finds the presets of the user's folders too. A preset is read once: changes of its file
+    during a sweep have no effect.
     """
 
     compositions: Compositions
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        known = {each.path for each in config_search_path.get_path()}
+        # Hydra itself takes one folder beside the harness's, that of --config-dir.
+        for folder in own_preset_folders():
+            if (path := f"file://{folder}") not in known:
+                # The ConfigStore has to stay the last source.
+                config_search_path.prepend("own", path, SCHEMA)
+        super().__init__(config_search_path)
 
     def load_configuration(
         self,

@@ -12,7 +12,8 @@ import yaml
 
 from harness.config.compose import conf_dir
 from harness.errors import HarnessError
-from harness.kernel import KernelSpec, kernel_names, kernels_root, load_kernel
+from harness.kernel import Declaration, KernelSpec, declarations, load_kernel
+from harness.kernel.folders import own_preset_folders, shown
 
 GROUPS = {
     "device": "devices",
@@ -33,25 +34,25 @@ NO_DESCRIPTION = ("@package", "python -m harness")
 
 @dataclass(frozen=True)
 class Preset:
-    """One option. own: it comes from the user's folder (`--config-dir`)."""
+    """One option. own: it comes from a folder of the user. folder: that folder."""
 
     name: str
     description: str
     own: bool = False
+    folder: str = ""
 
 
-def presets(group: str, own_dir: Path | None = None) -> list[Preset]:
-    """The options of a group, by name; those of `own_dir` too.
+def presets(group: str) -> list[Preset]:
+    """The options of a group, by name, the user's too.
 
-    Where both folders have a name, the harness's own preset counts, as it does for Hydra.
+    Where several folders have a name, the harness's own preset counts, as it does for Hydra.
     """
     options: dict[str, Preset] = {}
-    folders = [conf_dir(), *([own_dir] if own_dir else [])]
-    for folder in folders:
+    for folder in (conf_dir(), *own_preset_folders()):
         for path in (folder / group).glob("*.yaml"):
             if path.stem not in options:
-                own = folder is own_dir
-                options[path.stem] = Preset(path.stem, _description(path), own)
+                own = folder != conf_dir()
+                options[path.stem] = Preset(path.stem, _description(path), own, shown(folder))
     return [options[name] for name in sorted(options)]
 
 
@@ -61,17 +62,19 @@ def phase_settings(name: str) -> dict[str, Any]:
 
 
 def kernels() -> list[Preset]:
-    """The kernels, variants included."""
-    folders = {path.parent.name: path for path in kernels_root().glob("*/spec.py")}
-    options = []
-    for name in kernel_names():
-        if name in folders:
-            options.append(Preset(name, _docstring(folders[name])))
-            continue
-        # The longest: matmul_gelu is a folder of its own, and no variant of matmul.
-        owner = max((each for each in folders if name.startswith(f"{each}_")), key=len)
-        options.append(Preset(name, f"{owner} with other sizes: {_sizes(name)}"))
-    return sorted(options, key=lambda each: each.name)
+    """The kernels, variants included. Where two have a name, the user's counts."""
+    return [_kernel(each) for each in declarations().values()]
+
+
+def _kernel(declared: Declaration) -> Preset:
+    name, path = declared.name, declared.path
+    if path.suffix == ".yaml":
+        description = _description(path)
+    elif path.parent.name == name:
+        description = _docstring(path)
+    else:
+        description = f"{path.parent.name} with other sizes: {_sizes(name)}"
+    return Preset(name, description, declared.own, shown(path.parents[1]))
 
 
 def _description(path: Path) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.kernel.folders import shown as shown
+
 _SETTING = re.compile(r"([\w.]+)(?:=(\S*))?: ")
 """Start of a message about a key, and its value if the message shows it."""
 _GLOBAL = "# @package _global_"
@@ -21,14 +23,14 @@ _GLOBAL = "# @package _global_"
 class Sources:
     """overrides: as typed, flags left out. conf: folder of the harness's presets. own: the user's.
 
-    sources = Sources(("strategy=mine", "depth=1e3"), conf_dir(), Path("my_conf"))
+    sources = Sources(("strategy=mine", "depth=1e3"), conf_dir(), (Path("my_conf"),))
     sources.typed("depth", "1000.0")  # "depth=1e3"
     sources.file("strategy/mine")  # "my_conf/strategy/mine.yaml"
     """
 
     overrides: tuple[str, ...] = ()
     conf: Path | None = None
-    own: Path | None = None
+    own: tuple[Path, ...] = ()
 
     def typed(self, key: str, value: str) -> str:
         """The override that gives `key` this value, as typed; `key=value` if there is none.
@@ -65,8 +67,8 @@ class Sources:
         return f"{shown(files[-1])}: {message}" if files else message
 
     def file(self, preset: str) -> str:
-        """The file of a preset such as `strategy/mine`; empty if neither folder has it."""
-        for folder in filter(None, (self.conf, self.own)):
+        """The file of a preset such as `strategy/mine`; empty if no folder has it."""
+        for folder in self._folders():
             path = folder / f"{preset}.yaml"
             if path.is_file():
                 return shown(path)
@@ -88,13 +90,14 @@ class Sources:
 
     def options(self, group: str) -> list[str]:
         """The options of a group."""
-        folders = filter(None, (self.conf, self.own))
-        return [path.stem for folder in folders for path in (folder / group).glob("*.yaml")]
+        paths = (path for folder in self._folders() for path in (folder / group).glob("*.yaml"))
+        return list(dict.fromkeys(path.stem for path in paths))
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (*([self.conf] if self.conf else []), *self.own)
 
     def _chosen(self) -> Iterator[tuple[Path, str]]:
         """The user's files that the overrides choose, and those in their defaults; with groups."""
-        if self.own is None:
-            return
         names = []
         for text in self.overrides:
             group, options = key_and_value(text)
@@ -102,10 +105,11 @@ class Sources:
         seen = set()
         while names:
             name = names.pop(0)
-            path, group = self.own / f"{name}.yaml", name.rpartition("/")[0]
+            paths = [path for folder in self.own if (path := folder / f"{name}.yaml").is_file()]
             # Two defaults lists may name each other.
-            if name not in seen and path.is_file():
+            if name not in seen and paths:
                 seen.add(name)
+                path, group = paths[0], name.rpartition("/")[0]
                 names += _defaults(path, group)
                 yield path, group
 
@@ -161,9 +165,3 @@ def _sets(path: Path, group: str, key: str) -> bool:
             return False
         value = value[part]
     return True
-
-
-def shown(path: Path) -> str:
-    """A path relative to the current folder, if it is below it."""
-    path, here = path.absolute(), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -12,6 +12,7 @@ from harness.config.phase import Phase
 from harness.config.schema import Config, Measure, Tracking, Verify
 from harness.config.setting import hints_of
 from harness.config.strategy import Strategy
+from harness.config.workload import Workload
 from harness.config.workload_keys import WORKLOAD_KEYS, choose_workload
 from harness.errors import RequestError
 
@@ -27,11 +28,10 @@ def config_of(stored: Mapping[str, Any], strategy: Strategy) -> Config:
     """
     try:
         device = _built(DEVICES[stored["device"]["kind"]], stored["device"])
-        keys = vars(_built(WORKLOAD_KEYS, stored["workload"]))
         return Config(
             device=device,
             strategy=strategy,
-            workload=choose_workload(keys),
+            workload=workload_of(stored),
             phase=Phase("free"),
             measure=_built(Measure, stored["measure"]),
             tracking=Tracking(),
@@ -40,6 +40,11 @@ def config_of(stored: Mapping[str, Any], strategy: Strategy) -> Config:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"the stored configuration is incomplete: {error!r}") from error
+
+
+def workload_of(stored: Mapping[str, Any]) -> Workload:
+    """The workload of a resolved configuration; KeyError or RequestError if it is not possible."""
+    return choose_workload(vars(_built(WORKLOAD_KEYS, stored["workload"])))
 
 
 def _built(cls: type, stored: Mapping[str, Any]) -> Any:

@@ -30,7 +30,7 @@ from harness.inputs.generate import (
     make_tiles,
 )
 from harness.inputs.tiles import Tiles
-from harness.kernel import Int8, KernelSpec, load_kernel
+from harness.kernel import Int8, KernelSpec, hidden_by, load_kernel
 from harness.measure.audio_accounting import encoder_tiles, host_ns
 from harness.measure.metric import Work
 from harness.measure.rtf import Audio
@@ -120,7 +120,7 @@ def make_plan(config: Config) -> Plan:
     kernels = _look_up(workload, strategy)
     columns = deal_columns(kernels, strategy, config.device)
     plan = Plan(config, (), kernels, columns)
-    remarks = list[str]()
+    remarks = [remark for spec in plan.specs if spec.own and (remark := hidden_by(spec.name))]
     if max(columns) < strategy.columns:
         shares = ", ".join(
             f"{spec.name} {each}" for spec, each in zip(plan.specs, columns, strict=True)

@@ -74,8 +74,9 @@ def make_tiles(
     cannot be read or does not fit, and for audio that is silent. Cached until a file changes: the
     jobs of a sweep share the tiles and the measured time.
     """
+    # By spec and not by name: a kernel may be declared anew in the same process.
     return _make_tiles(
-        kernel,
+        load_kernel(kernel),
         tiles,
         source,
         seed,
@@ -90,7 +91,7 @@ def make_tiles(
 
 @lru_cache(maxsize=8)
 def _make_tiles(
-    kernel: str,
+    spec: KernelSpec,
     tiles: int,
     source: str,
     seed: int,
@@ -101,7 +102,6 @@ def _make_tiles(
     between: int,
     _: States,
 ) -> Tiles:
-    spec = load_kernel(kernel)
     # A period of 0 would have no modulo.
     period = max(1, min(tiles, most))
     check_inputs((spec,), "random", draw)

@@ -8,13 +8,17 @@ from harness.kernel.arguments import LINE_BYTES, Argument, Buffer, Direction, Pa
 from harness.kernel.cost import Cost, FixedCost, GemmCost, RooflineCost, cost_of
 from harness.kernel.dtypes import DTYPES, Array, Bytes, Int8
 from harness.kernel.find import (
+    Declaration,
     check_kernel,
+    declarations,
+    hidden_by,
+    kernel_hash,
     kernel_names,
     kernel_source,
-    kernels_root,
     load_kernel,
 )
-from harness.kernel.spec import FIRST_DATA_ARGUMENT, KernelSpec
+from harness.kernel.folders import kernels_root
+from harness.kernel.spec import FIRST_DATA_ARGUMENT, CompiledFiles, KernelSpec
 from harness.kernel.tolerance import EXACT, Tolerance, tolerance_of
 
 __all__ = [
@@ -26,7 +30,9 @@ __all__ = [
     "Array",
     "Buffer",
     "Bytes",
+    "CompiledFiles",
     "Cost",
+    "Declaration",
     "Direction",
     "FixedCost",
     "GemmCost",
@@ -39,6 +45,9 @@ __all__ = [
     "Unused",
     "check_kernel",
     "cost_of",
+    "declarations",
+    "hidden_by",
+    "kernel_hash",
     "kernel_names",
     "kernel_source",
     "kernels_root",

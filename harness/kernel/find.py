@@ -1,74 +1,78 @@
-"""Finds kernels: every kernel has a folder with a `spec.py`.
+"""Finds kernels by name, in the user's folders first: `harness.kernel.folders`.
 
-Its `SPEC` is the kernel, and `VARIANTS` are kernels that differ from it only in their sizes.
+A kernel is a file `conf/kernel/<name>.yaml`, or a folder `kernels/<name>/` with a `spec.py`, whose
+`SPEC` is the kernel, and whose `VARIANTS` are kernels that differ from it only in their sizes.
 """
 
 from __future__ import annotations
 
-import runpy
-from functools import cache
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from harness.errors import RequestError, nearest, nearest_key
+from harness.kernel.declare import NAME
+from harness.kernel.folders import DECLARATIONS, PRESETS, Place, kernels_root, places, shown
+from harness.kernel.load import SPEC_FILE, files_behind, kernels_in
 from harness.kernel.spec import KernelSpec
 
+CODE = {".py", ".cc", ".cpp", ".c", ".h", ".hpp", ".yaml"}
+"""Files of a kernel's folder that decide what it computes."""
+NOT_CODE = {"__pycache__", "build"}
 
-def kernels_root() -> Path:
-    """The folder of kernel folders: beside the package in a source tree, inside it in a wheel."""
-    package = Path(__file__).parents[1]
-    inside = package / "kernels"
-    return inside if inside.is_dir() else package.parent / "kernels"
+
+@dataclass(frozen=True)
+class Declaration:
+    """Where a kernel is declared: a YAML file, or a `spec.py`. own: by the user.
+
+    hides: the harness has a kernel of the same name, which is not used.
+    """
+
+    name: str
+    path: Path
+    own: bool = False
+    hides: bool = False
+
+
+def declarations(root: Path | None = None) -> dict[str, Declaration]:
+    """All kernels by name, variants included; of two with one name, the user's.
+
+    A `spec.py` that cannot be loaded contributes the name of its folder only.
+    """
+    known = dict[str, Declaration]()
+    for place in _places(root):
+        for name, path in _declared_in(place):
+            if name not in known:
+                known[name] = Declaration(name, path, place.own)
+            elif known[name].own and not place.own:
+                known[name] = replace(known[name], hides=True)
+    return dict(sorted(known.items()))
 
 
 def kernel_names(root: Path | None = None) -> tuple[str, ...]:
-    """Names of all kernels in the folders of `root`, variants included.
-
-    A folder whose `spec.py` cannot be loaded contributes its own name only.
-    """
-    names: list[str] = []
-    for path in sorted((root or kernels_root()).glob("*/spec.py")):
-        try:
-            names += _load_folder(path, path.parent.name)
-        except RequestError:
-            names.append(path.parent.name)
-    return tuple(names)
+    """Names of all kernels; root: as in `load_kernel`."""
+    return tuple(declarations(root))
 
 
 def check_kernel(name: str, override: str) -> None:
     """Raise RequestError about `override` unless a kernel or a variant is named `name`."""
-    root = kernels_root()
-    folder = _folder_of(name, root)
-    known = folder == name
-    if folder and not known:
-        try:
-            known = name in _load_folder(root / folder / "spec.py", name)
-        except RequestError:
-            # A run of the kernel reports a wrong file; other runs do not need it.
-            known = True
-    if not known:
+    if not any(_may_have(name, place) for place in places()):
         raise RequestError(f"{override}: no such kernel; {nearest_key(override, kernel_names())}")
 
 
-@cache
 def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
-    """Load kernel `name` from a folder of `root`: its `SPEC`, or the variant `<folder>_<suffix>`.
+    """Load kernel `name`; the same object until one of its files changes.
 
-    RequestError if no folder defines the name, or its `spec.py` cannot be loaded.
+    root: only the kernels of this folder of kernel folders, and of `conf/kernel` beside it; by
+    default the user's, then the harness's. RequestError if nothing declares the name, or if the
+    declaration is wrong.
 
-        spec = load_kernel("matmul_64")  # a variant in kernels/matmul/spec.py
+        spec = load_kernel("matmul_64")
         outputs = spec.reference(a, b)  # (tiles, 64, 64) int8 each
     """
-    root = root or kernels_root()
-    folder = _folder_of(name, root)
-    if not folder:
-        raise RequestError(
-            f"kernel {name}: no such kernel; {nearest(name, kernel_names(root))}; a new one is a "
-            "folder of that name with a spec.py"
-        )
-    specs = _load_folder(root / folder / "spec.py", name)
-    if name not in specs:
-        raise RequestError(f"kernel {name}: no such variant of {folder}; {nearest(name, specs)}")
-    return specs[name]
+    return _located(name, root)[0]
 
 
 def kernel_source(name: str, root: Path | None = None) -> Path | None:
@@ -76,53 +80,115 @@ def kernel_source(name: str, root: Path | None = None) -> Path | None:
 
     None if the kernel has none.
     """
-    root = root or kernels_root()
-    folder = _folder_of(name, root)
-    path = root / folder / f"{folder}.cc"
-    return path if folder and path.is_file() else None
-
-
-def _folders(root: Path) -> list[str]:
-    return [path.parent.name for path in root.glob("*/spec.py")]
-
-
-def _folder_of(name: str, root: Path) -> str:
-    """The folder that defines a kernel or variant of this name; empty if there is none."""
-    owners = [folder for folder in _folders(root) if f"{name}_".startswith(f"{folder}_")]
-    # The longest name decides: `matmul_gelu` is a folder of its own, and no variant of `matmul`.
-    return max(owners, key=len, default="")
-
-
-def _load_folder(path: Path, name: str) -> dict[str, KernelSpec]:
-    """Run a `spec.py` and return its kernels by name; error messages start with `name`."""
     try:
-        # Run as a file, so that a folder of kernels need not be a Python package.
-        namespace = runpy.run_path(str(path))
-    # A spec.py may raise anything, and a call of sys.exit in it must not end the harness.
-    except (Exception, SystemExit) as error:
-        raise RequestError(
-            f"kernel {name}: {path} cannot be loaded ({type(error).__name__}: {error})"
-        ) from error
-    spec, variants, folder = namespace.get("SPEC"), namespace.get("VARIANTS", ()), path.parent.name
-    if not isinstance(spec, KernelSpec):
-        raise RequestError(
-            f"kernel {name}: {path} defines no SPEC that is a harness.kernel.KernelSpec"
+        folder = load_kernel(name, root).folder
+    except RequestError:
+        return None
+    path = folder / f"{folder.name}.cc" if folder else None
+    return path if path and path.is_file() else None
+
+
+def hidden_by(name: str) -> str:
+    """A remark if a kernel of the user hides one of the harness; else empty."""
+    declared = declarations().get(name)
+    if not declared or not declared.hides:
+        return ""
+    return f"kernel {name}: {shown(declared.path)} is used, not the kernel of the harness"
+
+
+def kernel_hash(name: str) -> str:
+    """sha256 of a kernel's declaration and of the code that it uses, without their paths.
+
+    RequestError for a kernel that cannot be loaded.
+    """
+    spec, path = _located(name, None)
+    files = [*files_behind(path), *(_code_in(spec.folder) if spec.folder else ())]
+    digest = sha256()
+    for file in dict.fromkeys(files):
+        content = file.read_bytes() if file.is_file() else b""
+        digest.update(f"{file.name} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _located(name: str, root: Path | None) -> tuple[KernelSpec, Path]:
+    """A kernel and the file that declares it."""
+    problem: RequestError | None = None
+    for place in _places(root):
+        if not (path := _find(name, place)):
+            continue
+        try:
+            specs = kernels_in(path, place, name)
+        except RequestError as error:
+            if _is_exact(name, path):
+                raise
+            # A file that may have had it as a variant: another place may declare it.
+            problem = problem or error
+            continue
+        if name in specs:
+            return specs[name], path
+        variants = nearest(name, specs)
+        problem = problem or RequestError(
+            f"kernel {name}: no such variant of {path.parent.name}; {variants}"
         )
-    if spec.name != folder:
-        raise RequestError(
-            f"kernel {name}: the SPEC of {path} is named {spec.name}; name it {folder}, "
-            "as its folder"
-        )
-    if not isinstance(variants, tuple) or not all(
-        isinstance(each, KernelSpec) for each in variants
-    ):
-        raise RequestError(
-            f"kernel {name}: VARIANTS of {path} is not a tuple of harness.kernel.KernelSpec"
-        )
-    for each in variants:
-        if not each.name.startswith(f"{folder}_"):
-            raise RequestError(
-                f"kernel {name}: a variant of {path} is named {each.name}; "
-                f"name it {folder}_<suffix>"
-            )
-    return {each.name: each for each in (spec, *variants)}
+    raise problem or RequestError(
+        f"kernel {name}: no such kernel; {nearest(name, kernel_names(root))}; a new one is a file "
+        f"{PRESETS}/{DECLARATIONS}/<name>.yaml, or a folder of that name with a {SPEC_FILE}"
+    )
+
+
+def _places(root: Path | None) -> tuple[Place, ...]:
+    return (Place(root.parent / PRESETS, root),) if root else places()
+
+
+def _declared_in(place: Place) -> Iterator[tuple[str, Path]]:
+    """Names and files of the kernels of one place; YAML first, which decides there."""
+    for path in sorted((place.conf / DECLARATIONS).glob("*.yaml")):
+        if NAME.fullmatch(path.stem):
+            yield path.stem, path
+    for folder in _spec_folders(place):
+        path = place.kernels / folder / SPEC_FILE
+        try:
+            names: Iterable[str] = kernels_in(path, place, folder)
+        except RequestError:
+            names = [folder]
+        yield from ((name, path) for name in names)
+
+
+def _spec_folders(place: Place) -> list[str]:
+    # `--config-dir mine` in the harness's own checkout: the kernels beside it are the harness's.
+    if place.own and place.kernels.resolve() == kernels_root().resolve():
+        return []
+    return sorted(path.parent.name for path in place.kernels.glob(f"*/{SPEC_FILE}"))
+
+
+def _find(name: str, place: Place) -> Path | None:
+    """The file of a place that declares a kernel of this name, or may have it as a variant."""
+    path = place.conf / DECLARATIONS / f"{name}.yaml"
+    if NAME.fullmatch(name) and path.is_file():
+        return path
+    owners = [each for each in _spec_folders(place) if f"{name}_".startswith(f"{each}_")]
+    # The longest name decides: `matmul_gelu` is a folder of its own, and no variant of `matmul`.
+    folder = max(owners, key=len, default="")
+    return place.kernels / folder / SPEC_FILE if folder else None
+
+
+def _is_exact(name: str, path: Path) -> bool:
+    return path.name != SPEC_FILE or path.parent.name == name
+
+
+def _may_have(name: str, place: Place) -> bool:
+    path = _find(name, place)
+    if path is None or _is_exact(name, path):
+        return path is not None
+    try:
+        return name in kernels_in(path, place, name)
+    except RequestError:
+        # A run of the kernel reports a wrong file; other runs do not need it.
+        return True
+
+
+def _code_in(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - NOT_CODE)
+        yield from (Path(place, name) for name in sorted(names) if Path(name).suffix in CODE)

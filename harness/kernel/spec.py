@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError
@@ -18,6 +19,18 @@ FIRST_DATA_ARGUMENT = 3
 
 
 @dataclass(frozen=True)
+class CompiledFiles:
+    """Where a compiled kernel is; None and empty where the declaration does not say.
+
+    kernel: its name in the xclbin.
+    """
+
+    xclbin: Path | None = None
+    insts: Path | None = None
+    kernel: str = ""
+
+
+@dataclass(frozen=True)
 class KernelSpec:
     """One kernel: its name, its arguments in order, its arithmetic and its work.
 
@@ -26,7 +39,8 @@ class KernelSpec:
     output part, or a tuple with one for each. None if nothing can compute the outputs. tolerance:
     how much the device's outputs may differ from it. ops: arithmetic operations per tile; a
     multiply-accumulate counts as two. cost: what an execution costs on a simulated device whose
-    profile has no figure for it.
+    profile has no figure for it. files: the compiled kernel. folder: of its source and reference,
+    None if it was created in Python. own: whether the user has declared it.
 
         left, right, total = (Part(name, (64, 64)) for name in ("left", "right", "sum"))
         SPEC = KernelSpec(
@@ -42,6 +56,9 @@ class KernelSpec:
     ops: int = 0
     tolerance: Tolerance = EXACT
     cost: Cost | None = None
+    files: CompiledFiles = CompiledFiles()
+    folder: Path | None = None
+    own: bool = False
 
     def __post_init__(self) -> None:
         if not self.outputs:

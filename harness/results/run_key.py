@@ -6,16 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.config.device import ClockKind
+from harness.config.stored import workload_of
 from harness.device.cpu.compiler import version_of
 from harness.device.host import sysfs
+from harness.errors import RequestError
 from harness.inputs.check import RANDOM, States, input_files, states_of
 from harness.inputs.speech import SPEECH
-from harness.kernel import kernels_root
+from harness.kernel import kernel_hash, kernels_root, load_kernel
+from harness.kernel.folders import DECLARATIONS, conf_root
 from harness.results.environment import environment
 from harness.results.identity import config_hash
 from harness.units import BYTES_PER_MIB
@@ -30,9 +34,12 @@ FIRMWARE = "fw_version"
 
 
 def run_key(config: Mapping[str, Any]) -> str:
-    """sha256 of a resolved configuration, its files, the code that runs it, and its device."""
+    """sha256 of a resolved configuration, its files, the code that runs it, and its device.
+
+    Of kernels of the user, their declarations and code too, and the compiled files that they name.
+    """
     parts = [config_hash(config), code_hash(), device_fingerprint(config["device"])]
-    parts += filter(None, [input_hashes(config.get("workload", {}))])
+    parts += filter(None, [input_hashes(config.get("workload", {})), own_kernels(config)])
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -59,8 +66,38 @@ def _content_hash(path: str, states: States) -> str:
 
 @cache
 def code_hash() -> str:
-    """sha256 of all files of the harness and of the kernels, with uncommitted changes."""
-    return _hash_of([*_files(PACKAGE), *_files(kernels_root())])
+    """sha256 of all files of the harness and of its kernels, with uncommitted changes."""
+    folders = PACKAGE, kernels_root(), conf_root() / DECLARATIONS
+    return _hash_of(path for folder in folders for path in _files(folder))
+
+
+def kernel_hashes(config: Mapping[str, Any]) -> dict[str, str]:
+    """`kernel_hash` of each kernel of a resolved configuration that can be loaded, by name."""
+    hashes = dict[str, str]()
+    for name in dict.fromkeys(_kernels_of(config)):
+        with suppress(RequestError):
+            hashes[name] = kernel_hash(name)
+    return hashes
+
+
+def own_kernels(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What decides the results of the user's kernels: `kernel_hash`, and a hash of their files."""
+    own = dict[str, list[str]]()
+    for name in dict.fromkeys(_kernels_of(config)):
+        with suppress(RequestError):
+            if (spec := load_kernel(name)).own:
+                files = [each for each in (spec.files.xclbin, spec.files.insts) if each]
+                # Only an NPU runs the compiled files.
+                files = files if "index" in config["device"] else []
+                own[name] = [kernel_hash(name), _hash_of(files)]
+    return own
+
+
+def _kernels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return workload_of(config).kernels
+    except (RequestError, KeyError):  # such a request does not run
+        return ()
 
 
 def device_fingerprint(device: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// Single-head attention on one 64x64 int8 tile, bit for bit as in spec.py, where ranges and units are explained.
+// Single-head attention on one 64x64 int8 tile, bit for bit as in reference.py, where ranges and units are explained.
 #include "../integer.h"
 
 namespace {

@@ -1,4 +1,4 @@
-// Attention, then layer normalisation of the first four rows of its output; spec.py has the layout.
+// Attention, then layer normalisation of the first four rows of its output; reference.py has the layout.
 #include "../attention/attention.cc"
 #include "../layernorm/layernorm.cc"
 

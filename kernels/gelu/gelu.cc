@@ -1,4 +1,4 @@
-// GELU of 512 int8 values, bit for bit as in spec.py, where the steps are explained.
+// GELU of 512 int8 values, bit for bit as in reference.py, where the steps are explained.
 #include "../integer.h"
 
 extern "C" void gelu(const int8_t *__restrict in, int8_t *__restrict out) {

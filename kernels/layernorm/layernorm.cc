@@ -1,4 +1,4 @@
-// Layer normalisation of 256 int8 values, bit for bit as in spec.py, where ranges and units are explained.
+// Layer normalisation of 256 int8 values, bit for bit as in reference.py, where ranges and units are explained.
 #include "../integer.h"
 
 namespace {

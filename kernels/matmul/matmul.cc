@@ -1,4 +1,4 @@
-// Products of square int8 matrices, bit for bit as in spec.py, where ranges and units are explained.
+// Products of square int8 matrices, bit for bit as in reference.py, where ranges and units are explained.
 #include "../integer.h"
 
 namespace {

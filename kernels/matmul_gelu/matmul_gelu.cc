@@ -1,4 +1,4 @@
-// Product of two 16x16 matrices, then GELU of it and of 256 zeros; spec.py has the layout.
+// Product of two 16x16 matrices, then GELU of it and of 256 zeros; reference.py has the layout.
 #include "../gelu/gelu.cc"
 #include "../matmul/matmul.cc"
 

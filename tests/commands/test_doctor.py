@@ -29,7 +29,7 @@ from harness.config import compose as configuration
 from harness.config.device import Hardware
 from harness.device.host import locks, smi, sysfs
 from harness.device.host.state import MachineState
-from harness.kernel import kernels_root
+from harness.kernel import kernel_names
 
 ROOT = Path(__file__).parents[2]
 XCLBIN = Path(__file__).parents[1] / "data" / "mlir_aie.xclbin"
@@ -52,7 +52,7 @@ WHOLE = MachineState(
 )
 
 
-KERNELS = sorted(path.parent.name for path in kernels_root().glob("*/spec.py"))
+KERNELS = kernel_names()
 TOTAL = len(doctor.CHECKS) + len(KERNELS)
 
 

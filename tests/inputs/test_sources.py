@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,15 +65,11 @@ VARIANTS = (
 
 
 @pytest.fixture(autouse=True)
-def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel for each element type and number of dimensions; the current folder is empty."""
     (tmp_path / "kernels" / "own").mkdir(parents=True)
     (tmp_path / "kernels" / "own" / "spec.py").write_text(KERNELS)
-    monkeypatch.setattr("harness.kernel.find.kernels_root", lambda: tmp_path / "kernels")
     monkeypatch.chdir(tmp_path)
-    load_kernel.cache_clear()
-    yield
-    load_kernel.cache_clear()
 
 
 def no_clock() -> int:

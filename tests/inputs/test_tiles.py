@@ -133,32 +133,27 @@ SPEC, VARIANTS = spec("toy", 4), (spec("toy_9", 9),)
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A kernel of one's own: a folder."""
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "spec.py").write_text(TOY)
-    monkeypatch.setattr("harness.kernel.find.kernels_root", lambda: tmp_path)
-    load_kernel.cache_clear()
-    yield
-    load_kernel.cache_clear()
+    folder = tmp_path / "kernels" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "spec.py").write_text(TOY)
+    monkeypatch.chdir(tmp_path)
+    return folder / "spec.py"
 
 
 @pytest.mark.parametrize("kernel", ["toy", "toy_9"])
 @pytest.mark.parametrize("strategy", ["baseline", "stacked"])
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_new_kernel_is_a_folder(toy: None, kernel: str, strategy: str, source: str) -> None:
+def test_a_new_kernel_is_a_folder(toy: Path, kernel: str, strategy: str, source: str) -> None:
     overrides = f"workload.kernel={kernel}", f"strategy={strategy}", f"workload.source={source}"
     outcome = run(*overrides, f"+device.exec_ns.{kernel}=1000")
     assert (outcome.verdict, outcome.reason) == (Verdict.OK, "")
 
 
-def test_a_kernel_of_constants_has_no_tiles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: None
-) -> None:
+def test_a_kernel_of_constants_has_no_tiles(toy: Path) -> None:
     text = TOY.replace('Part("x", (side, 8))', 'Part("x", (side, 8), constant=True)')
-    (tmp_path / "toy" / "spec.py").write_text(
-        text.replace('Part("y", (3,))', 'Part("y", (3,), constant=True)')
-    )
+    toy.write_text(text.replace('Part("y", (3,))', 'Part("y", (3,), constant=True)'))
     with pytest.raises(
         RequestError, match="kernel toy: all its inputs are constant; tiles need one that differs"
     ):

@@ -138,7 +138,7 @@ def test_a_variant_is_found_in_its_folder(mine: Path, name: str) -> None:
         ),
         ("mine_own_9", "no such variant of mine_own; did you mean mine_own_8? "),
         ("mine8", "kernel mine8: no such kernel; did you mean mine_8? Allowed: mine, mine_8, "),
-        ("", "; a new one is a folder of that name with a spec.py"),
+        ("", "; a new one is a file conf/kernel/<name>.yaml, or a folder "),
     ],
 )
 def test_an_unknown_kernel(mine: Path, name: str, said: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import RequestError
 from harness.kernel import Buffer, Direction, KernelSpec, Part, kernel_names, load_kernel
+from harness.kernel.folders import Place
 from harness.measure.audio_accounting import GUIDE_TILES_PER_WINDOW, WINDOW_S
 from harness.models.operations import Operation, operations
 from harness.models.tiling import Tiling, Unit, load_tiling, tile_of
@@ -314,7 +315,8 @@ def test_wrong_requests_are_refused(ask, said):
 def test_a_kernel_that_cannot_be_loaded_tells_why(tmp_path, monkeypatch):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "spec.py").write_text("1 / 0\n")
-    monkeypatch.setattr("harness.kernel.find.kernels_root", lambda: tmp_path)
+    only = (Place(tmp_path / "conf", tmp_path),)
+    monkeypatch.setattr("harness.kernel.find.places", lambda: only)
     assert kernel_names() == ("broken",)
     with pytest.raises(RequestError, match="ZeroDivisionError"):
         load_tiling(matmul="broken")

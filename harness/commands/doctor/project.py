@@ -15,7 +15,8 @@ from harness.config.schema import TrackingKind
 from harness.device.xrt.files import columns_of, kernel_files
 from harness.device.xrt.open_kernel import check_columns, kernel_of
 from harness.errors import RequestError
-from harness.kernel import KernelSpec, kernels_root, load_kernel
+from harness.kernel import KernelSpec, load_kernel
+from harness.kernel import kernel_names as all_kernels
 from harness.units import BYTES_PER_MIB
 
 OUTPUTS = Path("outputs")
@@ -27,9 +28,8 @@ SERVER_TIMEOUT_S = 3
 
 
 def kernel_names(workload: Sequence[str]) -> list[str]:
-    """The workload's kernels, then the other kernel folders."""
-    others = sorted(path.parent.name for path in kernels_root().glob("*/spec.py"))
-    return list(dict.fromkeys([*workload, *others]))
+    """The workload's kernels, then the others, variants included."""
+    return list(dict.fromkeys([*workload, *all_kernels()]))
 
 
 def check_kernel(subject: Subject, name: str) -> Check:

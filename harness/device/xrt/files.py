@@ -29,18 +29,25 @@ def check_names(device: Hardware) -> None:
 def kernel_files(device: Hardware, spec: KernelSpec) -> tuple[str, Bytes]:
     """Path of the xclbin and the instructions (bytes,) uint8 of a kernel.
 
-    `device.xclbin.<kernel>` and `device.insts.<kernel>` override `device.kernels_dir`. The
-    instructions are by default in the folder of the xclbin. RequestError if a file is missing or
+    `device.xclbin.<kernel>` and `device.insts.<kernel>` override the files that the kernel
+    declares, which override `device.kernels_dir`. The instructions are by default in the folder of
+    the xclbin; those of a declaration belong to its xclbin. RequestError if a file is missing or
     contains no instructions.
     """
-    name = spec.name
+    name, declared = spec.name, spec.files
     setting = f"device.kernels_dir={device.kernels_dir}"
     xclbin = Path(device.kernels_dir) / f"{name}{XCLBIN}"
+    if declared.xclbin:
+        xclbin = declared.xclbin
+        setting = f"xclbin of kernel {name}"
     if name in device.xclbin:
         xclbin = Path(device.xclbin[name])
         setting = f"device.xclbin.{name}={device.xclbin[name]}"
     _check_file(xclbin, setting, f"device.xclbin.{name}", spec)
     instructions = xclbin.with_name(f"{xclbin.stem}{INSTRUCTIONS}")
+    if declared.insts and name not in device.xclbin:
+        instructions = declared.insts
+        setting = f"insts of kernel {name}"
     if name in device.insts:
         instructions = Path(device.insts[name])
         setting = f"device.insts.{name}={device.insts[name]}"

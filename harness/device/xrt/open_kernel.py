@@ -19,8 +19,9 @@ USUAL_NAME = "MLIR_AIE"
 def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
     """Name of the kernel in an open xclbin that implements `spec`.
 
-    That is the kernel with the spec's name, else the only one whose name begins with MLIR_AIE.
-    RequestError if there is none, more than one, or one with fewer arguments than the spec sets.
+    That is the kernel that the declaration names, else the one with the spec's name, else the only
+    one whose name begins with MLIR_AIE. RequestError if there is none, more than one, or one with
+    fewer arguments than the spec sets.
     """
     declared = {}
     for kernel in xclbin.get_kernels():
@@ -30,10 +31,14 @@ def kernel_of(xclbin: Xclbin, path: str, spec: KernelSpec) -> str:
     matches = [name for name in declared if name.startswith(USUAL_NAME)]
     if spec.name in declared:
         matches = [spec.name]
+    wanted = f"{spec.name} or {USUAL_NAME}"
+    if spec.files.kernel:
+        wanted = spec.files.kernel
+        matches = [name for name in declared if name == wanted]
     if len(matches) != 1:
         raise RequestError(
             f"{path}: contains {', '.join(declared) or 'no kernel'}; "
-            f"needs one kernel named {spec.name} or {USUAL_NAME}; "
+            f"needs one kernel named {wanted}; "
             f"rebuild it, or give another file with device.xclbin.{spec.name}=<path>"
         )
     (name,) = matches

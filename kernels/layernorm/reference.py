@@ -20,8 +20,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kernel import Buffer, Direction, KernelSpec, Part
-
 SIZE = 256
 EPSILON = 671
 
@@ -42,20 +40,3 @@ def layernorm(
     scaled = gamma * ((SIZE * wide - s) << k) / root
     rounded = np.trunc(scaled + np.copysign(0.5, scaled)) + beta
     return np.clip(rounded, -128, 127).astype(np.int8)
-
-
-def _constant(name: str) -> Part:
-    return Part(name, (SIZE,), constant=True)
-
-
-SPEC = KernelSpec(
-    name="layernorm",
-    arguments=(
-        Buffer("row", (Part("x", (SIZE,)), _constant("gamma"), _constant("beta"))),
-        Buffer("out", (Part("out", (SIZE,)),), Direction.OUT),
-    ),
-    reference=layernorm,
-    # Per value: sum, multiply-accumulate (2), d (2), num (2), division, + beta, two limits. The
-    # square root, one per tile, is not counted.
-    ops=11 * SIZE,
-)

@@ -21,9 +21,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kernel import Buffer, Direction, KernelSpec, Part
-
-SIDE = 64
 MOST_DISTANCE = 1 << 17
 OCTAVES = 11819
 # Tiles per numpy call. The temporaries of 16 tiles (0.5 MiB each) fit the cache; with 64 tiles per
@@ -72,20 +69,3 @@ def attention(q: NDArray[np.int8], k: NDArray[np.int8], v: NDArray[np.int8]) -> 
         tiles = slice(start, start + CHUNK)
         out[tiles] = attend(q[tiles], k[tiles], v[tiles])
     return out
-
-
-def _part(name: str) -> Part:
-    return Part(name, (SIDE, SIDE))
-
-
-SPEC = KernelSpec(
-    name="attention",
-    arguments=(
-        Buffer("qkv", (_part("q"), _part("k"), _part("v"))),
-        Buffer("out", (_part("out"),), Direction.OUT),
-    ),
-    reference=attention,
-    # Two products of 64^3 multiply-accumulates; per logit nine operations (maximum, -, min, *, +,
-    # >>, +, >>, sum), table look-ups not counted; per output one division.
-    ops=2 * 2 * SIDE**3 + (9 + 1) * SIDE**2,
-)

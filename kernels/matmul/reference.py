@@ -11,8 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.kernel import Buffer, Direction, KernelSpec, Part
-
 
 def matmul(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int8]:
     """Two (tiles, n, n) int8 -> (tiles, n, n) int8."""
@@ -20,21 +18,3 @@ def matmul(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int8]:
     # and S / 32.
     s = a.astype(np.float32) @ b.astype(np.float32)
     return np.clip(np.floor((s + 16) / 32), -128, 127).astype(np.int8)
-
-
-def _spec(name: str, side: int) -> KernelSpec:
-    shape = (side, side)
-    return KernelSpec(
-        name=name,
-        arguments=(
-            Buffer("operands", (Part("a", shape), Part("b", shape, constant=True))),
-            Buffer("out", (Part("out", shape),), Direction.OUT),
-        ),
-        reference=matmul,
-        # side^3 multiply-accumulates; per output +, >> and two limits.
-        ops=2 * side**3 + 4 * side**2,
-    )
-
-
-SPEC = _spec("matmul", 16)
-VARIANTS = (_spec("matmul_64", 64),)

@@ -12,8 +12,9 @@ docs/ and tests/data/. Words after `console` or `python` say more:
     compiler  needs a C++ compiler, and is not run without one
 
 Commands of the harness run in forks of one process that has imported it and MLflow, so that a page
-takes as long as its work. `python docs/shown_commands.py` is that process. It serves all pages: for
-each, it reads a line of JSON from stdin and writes one to stdout.
+takes as long as its work. Runs and sweeps leave empty files as pictures.
+`python docs/shown_commands.py` is that process. It serves all pages: for each, it reads a line of
+JSON from stdin and writes one to stdout.
 """
 
 from __future__ import annotations
@@ -219,9 +220,29 @@ def _command(line: str) -> dict[str, Any]:
     return {"code": shell.returncode, "out": shell.stdout, "err": shell.stderr}
 
 
+class _Undrawn:
+    """Writes empty pictures: drawing would take longer than the commands."""
+
+    drawn: Sequence[Path] = ()
+
+    def draw(self, wanted: Sequence[Any]) -> None:
+        self.drawn = [each.path for each in wanted]
+        for path in self.drawn:
+            path.touch()
+
+    def wait(self) -> list[str]:
+        return []
+
+    def cancel(self) -> None:
+        pass
+
+
 def _harness(arguments: list[str]) -> None:
+    from harness.commands import pictures
     from harness.commands.main import main
 
+    os.environ[pictures.SWITCH] = "on"
+    vars(pictures)["Drawing"] = _Undrawn
     sys.argv = ["harness", *arguments]
     main()
 

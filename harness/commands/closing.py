@@ -10,7 +10,7 @@ from shutil import which
 
 from harness.config.compose import conf_dir
 from harness.config.schema import Tracking, TrackingKind
-from harness.results.find import TRACE_NAME, sweep_of
+from harness.results.find import TIMELINE_NAME, TRACE_NAME, sweep_of
 from harness.results.record import FILE_NAME as RECORD_NAME
 from harness.tracking.store import LOOPBACK
 
@@ -40,11 +40,13 @@ def run_line(folder: Path) -> str:
         files.append(RECORD_NAME)
     if (folder / TRACE_NAME).is_file():
         files.append(f"{TRACE_NAME} (open it in ui.perfetto.dev)")
+    if (folder / TIMELINE_NAME).is_file():
+        files.append(TIMELINE_NAME)
     return f"results: {relative(folder, Path.cwd())}: {', '.join(files)}" if files else ""
 
 
-def sweep_line(folder: Path) -> str:
-    """Where the results of a sweep are; empty without any.
+def sweep_line(folder: Path, pictures: Sequence[Path] = ()) -> str:
+    """Where the results of a sweep are; empty without any. pictures: those that it has drawn.
 
     `harness show` without a folder finds only those below `outputs`.
     """
@@ -52,7 +54,14 @@ def sweep_line(folder: Path) -> str:
         return ""
     shown = relative(folder, Path.cwd())
     command = join(["harness", "show", *_arguments(shown)])
-    return f"results: {shown}: a folder per run ({command} {AGAIN})"
+    return f"results: {shown}: {', '.join(files_of_sweep(folder, pictures))} ({command} {AGAIN})"
+
+
+def files_of_sweep(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """What is in the folder of a sweep; pictures: those that it has drawn, some of earlier runs."""
+    root, paths = folder.absolute(), [each.absolute() for each in pictures]
+    own = [str(each.relative_to(root)) for each in paths if each.is_relative_to(root)]
+    return ["a folder per run", *own]
 
 
 def earlier_line(folders: Sequence[Path]) -> str:

@@ -23,7 +23,7 @@ from harness.commands.hydra_argv import check_config_dir, config_dir, take_prese
 from harness.commands.mlflow_runs import is_override, is_run_id, located, named_runs, take_tracking
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import Presentation, say
-from harness.errors import RequestError
+from harness.errors import HarnessError, RequestError
 from harness.measure.comparison import THRESHOLD
 from harness.report.comparison import percent
 from harness.report.pictures.forest import FILE_NAME as PICTURE
@@ -137,10 +137,13 @@ def _compare_stored(
         say(doubt)
     results = [judge(row, wanted.limits) for row in rows]
     remarks = left_out(rows, records)
+    failure = ""
     if wanted.picture:
-        remarks.append(f"picture: {wanted.picture}")
-        write_picture(results, wanted, wanted.picture)
+        failure = write_picture(results, wanted, wanted.picture)
+        remarks += [] if failure else [f"picture: {wanted.picture}"]
     print_results(results, wanted, presentation, remarks)
+    if failure:
+        raise HarnessError(failure)
     return exit_code_of(results, wanted)
 
 

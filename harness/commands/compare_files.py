@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.compare_result import Options
-from harness.errors import HarnessError, RequestError
+from harness.errors import RequestError
 from harness.report.comparison import comparison_parts, comparison_sheet
 from harness.report.pictures.files import save
 from harness.report.pictures.forest import FILE_NAME, ForestPicture
@@ -56,12 +56,12 @@ def picture_file(name: str | None) -> Path | None:
     return path
 
 
-def write_picture(results: Sequence[Result], wanted: Options, path: Path) -> None:
-    """Write the forest plot of stored runs; HarnessError where that fails."""
+def write_picture(results: Sequence[Result], wanted: Options, path: Path) -> str:
+    """Write the forest plot of stored runs; returns why that fails, empty if it does not."""
     try:
         save(ForestPicture(path, forest(results, wanted.limits)))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise HarnessError(
-            f"{PICTURE_FLAG} {path}: cannot be written ({reason}); give another file"
-        ) from error
+    except Exception as error:  # also what a broken matplotlib raises
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = reason or type(error).__name__
+        return f"{PICTURE_FLAG} {path}: cannot be written ({reason}); give another file"
+    return ""

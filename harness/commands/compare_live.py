@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from omegaconf import DictConfig
 
-from harness.commands.closing import AGAIN, relative, tracking_line
+from harness.commands.closing import AGAIN, files_of_sweep, relative, tracking_line
 from harness.commands.compare_files import comparison_pictures, write_comparison
 from harness.commands.compare_result import Options, exit_code_of, print_results, with_floor
 from harness.commands.hydra_private import plugin
@@ -227,11 +227,13 @@ class CompareInvocation(Invocation):
             self.fail(f"{plan.folder}: the table cannot be written ({error})")
         self.results.pictures.begin(comparison_pictures(results, self.wanted, plan.folder))
         page = self.results.end_sweep(plan.config, plan.folder, [*self.runs])
+        self.results.pictures.end()
+        files = ", ".join(files_of_sweep(plan.folder, self.results.pictures.drawn))
         name = sweep_name(plan.folder)
         folder = relative(plan.folder, self.here)
         again = f"harness compare --sweep {quote(str(folder))}"
         return [
-            f"results: {folder}: a folder per run ({again} {AGAIN})",
+            f"results: {folder}: {files} ({again} {AGAIN})",
             tracking_line(plan.config.tracking, name, page, self.here),
         ]
 

@@ -20,10 +20,13 @@ from harness.commands.draw_process import Drawing
 from harness.report.pictures.curves import CurvesPicture
 from harness.report.pictures.files import Picture
 from harness.report.pictures.timeline import TimelinePicture
+from harness.report.pictures.tuned import TunedPicture
 from harness.report.runs import fastest
 from harness.results.find import TRACE_NAME
 from harness.results.record import Record
 from harness.study.sweep_curves import sweep_curves
+from harness.study.tune import JOURNAL
+from harness.study.tuned_knobs import knob_panels
 
 SWITCH = "HARNESS_PICTURES"
 """Environment variable; with the value `off`, runs, sweeps and comparisons draw nothing."""
@@ -47,6 +50,8 @@ class Pictures:
         self._remark = remark
         self._drawing: Drawing | None = None
         self._wanted = wanted()
+        self.drawn: list[Path] = []
+        """The files that `end` has waited for."""
 
     def prepare(self) -> None:
         """Start the process that draws, which takes its time before `begin` needs it."""
@@ -67,6 +72,7 @@ class Pictures:
             return []
         for line in drawing.wait():
             self._remark(line)
+        self.drawn += drawing.drawn
         return drawing.drawn
 
     def cancel(self) -> None:
@@ -92,9 +98,21 @@ def of_sweep(folder: Path, runs: Sequence[tuple[Record, Path]]) -> list[Picture]
     return pictures
 
 
+def of_study(folder: Path, runs: Sequence[tuple[Record, Path]]) -> list[Picture]:
+    """The picture of a search; none if it measured one value of each knob."""
+    records = [record for record, _ in runs]
+    panels = knob_panels(records)
+    title = f"{folder.resolve().name}: {sum(each.ok for each in records)} measured settings"
+    return [TunedPicture(folder, title, panels)] if panels else []
+
+
 def of_stored(sweep: Path | None, runs: Sequence[tuple[Record, Path]]) -> list[Picture]:
     """All pictures of stored runs; sweep: the folder of the sweep that they are."""
-    pictures = _curves(sweep, [record for record, _ in runs]) if sweep else []
+    pictures: list[Picture] = []
+    if sweep and (sweep / JOURNAL).is_file():
+        pictures = of_study(sweep, runs)
+    elif sweep:
+        pictures = _curves(sweep, [record for record, _ in runs])
     return [*pictures, *(each for _, folder in runs for each in of_run(folder))]
 
 

@@ -85,7 +85,11 @@ class ResultStore:
         return not self._untracked and config.tracking.kind is not TrackingKind.off
 
     def store(self, config: Config, record: Record, outcome: Outcome, folder: Path) -> str | None:
-        """Store one run; returns its page, as `Store.run_page`, or None if that fails."""
+        """Store one run; returns its page, as `Store.run_page`, or None if that fails.
+
+        The picture of a single run is complete, too.
+        """
+        page = None
         with self._written(folder, "record"), storing(folder):
             # The record appears last: a run that has one has its trace too.
             with record.saved_last(folder), self._written(folder, "trace"):
@@ -103,8 +107,10 @@ class ResultStore:
                     if draws:
                         self.pictures.end()
                     parent = os.environ.get(PARENT_VARIABLE)
-                    return store.run_page(store.log(record, folder, artifacts(folder), parent))
-        return None
+                    page = store.run_page(store.log(record, folder, artifacts(folder), parent))
+            if draws:
+                self.pictures.end()
+        return page
 
     def begin_sweep(
         self,
@@ -190,8 +196,9 @@ class ResultStore:
         """Draw a sweep and close its run; returns the lines that end its output."""
         self.pictures.begin(of_sweep(plan.folder, runs))
         page = self.end_sweep(plan.config, plan.folder, runs, elsewhere=plan.elsewhere)
+        self.pictures.end()
         link = tracking_line(plan.config.tracking, sweep_name(plan.folder), page, self._here)
-        return [sweep_line(plan.folder), link]
+        return [sweep_line(plan.folder, self.pictures.drawn), link]
 
     def earlier_lines(self, config: Config, folders: Sequence[Path]) -> list[str]:
         """The lines that end the output if no job of a sweep had to run.

@@ -108,7 +108,7 @@ class Invocation:
         try:
             arguments, parsed = self._parsed()
             if parsed.prints:
-                with terminal.output("output"):
+                with terminal.output("output", others=(HydraException,)):
                     self._apply(arguments)
             else:
                 self._run_jobs(arguments)

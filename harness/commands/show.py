@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.commands.attach_pictures import attach_timelines
 from harness.commands.closing import OUTPUTS, relative
 from harness.commands.draw_process import draw_each
 from harness.commands.mlflow_runs import folder_of, named_runs, take_tracking
@@ -40,7 +41,10 @@ def _parser() -> Parser:
         "below outputs/)",
     )
     parser.add_argument(
-        "--pictures", action="store_true", help="draw each timeline.png and curves.png again"
+        "--pictures",
+        action="store_true",
+        help="draw each timeline.png and curves.png again; add timelines to the runs of a local "
+        "MLflow store",
     )
     return parser
 
@@ -117,8 +121,12 @@ def main(arguments: Sequence[str]) -> int:
     undrawn = list[str]()
     if options.pictures:
         pictures = of_stored(folders[0] if one_sweep else None, runs)
+        drawn = list[Path]()
         for each, message in zip(pictures, draw_each(pictures), strict=True):
             (undrawn if message else closing).append(message or f"written: {each.path}")
+            drawn += [] if message else [each.path]
+        added, failed = attach_timelines(runs, drawn)
+        closing, undrawn = closing + added, undrawn + failed
     show_runs(runs, presentation, *closing, apart=len(runs) > 1 and not one_sweep)
     for line in undrawn:
         say(line)

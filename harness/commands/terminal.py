@@ -107,14 +107,19 @@ class Messages:
 
 
 @contextmanager
-def output(what: str, remedy: str = "free space") -> Iterator[None]:
+def output(
+    what: str, remedy: str = "free space", *, others: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
     """Print to stdout in this context; `what` is printed, for the message of the OutputError.
 
     A closed pipe is not an error, because its reader wants no more: the rest is discarded.
+    others: errors that are OSErrors, but not of stdout.
     """
     try:
         yield
         sys.stdout.flush()
+    except others:
+        raise
     except BrokenPipeError:
         _discard_stdout()
     except OSError as error:

@@ -11,6 +11,7 @@ from shlex import quote
 
 from harness.commands import closing
 from harness.commands.pass_progress import SweepProgress
+from harness.commands.pictures import of_study
 from harness.commands.result_store import sweep_name
 from harness.commands.resume import (
     Request,
@@ -190,9 +191,13 @@ class TuneInvocation(Invocation):
         lines.append(self._space(search))
         if self.reused:
             lines.append(f"measured by earlier runs: {self.reused}")
-        lines.append(closing.sweep_line(plan.folder))
         self._save(plan.folder, runs)
+        pictures = of_study(plan.folder, runs)
+        if self.progress or not all(each.path.exists() for each in pictures):
+            self.results.pictures.begin(pictures)
         page = self.results.end_sweep(plan.config, plan.folder, runs) if self.progress else None
+        self.results.pictures.end()
+        lines.append(closing.sweep_line(plan.folder, self.results.pictures.drawn))
         name = sweep_name(plan.folder)
         lines.append(closing.tracking_line(plan.config.tracking, name, page, self.here))
         if runs:

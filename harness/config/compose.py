@@ -259,7 +259,7 @@ def ignored_depth(cfg: DictConfig, preset: str, overrides: list[str]) -> str:
     """
     depths = [text for text in overrides if re.match(r"\+*depth=", text)]
     strategy = OmegaConf.to_container(cfg.strategy, resolve=False)
-    if not depths or cast(dict[str, Any], strategy)["depth"] == "${depth}":
+    if not depths or cast(dict[str, Any], strategy)["depth"] in ("${depth}", cfg.depth):
         return ""
     return (
         f"strategy={preset} does not use {depths[-1]}: its own depth is {cfg.strategy.depth}; "

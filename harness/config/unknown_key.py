@@ -55,7 +55,8 @@ def all_unknown_keys(first: str, overrides: Iterable[str], known: str) -> str:
         key, _, _ = override.partition("=")
         group, _, name = key.rpartition(".")
         classes = _SCHEMAS.get(group, ())
-        if override == known or not classes or not key.replace(".", "").isidentifier():
+        # With several values, the known override has one of them.
+        if key == known.partition("=")[0] or not classes or not key.replace(".", "").isidentifier():
             continue
         names = {name for cls in classes for name in _keys(cls)} | {"experiment", "hydra"}
         if name not in names:

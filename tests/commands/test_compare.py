@@ -110,6 +110,21 @@ def test_the_picture(shell: Shell) -> None:
     assert Path("x.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_table(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ImportError("no fonts\nat all")
+
+    monkeypatch.setattr("harness.commands.compare_files.save", broken)
+    done = shell("compare", stored("old"), stored("new", 0.9, first=1), "--picture", "x.png")
+    assert done.code == 1
+    assert "FASTER" in done.out
+    assert "x.png" not in done.out
+    message = "--picture x.png: cannot be written (no fonts at all); give another file"
+    assert done.err == f"harness: {message}\n"
+
+
 def test_a_wrong_run_is_invalid(shell: Shell) -> None:
     new = stored("new", first=1)
     a_record(verdict=Verdict.WRONG, config=run(device__launch_ns=1).config).save(Path(new, "0"))

@@ -339,6 +339,14 @@ def test_a_depth_without_effect_is_reported_once(shell: Shell, arguments: list[s
 
 def test_a_depth_with_effect_is_not_spoken_of(shell: Shell) -> None:
     assert shell("tracking=off", "strategy=stacked", "depth=3").err == ""
+    assert shell("tracking=off", "strategy=baseline", "depth=1").err == ""
+
+
+def test_a_preset_that_does_not_exist_is_a_wrong_request_when_printed_too(shell: Shell) -> None:
+    done = shell("strategy=nope", "--cfg", "job")
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith("harness: strategy=nope: ")
 
 
 def test_of_several_values_of_a_key_the_last_counts(shell: Shell) -> None:

@@ -26,6 +26,7 @@ from harness.report.pictures.curves import CurvesPicture
 from harness.report.pictures.files import Picture
 from harness.report.pictures.timeline import TimelinePicture
 from harness.study.sweep_curves import Curve, Point, SweepCurves
+from harness.tracking.store import TrackingError
 
 pytestmark = pytest.mark.slow
 QUICK = ("workload.tiles=4", "measure.repeats=1", "measure.warmup=0")
@@ -69,6 +70,24 @@ def test_a_run_leaves_its_timeline_in_its_folder_and_in_mlflow(single: Done) -> 
     assert content.startswith(PNG)
     (run,) = runs_of(single)
     assert (artifacts(run) / "timeline.png").read_bytes() == content
+
+
+def test_the_last_lines_name_the_pictures(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for tracking in ("off", "local"):
+        shell("seed=31", f"tracking={tracking}", *QUICK)
+        line = next(each for each in capfd.readouterr().out.splitlines() if "results: " in each)
+        assert line.endswith(": record.json, trace.json (open it in ui.perfetto.dev), timeline.png")
+        shell("-m", "seed=32,33", "resume=off", f"tracking={tracking}", *QUICK)
+        line = next(each for each in capfd.readouterr().out.splitlines() if "results: " in each)
+        assert line.endswith(
+            ": a folder per run, curves.png, 0/timeline.png (harness show prints the table again)"
+        )
+    monkeypatch.setenv(SWITCH, "off")
+    shell("-m", "seed=32,33", "resume=off", "tracking=off", *QUICK)
+    line = next(each for each in capfd.readouterr().out.splitlines() if "results: " in each)
+    assert line.endswith(": a folder per run (harness show prints the table again)")
 
 
 def test_a_sweep_leaves_curves_and_the_timeline_of_its_fastest_run(sweep: Done) -> None:
@@ -285,11 +304,39 @@ def test_show_draws_the_pictures_of_stored_runs(
     before = paths[0].read_bytes()
     paths[0].unlink()
     assert dispatch(["show", str(folder), "--pictures"]) == 0
-    assert capfd.readouterr().out.splitlines()[-len(paths) :] == [f"written: {p}" for p in paths]
+    *_, added = lines = capfd.readouterr().out.splitlines()
+    assert lines[-len(paths) - 1 : -1] == [f"written: {p}" for p in paths]
+    number = len(sweep.folders)
+    store = "sqlite:///outputs/mlflow.db"
+    assert added == f"added to MLflow ({store}): timeline.png of {number} of {number} runs"
     assert paths[0].read_bytes() == before
     assert all(path.read_bytes().startswith(PNG) for path in paths)
+    for run, path in zip(runs_of(sweep), paths[1:], strict=True):
+        assert (artifacts(run) / "timeline.png").read_bytes() == path.read_bytes()
     monkeypatch.setattr(TimelinePicture, "figure", Broken.figure)
     assert dispatch(["show", str(sweep.folders[0]), "--pictures"]) == 1
     printed = capfd.readouterr()
     assert "timeline.png: cannot be drawn (no $FONTS at all)" in printed.err
     assert "written" not in printed.out, "an older picture is there"
+    assert "added to MLflow" not in printed.out
+
+
+def test_pictures_of_runs_that_no_local_store_has_stay_in_their_folders(
+    shell: Shell, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (off,) = shell("seed=21", "tracking=off", *QUICK).folders
+    assert dispatch(["show", str(off), "--pictures"]) == 0
+    assert "added to MLflow" not in capfd.readouterr().out
+    monkeypatch.setattr("harness.tracking.local_runs.LocalRuns.write", fail_to_store)
+    done = shell("seed=22", *QUICK)
+    assert done.code == 1
+    capfd.readouterr()
+    assert dispatch(["show", str(done.folders[0]), "--pictures"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == (
+        "added to MLflow (sqlite:///outputs/mlflow.db): timeline.png of 0 of 1 runs; "
+        "harness publish stores the others there"
+    )
+
+
+def fail_to_store(*_: Any, **__: Any) -> Any:
+    raise TrackingError("no room")

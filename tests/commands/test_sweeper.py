@@ -25,18 +25,18 @@ def labels(done: Done) -> list[str]:
 def test_jobs_that_differ_in_an_ignored_depth_only_run_once(shell: Shell) -> None:
     done = shell(
         *("-m", "tracking=off", "measure.repeats=1", "workload.tiles=2,3"),
-        *("strategy=pipelined,batch", "depth=1,2"),
+        *("strategy=pipelined,batch", "depth=2,3"),
     )
     assert done.code == 0
     assert (
         sorted(labels(done))
-        == ["pooled d1 b1 c1"] * 2 + ["pooled d1 b4 c1"] * 2 + ["pooled d2 b1 c1"] * 2
+        == ["pooled d1 b4 c1"] * 2 + ["pooled d2 b1 c1"] * 2 + ["pooled d3 b1 c1"] * 2
     )
     skipped = (
         "2 of 8 jobs are skipped as repetitions: 2 with another depth, which the strategy ignores"
     )
     assert done.err.count(skipped) == 1
-    assert done.err.count("strategy=batch does not use depth=1: its own depth is 1; ") == 1
+    assert done.err.count("strategy=batch does not use depth=2: its own depth is 1; ") == 1
 
 
 def test_of_equal_jobs_the_first_runs(shell: Shell) -> None:

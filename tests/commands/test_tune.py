@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pictures import Here
 from support.process import Done, Shell, in_process, shared_folder
 from support.store import filed, import_mlflow, open_client, parent_id
 
 from harness.commands import tune
+from harness.commands.pictures import SWITCH
 from harness.execution.experiment import Experiment
 from harness.study.tune import Search
 from harness.tracking.mlflow import MlflowStore
@@ -79,11 +81,18 @@ def test_the_same_command_goes_on(shell: Shell, monkeypatch: pytest.MonkeyPatch)
     assert len(shown.out.splitlines()) > 12
 
 
-def test_runs_of_a_sweep_are_not_repeated(shell: Shell) -> None:
+def test_runs_of_a_sweep_are_not_repeated(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.commands.pictures.Drawing", Here)
     shell("-m", *UNTRACKED, *SMALL)
+    monkeypatch.setenv(SWITCH, "on")
     done = shell("tune", *UNTRACKED, *SMALL, "objective=stall/count")
     assert (done.code, list(done.folders)) == (0, [])
     assert "measured by earlier runs: 6" in done.out
+    (picture,) = Path("outputs/tune").glob("*/curves.png")
+    content = picture.read_bytes()
+    picture.unlink()
+    shell("show", str(picture.parent), "--pictures")
+    assert picture.read_bytes() == content, "not the curves of a sweep"
 
 
 def test_failures_are_named(shell: Shell) -> None:

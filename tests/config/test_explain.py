@@ -10,6 +10,7 @@ import pytest
 
 from harness.config.compose import load
 from harness.config.explain import EXPLANATIONS
+from harness.config.unknown_key import all_unknown_keys
 from harness.errors import RequestError
 
 INSTALLED = ", ".join(f"{name} {version(name)}" for name in ("hydra-core", "omegaconf"))
@@ -110,6 +111,16 @@ def test_a_wrong_request_is_explained(request_text: str) -> None:
     said = str(refusal(request_text))
     assert said.startswith(REQUESTS[request_text]), f"the wording changed with {INSTALLED}: {said}"
     assert "\n" not in said
+
+
+def test_an_unknown_key_with_several_values_is_named_once() -> None:
+    message = all_unknown_keys(
+        "strategi=a: unknown key; did you mean strategy=a?",
+        ["strategi=a,b", "dpth=2"],
+        "strategi=a",
+    )
+    assert message.count("strategi") == 1
+    assert "dpth=2: unknown key; did you mean depth=2?" in message
 
 
 def test_all_unknown_keys_are_reported_at_once() -> None:

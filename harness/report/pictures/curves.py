@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.report.pictures.files import bare, new_figure
+from harness.report.pictures.files import bare, legend_below, new_figure
 from harness.report.pictures.style import (
     BEST_COLOUR,
     BLACK,
@@ -70,7 +70,7 @@ def draw(curves: SweepCurves, title: str) -> Figure:
     else:
         figure = new_figure(WIDTH_INCHES, 1.3 + 0.27 * len(shown))
         axes = figure.subplots()
-        _draw_bars(axes, curves, shown)
+        legend_below(figure, 3, _draw_bars(axes, curves, shown))
     figure.suptitle("\n".join([plain(title), *_remarks(curves, shown)]), fontsize=TITLE_SIZE)
     axes.tick_params(labelsize=SMALL_SIZE)
     bare(axes)
@@ -181,7 +181,8 @@ def _line_keys(axes: Axes, with_best: bool) -> list[Any]:
     return keys
 
 
-def _draw_bars(axes: Axes, curves: SweepCurves, shown: list[Curve]) -> None:
+def _draw_bars(axes: Axes, curves: SweepCurves, shown: list[Curve]) -> list[Any]:
+    """Draw a bar for each run; returns the keys of the legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -215,9 +216,7 @@ def _draw_bars(axes: Axes, curves: SweepCurves, shown: list[Curve]) -> None:
     axes.set_xlabel("ms per tile", fontsize=FONT_SIZE)
     if curves.label and len(points) > 1:
         axes.set_ylabel(plain(curves.label), fontsize=FONT_SIZE)
-    axes.figure.legend(
-        handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL_SIZE
-    )
+    return keys
 
 
 def _figures(point: Point) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.report.pictures.style import DPI
+from harness.report.pictures.style import DPI, SMALL_SIZE
 from harness.results.whole_file import replacing
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ def bare(axes: Axes) -> None:
     """Take away the lines at the top and at the right."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def legend_below(
+    figure: Figure, columns: int, keys: Sequence[Any] | None = None, size: float = SMALL_SIZE
+) -> None:
+    """A legend below the axes, without a frame; keys: None for the labels of the axes."""
+    figure.legend(
+        **({} if keys is None else {"handles": keys}),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=size,
+    )
 
 
 def save(picture: Picture) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.measure.comparison import Change
 from harness.report.comparison import percent
-from harness.report.pictures.files import new_figure
+from harness.report.pictures.files import legend_below, new_figure
 from harness.report.pictures.style import (
     BLACK,
     BLUE,
@@ -78,7 +78,7 @@ def draw(data: Forest) -> Figure:
     _draw_axes(axes, data, rows)
     cut = f" (the first {len(rows)} of {len(data.rows)} rows)" if len(rows) < len(data.rows) else ""
     figure.suptitle(f"Time / time of {plain(data.reference)}{cut}", fontsize=TITLE_SIZE)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL_SIZE, frameon=False)
+    legend_below(figure, 3)
     return figure
 
 

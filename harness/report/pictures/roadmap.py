@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.report.pictures.files import bare, new_figure
+from harness.report.pictures.files import bare, legend_below, new_figure
 from harness.report.pictures.style import (
     ACCOUNTING_COLOURS,
     CEILING_COLOUR,
@@ -64,13 +64,7 @@ def draw(roadmap: Roadmap) -> Figure:
     absent = [f"{kind} accounting: {NOT_RUN}" for kind in ACCOUNTINGS if kind not in kinds]
     title = f"{roadmap.model} on device={roadmap.device}: realtime factor of each phase"
     figure.suptitle("\n".join([plain(title), *absent]), fontsize=TITLE_SIZE)
-    figure.legend(
-        handles=_keys(roadmap, kinds),
-        loc="outside lower center",
-        ncols=5,
-        frameon=False,
-        fontsize=SMALL_SIZE,
-    )
+    legend_below(figure, 5, _keys(roadmap, kinds))
     return figure
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.measure.timeline import Stage
-from harness.report.pictures.files import bare, new_figure
+from harness.report.pictures.files import bare, legend_below, new_figure
 from harness.report.pictures.strips import Numbers, Stretch, Strips, strips
 from harness.report.pictures.style import (
     FONT_SIZE,
@@ -77,13 +77,7 @@ def draw(content: Strips) -> Figure:
         _draw_stretch(axes, content, stretch)
     axes.set_xlabel("ms from the begin of the pass", fontsize=FONT_SIZE)
     figure.suptitle(f"{plain(content.name)}\n{plain(content.about)}", fontsize=TITLE_SIZE)
-    figure.legend(
-        handles=_keys(stretches),
-        loc="outside lower center",
-        ncols=8,
-        frameon=False,
-        fontsize=FONT_SIZE,
-    )
+    legend_below(figure, 8, _keys(stretches), FONT_SIZE)
     return figure
 
 

@@ -24,7 +24,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class KnobPanel:
-    """All measured settings by one knob. values: in order, as texts; each has a setting."""
+    """All measured settings by one knob, in order of value and time.
+
+    values: in order, as texts; each has a setting.
+    """
 
     knob: str
     values: tuple[str, ...]
@@ -53,7 +56,8 @@ def knob_panels(records: Sequence[Record]) -> list[KnobPanel]:
                 for record, value in zip(right, column, strict=True)
             ]
             texts = tuple(_text(value) for value in values)
-            panels.append(KnobPanel(key, texts, tuple(settings)))
+            in_order = sorted(settings, key=lambda each: (each.place, each.tile_ms))
+            panels.append(KnobPanel(key, texts, tuple(in_order)))
     return panels
 
 

@@ -75,10 +75,17 @@ def test_the_same_command_goes_on(shell: Shell, monkeypatch: pytest.MonkeyPatch)
     nothing = shell(*request)
     assert (nothing.code, list(nothing.folders)) == (0, [])
     assert line(nothing, "best: ") == line(done, "best: ")
+    monkeypatch.setattr("harness.commands.pictures.Drawing", Here)
+    monkeypatch.setenv(SWITCH, "on")
     anew = shell(*request, "resume=off")
     assert len(anew.folders) == 6
-    shown = shell("show", str(anew.folders[0].parent))
+    assert ": a folder per run, curves.png (" in line(anew, "results: ")
+    picture = anew.folders[0].parent / "curves.png"
+    content = picture.read_bytes()
+    picture.unlink()
+    shown = shell("show", str(picture.parent), "--pictures")
     assert len(shown.out.splitlines()) > 12
+    assert picture.read_bytes() == content, "not the curves of a sweep"
 
 
 def test_runs_of_a_sweep_are_not_repeated(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +96,7 @@ def test_runs_of_a_sweep_are_not_repeated(shell: Shell, monkeypatch: pytest.Monk
     assert (done.code, list(done.folders)) == (0, [])
     assert "measured by earlier runs: 6" in done.out
     (picture,) = Path("outputs/tune").glob("*/curves.png")
-    content = picture.read_bytes()
-    picture.unlink()
-    shell("show", str(picture.parent), "--pictures")
-    assert picture.read_bytes() == content, "not the curves of a sweep"
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_failures_are_named(shell: Shell) -> None:

@@ -29,7 +29,7 @@ RECORDS = [
 def test_each_knob_that_varies_has_a_panel_in_the_order_of_its_values() -> None:
     depth, columns = knob_panels(RECORDS)
     assert (depth.knob, depth.values) == ("depth", ("1", "2"))
-    assert depth.settings == (Tried(0, 4.0, 2.0), Tried(1, 3.0, None), Tried(1, 2.0, 2.0))
+    assert depth.settings == (Tried(0, 4.0, 2.0), Tried(1, 2.0, 2.0), Tried(1, 3.0, None))
     assert depth.fastest == [Tried(0, 4.0, 2.0), Tried(1, 2.0, 2.0)]
     assert (columns.knob, columns.values) == ("columns", ("2", "16"))
     assert columns.fastest == [Tried(0, 2.0, 2.0), Tried(1, 3.0, None)]

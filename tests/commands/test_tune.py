@@ -13,8 +13,10 @@ from support.process import Done, Shell, in_process, shared_folder
 from support.store import filed, import_mlflow, open_client, parent_id
 
 from harness.commands import tune
-from harness.commands.pictures import SWITCH
+from harness.commands.pictures import SWITCH, of_stored
+from harness.commands.stored import load_runs
 from harness.execution.experiment import Experiment
+from harness.report.pictures.tuned import TunedPicture
 from harness.study.tune import Search
 from harness.tracking.mlflow import MlflowStore
 from harness.tracking.processes import PID_TAG
@@ -81,11 +83,11 @@ def test_the_same_command_goes_on(shell: Shell, monkeypatch: pytest.MonkeyPatch)
     assert len(anew.folders) == 6
     assert ": a folder per run, curves.png (" in line(anew, "results: ")
     picture = anew.folders[0].parent / "curves.png"
-    content = picture.read_bytes()
-    picture.unlink()
-    shown = shell("show", str(picture.parent), "--pictures")
+    shown = shell("show", str(picture.parent))
     assert len(shown.out.splitlines()) > 12
-    assert picture.read_bytes() == content, "not the curves of a sweep"
+    again = of_stored(picture.parent, load_runs([picture.parent]))
+    assert isinstance(again[0], TunedPicture), "not the curves of a sweep"
+    assert (again[0].path, picture.is_file()) == (picture, True)
 
 
 def test_runs_of_a_sweep_are_not_repeated(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

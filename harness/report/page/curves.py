@@ -156,8 +156,10 @@ def payoff_chart(name: str, data: Payoff) -> Chart:
         {**bound, "line": {"dash": "dot", "color": GREY}},
         this,
     ]
-    caption = (
-        f"The time of a pass {data.basis}, with all other knobs as in this run. From {data.knob} "
-        f"{data.enough} on, more gains less than 1 %. The {BOUND}."
+    gain = (
+        f"From {data.knob} {data.enough} on, more gains less than 1 %"
+        if data.enough < values[-1]
+        else f"The largest value here, {data.knob} {data.enough}, is the fastest"
     )
+    caption = f"The time of a pass {data.basis}, with all other knobs as in this run. {gain}. The {BOUND}."
     return Chart(name, {"data": series, "layout": layout}, caption, PAYOFF_PX)

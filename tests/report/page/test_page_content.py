@@ -17,10 +17,11 @@ from support.report_pages import HOSTILE, hostile_run, overlapped, sweep
 from harness.commands.report import FILE_NAME
 from harness.measure.metrics import METRIC_NAMES
 from harness.report.page.charts import Chart
-from harness.report.page.curves import sweep_chart
+from harness.report.page.curves import payoff_chart, sweep_chart
 from harness.report.page.timeline import timeline_chart
 from harness.report.trace import MOST_TILES, save_trace, shown_tiles
 from harness.results.record import Record
+from harness.study.payoff import Payoff
 from harness.study.sweep_curves import Curve, Point, SweepCurves
 
 pytest.importorskip("plotly")
@@ -321,3 +322,15 @@ def test_a_comparison_reports_the_runs_that_it_leaves_out(
     assert "1 of 3 runs are left out: another run has the same setting" in (
         parsed(folder / FILE_NAME).words
     )
+
+
+@pytest.mark.parametrize(
+    ("enough", "sentence"),
+    [
+        (1, "From columns 1 on, more gains less than 1 %."),
+        (2, "The largest value here, columns 2, is the fastest."),
+    ],
+)
+def test_a_curve_speaks_of_more_only_where_the_device_has_more(enough: int, sentence: str) -> None:
+    data = Payoff("columns", (1, 2), (200, 100), (90, 90), own=1, enough=enough)
+    assert sentence in payoff_chart("chart", data).caption

@@ -161,5 +161,6 @@ def payoff_chart(name: str, data: Payoff) -> Chart:
         if data.enough < values[-1]
         else f"The largest value here, {data.knob} {data.enough}, is the fastest"
     )
-    caption = f"The time of a pass {data.basis}, with all other knobs as in this run. {gain}. The {BOUND}."
+    what = f"The time of a pass {data.basis}, with all other knobs as in this run"
+    caption = f"{what}. {gain}. The {BOUND}."
     return Chart(name, {"data": series, "layout": layout}, caption, PAYOFF_PX)

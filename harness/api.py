@@ -25,7 +25,7 @@ from harness.execution.prepare import deal_columns, open_kernels
 from harness.inputs.arrays import groups_of, pack_constants, pack_tiles, specs_of
 from harness.inputs.chain import Link, make_chain
 from harness.inputs.tiles import Tiles
-from harness.kernel import Array, Bytes, FixedCost, KernelSpec
+from harness.kernel import Array, Bytes, KernelSpec
 from harness.measure.timeline import Timeline
 from harness.results.record import Record
 
@@ -124,8 +124,8 @@ class Pipeline:
         strategy: Strategy | None = None,
         links: Mapping[str, Link] | None = None,
     ) -> None:
-        specs = specs_of(kernels)
-        device = _with_times(_device_of(device), specs)
+        specs, device = specs_of(kernels), _device_of(device)
+        _check_times(device, specs)
         if not isinstance(strategy, Strategy | None):
             raise RequestError(f"strategy: given {strategy!r}, takes a Strategy")
         _check_links(links)
@@ -225,21 +225,16 @@ def _device_of(device: Device | str | None) -> Device:
     return device
 
 
-def _with_times(device: Device, specs: Sequence[KernelSpec]) -> Device:
-    """The device with the times that kernels declare and a simulator's profile lacks.
-
-    RequestError for a kernel without a time.
-    """
+def _check_times(device: Device, specs: Sequence[KernelSpec]) -> None:
+    """RequestError for a kernel whose time a simulator does not know."""
     if not isinstance(device, Simulator):
-        return device
+        return
     for spec in specs:
         if spec.cost is None and spec.name not in device.exec_ns:
             raise RequestError(
                 f"kernel {spec.name}: the simulator has no time for it; give its KernelSpec "
                 "cost=FixedCost(<nanoseconds>)"
             )
-    declared = {spec.name: spec.cost.ns for spec in specs if isinstance(spec.cost, FixedCost)}
-    return replace(device, exec_ns={**declared, **device.exec_ns})
 
 
 def _check_links(links: Mapping[str, Link] | None) -> None:

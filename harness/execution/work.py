@@ -5,8 +5,11 @@ from __future__ import annotations
 from harness.config.device import Device, Simulator
 from harness.inputs.chain import Chain
 from harness.kernel import Buffer, KernelSpec
+from harness.kernel.cost import ROWS
 from harness.measure.metric import Work
 from harness.units import BYTES_PER_MIB
+
+MHZ_PER_GHZ = 1000
 
 
 def work_of(chain: Chain, device: Device, resident: bool) -> Work:
@@ -23,12 +26,16 @@ def work_of(chain: Chain, device: Device, resident: bool) -> Work:
 def peaks_of(device: Device, dtype: str) -> tuple[float | None, float | None]:
     """10^9 operations on `dtype`, and 10^9 bytes between host and device, per second at most.
 
-    None where the device's profile has no figure. Bytes are those of both directions together,
-    which each have the bandwidth of the array.
+    Of all columns of the device; None where its profile has no figure. Bytes are those of both
+    directions together, which each have the bandwidth of the array.
     """
-    if not isinstance(device, Simulator) or not device.memory.array_ns_per_mib:
+    if not isinstance(device, Simulator):
         return None, None
-    return None, 2 * BYTES_PER_MIB / device.memory.array_ns_per_mib
+    # A multiply-accumulate counts as two operations.
+    ops_per_cycle = 2 * device.core_macs.get(dtype, 0) * ROWS * device.columns
+    ns_per_mib = device.memory.array_ns_per_mib
+    bandwidth = 2 * BYTES_PER_MIB / ns_per_mib if ns_per_mib else None
+    return ops_per_cycle * device.mhz / MHZ_PER_GHZ or None, bandwidth
 
 
 def _moved_bytes(spec: KernelSpec, resident: bool) -> int:

@@ -410,7 +410,12 @@ def test_a_run(source: str) -> None:
 def test_the_work_of_a_tile() -> None:
     """Of `own`: 12 values and 3 constants in, 12 values out, and no operations declared."""
     chain, device = Chain((load_kernel("own"),)), load("device=phoenix_2026").device
-    assert work_of(chain, device, resident=False) == Work(None, 27, None, pytest.approx(54, abs=1))
-    assert work_of(chain, load().device, resident=True) == Work(None, 24)
+    tops, bytes_per_ns = pytest.approx(14_745.6), pytest.approx(54, abs=1)
+    assert work_of(chain, device, resident=False) == Work(None, 27, tops, bytes_per_ns)
+    assert work_of(chain, load().device, resident=True) == Work(None, 24, tops)
     twice = Chain((replace(load_kernel("own"), ops=7),) * 2, (Link.exact,))
-    assert work_of(twice, load().device, resident=False) == Work(14, 54)
+    slower = load("device.power_mode=powersaver", "device.columns=2").device
+    assert work_of(twice, slower, resident=False) == Work(14, 54, pytest.approx(3_276.8))
+    halves = Chain((load_kernel("own_float16_2"),))
+    for other in (load().device, load("device=cpu").device):
+        assert work_of(halves, other, resident=True) == Work(None, 48)

@@ -14,6 +14,8 @@ from support.experiments import record_of_run, request
 from support.small_device import ADD
 
 from harness.api import Pipeline
+from harness.commands.show import run_parts
+from harness.commands.terminal import Presentation
 from harness.config.device import Cpu
 from harness.device.cpu.backend import CpuBackend
 from harness.errors import RequestError
@@ -107,6 +109,12 @@ def test_errors_within_the_tolerance_are_in_the_record(kernels: None) -> None:
     assert record.verification.agreements == (agreement,)
     (line,) = agreements(record)
     assert line == f"near: {text} (tolerance: an absolute error of at most 0.5; test)"
+    detailed, brief = (
+        run_parts([record], [Path("run")], Presentation(verbose=verbose))
+        for verbose in (True, False)
+    )
+    assert line in detailed
+    assert line not in brief
 
 
 def test_an_error_beyond_the_tolerance_is_described(kernels: None) -> None:

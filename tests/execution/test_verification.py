@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,15 +79,13 @@ KERNELS = {
 
 
 @pytest.fixture
-def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels in the `kernels/` of the current folder."""
     for name, text in KERNELS.items():
-        (tmp_path / name).mkdir()
-        content = SPEC.replace("ERROR", "0.25") + text
-        (tmp_path / name / "spec.py").write_text(content)
-    monkeypatch.setattr("harness.kernel.find.kernels_root", lambda: tmp_path)
-    load_kernel.cache_clear()
-    yield
-    load_kernel.cache_clear()
+        folder = tmp_path / "kernels" / name
+        folder.mkdir(parents=True)
+        (folder / "spec.py").write_text(SPEC.replace("ERROR", "0.25") + text)
+    monkeypatch.chdir(tmp_path)
 
 
 def run(kernel: str, *overrides: str) -> Record:

@@ -18,7 +18,8 @@ from harness.kernel.difference import differing, poison_of
 MOST_COPIED_BYTES = 1 << 30
 """Largest memory for the outputs of one timed pass."""
 CHUNK_TILES = 1024
-"""Tiles per comparison of copied outputs."""
+CHUNK_BYTES = 1 << 26
+"""Tiles, and bytes of their outputs, per comparison of copied outputs."""
 MEASURED_BYTES = 1 << 22
 """Outputs that are measured at once; the errors of their elements take at most 16 times that."""
 
@@ -238,8 +239,9 @@ class OutputCopies:
 
     def feed(self, checker: Checker) -> Checker:
         """Pass the copies to a checker in tile order; returns the checker."""
+        step = max(1, min(CHUNK_TILES, CHUNK_BYTES // self._outputs.shape[1]))
         # Rows of a longer pass were used again: only its last tiles are there.
-        for first in range(max(0, self._count - self._rows), self._count, CHUNK_TILES):
-            tiles = np.arange(first, min(first + CHUNK_TILES, self._count))
+        for first in range(max(0, self._count - self._rows), self._count, step):
+            tiles = np.arange(first, min(first + step, self._count))
             checker(first, self._outputs[tiles % self._rows])
         return checker

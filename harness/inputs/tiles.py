@@ -14,7 +14,9 @@ from harness.inputs.chain import Chain
 from harness.kernel import Bytes, KernelSpec
 
 PIECE_TILES = 4096
-"""Tiles per reference call; its temporaries are several times larger."""
+PIECE_BYTES = 1 << 26
+"""Tiles, and bytes of inputs and outputs, per reference call; its temporaries are several times
+larger."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,11 @@ class Tiles:
     @cached_property
     def _padded(self) -> tuple[memoryview, ...]:
         """All distinct tiles as in a bo, flat per input buffer; each begins on a cache line."""
+        gaps = (buffer.stride_bytes - buffer.size_bytes for buffer in self.first_spec.inputs)
+        # Without gaps no copy is made: of large tiles it would be the largest part of the memory.
         padded = (
-            np.pad(packed, ((0, 0), (0, buffer.stride_bytes - buffer.size_bytes)))
-            for packed, buffer in zip(self.packed, self.first_spec.inputs, strict=True)
+            np.pad(packed, ((0, 0), (0, gap))) if gap else packed
+            for packed, gap in zip(self.packed, gaps, strict=True)
         )
         return tuple(np.ascontiguousarray(each).reshape(-1).data for each in padded)
 
@@ -152,11 +156,14 @@ class Tiles:
 
 def _reference_outputs(spec: KernelSpec, inputs: tuple[Bytes, ...]) -> Bytes:
     """Outputs of a kernel's reference, (tiles, size_bytes) uint8; RequestError if it fails."""
-    pieces = []
+    tiles = len(inputs[0])
+    outputs: Bytes = np.empty((tiles, spec.output.size_bytes), np.uint8)
+    step = max(1, min(PIECE_TILES, PIECE_BYTES // spec.size_bytes))
     try:
-        for first in range(0, len(inputs[0]), PIECE_TILES):
-            pieces.append(spec.compute(*(each[first : first + PIECE_TILES] for each in inputs)))
-        return np.concatenate(pieces)
+        for first in range(0, tiles, step):
+            piece = slice(first, first + step)
+            outputs[piece] = spec.compute(*(each[piece] for each in inputs))
+        return outputs
     except Exception as error:
         raise RequestError(
             f"kernel {spec.name}: its reference fails ({type(error).__name__}: {error}); "

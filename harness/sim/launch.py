@@ -280,6 +280,8 @@ class Launch:
             for memory, (low, high) in self._written:
                 memory.device[low:high] = output[begin : begin + high - low]
                 begin += high - low
+        # They may be large, and this launch may not be used again.
+        self._input_bytes = self._started_bytes = ()
 
     def _read_inputs(self) -> tuple[bytes, ...]:
         return tuple(view.tobytes() for view in self._inputs)

@@ -103,8 +103,11 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("tracking.kind=locl", ["did you mean local?"]),
         ("workload.accounting=guid", ["did you mean guide?"]),
         ("workload.kernel=attentio", ["did you mean attention?"]),
-        ("workload.kernel=matmul_32", ["no such variant of matmul", "Allowed: matmul, matmul_64"]),
-        ("workload.kernel=attention_64", ["no such variant of attention"]),
+        (
+            "workload.kernel=matmul_32",
+            ["no such kernel; did you mean matmul?", "matmul, matmul_64"],
+        ),
+        ("workload.kernel=attention_64", ["no such kernel; did you mean attention?"]),
         ("device.exec_ns=3", ["takes a value for each name; give device.exec_ns.<name>=<value>"]),
         ("phase.name=null", ["not allowed; it needs a value"]),
         ("phase.allows=[colums]", ["colums: unknown", "did you mean columns?"]),

@@ -20,7 +20,7 @@ from harness.kernel.dtypes import DTYPES
 from harness.kernel.folders import shown
 from harness.kernel.modules import load_function
 from harness.kernel.spec import CompiledFiles, KernelSpec
-from harness.kernel.tolerance import EXACT, tolerance_of
+from harness.kernel.tolerance import tolerance_of
 from harness.kernel.yaml_file import read_yaml
 
 KEYS = (
@@ -74,7 +74,7 @@ def read_declaration(path: Path, kernels: Path, own: bool = False) -> KernelSpec
             arguments=_arguments(top),
             reference=function,
             ops=top.number("ops", 0, 0, MOST_OPS, "a whole number of operations per tile"),
-            tolerance=tolerance_of(tolerance, top.where("tolerance")) if tolerance else EXACT,
+            tolerance=tolerance_of(tolerance, top.where("tolerance")),
             cost=cost_of(cost, top.where("cost")) if cost else None,
             files=_files(top, folder),
             folder=folder,

@@ -204,6 +204,7 @@ X = "{name: x, direction: in, dtype: int8, shape: [8, 16]}"
         ("cost: {ns: 20000}", "cost: 20000", "cost: not a cost; "),
         ("kind: relative", "kind: nearly", "tolerance"),
         ("limit: 0.01", "limit: -0.01", "tolerance.limit=-0.01"),
+        ("{kind: relative, limit: 0.01, reason: bfloat16 rounds}", "0", "tolerance=0: not a tol"),
         (X, "x", "arguments[0]='x': not allowed; give keys in braces"),
         ("direction: in, dtype: int8", "direction: input", "arguments[0].direction=input: not "),
         ("direction: in, dtype: int8", "dtype: int8", "arguments[0].direction: missing; allowed"),

@@ -38,7 +38,7 @@ def skeleton(
     lines = [
         "# Describe the kernel here, in one line.",
         f"xclbin: {scalar(xclbin)}",
-        f"insts: {scalar(insts)}" if insts else "# insts: FILE  # its instructions",
+        f"insts: {scalar(insts)}" if insts else "# insts: FILE  # if not beside the xclbin",
         f"kernel: {scalar(kernel.name)}",
         "arguments:  # from argument 3 on; 0 to 2 are the opcode, the instructions and their size",
     ]

@@ -12,6 +12,8 @@ from harness.config.execution_time import exec_ns_of
 from harness.device.backend import MONOTONIC, VIRTUAL, Capabilities
 from harness.device.clock import host_now_ns
 from harness.device.xrt.backend import XrtBackend
+from harness.device.xrt.files import columns_of
+from harness.device.xrt.open_kernel import check_columns
 from harness.device.xrt.pyxrt_api import PyXrt
 from harness.device.xrt.wait import LONGEST_PAUSE_NS, Pause
 from harness.kernel import KernelSpec
@@ -28,9 +30,13 @@ def open_backend(
     """A simulated machine with the costs in `device`, for running `specs`.
 
     computes: whether kernels compute their outputs, or only take their time. RequestError if
-    `device` has no execution time for a kernel.
+    `device` has no execution time for a kernel, or if the xclbin that a kernel declares is wider.
     """
     assert isinstance(device, Simulator)
+    for spec in specs:
+        # Other simulated kernels need no file, and take one column whatever their file declares.
+        if (declared := spec.files.xclbin) and declared.is_file():
+            check_columns(str(declared), columns_of(str(declared)), device.columns)
     paths = {spec.name: f"{device.kernels_dir}/{spec.name}.xclbin" for spec in specs}
     models = {
         paths[spec.name]: model_of(spec, exec_ns_of(device, spec), computes) for spec in specs

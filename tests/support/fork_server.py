@@ -130,7 +130,7 @@ def preload() -> None:
     """Import and build what every command imports and builds."""
     from harness import commands
     from harness.commands import pass_progress
-    from harness.results import environment, record
+    from harness.results import environment, record, run_key
     from harness.tracking.mlflow import MlflowStore
 
     config_copies.install()
@@ -141,17 +141,17 @@ def preload() -> None:
     import_module("soundfile")
     # On a loaded machine a sweep may take long enough for lines about its progress.
     pass_progress.LINE_S = math.inf
-    # As the command imports it: with its own settings of MLflow. In the second store, MLflow reads
-    # the schema of an existing file.
+    # As the command imports it: with its own settings of MLflow.
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(2):
-            MlflowStore(f"sqlite:///{folder}/mlflow.db", folder, "none")
-            mlflow_schema.install()
+        MlflowStore(f"sqlite:///{folder}/mlflow.db", folder, "none")
+    mlflow_schema.install()
+    mlflow_schema.read()
     compose_presets(())
     record._adapter()
     # The versions of packages: the rest is that of a fork.
     environment.environment()
     environment.environment.cache_clear()
+    run_key.code_hash()
     # Else each fork's first garbage collection copies all memory that the libraries occupy.
     gc.freeze()
 

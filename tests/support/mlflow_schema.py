@@ -12,3 +12,8 @@ def install() -> None:
     newest = getattr(utils, "_get_latest_schema_revision", None)
     if newest and not hasattr(newest, "cache_info"):
         utils._get_latest_schema_revision = cache(newest)
+
+
+def read() -> None:
+    """Read the newest revision, which MLflow compares with that of each existing file."""
+    sys.modules["mlflow.store.db.utils"]._get_latest_schema_revision()

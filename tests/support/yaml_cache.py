@@ -1,4 +1,8 @@
-"""Parses each YAML text once for a process: half of what a command's composition takes."""
+"""Parses each YAML text once for a process, and writes YAML in C.
+
+Parsing is half of what a command's composition takes; a job writes three files of YAML.
+tests/config/test_yaml_cache.py compares what is written with OmegaConf's.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,21 @@ import copy
 from typing import Any
 
 import yaml
+from omegaconf import omegaconf
+from omegaconf._utils import get_omega_conf_dumper
+
+
+class CDumper(yaml.CDumper):
+    """OmegaConf's dumper in C, which folds long quoted text at other places."""
 
 
 def install() -> None:
-    """Let `yaml.load` parse each text once; it still returns an object of its own each time."""
+    """Let `yaml.load` parse each text once, and OmegaConf write with `CDumper`.
+
+    `yaml.load` still returns an object of its own each time.
+    """
+    CDumper.add_representer(str, get_omega_conf_dumper().str_representer)
+    omegaconf.get_omega_conf_dumper = lambda: CDumper
     if getattr(yaml.load, "parses_once", False):
         return
     parse, parsed = yaml.load, dict[tuple[str, str], Any]()

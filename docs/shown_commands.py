@@ -12,9 +12,8 @@ docs/ and tests/data/. Words after `console` or `python` say more:
     compiler  needs a C++ compiler, and is not run without one
 
 Commands of the harness run in forks of one process that has imported it and MLflow, so that a page
-takes as long as its work. Runs and sweeps leave empty files as pictures.
-`python docs/shown_commands.py` is that process. It serves all pages: for each, it reads a line of
-JSON from stdin and writes one to stdout.
+takes as long as its work. Runs and sweeps leave empty files as pictures. That process is a fork of
+the tests' server of forks. It serves all pages: for each, it reads a line of JSON and writes one.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -125,10 +125,10 @@ def run(shown: Sequence[Shown], folder: Path) -> list[Done]:
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     tasks = [{"code": each.code, "python": each.is_python} for each in shown]
-    to_server, from_server = _server()
-    to_server.write(f"{json.dumps({'folder': str(folder), 'tasks': tasks})}\n")
-    to_server.flush()
-    results = json.loads(from_server.readline())
+    server = _server()
+    server.write(f"{json.dumps({'folder': str(folder), 'tasks': tasks})}\n")
+    server.flush()
+    results = json.loads(server.readline())
     return [
         Done(each["code"], _placeless(each["out"], folder), _placeless(each["err"], folder))
         for each in results
@@ -136,19 +136,18 @@ def run(shown: Sequence[Shown], folder: Path) -> list[Done]:
 
 
 @cache
-def _server() -> tuple[IO[str], IO[str]]:
-    """The server's stdin and stdout. It ends with this process, which closes its stdin."""
-    process = subprocess.Popen(
-        [sys.executable, Path(__file__)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    process.returncode = 0  # Nothing waits for it.
-    return process.stdin, process.stdout
+def _server() -> IO[str]:
+    """The connection to the server, which ends with this process."""
+    sys.path.append(str(ROOT / "tests"))
+    from support.fork_server import Forked
+
+    ours, its = socket.socketpair()
+    docs = str(Path(__file__).parent)
+    setup = f"import sys; sys.path.append({docs!r}); import shown_commands as s; s.serve()"
+    Forked(setup, [], {**os.environ, "PYTHONPATH": str(ROOT)}, stdout=its.fileno())
+    its.close()
+    with ours:
+        return ours.makefile("rw")
 
 
 def _placeless(text: str, folder: Path) -> str:
@@ -178,13 +177,9 @@ def rewrite_outputs() -> None:
         page.write_text(text)
 
 
-def _serve() -> None:
-    """Run the tasks of each line on stdin, and write what they did as a line to stdout."""
-    sys.path.append(str(ROOT / "tests"))
-    from support.fork_server import preload
-
-    preload()
-    for line in sys.stdin:
+def serve() -> None:
+    """Run the tasks of each line from the socket that is stdout; write a line of what they did."""
+    for line in os.fdopen(os.dup(1)):
         page = json.loads(line)
         os.chdir(page["folder"])
         done = []
@@ -196,6 +191,7 @@ def _serve() -> None:
             else:
                 done.append(_command(task["code"]))
         print(json.dumps(done), flush=True)
+    sys.exit()
 
 
 def _command(line: str) -> dict[str, Any]:
@@ -279,7 +275,3 @@ def _forked(action: Any) -> dict[str, Any]:
         out.seek(0)
         err.seek(0)
         return {"code": code, "out": out.read(), "err": err.read()}
-
-
-if __name__ == "__main__":
-    _serve()

@@ -18,6 +18,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A second of processor time for each run; tests of pictures switch them on.
 os.environ.setdefault("HARNESS_PICTURES", "off")
 
+# The processes that run tests side by side start commands from one server (support.fork_server).
+os.environ.setdefault("HARNESS_TESTS_OWNER", str(os.getpid()))
+
 from harness.device.host import locks
 
 # Folders of tests in memory where there is room: stores of MLflow and records wait for the disk.

@@ -14,6 +14,7 @@ import os
 import pkgutil
 import re
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -31,6 +32,8 @@ from typing import Any, BinaryIO, cast
 from support import config_copies, mlflow_schema, yaml_cache
 
 POLL_S = 0.01
+OWNER = "HARNESS_TESTS_OWNER"
+"""Variable with the id of the process whose processes share a server and that it ends with."""
 LONGEST_MESSAGE = 1 << 17
 CHOICE = re.compile(r"(device|experiment|phase|strategy|tracking|workload)=(\w+(?:,\w+)*)")
 """An argument that chooses a preset, or several for a sweep."""
@@ -103,14 +106,31 @@ def _text(stream: int) -> str:
 
 @functools.cache
 def _server() -> socket.socket:
-    """The connection to the server, which ends when this process does."""
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    code = f"from support.fork_server import serve; serve({its.fileno()})"
-    command = [sys.executable, "-c", code]
-    server = subprocess.Popen(command, pass_fds=[its.fileno()], env=environment())
-    server.returncode = 0  # Nothing waits for it: it ends with the connection.
-    its.close()
-    return ours
+    """The connection to the server, which the first of the processes of a test run starts."""
+    owner = int(os.environ.get(OWNER, os.getpid()))
+    address = f"\0harness-tests-{owner}"
+    while True:
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours.connect(address)
+            return ours
+        except ConnectionRefusedError:
+            ours.close()
+            _start(address, owner)
+
+
+def _start(address: str, owner: int) -> None:
+    """Start the server at an address; return at once if another process has just taken it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        try:
+            listener.bind(address)
+        except OSError:
+            return time.sleep(POLL_S)
+        listener.listen()
+        code = f"from support.fork_server import listen; listen({listener.fileno()}, {owner})"
+        command = [sys.executable, "-c", code]
+        server = subprocess.Popen(command, pass_fds=[listener.fileno()], env=environment())
+        server.returncode = 0  # Nothing waits for it: it ends with its owner.
 
 
 def environment() -> dict[str, str]:
@@ -180,10 +200,22 @@ def _compose(choices: Sequence[str]) -> None:
         dispatch([*choices, "--cfg", "job"])
 
 
-def serve(descriptor: int) -> None:
-    """Answer requests until the connection closes; in a fork, run what was asked and exit."""
-    connection = socket.socket(fileno=descriptor)
+def listen(descriptor: int, owner: int) -> None:
+    """Serve each connection in a process of its own, until the process `owner` has ended."""
+    listener = socket.socket(fileno=descriptor)
+    ended = os.pidfd_open(owner)
     preload()
+    while ended not in select.select([listener, ended], [], [])[0]:
+        connection, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            os.close(ended)
+            return serve(connection)
+        connection.close()
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer requests until the connection closes; in a fork, run what was asked and exit."""
     running = set[int]()
     while True:
         message, streams, *_ = socket.recv_fds(connection, LONGEST_MESSAGE, 2)

@@ -23,11 +23,12 @@ def overview(commands: Mapping[str, str]) -> str:
         *(f"  {name:<12} {text}" for name, text in commands.items()),
         "Groups: GROUP=OPTION, GROUP.KEY=VALUE. Keys: depth=2 seed=0 verify=all resume=on",
     ]
-    for group in GROUPS:
-        # From the folders, so that a preset of the user's own is listed too.
-        names = ", ".join(preset.name for preset in presets(group))
-        shown = shorten(names, WIDTH - 15, placeholder=" ...")
-        lines.append(f"  {group:<12} {shown}")
+    # From the folders, so that a preset of the user's own is listed too.
+    options = {group: ", ".join(preset.name for preset in presets(group)) for group in GROUPS}
+    # Two short lists in one line, because the help fits a screen.
+    options["measure"] += f"; tracking: {options.pop('tracking')}"
+    for group, names in options.items():
+        lines.append(f"  {group:<12} {shorten(names, WIDTH - 15, placeholder=' ...')}")
     lines += [
         "Flags: -m (sweep), -q, -v, --csv, --json, --markdown, --cfg job, --hydra-help",
         "Exit codes: 0 right; 1 failed, or not stored; 2 wrong request; 130, 143 stopped",

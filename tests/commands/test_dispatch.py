@@ -61,6 +61,7 @@ def test_the_commands() -> None:
         "publish",
         "report",
         "roadmap",
+        "roofline",
         "run",
         "sensitivity",
         "show",

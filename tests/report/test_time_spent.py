@@ -275,7 +275,7 @@ def test_the_table_of_curves() -> None:
 @pytest.mark.parametrize(
     ("overrides", "limit", "text"),
     [
-        # 256 B at 900 ms/MiB take 0.22 ms; gelu itself takes 8 us.
+        # 512 B at 900 ms/MiB take 0.44 ms; gelu itself takes 8 us.
         (
             ["device.memory.channel_ns_per_mib=900_000_000"],
             "device: memory",

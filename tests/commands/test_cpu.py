@@ -173,7 +173,7 @@ def test_ctrl_c_in_a_pass(in_folder: Path) -> None:
     needs_compiler()
     setup = marking("harness.device.cpu.worker:Worker.put", "reached", 50)
     endless = ("device=cpu", "tracking=off", "measure.repeats=10000", "workload.tiles=40")
-    running = start(*endless, setup=setup)
+    running = start(*endless, setup=setup, forked=True)
     wait_for(Path("reached").exists, running)
     running.send_signal(signal.SIGINT)
     done = end(running)

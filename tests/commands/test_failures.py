@@ -136,7 +136,8 @@ def test_a_dead_server(flags: list[str]) -> None:
     setup = (
         "from support.marks import count_calls; count_calls('socket:socket.connect', 'connections')"
     )
-    done = process(*flags, "tracking=server", f"tracking.uri={NOWHERE}", setup=setup)
+    server = ("tracking=server", f"tracking.uri={NOWHERE}")
+    done = process(*flags, *server, setup=setup, forked=True)
     assert len(Path("connections").read_text().splitlines()) == 1, (
         "asked once, without a second attempt"
     )
@@ -232,7 +233,8 @@ def test_outputs_that_become_read_only(mounted: Callable[..., None]) -> None:
     ids=["configuration", "preparation", "a pass"],
 )
 def test_ctrl_c_in_a_run(function: str, recorded: bool) -> None:
-    running = start("tracking=off", *LONG, setup=marking(function, "reached"))
+    is_method = "." in function.partition(":")[2]
+    running = start("tracking=off", *LONG, setup=marking(function, "reached"), forked=is_method)
     wait_for(Path("reached").exists, running)
     running.send_signal(signal.SIGINT)
     done = end(running)
@@ -251,7 +253,8 @@ def interrupted_sweep(*arguments: str) -> Done:
     short, repeats = ("workload.tiles=10,11,20000,20001", 3)
     passes_before = 2 * (1 + 1 + repeats)
     setup = marking(PASS, "third", passes_before + 1)
-    running = start("-m", short, f"measure.repeats={repeats}", *arguments, setup=setup)
+    jobs = ("-m", short, f"measure.repeats={repeats}")
+    running = start(*jobs, *arguments, setup=setup, forked=True)
     wait_for(Path("third").exists, running)
     assert job_begun("2")()
     running.send_signal(signal.SIGINT)

@@ -116,15 +116,15 @@ def program(setup: str) -> list[str]:
     return ["-c", f"{setup}\nimport runpy; runpy.run_module('harness', run_name='__main__')"]
 
 
-def start(*arguments: str, setup: str = "", **options: Any) -> Process:
+def start(*arguments: str, setup: str = "", forked: bool = False, **options: Any) -> Process:
     """Start the command as a process in this folder; it runs the statements `setup` first.
 
     It is a fork unless there are statements, which may replace what imports bind, or `options` for
-    Popen.
+    Popen. forked: although there are statements, as they replace methods of classes only.
     """
     env = {**environment(), "TMPDIR": str(Path.cwd())}
-    if not setup and not options:
-        return Forked("", arguments, env)
+    if forked or (not setup and not options):
+        return Forked(setup, arguments, env)
     command = [sys.executable, *(program(setup) if setup else ["-m", "harness"]), *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import sys
@@ -65,6 +64,7 @@ def test_a_current_store_is_left_alone(store: Path) -> None:
 
 def test_killed_during_creation(in_folder: Path) -> None:
     """Killed at each step of a creation, the next one succeeds."""
+    import_mlflow()
     steps = ("_create", "_sync")
     for step in steps:
         code = (
@@ -73,8 +73,8 @@ def test_killed_during_creation(in_folder: Path) -> None:
             f"local_store.{step} = die; "
             "local_store.prepare(Path('mlflow.db').absolute(), 'artifacts')"
         )
-        if os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", code) != -9:
-            pytest.fail("not killed")
+        done = end(start(setup=code, forked=True))
+        assert done.code == -9, done
         assert not Path("mlflow.db").exists()
         assert any(name.startswith(".mlflow.db.new-") for name in names(Path.cwd()))
     assert prepare(Path("mlflow.db").absolute(), "artifacts") == []

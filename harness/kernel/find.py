@@ -75,17 +75,21 @@ def load_kernel(name: str, root: Path | None = None) -> KernelSpec:
     return _located(name, root)[0]
 
 
-def kernel_source(name: str, root: Path | None = None) -> Path | None:
-    """The C++ of kernel `name`: `<folder>/<folder>.cc`, which defines the function `name`.
+def kernel_source(spec: KernelSpec) -> Path | None:
+    """The C++ of a kernel: `<folder>/<folder>.cc`, which defines the function `spec.name`.
 
-    None if the kernel has none.
+    None if the kernel has none, or if its arguments are not those of the declaration with its
+    name: C++ takes pointers, and would use memory beyond smaller buffers.
     """
     try:
-        folder = load_kernel(name, root).folder
+        declared = load_kernel(spec.name)
     except RequestError:
         return None
-    path = folder / f"{folder.name}.cc" if folder else None
-    return path if path and path.is_file() else None
+    folder = spec.folder
+    if folder is None or (folder, spec.arguments) != (declared.folder, declared.arguments):
+        return None
+    path = folder / f"{folder.name}.cc"
+    return path if path.is_file() else None
 
 
 def hidden_by(name: str) -> str:

@@ -175,10 +175,10 @@ def test_poison_leaves_the_input_of_an_inout_buffer(name: str, device) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ('extern "C" void mixed(char *, char *) {}', "spec.py declares 7 buffers and scalars"),
+        ('extern "C" void mixed(char *, char *) {}', "its declaration has 7 buffers and scalars"),
         (
             'extern "C" void mixed(int, int, char *, char *, int, char *, char *) {}',
-            "spec.py declares the arguments factor, total, low, left, shift, high, right: "
+            "its declaration has the arguments factor, total, low, left, shift, high, right: "
             "buffers are pointers and scalars are numbers",
         ),
     ],

@@ -400,15 +400,30 @@ def test_a_kernel_is_compiled_once_for_each_content(
 
 
 def test_the_source_of_a_variant_is_that_of_its_folder() -> None:
-    assert kernel_source("matmul_64") == kernel_source("matmul")
-    assert kernel_source("absent") is None
+    large, small = load_kernel("matmul_64"), load_kernel("matmul")
+    assert kernel_source(large) == kernel_source(small) is not None
+    assert kernel_source(replace(small, name="absent")) is None
+
+
+def test_cpp_is_not_used_for_other_arguments() -> None:
+    """C++ of `matmul` uses 16x16 elements, whatever the size of the buffers."""
+    large, small = load_kernel("matmul_64"), load_kernel("matmul")
+    assert kernel_source(replace(small, arguments=large.arguments)) is None
+    assert kernel_source(replace(small, folder=None)) is None
+    in_python = replace(ADD, name="matmul")
+    backend, tiles = CpuBackend(Cpu(compiler="absent++")), make_tiles(in_python, 2)
+    executor = Executor([backend.open_session(in_python, 1, PATIENCE_MS)], Strategy(), 2)
+    checker = Checker(tiles)
+    executor.run(tiles, checker, checker.poison)
+    assert (checker.compared, checker.mismatches) == (2, 0)
+    executor.close()
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("void other();", r"'add' was not declared|undeclared identifier 'add'"),
-        ('extern "C" void add(char *, char *, char *) {}', "spec.py declares 2 buffers"),
+        ('extern "C" void add(char *, char *, char *) {}', "its declaration has 2 buffers"),
         ("#include <absent.h>", r"absent\.h: No such file|'absent\.h' file not found"),
         (
             'extern "C" void add(const char *a, char *b) { *b = c; }',

@@ -111,7 +111,7 @@ def test_a_kernel_is_loaded_again_after_a_change(folder: Path) -> None:
     hashed = kernel_hash("mine")
     (folder / "kernels" / "code" / "code.cc").write_text("// C++\n")
     assert kernel_hash("mine") != hashed
-    assert kernel_source("mine") == folder / "kernels" / "code" / "code.cc"
+    assert kernel_source(load_kernel("mine")) == folder / "kernels" / "code" / "code.cc"
     path = folder / "conf" / "kernel" / "mine.yaml"
     path.write_text(path.read_text().replace("ops: 4096", "ops: 4097"))
     assert load_kernel("mine").ops == 4097

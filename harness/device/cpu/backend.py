@@ -52,8 +52,10 @@ class CpuBackend:
     bell: rings after an execution has ended. sessions: those that are open.
     """
 
-    def __init__(self, device: Cpu, source_of: Callable[[str], Path | None] | None = None) -> None:
-        """source_of: the C++ file of a kernel by name, None if it has none; by default its own."""
+    def __init__(
+        self, device: Cpu, source_of: Callable[[KernelSpec], Path | None] | None = None
+    ) -> None:
+        """source_of: the C++ file of a kernel, None if it has none; by default `kernel_source`."""
         self.device = device
         self.clock = HostClock()
         self.interrupt = Interrupt()
@@ -83,7 +85,7 @@ class CpuBackend:
         return self._programs[spec.name]
 
     def _program(self, spec: KernelSpec) -> Callable[[], Program]:
-        source = self._source_of(spec.name)
+        source = self._source_of(spec)
         if source is None and spec.reference is None:
             raise RequestError(
                 f"kernel {spec.name}: has neither C++ nor a reference, so device=cpu cannot "

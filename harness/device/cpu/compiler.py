@@ -54,9 +54,9 @@ P argument(int64_t value) {{
 template <typename R, typename... P, size_t... I>
 void call(R (*kernel)(P...), const int64_t *values, const int64_t *strides, int64_t tile,
           std::index_sequence<I...>) {{
-  static_assert(sizeof...(P) == {count}, "{name}: spec.py declares {count} {declared}");
+  static_assert(sizeof...(P) == {count}, "{name}: its declaration has {count} {declared}");
   static_assert(((std::is_pointer_v<P> == is_buffer[I]) && ...),
-                "{name}: spec.py declares the arguments {names}: "
+                "{name}: its declaration has the arguments {names}: "
                 "buffers are pointers and scalars are numbers");
   kernel(argument<P>(values[I] + tile * strides[I])...);
 }}

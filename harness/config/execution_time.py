@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from harness.config.arithmetic import Gemm
@@ -76,6 +77,27 @@ def cost_remark(device: Simulator, spec: KernelSpec) -> str | None:
             f"{rates.mean_error_pct:g} % on average and up to {rates.largest_error_pct:g} %"
         )
     return f"{time} at the profile's peak and bandwidth: a real one takes longer"
+
+
+def own_columns(spec: KernelSpec) -> int:
+    """Columns that an execution uses: those of its cost, else 1."""
+    cost = spec.cost
+    return 1 if cost is None or isinstance(cost, FixedCost) else cost.columns
+
+
+def check_columns(device: Simulator, specs: Sequence[KernelSpec], contexts: Sequence[int]) -> None:
+    """RequestError if kernels that use several columns leave too few for each context.
+
+    contexts: of each kernel. Their times would be wrong: such contexts take turns on an NPU.
+    """
+    used = [own_columns(spec) * count for spec, count in zip(specs, contexts, strict=True)]
+    if sum(used) > device.columns and any(own_columns(spec) > 1 for spec in specs):
+        names = ", ".join(f"{spec.name} {own_columns(spec)}" for spec in specs)
+        raise RequestError(
+            f"strategy.columns={max(contexts)}: the contexts use {sum(used)} columns by the costs "
+            f"of their kernels ({names}), and the device has {device.columns}; use a smaller "
+            "strategy.columns, or run the kernels apart"
+        )
 
 
 def moved_bytes(spec: KernelSpec) -> int:

@@ -8,7 +8,8 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 
-from harness.config.device import Device
+from harness.config.device import Device, Simulator
+from harness.config.execution_time import check_columns
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Strategy
 from harness.config.workload import FullEncoder, LayerWorkload, TilesWorkload, Workload
@@ -162,11 +163,14 @@ def deal_columns(kernels: Chain | Tiling, strategy: Strategy, device: Device) ->
 
     All kernels of a chain have their contexts open at the same time. Kernels of an encoder take
     turns if necessary, so the contexts of a single kernel must fit. RequestError if the device has
-    too few contexts.
+    too few contexts, or too few columns for the simulated times of kernels that use several.
     """
     columns, limit = strategy.columns, device.context_limit
     if isinstance(kernels, Chain):
-        return kernels.columns(columns, limit)
+        dealt = kernels.columns(columns, limit)
+        if isinstance(device, Simulator):
+            check_columns(device, kernels.kernels, dealt)
+        return dealt
     return tuple(Chain((spec,)).columns(columns, limit)[0] for spec in kernels.specs)
 
 

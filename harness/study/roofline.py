@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.config.device import Simulator
-from harness.config.execution_time import execution, moved_bytes
+from harness.config.execution_time import execution, moved_bytes, own_columns
 from harness.errors import RequestError
 from harness.kernel import FixedCost, KernelSpec, load_kernel
 from harness.kernel.cost import ROWS
@@ -162,10 +162,9 @@ def kernel_point(device: Simulator, spec: KernelSpec, columns: int) -> Point:
 
 def _work(spec: KernelSpec) -> tuple[int, int, int]:
     """Operations, bytes and columns of an execution."""
-    cost = spec.cost
-    if cost is None or isinstance(cost, FixedCost):
-        return spec.ops, moved_bytes(spec), 1
-    return spec.ops or cost.ops, moved_bytes(spec) * cost.columns, cost.columns
+    cost, columns = spec.cost, own_columns(spec)
+    declared = 0 if cost is None or isinstance(cost, FixedCost) else cost.ops
+    return spec.ops or declared, moved_bytes(spec) * columns, columns
 
 
 def chain_point(name: str, points: Sequence[Point]) -> Point:

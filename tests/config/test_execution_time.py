@@ -9,8 +9,11 @@ from support.small_device import ADD
 
 from harness.config.compose import load
 from harness.config.device import PowerMode, Simulator
-from harness.config.execution_time import cost_ns, cost_remark, exec_ns_of
+from harness.config.execution_time import check_columns, cost_ns, cost_remark, exec_ns_of
+from harness.config.strategy import Strategy
 from harness.errors import RequestError
+from harness.execution.prepare import deal_columns
+from harness.inputs.chain import Chain
 from harness.kernel import FixedCost, GemmCost, RooflineCost
 
 TILES = {"int8": (64, 64, 64), "bfloat16": (64, 64, 32)}
@@ -93,6 +96,22 @@ def test_the_profile_comes_before_the_kernels_own_cost() -> None:
 )
 def test_the_remark_states_the_error(cost, text: str) -> None:
     assert cost_remark(profile(), replace(ADD, cost=cost)) == text
+
+
+def test_kernels_that_use_several_columns_have_to_fit() -> None:
+    device, wide = profile(), replace(ADD, name="wide", cost=gemm("int8", 512, columns=2))
+    check_columns(device, [wide], [2])
+    check_columns(device, [wide, ADD], [1, 2])
+    # Kernels of one column take turns.
+    check_columns(device, [ADD, ADD], [4, 4])
+    with pytest.raises(RequestError, match="the contexts use 6 columns"):
+        deal_columns(Chain((wide,)), Strategy(columns=3), device)
+    with pytest.raises(RequestError) as raised:
+        check_columns(device, [wide, ADD], [2, 1])
+    assert str(raised.value) == (
+        "strategy.columns=2: the contexts use 5 columns by the costs of their kernels (wide 2, add "
+        "1), and the device has 4; use a smaller strategy.columns, or run the kernels apart"
+    )
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ RECORD_FIELDS: dict[type, dict[str, str]] = {
         "caching": "passes over one input (`measure.cache_check`); null: not run",
         "verification": "how outputs were [verified](verification.md); null: an older record",
         "input_hashes": "sha256 of each file that the workload names, by its path",
+        "kernel_hashes": "sha256 of the declaration and the code of each kernel, by its name",
         "created": "time at which the record was made, ISO 8601, UTC",
         "schema_version": "version of this format",
     },

@@ -16,6 +16,63 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 
 
+DECLARATION = """# Halves.
+arguments:
+  - {name: x, direction: in, dtype: int8, shape: [64, 64]}
+  - {name: y, direction: out, dtype: int8, shape: [64, 64]}
+reference: reference:halve
+ops: 4096
+cost: {ns: 20000}
+"""
+REFERENCE = """import numpy as np
+
+
+def halve(x):
+    return x >> np.int8(1)
+"""
+OWN = """
+import numpy as np
+from harness.api import Pipeline
+from harness.commands.main import dispatch
+
+assert dispatch(["workload.kernel=halve", "tracking=off", "hydra.run.dir=alone"]) == 0
+assert dispatch(["list", "kernels"]) == 0
+chain = "workload.chain=[attention,halve]"
+record = harness.run("workload=attention", "workload.kernel=", chain, "tracking=off")
+assert record.ok and record.kernel_hashes.keys() == {"attention", "halve"}, record
+sweep = ("workload.kernel=halve", "strategy=baseline,pooled", "tracking=off", "seed=1")
+first, again = harness.sweep(*sweep), harness.sweep(*sweep)
+assert [each.verdict.value for each in first] == ["OK", "OK"]
+assert [each.created for each in first] == [each.created for each in again], "resumed"
+tile = np.arange(4096, dtype=np.int8).reshape(1, 64, 64)
+with Pipeline(["halve"]) as pipeline:
+    assert (pipeline.run([tile]) == tile >> 1).all()
+path = "kernels/halve/reference.py"
+text = open(path).read().replace("1)", "2)")
+open(path, "w").write(text)
+later = harness.sweep(*sweep)
+assert all(each.ok for each in later)
+assert {each.created for each in later}.isdisjoint(each.created for each in first), "edited"
+with Pipeline(["halve"]) as pipeline:
+    assert (pipeline.run([tile]) == tile >> 2).all()
+"""
+"""A kernel of one's own: alone, in a chain, in sweeps, from Python, and after an edit."""
+
+
+def check_own_kernel(work: Path, code: str) -> None:
+    for path, content in {
+        "conf/kernel/halve.yaml": DECLARATION,
+        "kernels/halve/reference.py": REFERENCE,
+    }.items():
+        (work / path).parent.mkdir(parents=True)
+        (work / path).write_text(content)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=work, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "* halve" in done.stdout
+
+
 def test_an_installed_wheel_runs_anywhere(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run(
@@ -50,3 +107,4 @@ def test_an_installed_wheel_runs_anywhere(tmp_path: Path) -> None:
     assert json.loads(record.read_text())["verdict"] == "OK"
     harness("report")
     assert record.with_name("report.html").is_file(), "the templates of the page are in the wheel"
+    check_own_kernel(work, code.replace("command.main()", OWN))

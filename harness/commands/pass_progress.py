@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from harness.commands.terminal import Presentation, say, say_from_handler, stderr_redraws
 from harness.config.schema import Config
@@ -116,6 +116,23 @@ def duration(time_s: float) -> str:
     if time_s < 60 * MINUTES_SHOWN:
         return f"{time_s / 60:.0f} min"
     return f"{time_s / 3600:.1f} h"
+
+
+@contextmanager
+def patience(kernels: Sequence[str], remark: Callable[[str], None]) -> Iterator[None]:
+    """In this context, remark after 10 s that the inputs and references of kernels take long."""
+    names = ", ".join(dict.fromkeys(kernels))
+    line = (
+        f"still computing inputs and references of {names}; Ctrl-C stops, fewer workload.tiles "
+        "take less, verify=off needs no references"
+    )
+    timer = threading.Timer(LINE_S, remark, [line])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def measure(

@@ -33,7 +33,7 @@ from harness.commands.hydra_argv import (
 from harness.commands.hydra_private import Arguments, parse, run_application
 from harness.commands.launchers import Task
 from harness.commands.overview import overview
-from harness.commands.pass_progress import SweepProgress, measure
+from harness.commands.pass_progress import SweepProgress, measure, patience
 from harness.commands.result_store import ResultStore, swept_keys
 from harness.commands.run_folder import discard, existing_folders, temporary_folder
 from harness.commands.show import show_runs
@@ -225,7 +225,8 @@ class Invocation:
             self.messages.remark(ignored, "ignored depth")
         resolved = configuration.resolved(cfg)
         backend_of(config.tracking)  # an unknown one is refused before anything runs
-        experiment = Experiment(config)
+        with patience(config.workload.kernels, self.messages.remark):
+            experiment = Experiment(config)
         remarks = [*experiment.remarks, *without_effect(experiment.config, overrides)]
         for remark in remarks:
             self.messages.remark(remark)

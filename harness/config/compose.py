@@ -39,7 +39,7 @@ from harness.config.workload import Workload
 from harness.config.workload_keys import WORKLOAD_KEYS, choose_workload
 from harness.errors import RequestError, nearest, override_text
 from harness.kernel import check_kernel
-from harness.kernel.folders import conf_root, own_preset_folders
+from harness.kernel.folders import DECLARATIONS, conf_root, own_preset_folders
 
 SWEEPER_TARGET = "hydra_plugins.harness.CheckedSweeper"
 """Name under which Hydra finds `harness.commands.sweeper.CheckedSweeper`."""
@@ -136,6 +136,10 @@ def check_overrides(overrides: Sequence[str]) -> None:
         key, value = key_and_value(override)
         if key in GROUP_NAMES and value.startswith("["):
             raise RequestError(f"{override}: a list; give one option of {key}, without brackets")
+        if key == DECLARATIONS:
+            raise RequestError(
+                f"{override}: not a group of options; give workload.kernel={value or '<name>'}"
+            )
         mapping, _, name = key.rpartition(".")
         if mapping in _BY_KERNEL:
             check_kernel(name, override)

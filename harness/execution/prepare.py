@@ -216,6 +216,10 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> PreparedRun:
     )
     audio = _audio(config.workload, tiles, encoder_tiles(chain.name, tiles.audio_s))
     expected = expected_of(tiles, config.verify)
+    own = config.verify is not Verify.off and any(spec.own for spec in chain.kernels)
+    if own and isinstance(expected, Tiles):
+        # Now, while nothing has run: a wrong reference is a wrong request, and Ctrl-C stops it.
+        expected.expected  # noqa: B018
     passes = partial(TilePasses, config, chain, plan.columns, backend, tiles, expected)
     remarks = (*plan.remarks, *tiles.remarks)
     work = work_of(chain, config.device, config.strategy.resident)

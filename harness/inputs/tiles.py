@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from harness.errors import RequestError
 from harness.inputs.chain import Chain
 from harness.kernel import Bytes, KernelSpec
+from harness.kernel.modules import one_line
 
 PIECE_TILES = 4096
 PIECE_BYTES = 1 << 26
@@ -164,9 +167,17 @@ def _reference_outputs(spec: KernelSpec, inputs: tuple[Bytes, ...]) -> Bytes:
             piece = slice(first, first + step)
             outputs[piece] = spec.compute(*(each[piece] for each in inputs))
         return outputs
-    except Exception as error:
+    # A call of sys.exit in it must not end the harness.
+    except (Exception, SystemExit) as error:
         raise RequestError(
-            f"kernel {spec.name}: its reference fails ({type(error).__name__}: {error}); "
+            f"kernel {spec.name}: its reference fails ({one_line(error)}{_place(spec, error)}); "
             "it takes the input parts as read-only arrays (tiles, *shape) and returns one "
             "(tiles, *shape)"
         ) from error
+
+
+def _place(spec: KernelSpec, error: BaseException) -> str:
+    """The last line in the kernel's folder that an error passed; empty without one."""
+    frames = [(Path(frame.filename), frame.lineno) for frame in extract_tb(error.__traceback__)]
+    own = [f", {path.name} line {line}" for path, line in frames if path.parent == spec.folder]
+    return own[-1] if own else ""

@@ -15,7 +15,8 @@ Schema history:
    the timed ones were cold. In records of schemas 1 to 5, they are None; `warmup_ns` is empty.
 7  Adds `verification`: what outputs were compared with, and how close they were. In records of
    schemas 1 to 6, it is None, and `config.verify` tells whether references were the oracle. Adds
-   `input_hashes`, the files that the workload names; in records of schemas 1 to 6, it is empty.
+   `input_hashes`, the files that the workload names, and `kernel_hashes`, the declarations of its
+   kernels; in records of schemas 1 to 6, they are empty.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from harness.measure.totals import Totals
 from harness.results.damage import reason
 from harness.results.environment import Environment, environment
 from harness.results.identity import config_hash
-from harness.results.run_key import input_hashes, run_key
+from harness.results.run_key import input_hashes, kernel_hashes, run_key
 from harness.results.whole_file import written_last
 from harness.units import ms_to_ns
 
@@ -140,6 +141,7 @@ class Record:
     caching: CacheCheck | None = None
     verification: Verification | None = None
     input_hashes: dict[str, str] = field(default_factory=dict)
+    kernel_hashes: dict[str, str] = field(default_factory=dict)
     created: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
     )
@@ -235,6 +237,7 @@ def record_of(
         caching=outcome.caching,
         verification=outcome.verification,
         input_hashes=input_hashes(resolved.get("workload", {})),
+        kernel_hashes=kernel_hashes(resolved),
     )
 
 

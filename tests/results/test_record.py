@@ -20,7 +20,7 @@ NEW_IN_TOTALS_6 = (
     *("busy_ns", "fill_ns", "drain_ns", "exposed_ns", "load_ns"),
     *("stall_host_ns", "stall_queue_ns", "stall_slot_ns"),
 )
-NEW_IN_7 = ("verification", "input_hashes")
+NEW_IN_7 = ("verification", "input_hashes", "kernel_hashes")
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -106,7 +106,7 @@ def test_older_schemas_are_read(tmp_path: Path, version: int, absent: tuple[str,
         assert {getattr(record.totals, key) for key in NEW_IN_TOTALS_6} == {None}
     assert (record.machine is None) == (version == 1)
     assert record.caching is record.verification is None
-    assert record.input_hashes == {}
+    assert record.input_hashes == record.kernel_hashes == {}
     assert (record.stop, record.samples.warmup_ns, record.samples.cold) == (None, (), None)
     assert (record.accounting.overlap_host, record.knobs.resident) == (False, False)
 

@@ -126,7 +126,8 @@ def patience(kernels: Sequence[str], remark: Callable[[str], None]) -> Iterator[
         f"still computing inputs and references of {names}; Ctrl-C stops, fewer workload.tiles "
         "take less, verify=off needs no references"
     )
-    timer = threading.Timer(LINE_S, remark, [line])
+    # A thread cannot wait for an infinite time, which means that no line is wanted.
+    timer = threading.Timer(min(LINE_S, threading.TIMEOUT_MAX), remark, [line])
     timer.daemon = True
     timer.start()
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
 
 from harness.commands import pass_progress
-from harness.commands.pass_progress import LINE_S, SweepProgress, duration
+from harness.commands.pass_progress import LINE_S, SweepProgress, duration, patience
 
 
 def test_a_piped_sweep_prints_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,3 +71,21 @@ def test_jobs_of_other_processes(
 )
 def test_durations(time_s: float, text: str) -> None:
     assert duration(time_s) == text
+
+
+def test_a_reference_that_takes_long_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, said = list[str](), threading.Event()
+
+    def remark(line: str) -> None:
+        lines.append(line)
+        said.set()
+
+    monkeypatch.setattr("harness.commands.pass_progress.LINE_S", 0)
+    with patience(["relu", "gelu", "relu"], remark):
+        said.wait()
+    assert len(lines) == 1
+    assert "still computing inputs and references of relu, gelu; Ctrl-C stops" in lines[0]
+    monkeypatch.setattr("harness.commands.pass_progress.LINE_S", math.inf)
+    with patience(["relu"], remark):
+        pass
+    assert len(lines) == 1

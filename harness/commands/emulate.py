@@ -26,8 +26,8 @@ from harness.errors import RequestError
 from harness.hazard import Hazard
 from harness.kernel import load_kernel
 from harness.report.emulation import HAZARD, Emulation, parts
+from harness.report.program_trace import program_trace
 from harness.report.tables import Sheet
-from harness.report.trace import program_trace
 from harness.results.find import TRACE_NAME
 from harness.results.whole_file import write_json
 from harness.sim import pyxrt

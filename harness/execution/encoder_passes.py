@@ -19,9 +19,13 @@ from harness.execution.session_pool import SessionPool
 from harness.execution.tile_passes import Share, Step
 from harness.execution.verify import Checker, Comparison, OutputCopies
 from harness.inputs.tiles import Tiles
+from harness.measure.joined import first_calls, joined
 from harness.measure.timeline import Spans, Timeline
 from harness.measure.totals import Totals, sum_totals, totals_of
 from harness.models.operations import Operation
+
+MOST_SHOWN = 16
+"""Calls of an operation whose spans a pass keeps: 5 KB, in each of up to thousands of passes."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,12 @@ class EncoderPass:
 
     steps: what each operation took. open_ns: time to open contexts during the pass. Host work
     between two operations, cutting arrays into tiles and gathering them again, is not timed.
+    shown: the first calls of each operation by its name; empty if they are not stored.
     """
 
     steps: tuple[Step, ...]
     open_ns: int
+    shown: tuple[tuple[str, Timeline], ...] = ()
 
     @property
     def makespan_ns(self) -> int:
@@ -52,8 +58,8 @@ class EncoderPass:
         return replace(whole, open_ns=self.open_ns, makespan_ns=whole.makespan_ns + self.open_ns)
 
     def timeline(self) -> Timeline | None:
-        """None, because a window has millions of spans."""
-        return None
+        """The first calls of each operation, one operation after the other."""
+        return joined(self.shown)
 
 
 class EncoderPasses:
@@ -138,28 +144,31 @@ class EncoderPasses:
         self, all_tiles: Mapping[str, Tiles], check: bool
     ) -> tuple[EncoderPass, Callable[[], list[Comparison]]]:
         steps, checkers = list[Step](), list[Comparison]()
+        shown = list[tuple[str, Timeline]]()
         open_ns = self._pool.open_ns
 
-        def run_calls(operation: Operation, tiles: Tiles, calls: int) -> Totals:
+        def run_calls(operation: Operation, tiles: Tiles, calls: int) -> Timeline:
             executor = self._pool.executor(tiles.spec, calls)
             if not check:
-                return totals_of(executor.run(tiles, lambda first, outputs: None).timeline())
+                return executor.run(tiles, lambda first, outputs: None).timeline()
             expected, copies = self._expected[tiles.spec.name], OutputCopies(tiles, calls)
             checker = Checker(expected, operation=str(operation))
             executor.poison(checker.poison)
-            totals = totals_of(executor.run(tiles, copies).timeline())
+            timeline = executor.run(tiles, copies).timeline()
             checkers.append(copies.feed(checker))
-            return totals
+            return timeline
 
         for operation, tiles, calls in self._runs(all_tiles):
             # If all calls run, there is nothing to extrapolate.
             is_part = calls < operation.calls
             shorter = run_calls(operation, tiles, self._half) if is_part else None
-            totals = run_calls(operation, tiles, calls)
+            timeline = run_calls(operation, tiles, calls)
+            totals = totals_of(timeline)
             if shorter:
-                totals = totals.extrapolated(shorter, operation.calls)
+                totals = totals.extrapolated(totals_of(shorter), operation.calls)
             steps.append(Step(operation, calls, totals))
-        result = EncoderPass(tuple(steps), self._pool.open_ns - open_ns)
+            shown.append((str(operation), first_calls(timeline, MOST_SHOWN)))
+        result = EncoderPass(tuple(steps), self._pool.open_ns - open_ns, tuple(shown))
         return result, lambda: checkers
 
     def _runs(self, tiles: Mapping[str, Tiles]) -> Iterator[tuple[Operation, Tiles, int]]:

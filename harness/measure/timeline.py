@@ -53,6 +53,15 @@ FIELDS = ("stage", "tile", "tiles", "column", "start_ns", "end_ns", "kernel")
 
 
 @dataclass(frozen=True)
+class Part:
+    """An operation of an encoder in a timeline. tile, start_ns: its first tile, and its begin."""
+
+    name: str
+    tile: int
+    start_ns: int
+
+
+@dataclass(frozen=True)
 class Timeline:
     """All spans of one pass.
 
@@ -61,6 +70,7 @@ class Timeline:
     tiles. kernel_columns: number of columns of each kernel. clock: "virtual" or "monotonic".
     has_device: False without device timestamps; the device's work is then unknown, not zero.
     kernels: names. occupied_columns: number of columns of the device that had work; 0 if unknown.
+    parts: the operations of an encoder, in order, of which tiles are calls; else empty.
     """
 
     rows: Spans
@@ -70,6 +80,7 @@ class Timeline:
     has_device: bool
     kernels: tuple[str, ...] = ("",)
     occupied_columns: int = 0
+    parts: tuple[Part, ...] = ()
 
     @property
     def columns(self) -> int:

@@ -124,7 +124,11 @@ def stalls(timeline: Timeline) -> Spans | None:
         is_late = launched[rows[1:, 1], rows[1:, 6]] > begins
         gaps.append(np.column_stack([np.full_like(begins, column), begins, ends])[is_late])
     every = np.concatenate(gaps)
-    return every[every[:, 1] < every[:, 2]]
+    # Between two operations of an encoder, a column waits for neither.
+    starts = np.array([each.start_ns for each in timeline.parts], np.int64)
+    within = np.searchsorted(starts, every[:, 1]) == np.searchsorted(starts, every[:, 2])
+    found: Spans = every[(every[:, 1] < every[:, 2]) & within]
+    return found
 
 
 def stalls_ns(timeline: Timeline) -> Spans | None:

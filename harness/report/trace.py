@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.hazard import Call, Hazard
 from harness.measure.idle import CAUSES, stall_causes, stall_work
 from harness.measure.timeline import DEVICE_WORK, Spans, Stage, Timeline
 from harness.measure.totals import stalls
@@ -53,6 +52,7 @@ def trace(timeline: Timeline, title: str) -> dict[str, Any]:
     rows = timeline.rows[mask]
     periods = [_period(timeline, *part) for part in parts]
     events = list(_tracks(timeline, title))
+    events += _operations(timeline)
     events += _slices(timeline, rows)
     events += _arrows(timeline, rows)
     events += _counters(timeline, periods)
@@ -109,21 +109,32 @@ def _within(periods: Sequence[tuple[int, int]], times: Spans) -> NDArray[np.bool
 
 
 def _tracks(timeline: Timeline, title: str) -> Iterator[Event]:
-    yield _name("process_name", HOST_PID, 0, f"host of {title}")
-    yield _name("thread_name", HOST_PID, 0, "host thread")
+    yield name_event("process_name", HOST_PID, 0, f"host of {title}")
+    yield name_event("thread_name", HOST_PID, 0, "host thread")
     if not timeline.has_device:
         return
-    yield _name("process_name", DEVICE_PID, 0, f"device of {title}")
+    yield name_event("process_name", DEVICE_PID, 0, f"device of {title}")
     several = len(timeline.kernels) > 1
     for column in range(timeline.columns):
         for index, kernel in enumerate(timeline.kernels):
             name = f"column {column} {kernel}" if several else f"column {column}"
-            yield _name("thread_name", DEVICE_PID, _track(timeline, column, index), name)
+            yield name_event("thread_name", DEVICE_PID, _track(timeline, column, index), name)
 
 
 def _track(timeline: Timeline, column: int, kernel: int) -> int:
     # A track per kernel too, because the kernels of a chain overlap on a column.
     return column * len(timeline.kernels) + kernel
+
+
+def _operations(timeline: Timeline) -> Iterator[Event]:
+    """A track with a slice for each operation of an encoder."""
+    if timeline.parts:
+        yield name_event("thread_name", HOST_PID, 2, "operations")
+    behind = [*(part.tile for part in timeline.parts), timeline.tiles]
+    for part, end in zip(timeline.parts, behind[1:], strict=True):
+        begin_ns, end_ns = _period(timeline, part.tile, end)
+        arguments = {"operation": part.name, "tile": part.tile, "tiles": end - part.tile}
+        yield span_event(HOST_PID, 2, part.name, begin_ns, end_ns, arguments)
 
 
 def _slices(timeline: Timeline, rows: Spans) -> Iterator[Event]:
@@ -137,7 +148,7 @@ def _slices(timeline: Timeline, rows: Spans) -> Iterator[Event]:
         arguments |= {"kernel": timeline.kernels[kernel]} if several else {}
         arguments |= {"start_ns": start_ns, "end_ns": end_ns}
         yield {
-            **_span(
+            **span_event(
                 DEVICE_PID if on_device else HOST_PID,
                 _track(timeline, column, kernel) if on_device else 0,
                 f"{name} {tile}" if tiles == 1 else f"{name} {tile}-{tile + tiles - 1}",
@@ -160,7 +171,7 @@ def _arrows(timeline: Timeline, rows: Spans) -> Iterator[Event]:
             on_device = code in DEVICE_WORK
             pid = DEVICE_PID if on_device else HOST_PID
             track = _track(timeline, column, kernel) if on_device else 0
-            of_tile[tile].append(((start_ns + end_ns) // 2, pid, _tid(pid, track)))
+            of_tile[tile].append(((start_ns + end_ns) // 2, pid, track_id(pid, track)))
     staged = set(rows[rows[:, 0] == write, 1].tolist())
     for tile, points in of_tile.items():
         # The tiles of a batch are staged together: the first stands for all.
@@ -219,7 +230,7 @@ def _stall(timeline: Timeline, column: int, begin_ns: int, end_ns: int, **why: s
         "name": "stall",
         "cat": "stall",
         "pid": DEVICE_PID,
-        "tid": _tid(DEVICE_PID, _track(timeline, column, 0)),
+        "tid": track_id(DEVICE_PID, _track(timeline, column, 0)),
         "ts": begin_ns / NS_PER_US,
         "args": {"column": column, "start_ns": begin_ns, "end_ns": end_ns, **why},
     }
@@ -227,55 +238,18 @@ def _stall(timeline: Timeline, column: int, begin_ns: int, end_ns: int, **why: s
 
 def _omitted(timeline: Timeline, parts: Sequence[tuple[int, int]]) -> Iterator[Event]:
     """A track with a slice for each part of the pass whose tiles are left out."""
-    yield _name("thread_name", HOST_PID, 1, "tiles left out")
+    yield name_event("thread_name", HOST_PID, 1, "tiles left out")
     behind = [*(begin for begin, _ in parts[1:]), timeline.tiles]
     for (_, first), end in zip(parts, behind, strict=True):
         if first < end:
             begin_ns, end_ns = _period(timeline, first, end)
             name = f"tiles {first}-{end - 1}"
-            yield _span(HOST_PID, 1, name, begin_ns, end_ns, {"tile": first, "tiles": end - first})
+            yield span_event(
+                HOST_PID, 1, name, begin_ns, end_ns, {"tile": first, "tiles": end - first}
+            )
 
 
-def program_trace(
-    title: str, calls: Sequence[tuple[str, int, int, Call]], spans: Spans, hazards: Sequence[Hazard]
-) -> dict[str, Any]:
-    """Trace events of a program that calls the pyxrt API.
-
-    calls: name, begin, end (ns) and place of each. spans: int64 (n, 5) of is_load, context, column,
-    start_ns, end_ns.
-    Hazards are instants on the host's track.
-    """
-    events = [
-        _name("process_name", HOST_PID, 0, f"host of {title}"),
-        _name("thread_name", HOST_PID, 0, "pyxrt calls"),
-        _name("process_name", DEVICE_PID, 0, f"device of {title}"),
-    ]
-    events += [
-        _name("thread_name", DEVICE_PID, int(c), f"column {c}") for c in np.unique(spans[:, 2])
-    ]
-    for name, begin_ns, end_ns, call in calls:
-        events.append(
-            _span(HOST_PID, 0, name, begin_ns, end_ns, {"at": f"{call.file}:{call.line}"})
-        )
-    for is_load, context, column, start_ns, end_ns in spans.tolist():
-        name = "load" if is_load else "exec"
-        events.append(_span(DEVICE_PID, column, name, start_ns, end_ns, {"context": context}))
-    for hazard in hazards:
-        at_us = hazard.later.now_ns / NS_PER_US
-        instant = {
-            "ph": "i",
-            # Scope of the instant: a line through all tracks of its process.
-            "s": "p",
-            "name": hazard.kind.value,
-            "pid": HOST_PID,
-            "tid": _tid(HOST_PID, 0),
-            "ts": at_us,
-        }
-        events.append({**instant, "args": {"hazard": str(hazard), "count": hazard.count}})
-    return {"traceEvents": events, "displayTimeUnit": "ns", "otherData": {"title": title}}
-
-
-def _tid(pid: int, track: int) -> int:
+def track_id(pid: int, track: int) -> int:
     """The id of a track, by its number in its process.
 
     It is unique in the whole trace, and none is a pid: Perfetto takes a thread whose id is that of
@@ -284,17 +258,27 @@ def _tid(pid: int, track: int) -> int:
     return pid * TRACKS + 1 + track
 
 
-def _span(pid: int, track: int, name: str, start_ns: int, end_ns: int, arguments: Event) -> Event:
+def span_event(
+    pid: int, track: int, name: str, start_ns: int, end_ns: int, arguments: Event
+) -> Event:
+    """A complete event; track: number in its process."""
     times = {"ts": start_ns / NS_PER_US, "dur": (end_ns - start_ns) / NS_PER_US}
     return {
         "ph": "X",
         "name": name,
         "pid": pid,
-        "tid": _tid(pid, track),
+        "tid": track_id(pid, track),
         **times,
         "args": arguments,
     }
 
 
-def _name(kind: str, pid: int, track: int, name: str) -> Event:
-    return {"ph": "M", "name": kind, "pid": pid, "tid": _tid(pid, track), "args": {"name": name}}
+def name_event(kind: str, pid: int, track: int, name: str) -> Event:
+    """Metadata: the name of a process or of a track."""
+    return {
+        "ph": "M",
+        "name": kind,
+        "pid": pid,
+        "tid": track_id(pid, track),
+        "args": {"name": name},
+    }

@@ -235,7 +235,9 @@ def _measure(config: Config) -> Result:
     # `Experiment.run` does not raise after Ctrl-C, but the whole study has to stop.
     if outcome.interrupted:
         raise KeyboardInterrupt
-    limits = bounds(outcome.timeline) if outcome.timeline else None
+    timeline = outcome.timeline
+    # Of an encoder, the spans are only those of a few calls.
+    limits = bounds(timeline) if timeline and not timeline.parts else None
     if limits is None:
         return f"{config.strategy.label}: {outcome.reason}"
     return Point(limits.makespan_ns, "host" if limits.bound_ns == limits.host_ns else "device")

@@ -16,12 +16,12 @@ from harness.config.device import Faults, Simulator
 from harness.config.schema import Config
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
-from harness.execution.encoder_passes import EncoderPasses
+from harness.execution.encoder_passes import MOST_SHOWN, EncoderPasses
 from harness.execution.prepare import prepare
 from harness.execution.tile_passes import Pass
 from harness.inputs.generate import make_tiles
 from harness.measure.metrics import METRIC_NAMES
-from harness.measure.totals import Totals
+from harness.measure.totals import Totals, stalls
 from harness.models.operations import Operation, operations
 from harness.models.tiling import load_tiling
 from harness.models.whisper import encoder_of
@@ -90,7 +90,22 @@ def test_a_serial_window_takes_what_its_calls_take() -> None:
     assert totals.exec_ns == sum(each.calls * EXEC_NS[each.kernel or ""] for each in found)
     assert totals.write_ns == 10 * totals.tiles
     assert totals.makespan_ns == sum(step.totals.makespan_ns for step in made.steps)
-    assert (made.timeline(), len(made.intervals_ns), totals.open_ns) == (None, 0, 0)
+    assert (len(made.intervals_ns), totals.open_ns) == (0, 0)
+    timeline = made.timeline()
+    assert timeline
+    assert [part.name for part in timeline.parts] == [str(each) for each in found]
+    shown = [min(MOST_SHOWN, each.calls) for each in found]
+    assert timeline.tiles == sum(shown)
+    assert [part.tile for part in timeline.parts] == [sum(shown[:row]) for row in range(len(found))]
+    lengths_ns = [
+        count * own_ns[each.kernel or ""] for count, each in zip(shown, found, strict=True)
+    ]
+    starts_ns = [sum(lengths_ns[:row]) for row in range(len(found))]
+    assert [part.start_ns for part in timeline.parts] == starts_ns
+    assert int(timeline.rows[:, 5].max()) == sum(lengths_ns)
+    gaps = stalls(timeline)
+    assert gaps is not None
+    assert len(gaps) == sum(count - 1 for count in shown), "none between two operations"
 
 
 @pytest.mark.parametrize(

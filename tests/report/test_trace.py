@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from support.process import Shell
 
+from harness.measure.joined import first_calls, joined
 from harness.measure.timeline import Stage, Timeline
+from harness.report.pictures.strips import strips
 from harness.report.trace import DEVICE_PID, HOST_PID, shown_tiles, trace
 
 Event = dict[str, Any]
@@ -159,3 +161,46 @@ def test_a_long_pass_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     periods = [(0, 5 * TILE_NS), (58 * TILE_NS, 63 * TILE_NS + 3 * 9 * EXEC_NS)]
     for each in [*of(events, "C"), *of(events, "i")]:
         assert any(begin <= each["ts"] * 1000 <= end for begin, end in periods)
+
+
+def test_the_operations_of_an_encoder_follow_each_other_by_name() -> None:
+    timeline = joined([("query", first_calls(serial(9), 3)), ("<key>", serial(2))])
+    assert timeline
+    events = trace(timeline, "mine")["traceEvents"]
+    found = [each for each in of(events, "X") if "operation" in each["args"]]
+    assert [(each["name"], each["args"]["tile"], each["args"]["tiles"]) for each in found] == [
+        ("query", 0, 3),
+        ("<key>", 3, 2),
+    ]
+    assert [each["ts"] * 1000 for each in found] == pytest.approx([0, 3 * TILE_NS])
+    assert [each["dur"] * 1000 for each in found] == pytest.approx([3 * TILE_NS, 2 * TILE_NS])
+    executions = [each["args"]["tile"] for each in of(events, "X", "exec")]
+    assert executions == [0, 1, 2, 3, 4]
+    assert len(of(events, "i", "stall")) == 3, "none between the operations"
+    assert max(count for _, count in values(events, "tiles in flight")) == 1
+    assert [*joined([("a", serial(2))]).rows[:, 5]] == [*serial(2).rows[:, 5]]
+    assert joined([]) is None
+
+
+def test_the_picture_of_an_encoder_names_its_operations() -> None:
+    timeline = joined([("query", serial(20)), ("key", serial(20, slow=range(20)))])
+    assert timeline
+    record = {"name": "mine", "device": "simulator", "verdict": "OK"}
+    content = strips(trace(timeline, "mine"), record)
+    assert "40 calls of 2 operations, which represent all calls: OK" in content.about
+    assert [each.name for each in content.stretches] == [
+        "calls 0 to 11 of 40: the first; query",
+        "calls 20 to 31 of 40: the slowest; key",
+    ]
+    short = joined([("query", serial(2)), ("key", serial(2))])
+    assert short
+    (stretch,) = strips(trace(short, "mine"), record).stretches
+    assert stretch.name == "query to key"
+
+
+def test_calls_are_cut_behind_whole_submissions() -> None:
+    rows = [(Stage.LAUNCH, tile, 2, 0, tile, tile + 1, 0) for tile in (0, 2, 4)]
+    rows += [(Stage.EXEC, tile, 1, 0, tile, tile + 1, 0) for tile in range(6)]
+    cut = first_calls(Timeline(np.array(rows, np.int64), 6, (1,), "virtual", True), 3)
+    assert cut.tiles == 4
+    assert sorted(cut.rows[:, 1].tolist()) == [0, 0, 1, 2, 2, 3]

@@ -84,20 +84,27 @@ def strips(trace: Mapping[str, Any], record: Mapping[str, Any]) -> Strips:
     )
     tiles, columns = int(other["tiles"]), int(other["columns"])
     parts = _parts(spans, MOST_SUBMISSIONS // 2 * columns)
-    stretches = tuple(_stretch(spans, stalls, *part, tiles) for part in parts)
+    operations = [
+        (each["args"]["tile"], each["name"])
+        for each in events
+        if each["ph"] == "X" and "operation" in each["args"]
+    ]
+    stretches = tuple(_stretch(spans, stalls, *part, tiles, operations) for part in parts)
     rows = (HOST, *(names[tid] for tid in sorted(names)))
     kernels = max(1, len(names) // columns)
-    return Strips(str(record["name"]), _about(other, record, tiles), rows, kernels, stretches)
+    number = f"{tiles:,} tile{'s' * (tiles != 1)}"
+    if operations:
+        number = f"{tiles:,} calls of {len(operations)} operations, which represent all calls"
+    return Strips(str(record["name"]), _about(other, record, number), rows, kernels, stretches)
 
 
 def _rows(rows: Iterable[Sequence[int]], width: int = 6) -> Numbers:
     return np.array([*rows], np.int64).reshape(-1, width)
 
 
-def _about(other: Mapping[str, Any], record: Mapping[str, Any], tiles: int) -> str:
+def _about(other: Mapping[str, Any], record: Mapping[str, Any], number: str) -> str:
     device, verdict = record["device"], record["verdict"]
     clock = "virtual" if other["clock"] == "virtual" else "real"
-    number = f"{tiles:,} tile{'s' * (tiles != 1)}"
     return f"{clock} time on device={device}, {number}: {verdict}"
 
 
@@ -127,13 +134,25 @@ def _parts(spans: Numbers, half: int) -> list[tuple[str, int, int]]:
 
 
 def _stretch(
-    spans: Numbers, stalls: Numbers, name: str, first: int, behind: int, tiles: int
+    spans: Numbers,
+    stalls: Numbers,
+    name: str,
+    first: int,
+    behind: int,
+    tiles: int,
+    operations: Sequence[tuple[int, str]],
 ) -> Stretch:
     own = spans[(first <= spans[:, 2]) & (spans[:, 2] < behind)]
     begin, end = (int(own[:, 4].min()), int(own[:, 5].max())) if len(own) else (0, 0)
     inside = (spans[:, 4] < end) & (spans[:, 5] > begin) & (spans[:, 4] < spans[:, 5])
     shown = spans[inside]
-    text = f"tiles {first:,} to {behind - 1:,} of {tiles:,}: {name}" if name else ""
+    what = "calls" if operations else "tiles"
+    text = f"{what} {first:,} to {behind - 1:,} of {tiles:,}: {name}" if name else ""
+    if operations:
+        begins = np.array([tile for tile, _ in operations])
+        ends = np.searchsorted(begins, [first, behind - 1], "right") - 1
+        names = dict.fromkeys(operations[place][1] for place in ends.tolist())
+        text = f"{text}; {' to '.join(names)}".removeprefix("; ")
     return Stretch(
         text,
         begin,

@@ -5,7 +5,6 @@ The launchers are extras: pip install -e '.[joblib,slurm,ray]'.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import Any, cast
 import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from support.process import Done, Shell, end, start
+from support.process import Done, Shell, end, shared_folder, start
 from support.store import filed, import_mlflow, parent_id
 
 from harness.commands.hydra_private import BasicLauncher
@@ -81,11 +80,10 @@ def ray_folder() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("serial")
-    done = end(start(*SWEEP, "tracking=off", cwd=folder))
-    assert done.code == 1, done.err
-    paths = sorted(folder.glob("outputs/*/*/*/record.json"))
-    return [timeless(json.loads(path.read_text())) for path in paths]
+    with shared_folder(tmp_path_factory, "serial"):
+        done = end(start(*SWEEP, "tracking=off"))
+        assert done.code == 1, done.err
+        return [timeless(record) for record in done.records]
 
 
 @pytest.mark.parametrize("package", LAUNCHERS)

@@ -48,16 +48,18 @@ class Forked:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         stdout: int | None = None,
+        stderr: int | None = None,
     ):
         """Run the statements `setup`, then the command, in this process's folder.
 
-        stdout: a descriptor, if not a file that `communicate` reads.
+        stdout, stderr: descriptors, if not files that `communicate` reads.
         """
         # Files instead of pipes: a fork never waits for a reader.
         self._streams = [os.memfd_create(name) for name in ("stdout", "stderr")]
-        self._read_stdout = stdout is None
-        if stdout is not None:
-            os.dup2(stdout, self._streams[0])
+        self._given = (stdout, stderr)
+        for given, stream in zip(self._given, self._streams, strict=True):
+            if given is not None:
+                os.dup2(given, stream)
         self.returncode: int | None = None
         request = {
             "setup": setup,
@@ -66,8 +68,9 @@ class Forked:
             "folder": str(Path.cwd()),
         }
         self.pid = _ask(request, self._streams)
-        if stdout is not None:
-            os.close(self._streams[0])
+        for given, stream in zip(self._given, self._streams, strict=True):
+            if given is not None:
+                os.close(stream)
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -85,8 +88,11 @@ class Forked:
 
     def communicate(self, timeout: float = 300) -> tuple[str, str]:
         self.wait(timeout)
-        out, err = self._streams
-        return _text(out) if self._read_stdout else "", _text(err)
+        out, err = (
+            _text(stream) if given is None else ""
+            for given, stream in zip(self._given, self._streams, strict=True)
+        )
+        return out, err
 
     def send_signal(self, number: int) -> None:
         # The server reaps a fork only when `poll` asks for its end, so the pid is still its own.

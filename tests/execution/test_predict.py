@@ -294,6 +294,8 @@ def models(draw: st.DrawFn) -> PassModel:
         costs,
         st.fixed_dictionaries(dict.fromkeys({batch, tiles % batch}, costs)),
         st.fixed_dictionaries(dict.fromkeys({batch, tiles % batch}, costs)),
+        # In thousandths: half as long again, or several times as long.
+        st.just((0, 0)) | st.tuples(costs.map(lambda each: 50 * each), st.just(500)),
     )
     names = ("alloc_ns", "launch_ns", "completion_ns", "command_ns", "cold_ns", "resume_ns")
     return PassModel(
@@ -356,12 +358,15 @@ def test_numbers_of_a_profile_can_be_arrays() -> None:
     config = load("tracking=off", "strategy=stacked", "workload.tiles=9")
     device = config.device
     assert isinstance(device, Simulator)
-    mhz = np.array([400, 847, 1300])
+    mhz, slower_pct = np.array([400, 847, 1300]), np.array([0, 59, 300])
+    channel = np.array([200_000_000, 0, 90_000_000])
     numbers = {"calibrated_mhz": mhz, "exec_ns.attention": np.array([1, 2, 3]) * 10**6}
+    numbers |= {"memory.channel_ns_per_mib": channel, "memory.exec_slower_pct": slower_pct}
     found = experiment_model(make_plan(config), numbers).times().makespan_ns
     for index, total_ns in enumerate(found):
         exec_ns = {**device.exec_ns, "attention": (index + 1) * 10**6}
-        changed = replace(device, calibrated_mhz=int(mhz[index]), exec_ns=exec_ns)
+        memory = SharedMemory(int(channel[index]), exec_slower_pct=int(slower_pct[index]))
+        changed = replace(device, calibrated_mhz=int(mhz[index]), exec_ns=exec_ns, memory=memory)
         outcome = Experiment(replace(config, device=changed)).run()
         assert outcome.pass_times_ns[0] == total_ns
     assert device.noise == Noise()

@@ -121,7 +121,7 @@ def test_a_core_has_memory_for_it(name: str) -> None:
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`make` in a copy of what it needs."""
     if not (folder / "kernels").exists():
-        for part in ("kernels", "harness"):
+        for part in ("kernels", "harness", "conf"):
             subprocess.run(["cp", "-r", str(KERNELS.parent / part), str(folder)], check=True)
     command = ["make", "-C", str(folder / "kernels"), f"PYTHON={sys.executable}", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)

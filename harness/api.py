@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.config import compose as config
 from harness.config.device import Device, Simulator
+from harness.config.execution_time import figure_remark
 from harness.config.strategy import Strategy
 from harness.config.workload import BLOCK, BLOCK_LINKS, FUSED_BLOCK
 from harness.device.backend import Session
@@ -141,7 +142,8 @@ class Pipeline:
         self.chain = make_chain(specs, links or {})
         self.timeline: Timeline | None = None
         self._stuck = False
-        for line in without_arithmetic(specs, device):
+        figures = filter(None, (figure_remark(device, spec) for spec in specs))
+        for line in (*figures, *without_arithmetic(specs, device)):
             warnings.warn(line, stacklevel=2)
         columns = deal_columns(self.chain, self.strategy, device)
         self.strategy = replace(self.strategy, columns=max(columns))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.config.arithmetic import Gemm
-from harness.config.device import Simulator
+from harness.config.device import Device, Simulator
 from harness.config.shared_memory import larger, moving_ns
 from harness.errors import RequestError
-from harness.kernel import Cost, FixedCost, GemmCost, KernelSpec
+from harness.kernel import Cost, FixedCost, GemmCost, KernelSpec, kernel_names, kernels_root
 
 GEMM_COLUMNS = 4
 """Columns of the device on which the products of `Gemm` were timed."""
@@ -77,6 +77,21 @@ def cost_remark(device: Simulator, spec: KernelSpec) -> str | None:
             f"{rates.mean_error_pct:g} % on average and up to {rates.largest_error_pct:g} %"
         )
     return f"{time} at the profile's peak and bandwidth: a real one takes longer"
+
+
+def figure_remark(device: Device, spec: KernelSpec) -> str | None:
+    """A remark if the profile's figure for a kernel of the harness counts for one of the user."""
+    is_users = spec.own or spec.folder is None
+    if not (is_users and isinstance(device, Simulator) and spec.name in device.exec_ns):
+        return None
+    if spec.name not in kernel_names(kernels_root()):
+        return None
+    key, time_us = f"device.exec_ns.{spec.name}", device.exec_of(spec.name) / 1000
+    return (
+        f"kernel {spec.name}: an execution takes {time_us:,.1f} us by {key}, whatever its cost; "
+        "unless you set it, this is the figure for the kernel of the harness with this name; "
+        "set it, or rename the kernel"
+    )
 
 
 def own_columns(spec: KernelSpec) -> int:

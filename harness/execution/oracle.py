@@ -110,6 +110,15 @@ def choose_verify(
     return Verify.device, remarks + without_arithmetic(specs, device)
 
 
+def check_references(specs: Sequence[KernelSpec], request: str) -> None:
+    """RequestError about a request that needs the reference of every kernel, if one has none."""
+    if lacking := [spec.name for spec in specs if spec.reference is None]:
+        raise RequestError(
+            f"{request}: the results are compared with references, and kernel "
+            f"{' and '.join(lacking)} has none; declare one, or leave {request.split('=')[0]} out"
+        )
+
+
 def without_arithmetic(specs: Sequence[KernelSpec], device: Device) -> list[str]:
     """A remark if outputs of these kernels have no meaning on this device; else empty."""
     lacking = [spec.name for spec in specs if spec.reference is None]

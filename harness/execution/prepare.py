@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from harness.config.device import Device, Simulator
-from harness.config.execution_time import check_columns
+from harness.config.execution_time import check_columns, figure_remark
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Strategy
 from harness.config.workload import FullEncoder, LayerWorkload, TilesWorkload, Workload
@@ -18,7 +18,7 @@ from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
 from harness.execution.encoder_passes import EncoderPasses
 from harness.execution.layer_passes import LayerPasses
-from harness.execution.oracle import choose_verify, expected_of
+from harness.execution.oracle import check_references, choose_verify, expected_of
 from harness.execution.tile_passes import Passes, TilePasses
 from harness.execution.work import work_of
 from harness.inputs.chain import Chain, make_chain
@@ -122,6 +122,7 @@ def make_plan(config: Config) -> Plan:
     columns = deal_columns(kernels, strategy, config.device)
     plan = Plan(config, (), kernels, columns)
     remarks = [remark for spec in plan.specs if spec.own and (remark := hidden_by(spec.name))]
+    remarks += filter(None, (figure_remark(config.device, spec) for spec in plan.specs))
     if max(columns) < strategy.columns:
         shares = ", ".join(
             f"{spec.name} {each}" for spec, each in zip(plan.specs, columns, strict=True)
@@ -152,6 +153,8 @@ def make_plan(config: Config) -> Plan:
         )
         # Changed, not only ignored: the record then has what was run.
         workload = replace(workload, fused=False)
+    if isinstance(workload, LayerWorkload):
+        check_references(plan.specs, f"workload.layer={workload.layer}")
     verify, lines = choose_verify(config.verify, plan.specs, config.device)
     remarks += lines
     effective = replace(config, workload=workload, strategy=strategy, verify=verify)

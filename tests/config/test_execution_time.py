@@ -7,14 +7,21 @@ from dataclasses import replace
 import pytest
 from support.small_device import ADD
 
+from harness.api import Pipeline
 from harness.config.compose import load
 from harness.config.device import PowerMode, Simulator
-from harness.config.execution_time import check_columns, cost_ns, cost_remark, exec_ns_of
+from harness.config.execution_time import (
+    check_columns,
+    cost_ns,
+    cost_remark,
+    exec_ns_of,
+    figure_remark,
+)
 from harness.config.strategy import Strategy
 from harness.errors import RequestError
 from harness.execution.prepare import deal_columns
 from harness.inputs.chain import Chain
-from harness.kernel import FixedCost, GemmCost, RooflineCost
+from harness.kernel import FixedCost, GemmCost, RooflineCost, load_kernel
 
 TILES = {"int8": (64, 64, 64), "bfloat16": (64, 64, 32)}
 PUBLISHED_US = {
@@ -77,6 +84,19 @@ def test_the_profile_comes_before_the_kernels_own_cost() -> None:
     assert exec_ns_of(replace(device, exec_ns={"add": 7}), spec) == 7
     assert cost_remark(replace(device, exec_ns={"add": 7}), spec) is None
     assert cost_remark(device, spec) == "add: an execution takes 1.8 us, as the kernel declares"
+
+
+def test_a_figure_for_another_kernel_of_the_same_name_is_stated() -> None:
+    device, gelu = load("device=simulator").device, load_kernel("gelu")
+    in_python = replace(ADD, name="gelu", cost=FixedCost(5_000_000))
+    expected = "kernel gelu: an execution takes 8.0 us by device.exec_ns.gelu, whatever its cost; "
+    for spec in (in_python, replace(gelu, own=True)):
+        assert (figure_remark(device, spec) or "").startswith(expected)
+    assert figure_remark(device, gelu) is None
+    assert figure_remark(device, replace(in_python, name="own")) is None
+    assert figure_remark(load("device=cpu").device, in_python) is None
+    with pytest.warns(UserWarning, match=expected), Pipeline([in_python]):
+        pass
 
 
 @pytest.mark.parametrize(

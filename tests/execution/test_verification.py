@@ -37,6 +37,7 @@ from harness.kernel import (
     Tolerance,
     load_kernel,
 )
+from harness.kernel.folders import conf_root, looking_in
 from harness.report.page.run_view import _meaning
 from harness.report.run_lines import agreements, footnotes
 from harness.results.record import Record
@@ -201,6 +202,22 @@ def test_a_pipeline_warns_of_outputs_without_a_meaning(kernels: None) -> None:
         np.testing.assert_array_equal(pipeline.run([x]), outputs)
     assert np.isfinite(outputs).all()
     assert (outputs[0] != outputs[1]).any()
+
+
+def test_a_layer_needs_all_references(kernels: None, tmp_path: Path) -> None:
+    path = tmp_path / "conf" / "kernel" / "gelu.yaml"
+    path.parent.mkdir(parents=True)
+    text = (conf_root() / "kernel" / "gelu.yaml").read_text()
+    path.write_text(text.replace("reference: reference:gelu\n", ""))
+    config, _ = request("workload=whisper_tiny", "workload.layer=0", "verify=all")
+    with (
+        looking_in(path.parents[1]),
+        pytest.raises(
+            RequestError,
+            match=r"workload\.layer=0: the results .* kernel gelu has none; declare one",
+        ),
+    ):
+        make_plan(config)
 
 
 def test_the_remarks_name_the_kernel(kernels: None) -> None:

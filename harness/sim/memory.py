@@ -89,11 +89,8 @@ class Memory:
         if sync_copy is None:
             device[low:high] = host[low:high]
             return
-        for written in self.rewritten:
-            begin, end = max(low, written[0]), min(high, written[1])
-            device[begin:end] = sync_copy[begin:end] = host[begin:end]
-            if low <= written[0] and written[1] <= high:
-                self.rewritten = tuple(each for each in self.rewritten if each is not written)
+        if self.rewritten:
+            self._write_back(low, high, sync_copy)
         before, ours = sync_copy[low:high], host[low:high]
         if ours != before:
             theirs = device[low:high]
@@ -104,6 +101,16 @@ class Memory:
             host[low:high] = ours
         else:
             host[low:high] = sync_copy[low:high] = device[low:high]
+
+    def _write_back(self, low: int, high: int, sync_copy: bytearray) -> None:
+        """Write what `bo.write` wrote in the lines `low` to `high` to the device."""
+        left: list[tuple[int, int]] = []
+        for begin, end in self.rewritten:
+            inside = slice(max(low, begin), max(low, begin, min(high, end)))
+            self.device[inside] = sync_copy[inside] = self.host[inside]
+            outside = (begin, min(end, low)), (max(begin, high), end)
+            left += [span for span in outside if span[0] < span[1]]
+        self.rewritten = tuple(left)
 
     def changed_by_host(self, low: int, high: int) -> bool:
         """Return whether the host changed the bytes `low` to `high` since their last sync."""

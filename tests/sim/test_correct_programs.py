@@ -1124,6 +1124,28 @@ PLAIN = {"queue_depth": 1, "chain_length": 1, "launch_ns": 0, "columns": 1}
         ),
         pytest.param(
             [
+                ("column", "odd"),
+                ("bo", "operands", 128),
+                ("bo", "sum", 256),
+                ("write", "operands", 0, 128, 0, "write"),
+                ("sync", "operands", True, 0, 128, True),
+                ("run", "run", 0, ["operands", "sum"]),
+                ("start", "run"),
+                ("wait", "run", "wait"),
+                ("sync", "sum", False, 0, 256, True),
+                ("write", "sum", 0, 256, 0, "write"),
+                ("sync", "sum", True, 0, 128, False),
+                ("sync", "sum", True, 128, 256, False),
+                ("start", "run"),
+                ("wait", "run", "wait"),
+                ("sync", "sum", False, 0, 256, True),
+                ("read", "sum", 0, 256, "read"),
+                ("end",),
+            ],
+            id="what_was_written_is_synced_in_two_parts",
+        ),
+        pytest.param(
+            [
                 ("column", "sub"),
                 ("bo", "bo1", 256),
                 ("bo", "bo2", 128),

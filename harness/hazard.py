@@ -94,7 +94,8 @@ class Kind(Enum):
     )
     WRONG_BANK = (
         "wrong-bank",
-        "the bo is not in the argument's memory bank: XRT binds a copy, and the output is lost",
+        "the bo is not in the argument's memory bank: kernel() ignores XRT's error, and the kernel "
+        "gets address 0",
         "allocate the bo with kernel.group_id(index of the argument)",
     )
     # pyxrt.cpp: bo.write(info.ptr, info.itemsize * info.size, seek).

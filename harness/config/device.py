@@ -228,6 +228,8 @@ class Simulator(Npu):
         24, "most executions of a runlist in one command", least=1, most=MOST_COUNT
     )
     heap_mib: int = setting(64, "memory for instructions", least=0, most=MOST_NS, unit="MiB")
+    timed_waits: bool = setting(False, "run.wait(ms) that times out returns TIMEOUT, else raises")
+    spoils_failed: bool = setting(True, "a run that fails loses its arguments")
     xclbins: dict[str, str] = setting(
         dict, "by pattern of an xclbin's path: kernel to simulate for it; the first match counts"
     )

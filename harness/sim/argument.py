@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from harness.hazard import Kind
 from harness.sim.bo import BoRange
-from harness.sim.kernel_model import NO_BANK
 from harness.sim.memory import Memory
 from harness.sim.sites import Site
 
@@ -26,19 +25,8 @@ class Argument:
     value: int = 0
 
 
-def bo_argument(window: BoRange, bank: int, site: Site) -> Argument:
-    """Return the argument that a bo gives.
-
-    If the bo is in another bank than the argument, XRT binds a copy of it without a warning, and
-    the output is written to the copy.
-    """
-    if bank not in (window.memory.bank, NO_BANK):
-        copy = Memory(window.size, f"copy of {window.memory.name} in another bank", bank=bank)
-        # XRT's own reference, which lasts as long as the argument.
-        copy.handles = 1
-        content = window.memory.device[slice(*window.key)]
-        copy.device[: window.size] = copy.host[: window.size] = content
-        return Argument(copy, copy.key, Kind.WRONG_BANK, site)
+def bo_argument(window: BoRange, site: Site) -> Argument:
+    """Return the argument that a bo gives."""
     # The kernel sees the device's address, which XRT computes wrongly for nested sub-buffers.
     begin = window.device_offset
     problem = None if begin == window.offset else Kind.NESTED_SUB_BUFFER

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from harness.hazard import Kind
 from harness.kernel import FIRST_DATA_ARGUMENT, Buffer
+from harness.sim.access import Access
 from harness.sim.argument import Argument
 from harness.sim.kernel_model import NO_BANK, KernelModel
-from harness.sim.launch import Access, Launch
+from harness.sim.launch import Launch
 
 
 def bind_arguments(
@@ -19,6 +20,9 @@ def bind_arguments(
     Executions compute if every argument that the kernel uses has a value of the right kind and
     size. What the spec does not use may have any value, or none.
     """
+    for index in sorted(launch.spoilt_arguments):
+        spoilt = f"argument {index}, spoilt by the failure of this run"
+        launch.problem(Kind.UNSET_ARGUMENT, spoilt)
     whole: list[Access] = []
     numbers: list[int] = []
     for index, argument in enumerate(arguments):
@@ -27,16 +31,15 @@ def bind_arguments(
         if argument is None:
             if is_used:
                 launch.problem(Kind.UNSET_ARGUMENT, f"argument {index}")
+        elif argument.problem is Kind.WRONG_BANK:
+            launch.problem(Kind.WRONG_BANK, f"argument {index}", argument.site)
         elif argument.memory is None:
             if is_scalar:
                 numbers.append(argument.value)
-            elif model.banks[index] != NO_BANK and (is_used or model.spec is None):
+            elif model.banks[index] != NO_BANK and is_used:
                 number = f"argument {index}, a number instead of a bo"
                 launch.problem(Kind.UNSET_ARGUMENT, number, argument.site)
         else:
-            if is_scalar:
-                instead = f"argument {index}, a bo instead of a number"
-                launch.problem(Kind.UNSET_ARGUMENT, instead, argument.site)
             access = _use(launch, model, index, argument, buffer)
             if buffer and access.key[1] - access.key[0] == buffer.size_bytes:
                 whole.append(access)

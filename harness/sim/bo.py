@@ -14,7 +14,6 @@ from harness.hazard import Kind
 from harness.sim.device import device, hw_context
 from harness.sim.enums import ert_cmd_state, xclBOSyncDirection
 from harness.sim.enums import flags as bo_flags
-from harness.sim.kernel_model import INSTRUCTION_BANK
 from harness.sim.machine import Machine
 from harness.sim.memory import UNDEFINED, Memory
 from harness.sim.pybind import UINT32, UINT64, PybindObject, incompatible, is_int, keywords
@@ -90,14 +89,14 @@ class bo(PybindObject):
         ):
             parent, size, offset = owner._range, int(values[1]), int(values[2])
             if offset + size > parent.size:
-                raise RuntimeError("sub buffer size and offset")
+                raise RuntimeError("sub buffer size and offset: Invalid argument")
             self._range = BoRange(
                 parent.machine, parent.memory, size, parent.offset + offset, offset
             )
         else:
-            # The form without flags allocates host memory.
+            # The form without flags means `normal`, which NPUs refuse.
             if isinstance(owner, hw_context) and len(values) == 3:
-                values = owner, values[1], bo_flags.host_only, values[2]
+                values = owner, values[1], bo_flags.normal, values[2]
             if (
                 len(values) != 4
                 or not isinstance(owner, device | hw_context)
@@ -147,7 +146,7 @@ class bo(PybindObject):
         window = self._range
         content = view.cast("B") if view.c_contiguous else _behind_first_element(view)
         if seek + len(content) > window.size:
-            raise RuntimeError("attempting to write past buffer size")
+            raise RuntimeError("attempting to write past buffer size: Invalid argument")
         begin, end = window.offset + seek, window.offset + seek + len(content)
         if sanitizer := window.machine.sanitizer:
             sanitizer.on_write(window.memory, begin, end)
@@ -165,7 +164,7 @@ class bo(PybindObject):
             raise incompatible("read", _READ_FORMS, (self, size, skip))
         window = self._range
         if skip + size > window.size:
-            raise RuntimeError("attempting to read past buffer size")
+            raise RuntimeError("attempting to read past buffer size: Invalid argument")
         begin, end = window.offset + skip, window.offset + skip + size
         sanitizer = window.machine.sanitizer
         if sanitizer and not sanitizer.on_read(window.memory, begin, end):
@@ -179,7 +178,8 @@ class bo(PybindObject):
         elif direction is _FROM_DEVICE:
             to_device = False
         elif isinstance(direction, xclBOSyncDirection):
-            raise RuntimeError("sync direction not supported (err=-22): Invalid argument")
+            # The directions of other devices: accepted, without an effect.
+            return
         else:
             raise incompatible("sync", _SYNC_FORMS, (self, direction))
         window = self._range
@@ -194,7 +194,10 @@ class bo(PybindObject):
             key = window.offset + int(offset), window.offset + int(offset) + int(size)
             cost_ns = machine.sync_ns(to_device, int(size))
             if key[1] > memory.size:
-                raise RuntimeError("Invalid offset and size when syncing sub buffer")
+                raise RuntimeError(
+                    f"Invalid BO offset and size for sync'ing: {offset}, {size} (err=22): "
+                    "Invalid argument"
+                )
         if machine.contention:
             cost_ns = machine.contention.sync_ns(cost_ns)
         machine.clock.now_ns += cost_ns
@@ -244,14 +247,15 @@ def _behind_first_element(view: memoryview) -> bytes:
 def _allocate(machine: Machine, size: int, kind: bo_flags, group: int) -> BoRange:
     """Allocate memory for a bo; RuntimeError with XRT's text for a kind that NPUs lack."""
     machine.ioctl("CREATE_BO")
+    if kind is bo_flags.normal:
+        raise RuntimeError("unsupported buffer type: none flag (err=95): Operation not supported")
     if kind not in (bo_flags.cacheable, bo_flags.host_only):
-        raise RuntimeError("Bad BO type. (err=-22): Invalid argument")
+        raise RuntimeError("Bad BO type. (err=22): Invalid argument")
     if not size:
-        raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Invalid argument")
-    # Cacheable memory is the device's own heap, whatever the requested group is. The bits of a
-    # group id above 16 are the context's slot.
-    bank = INSTRUCTION_BANK if kind is bo_flags.cacheable else group & 0xFFFF
-    window = BoRange(machine, machine.allocate(size, bank), size, 0, 0)
+        raise RuntimeError("mmap_range(len=0) failed (err=-22): Invalid argument")
+    # The bits of a group id above 16 are the context's slot.
+    in_heap = kind is bo_flags.cacheable
+    window = BoRange(machine, machine.allocate(size, group & 0xFFFF, in_heap), size, 0, 0)
     machine.clock.now_ns += machine.profile.alloc_ns
     return window
 

@@ -182,9 +182,7 @@ class hw_context(PybindObject):
         if isinstance(what, xclbin):
             what = opened.register_xclbin(what)
         if what.to_string() not in opened._known:
-            raise RuntimeError(
-                f"No xclbin with uuid '{what.to_string()}' is registered with the device"
-            )
+            raise RuntimeError(f"No xclbin with uuid '{what.to_string()}': Invalid argument")
         self._device, self._machine = opened, opened._machine
         self._xclbin = opened._known[what.to_string()]
         self._mode = option if isinstance(option, enums.access_mode) else enums.access_mode.shared

@@ -9,7 +9,8 @@ from harness.hazard import Hazard, Kind
 from harness.sim.sites import Site, call_of, present_call
 
 if TYPE_CHECKING:
-    from harness.sim.launch import Access, Launch
+    from harness.sim.access import Access
+    from harness.sim.launch import Launch
     from harness.sim.machine import Machine
 
 MOST_HAZARDS = 1000

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from harness.hazard import Kind
 from harness.kernel import FIRST_DATA_ARGUMENT
+from harness.sim.access import Access, Result
 from harness.sim.arithmetic import Arithmetic
 from harness.sim.enums import ert_cmd_state
 from harness.sim.memory import Memory
@@ -18,62 +19,6 @@ if TYPE_CHECKING:
 
 NEVER_NS = 1 << 62
 """A time after every other: the end of a run that hangs."""
-
-Result: TypeAlias = "tuple[tuple[int, int], Launch]"
-"""A byte range of a memory, and the launch that wrote it."""
-
-
-class Access:
-    """The bytes `key` = (low, high) of a memory that a launch uses.
-
-    writes: whether it writes them; None if unknown. reads: whether their content before the launch
-    matters. result: the entry that the launch adds to the memory's `fresh`.
-    """
-
-    __slots__ = ("argument", "key", "launch", "memory", "reads", "result", "writes")
-
-    def __init__(
-        self,
-        launch: Launch,
-        argument: int,
-        memory: Memory,
-        key: tuple[int, int],
-        writes: bool | None,
-        reads: bool,
-    ):
-        self.launch = launch
-        self.argument = argument
-        self.memory = memory
-        self.key = key
-        self.writes = writes
-        self.reads = reads
-        self.result: tuple[Result, ...] = ((key, launch),)
-
-    def overlaps(self, low: int, high: int) -> bool:
-        """Return whether the launch uses any of the bytes `low` to `high`."""
-        return self.key[0] < high and low < self.key[1]
-
-    def conflict(self, other: Access) -> Kind | None:
-        """Return how a run in flight that uses the same bytes conflicts with this later one."""
-        # In one context the later run reads what the earlier one wrote.
-        takes_over = self.reads and other.key == self.key
-        if self.writes and other.writes and not takes_over:
-            return Kind.SHARED_OUTPUT if other.key == self.key else Kind.OVERLAP
-        if (self.writes or other.writes) and other.launch.context is not self.launch.context:
-            return Kind.UNORDERED
-        # Two runs may read the same bytes, and one context executes in order.
-        return None
-
-    @property
-    def loses_to_staging(self) -> bool:
-        """Whether the next input in the same bytes overwrites a result: that of an inout bo."""
-        completed = self.launch.final is ert_cmd_state.ERT_CMD_STATE_COMPLETED
-        return completed and self.reads and bool(self.writes)
-
-    def mark_as_output(self) -> None:
-        """Treat the argument as an output in the following launches of the kernel's runs."""
-        self.launch.outputs.add(self.argument)
-        self.launch.bound = False
 
 
 class Launch:
@@ -91,7 +36,11 @@ class Launch:
     site: place of the launch in the program
     unseen: launched, and the program has not seen its end
     bound: the arguments of the run have not changed since
-    in_list: the run belongs to a runlist
+    lists: number of runlists that the run was added to
+    command: number of its command in the context, from 0
+    member_state: what `state()` shows of a run that a runlist submitted; None for a run that was
+        started itself. amdxdna writes the end of a runlist into the packet of its chain only
+    spoilt_arguments: those that the failure of the run left in its packet as 0xff
     polled_ns: time of the last look that saw no end
     computing: an execution applies the kernel's arithmetic
 
@@ -121,15 +70,17 @@ class Launch:
         "alone_ns",
         "bound",
         "code",
+        "command",
         "compared_memories",
         "computing",
         "consumed",
         "context",
         "exec_ns",
         "final",
-        "in_list",
         "kernel",
+        "lists",
         "machine",
+        "member_state",
         "memories",
         "moved_bytes",
         "order",
@@ -141,6 +92,7 @@ class Launch:
         "result",
         "site",
         "spoilt",
+        "spoilt_arguments",
         "suspect",
         "unread",
         "unseen",
@@ -170,7 +122,10 @@ class Launch:
         self.site: Site | None = None
         self.problems: list[tuple[Kind, str, Site | None]] = []
         self.spoilt = self.unread = self.restaged = self.consumed = self.computing = False
-        self.bound = self.unseen = self.in_list = False
+        self.bound = self.unseen = False
+        self.lists = self.command = 0
+        self.member_state: ert_cmd_state | None = None
+        self.spoilt_arguments: frozenset[int] = frozenset()
         self.suspect = True
 
     def use(
@@ -228,6 +183,27 @@ class Launch:
         """Set `unread` from what is left in the memories of the outputs."""
         fresh = (each for access in self.output_accesses for each in access.memory.fresh)
         self.unread = any(launch is self for _, launch in fresh)
+
+    def wait_ends_ns(self) -> int:
+        """Return when `run.wait()` returns; NEVER_NS for a run whose state stays NEW.
+
+        The first command of a context has the number 0, which the kernel's timeline takes for the
+        newest one: a wait for it ends with all that was submitted until then (dma-fence-chain.c).
+        """
+        if self.member_state is ert_cmd_state.ERT_CMD_STATE_NEW:
+            return NEVER_NS
+        if self.command or self.visible_ns <= self.machine.clock.now_ns:
+            return self.visible_ns
+        return max(self.visible_ns, self.context.last_visible_ns)
+
+    @property
+    def why_endless(self) -> str:
+        """Why `wait_ends_ns` is NEVER_NS."""
+        if self.member_state is ert_cmd_state.ERT_CMD_STATE_NEW:
+            return "a run of a runlist stays NEW, as amdxdna does not change its state"
+        if not self.unseen:
+            return "the run was never started"
+        return "a run hangs, and device.watchdog_ns=0"
 
     @property
     def in_flight(self) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.config.device import Hazards, Simulator
 from harness.sim.clock import DeadClock, SimClock, VirtualClock
 from harness.sim.contention import Contention
-from harness.sim.kernel_model import INSTRUCTION_BANK, KernelModel
+from harness.sim.kernel_model import KernelModel
 from harness.sim.launch import NEVER_NS
 from harness.sim.memory import UNDEFINED, Memory
 from harness.sim.noise import NoiseFactors
@@ -22,6 +22,11 @@ from harness.units import BYTES_PER_MIB
 
 TRACE_FIELDS = ("is_load", "context", "column", "start_ns", "end_ns")
 PAGE_BYTES = 4096
+HIGHEST_HANDLE = (1 << 16) - 1
+HEAP_GRANULE_BYTES = 32 << 10
+"""Granule of the device's heap: 2,043 bos of 4 KiB fit beside a context and its instructions."""
+CONTEXT_HEAP_BYTES = 4 * HEAP_GRANULE_BYTES
+"""What an open context occupies of the heap (xdna-driver, amdxdna_ctx.c: four command buffers)."""
 
 Effect = Callable[[], None]
 
@@ -57,6 +62,7 @@ class Machine:
         self.allocations = 0
         self.openings = 0
         self.devices = 0
+        self._handle = 0
         self.heap_bytes = 0
         self.lost_ns = NEVER_NS
         self.notes: list[str] = []
@@ -143,6 +149,7 @@ class Machine:
         slot = min(set(range(len(used) + 1)) - used)
         context = Context(self, partition, slot, longest_ns)
         self.contexts.append(context)
+        self.heap_bytes += CONTEXT_HEAP_BYTES
         return context
 
     def _explain_no_columns(self, columns: int) -> None:
@@ -164,6 +171,11 @@ class Machine:
             return model.exec_ns
         return self.contention.longest_ns(model.exec_ns, model.moved_bytes, partition.columns)
 
+    def next_handle(self) -> int:
+        """Return the handle of a new context: its predecessor's plus one, at most 65535."""
+        self._handle = self._handle % HIGHEST_HANDLE + 1
+        return self._handle
+
     def _partition(self, columns: int) -> Partition | None:
         # Free columns first; contexts of another width never share (aie2_solver.c).
         used = {each.start + column for each in self.partitions for column in range(each.columns)}
@@ -182,28 +194,35 @@ class Machine:
             self.busy_ns = max(self.busy_ns, context.column.free_ns)
             self.partitions.remove(context.column)
         self.contexts.remove(context)
+        self.heap_bytes -= CONTEXT_HEAP_BYTES
 
-    def allocate(self, size_bytes: int, bank: int) -> Memory:
+    def allocate(self, size_bytes: int, bank: int, in_heap: bool = False) -> Memory:
         """Allocate memory for a bo, at the next page of the device.
 
-        RuntimeError with XRT's text if there is not enough instruction memory left.
+        in_heap: in the device's heap, as instructions are. RuntimeError with XRT's text if the heap
+        is too small, or full.
         """
-        if bank == INSTRUCTION_BANK:
-            if self.heap_bytes + size_bytes > self.profile.heap_mib * BYTES_PER_MIB:
-                raise RuntimeError(
-                    "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory"
-                )
-            self.heap_bytes += size_bytes
+        capacity_bytes = self.profile.heap_mib * BYTES_PER_MIB
+        heap_bytes = -(-size_bytes // HEAP_GRANULE_BYTES) * HEAP_GRANULE_BYTES if in_heap else 0
+        if heap_bytes > capacity_bytes:
+            raise RuntimeError(
+                "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-22): Invalid argument"
+            )
+        if self.heap_bytes + heap_bytes > capacity_bytes:
+            raise RuntimeError(
+                "DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-28): No space left on device"
+            )
+        self.heap_bytes += heap_bytes
         self.allocations += 1
         memory = Memory(size_bytes, f"bo {self.allocations} ({size_bytes} B)", self._address, bank)
+        memory.heap_bytes = heap_bytes
         self._address += -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
         self.memories[id(memory)] = memory
         return memory
 
     def free(self, memory: Memory) -> None:
         """Free a memory whose last bo is deleted."""
-        if memory.bank == INSTRUCTION_BANK:
-            self.heap_bytes -= memory.size
+        self.heap_bytes -= memory.heap_bytes
         del self.memories[id(memory)]
         if self.sanitizer:
             self.sanitizer.on_free(memory)

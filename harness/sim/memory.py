@@ -9,7 +9,8 @@ import numpy as np
 from harness.sim.sites import Site
 
 if TYPE_CHECKING:
-    from harness.sim.launch import Access, Launch, Result
+    from harness.sim.access import Access, Result
+    from harness.sim.launch import Launch
 
 LINE_BYTES = 64
 """A sync moves whole cache lines: user-space clflush (xdna-driver, src/shim/buffer.cpp)."""
@@ -34,6 +35,7 @@ class Memory:
         writes: until then it equals `device`
     size, key: requested bytes, and the range of them: (0, size)
     address, bank: place on the device
+    heap_bytes: bytes of the device's heap that it occupies; 0 outside of it
     name: name in reports
     handles: number of bos and sub-buffers that exist
     accesses, writers: accesses of the runs that are bound to it, and how many of them write
@@ -52,6 +54,7 @@ class Memory:
         "device",
         "fresh",
         "handles",
+        "heap_bytes",
         "host",
         "key",
         "last",
@@ -73,7 +76,7 @@ class Memory:
         self.sync_copy: bytearray | None = None
         self.accesses: list[Access] = []
         self.fresh: tuple[Result, ...] = ()
-        self.handles = self.writers = 0
+        self.handles = self.writers = self.heap_bytes = 0
         self.last: Launch | None = None
         self.mixed = False
         self.name = name

@@ -49,6 +49,9 @@ class Context:
     column: its partition
     slot: its number on the device, which a later context uses again after it is closed
     serial: its number among all contexts of the machine
+    handle: its number in group ids, from 1; the driver does not use one again at once
+    commands: number of commands submitted so far
+    last_visible_ns: when the host can see the end of the latest of them
     longest_ns: execution time of its longest kernel
     submitted, retired: number of the last launch, and of the last launch whose end the program saw
     in_flight_launches: the launches in between, if there is a sanitizer
@@ -60,6 +63,7 @@ class Context:
         self.column = column
         self.slot = slot
         self.serial = machine.openings
+        self.handle = machine.next_handle()
         self._cold = True
         # Times at which the places of the queue become free, the earliest first.
         self._places = deque([0] * profile.queue_depth, maxlen=profile.queue_depth)
@@ -74,6 +78,7 @@ class Context:
             and profile.faults == Faults(slow_factor=profile.faults.slow_factor)
             and longest_ns + profile.chain_command_ns < self._watchdog_ns
         )
+        self.commands = self.last_visible_ns = 0
         self.submitted = 0
         self.retired = 0
         self.in_flight_launches: deque[Launch] = deque()
@@ -128,8 +133,15 @@ class Context:
             heapreplace(pending, time_ns)
         else:
             heappush(pending, time_ns)
+        self._number(launches, time_ns)
+
+    def _number(self, launches: Sequence[Launch], visible_ns: int) -> None:
+        """Note the number of a command in its launches, and when its end is visible."""
         for launch in launches:
-            launch.visible_ns = time_ns
+            launch.visible_ns = visible_ns
+            launch.command = self.commands
+        self.last_visible_ns = visible_ns
+        self.commands += 1
 
     def _abort(self, launches: Sequence[Launch]) -> None:
         """End launches that were submitted behind a command that hangs: they never execute."""
@@ -140,7 +152,8 @@ class Context:
             self._machine.contention.add(self.column, self._reset_ns, self._completion_ns, launches)
         heappush(self._machine.completions_ns, visible_ns)
         for launch in launches:
-            launch.final, launch.visible_ns = _ABORT, visible_ns
+            launch.final = _ABORT
+        self._number(launches, visible_ns)
 
     def delay(self, later: Callable[[int], int], now_ns: int) -> None:
         """Move the events after `now_ns`; `later` returns the new time of each."""

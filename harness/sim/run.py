@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from harness.hazard import Kind
 from harness.sim.argument import Argument, bo_argument
 from harness.sim.bind import bind_arguments
 from harness.sim.bo import bo
@@ -67,7 +68,7 @@ class kernel(PybindObject):
         models = self._hw_context._xclbin._models
         matches = [model for model in models if model.name == name or model.any_name]
         if not matches:
-            raise RuntimeError(f"No such kernel '{name}'")
+            raise RuntimeError(f"No such kernel '{name}': Invalid argument")
         self._model = matches[0]
         # It grows if the spec is unknown: `Access.mark_as_output`.
         self._outputs = {i for i, each in self._model.buffers.items() if each.is_output}
@@ -75,25 +76,24 @@ class kernel(PybindObject):
     def group_id(self, index: int, /) -> int:
         """Return the memory bank of an argument, with the context's slot in the bits from 16 on.
 
-        65535 for a scalar, which has no bank.
+        Of a scalar, and beyond the arguments, the bank is 65535.
         """
         if not is_int(index, INT32):
             raise incompatible(
                 "group_id", ("(self: pyxrt.kernel, arg0: int) -> int",), (self, index)
             )
+        return self._bank(index) | self._hw_context._context.handle << 16
+
+    def _bank(self, index: int) -> int:
+        """Return the memory bank of an argument; NO_BANK of a scalar and beyond the arguments."""
         banks = self._model.banks
-        if not 0 <= index < len(banks):
-            raise IndexError(
-                f"vector::_M_range_check: __n (which is {index}) >= this->size() "
-                f"(which is {len(banks)})"
-            )
-        bank = banks[index]
-        return bank if bank == NO_BANK else bank | self._hw_context._context.slot << 16
+        return banks[index] if 0 <= index < len(banks) else NO_BANK
 
     def __call__(self, *arguments: Any) -> run:
         """Create and start a run with these arguments.
 
-        As in pyxrt, an argument that cannot be set is skipped without an error.
+        As in pyxrt, an argument that cannot be set is skipped without an error: the kernel gets
+        address 0 for it.
         """
         new = run(self)
         for index, value in enumerate(arguments):
@@ -101,7 +101,9 @@ class kernel(PybindObject):
                 new.set_arg(index, value)
             # pyxrt ignores every exception here (pyxrt.cpp, kernel.__call__).
             except Exception:
-                continue
+                if isinstance(value, bo) and 0 <= index < len(new._arguments):
+                    site = here(self._machine.clock.now_ns)
+                    new._arguments[index] = Argument(None, (0, 0), Kind.WRONG_BANK, site)
         new.start()
         return new
 
@@ -123,8 +125,10 @@ class run(PybindObject):
         if "_launch" not in self.__dict__ or finalizing():
             return
         machine = self._machine
-        # XRT's destructor of a run that is in flight ends the process.
-        if self._launch.unseen and not machine.aborted:
+        # XRT's destructor of a run that is in flight ends the process; of a member of a runlist it
+        # does not know.
+        launch = self._launch
+        if launch.unseen and launch.member_state is None and not machine.aborted:
             if machine.sanitizer:
                 machine.sanitizer.on_drop(self._launch)
             machine.abort(
@@ -134,34 +138,39 @@ class run(PybindObject):
         self._launch.release()
 
     def set_arg(self, index: int, value: Any, /) -> None:
-        """Set argument `index` to a bo, or to an integer of 32 bits."""
+        """Set argument `index` to a bo, or to an integer of 32 bits.
+
+        RuntimeError for a bo in another memory bank, IndexError beyond the arguments: XRT's texts.
+        """
         is_bo = isinstance(value, bo)
         if not is_int(index, INT32) or not (is_bo or is_int(value, INT32)):
             raise incompatible("set_arg", _SET_ARG_FORMS, (self, index, value))
         machine, arguments = self._machine, self._arguments
+        if is_bo and value._range.memory.bank != self._kernel._bank(index):
+            raise RuntimeError("No host side buffer in destination buffer: Invalid argument")
         if not 0 <= index < len(arguments):
-            # XRT does not check the index when it looks up the bank of a bo.
-            if is_bo:
-                machine.abort(
-                    f"a bo for argument {index} of {len(arguments)}: XRT would crash (SIGSEGV)"
-                )
-                raise ProcessAborted(machine.aborted)
-            raise RuntimeError(f"Bad argument index '{index}'")
+            raise IndexError(
+                f"vector::_M_range_check: __n (which is {index % 2**64}) >= this->size() "
+                f"(which is {len(arguments)})"
+            )
         if self._launch.unseen and machine.sanitizer:
             machine.sanitizer.on_set_arg(self._launch, index)
         site = here(machine.clock.now_ns)
-        bank = self._kernel._model.banks[index]
         if not is_bo:
             arguments[index] = Argument(None, (0, 0), None, site, int(value))
         else:
-            arguments[index] = bo_argument(value._range, bank, site)
-        self._launch.bound = False
+            arguments[index] = bo_argument(value._range, site)
+        launch = self._launch
+        launch.bound = False
+        launch.spoilt_arguments -= {index}
 
     def start(self) -> None:
         """Submit the run; blocks while the queue of the context is full."""
         launch = self._launch
-        if launch.in_list:
-            raise RuntimeError("Run object belongs to a runlist and cannot be explicitly started")
+        if launch.lists:
+            raise RuntimeError(
+                "Run object belongs to a runlist and cannot be explicitly started: Invalid argument"
+            )
         if launch.unseen:
             raise RuntimeError("bad command state, can't launch")
         if not launch.bound:
@@ -177,47 +186,67 @@ class run(PybindObject):
             if frame.f_code.co_filename in INSIDE:
                 frame = caller(frame)
             machine.sanitizer.on_launch(launch, frame, now_ns)
-        launch.unseen = True
+        launch.unseen, launch.member_state = True, None
         launch.context.submit((launch,))
 
     def state(self) -> ert_cmd_state:
         """Return the state: NEW until the end is visible, as on amdxdna, then the final state.
 
-        A repeated call at the same instant takes time: see `Machine.looks_cost_time`.
+        A run that a runlist submitted stays NEW, unless the list fails. A repeated call at the same
+        instant takes time: see `Machine.looks_cost_time`.
         """
         launch = self._launch
         machine = launch.machine
-        if launch.visible_ns > (now_ns := machine.clock.now_ns):
+        now_ns = machine.clock.now_ns
+        if launch.visible_ns > now_ns or launch.member_state is _NEW:
             if machine.looks_cost_time:
                 if launch.polled_ns == now_ns:
                     machine.clock.now_ns += machine.profile.poll_ns
                 launch.polled_ns = machine.clock.now_ns
             return _NEW
         if launch.unseen:
+            if launch.final is not _COMPLETED:
+                self._spoil_arguments()
+            self._see_end()
+        return launch.member_state or launch.final
+
+    def _see_end(self) -> None:
+        """The program sees the end of the run, if it has not seen it before."""
+        launch = self._launch
+        if launch.unseen:
             launch.unseen = False
-            if machine.sanitizer is not None:
-                machine.sanitizer.on_end_seen(launch)
-        return launch.final
+            if launch.machine.sanitizer is not None:
+                launch.machine.sanitizer.on_end_seen(launch)
+
+    def _spoil_arguments(self) -> None:
+        """Lose all arguments: the driver fills the packet of a failed command with 0xff."""
+        if self._machine.profile.spoils_failed:
+            launch = self._launch
+            launch.spoilt_arguments = frozenset(range(len(self._arguments)))
+            launch.bound = False
 
     def wait(self, *timeout_ms: int) -> ert_cmd_state:
         """Wait for the end and return the final state.
 
-        With a `timeout_ms` other than 0, return ERT_CMD_STATE_TIMEOUT after that time.
+        With a `timeout_ms` other than 0, raise RuntimeError after that time, as XRT does since May
+        2025; with `device.timed_waits` return ERT_CMD_STATE_TIMEOUT, as before.
         """
         if timeout_ms and (len(timeout_ms) > 1 or not is_int(timeout_ms[0], UINT32)):
             raise incompatible("wait", _WAIT_FORMS, (self, *timeout_ms))
-        until_ns = self._launch.visible_ns
+        machine, launch = self._machine, self._launch
+        until_ns = launch.wait_ends_ns()
         if timeout_ms and timeout_ms[0]:
-            until_ns = min(until_ns, self._machine.clock.now_ns + int(timeout_ms[0]) * NS_PER_MS)
+            until_ns = min(until_ns, machine.clock.now_ns + int(timeout_ms[0]) * NS_PER_MS)
         if until_ns >= NEVER_NS:
-            # A run that was never started is in state NEW, and has no end to wait for.
-            if not self._launch.unseen:
-                return _NEW
-            self._machine.abort("a run hangs, and device.watchdog_ns=0: wait() would never return")
-            raise ProcessAborted(self._machine.aborted)
-        self._machine.wait_until(until_ns)
+            machine.abort(f"{launch.why_endless}: wait() would never return")
+            raise ProcessAborted(machine.aborted)
+        machine.wait_until(until_ns)
         state = self.state()
-        return _TIMEOUT if state is _NEW else state
+        if state is not _NEW:
+            return state
+        if machine.profile.timed_waits:
+            return _TIMEOUT
+        raise RuntimeError("qds_device::wait() unexpected command state")
 
     def wait2(self, *timeout: Any) -> None:
         """Wait for the end; RuntimeError unless the run completed.
@@ -254,7 +283,8 @@ class run(PybindObject):
         model, before = self._kernel._model, self._launch
         before.release()
         self._launch = launch = self._new_launch()
-        launch.in_list, launch.bound = before.in_list, True
+        launch.lists, launch.bound = before.lists, True
+        launch.member_state, launch.spoilt_arguments = before.member_state, before.spoilt_arguments
         bind_arguments(launch, model, self._arguments)
         return launch
 

@@ -13,6 +13,7 @@ from harness.sim.run import run as _run
 from harness.sim.sites import caller
 
 _COMPLETED, _ABORT = ert_cmd_state.ERT_CMD_STATE_COMPLETED, ert_cmd_state.ERT_CMD_STATE_ABORT
+_NEW = ert_cmd_state.ERT_CMD_STATE_NEW
 
 
 class runlist(PybindObject):
@@ -38,7 +39,7 @@ class runlist(PybindObject):
 
     def __del__(self) -> None:
         for member in self.__dict__.get("_runs", ()):
-            member._launch.in_list = False
+            member._launch.lists -= 1
 
     def add(self, run: _run) -> None:
         """Append a run, which can then no longer be started on its own."""
@@ -50,18 +51,18 @@ class runlist(PybindObject):
             raise RuntimeError("cannot add run object to uninitialized runlist: Invalid argument")
         if self._executing:
             raise RuntimeError(
-                "runlist must be idle before adding run objects, current state: running"
+                "runlist must be idle before adding run objects, current state: running: "
+                "Invalid argument"
             )
-        if run._launch.in_list:
-            raise RuntimeError("Run object already associated with a runlist")
-        run._launch.in_list = True
+        run._launch.lists += 1
         self._runs.append(run)
 
     def execute(self) -> None:
         """Submit all runs, as commands of at most `chain_length` executions each."""
         if self._executing:
             raise RuntimeError(
-                "runlist must be idle before submitting for execution, current state: running"
+                "runlist must be idle before submitting for execution, current state: running: "
+                "Invalid argument"
             )
         machine, runs = self._machine, self._runs
         if not runs:
@@ -74,7 +75,7 @@ class runlist(PybindObject):
             for launch in launches:
                 machine.sanitizer.on_launch(launch, caller(sys._getframe(1)), machine.clock.now_ns)
         for launch in launches:
-            launch.unseen = True
+            launch.unseen, launch.member_state = True, _NEW
         self._executing = True
         length = machine.profile.chain_length
         for first in range(0, len(runs), length):
@@ -83,7 +84,8 @@ class runlist(PybindObject):
     def wait(self, *timeout: Any) -> None:
         """Wait until every run has ended; RuntimeError if one failed.
 
-        The runs after the failed one get the state ABORT.
+        The state of every run is then NEW, but for the failed one and those after it, which get the
+        state ABORT.
         """
         if timeout:
             forms = (
@@ -101,11 +103,14 @@ class runlist(PybindObject):
         failed = [launch.final for launch in launches if launch.final is not _COMPLETED]
         if failed:
             first = next(i for i, launch in enumerate(launches) if launch.final is not _COMPLETED)
+            launches[first].member_state = failed[0]
             for launch in launches[first + 1 :]:
                 # XRT reports the runs behind the failed one as aborted, whatever they did.
-                launch.final = _ABORT
-        # The program has now seen the end of every run.
+                launch.final = launch.member_state = _ABORT
+            # The packet of the first run of the chain, which holds that of the chain's failure.
+            first -= first % self._machine.profile.chain_length
+            self._runs[first]._spoil_arguments()
         for member in self._runs:
-            member.state()
+            member._see_end()
         if failed:
             raise RuntimeError(f"runlist failed execution ({failed[0]._name_})")

@@ -18,7 +18,8 @@ from harness.sim.memory import Memory, whole_lines
 from harness.sim.sites import Site
 
 if TYPE_CHECKING:
-    from harness.sim.launch import Access, Launch, Result
+    from harness.sim.access import Access, Result
+    from harness.sim.launch import Launch
     from harness.sim.machine import Machine
 
 _COMPLETED = ert_cmd_state.ERT_CMD_STATE_COMPLETED

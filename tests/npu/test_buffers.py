@@ -96,7 +96,7 @@ def test_a_kernel_on_sub_buffers(npu: Bench) -> None:
 @pytest.mark.parametrize("kind", ["normal", "device_only", "p2p", "svm"])
 def test_kinds_that_an_npu_has_not(npu: Bench, kind: str) -> None:
     group = npu.open().kernel.group_id(3)
-    with pytest.raises(RuntimeError, match=r"err=-?22"):
+    with pytest.raises(RuntimeError, match=r"err=(22|95)"):
         npu.pyxrt.bo(npu.device, 4096, getattr(npu.pyxrt.bo, kind), group)
 
 
@@ -114,5 +114,4 @@ def test_groups(npu: Bench) -> None:
         assert [group & 0xFFFF for group in banks] == [0xFFFF, 1, 0xFFFF, 0, 0]
     assert groups[0][3] >> 16 != groups[1][3] >> 16
     for index in (-1, 1000):
-        with pytest.raises((IndexError, RuntimeError)):
-            first.kernel.group_id(index)
+        assert first.kernel.group_id(index) == groups[0][0], "that of a scalar"

@@ -898,7 +898,7 @@ class Player:
     def settle(self) -> None:
         """Wait for all that was launched, in that order."""
         for run in list(self.runs.values()):
-            if run._launch.unseen and not run._launch.in_list:
+            if run._launch.unseen and not run._launch.lists:
                 run.wait()
         for runlist in self.lists.values():
             runlist.wait()

@@ -207,5 +207,5 @@ def test_a_bo_that_the_kernel_ignores(program: Program) -> None:
 
 def test_a_bo_instead_of_a_number(program: Program) -> None:
     program.stage(10)
-    complete(program.run(_5=program.half))
-    assert Kind.UNSET_ARGUMENT in program.kinds()
+    with pytest.raises(RuntimeError, match=r"^No host side buffer in destination buffer: "):
+        program.run(_5=program.half)

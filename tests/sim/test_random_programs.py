@@ -207,6 +207,7 @@ profiles = st.builds(
     | st.integers(1, 1000)
     | st.integers(1, 5 * NS_PER_MS)
     | large.filter(bool),
+    timed_waits=st.booleans(),
     queue_depth=st.integers(1, 5),
     chain_length=st.integers(1, 5),
     faults=faults,

@@ -111,7 +111,7 @@ def legal(program: list[Step]) -> Generator[Call, Logged, None]:
             if (
                 op == "wait"
                 and amount
-                and answer.result == TIMEOUT
+                and answer.result in (TIMEOUT, RAISED)
                 and waited_ns >= amount * NS_PER_MS
             ):
                 return  # of the wait, or of the watchdog: only another look can tell
@@ -172,6 +172,7 @@ class Command:
     ended: simpy.Event
     states: list[str] = field(default_factory=list)
     visible_ns: int = 0
+    is_first: bool = False
 
 
 @dataclass
@@ -186,6 +187,7 @@ class Context:
     exec_ns: int
     cold: bool = True
     pending: list[Command] = field(default_factory=list)
+    latest: Command | None = None
 
 
 @dataclass
@@ -379,6 +381,7 @@ class Host:
             length = min(members, self._profile.chain_length)
             numbers = range(self._submitted, self._submitted + length)
             command = Command(context, numbers, self._env.event())
+            command.is_first, context.latest = context.latest is None, command
             commands.append(command)
             context.pending.append(command)
             context.column.queue.put(command)
@@ -387,7 +390,14 @@ class Host:
             yield from self._pass(0)
 
     def _until_visible(self, name: Name, until_ns: int | None = None) -> Events:
-        for command in self._commands[name]:
+        yield from self._pass(0)
+        commands = self._commands[name]
+        for command in commands[:1]:
+            seen = command.ended.triggered and command.visible_ns <= self._env.now
+            if name[0] == "run" and command.is_first and not seen:
+                # The kernel's timeline takes number 0 for the newest command.
+                commands = [*commands, command.context.latest]
+        for command in commands:
             if until_ns is None:
                 yield command.ended
             else:
@@ -406,21 +416,18 @@ class Host:
         return command.states[0]
 
     def _look(self, name: Name, member: int) -> Events:
-        """State of a run in a list that has not been waited for: its chain's end is its own."""
+        """State of a run in a list that has not been waited for: amdxdna does not change it."""
         yield from self._pass(0)
-        ends = [
-            command.ended.triggered and command.visible_ns <= self._env.now
-            for command in self._commands[name]
-        ]
-        chain, place = divmod(member, self._profile.chain_length)
-        return self._commands[name][chain].states[place] if ends[chain] else NEW
+        return NEW
 
     def _wait(self, name: Name, most_ms: int) -> Events:
         yield from self._until_visible(
             name, self._env.now + most_ms * NS_PER_MS if most_ms else None
         )
         state = yield from self._state(name, 0)
-        return TIMEOUT if state == NEW else state
+        if state == NEW:
+            return TIMEOUT if self._profile.timed_waits else RAISED
+        return state
 
     def _wait2(self, name: Name, _: int) -> Events:
         state = yield from self._wait(name, 0)
@@ -434,13 +441,14 @@ class Host:
         return None if set(self._states(name)) == {COMPLETED} else RAISED
 
     def _members(self, name: Name, _: int) -> Events:
-        """States of a list's runs; those after one that failed count as aborted in any case."""
+        """States of a list's runs: NEW up to one that failed, ABORT after it."""
         yield from self._pass(0)
         states = self._states(name)
         failed = next(
             (index for index, state in enumerate(states) if state != COMPLETED), len(states)
         )
-        return states[: failed + 1] + [ABORT] * len(states[failed + 1 :])
+        later = [ABORT] * len(states[failed + 1 :])
+        return [NEW] * failed + states[failed : failed + 1] + later
 
 
 def simulate(program: list[Step], profile: Simulator) -> Outcome:

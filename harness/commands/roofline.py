@@ -100,8 +100,7 @@ def main(arguments: Sequence[str]) -> int:
 def _named(name: str, device: Simulator, columns: int, overrides: Sequence[str]) -> list[Point]:
     """The points of a kernel, a workload or stored runs; RequestError if it is none of them."""
     if Path(name).exists():
-        runs = load_runs([Path(name)])
-        return [run_point(record, f"{record.kernel} {record.label}") for record, _ in runs]
+        return _runs(Path(name))
     workloads = [each.name for each in presets("workload")]
     if name in workloads:
         config = load("tracking=off", *overrides, f"workload={name}")
@@ -115,6 +114,21 @@ def _named(name: str, device: Simulator, columns: int, overrides: Sequence[str])
         choices = dict.fromkeys([*names, *workloads])
         raise RequestError(f"{name}: no folder, kernel or workload; {nearest(name, choices)}")
     return [kernel_point(device, load_kernel(name), columns)]
+
+
+def _runs(path: Path) -> list[Point]:
+    """The points of stored runs. Those that have none are reported; RequestError if all are."""
+    points, left_out = list[Point](), list[str]()
+    for record, _ in load_runs([path]):
+        try:
+            points.append(run_point(record, f"{record.kernel} {record.label}"))
+        except RequestError as error:
+            left_out.append(str(error))
+    if not points:
+        raise RequestError(left_out[0])
+    for line in left_out:
+        say(line)
+    return points
 
 
 def _all_kernels(device: Simulator, columns: int) -> list[Point]:

@@ -184,9 +184,9 @@ def run_point(record: Record, name: str) -> Point:
     """The timed pass of a run, with the host's time; RequestError if it has no tiles of kernels."""
     totals, workload = record.totals, record.config.get("workload", {})
     if not record.ok or totals is None or not totals.makespan_ns:
-        raise RequestError(f"{name}: not a right run with a time; leave it out")
+        raise RequestError(f"{name}: left out: not a right run with a time")
     if record.steps:
-        raise RequestError(f"{name}: a run of an encoder, whose kernels differ; leave it out")
+        raise RequestError(f"{name}: left out: an encoder, whose kernels differ")
     specs = [load_kernel(each) for each in workload.get("chain") or [workload.get("kernel")]]
     works = [_work(each) for each in specs]
     ops = [each for each, _, _ in works]

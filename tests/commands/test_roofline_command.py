@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.experiments import record_of_run
 
 from harness.commands.main import dispatch
+from harness.execution.outcome import Verdict
 from harness.report.pictures.files import save
 
 
@@ -42,6 +45,19 @@ def test_kernels_workloads_and_runs(capfd: pytest.CaptureFixture[str]) -> None:
     kernel = found[4]
     # gelu: 11,264 operations on 512 bytes in 8 us.
     assert (kernel["ops"], kernel["time_ns"]) == (11_264, 8000)
+
+
+def test_runs_without_a_point_are_left_out(capfd, monkeypatch) -> None:
+    right = record_of_run("workload=gelu", "strategy=pooled", "verify=off")
+    failed = replace(right, verdict=Verdict.FAILED)
+    runs = [(right, Path("a")), (failed, Path("b"))]
+    monkeypatch.setattr("harness.commands.roofline.load_runs", lambda paths: runs)
+    assert dispatch(["roofline", "."]) == 0
+    said = capfd.readouterr()
+    assert "gelu pooled d1 b1 c1 run " in said.out
+    assert said.err == ("harness: gelu pooled d1 b1 c1: left out: not a right run with a time\n")
+    del runs[0]
+    assert dispatch(["roofline", "."]) == 2
 
 
 def test_all_kernels_and_another_device(capfd: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ def test_a_run_counts_the_time_of_the_host(device: Simulator) -> None:
         wide = replace(load_kernel("gelu"), cost=cost)
         patch.setattr("harness.study.roofline.load_kernel", lambda name: wide)
         assert run_point(record, "mine").columns == 4
-    with pytest.raises(RequestError, match="not a right run"):
+    with pytest.raises(RequestError, match="mine: left out: not a right run"):
         run_point(replace(record, verdict=Verdict.FAILED), "mine")
 
 

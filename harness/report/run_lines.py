@@ -10,7 +10,6 @@ from harness.config.stored import config_of
 from harness.errors import RequestError
 from harness.execution.agreement import Oracle
 from harness.execution.tile_passes import Step
-from harness.kernel import load_kernel
 from harness.report.processor import processor_lines
 from harness.report.runs import (
     CPU,
@@ -25,6 +24,7 @@ from harness.report.runs import (
 from harness.report.time_spent import sentence
 from harness.results.record import Record
 from harness.results.rtf_gap import rtf_gap, sums_by_kernel
+from harness.results.run_key import kernel_of_run
 from harness.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 LEAST_BOUND_RATIO = 0.99
@@ -147,12 +147,13 @@ def _costs(record: Record) -> list[str]:
         return []
     try:
         config = config_of(record.config, record.knobs)
-        specs = [load_kernel(name) for name in config.workload.kernels]
+        hashes, names = record.kernel_hashes, config.workload.kernels
+        specs = [kernel_of_run(name, hashes) for name in names]
         if not isinstance(config.device, Simulator) or all(each.cost is None for each in specs):
             return []
         return list(filter(None, (cost_remark(config.device, each) for each in specs)))
     except RequestError:
-        # A record of an earlier version, or of a kernel that no longer exists.
+        # A record of an earlier version, or of a kernel that has changed since.
         return []
 
 

@@ -6,8 +6,8 @@ from harness.config.device import Simulator
 from harness.config.execution_time import exec_ns_of
 from harness.config.stored import config_of
 from harness.errors import RequestError
-from harness.kernel import load_kernel
 from harness.results.record import Record
+from harness.results.run_key import kernel_of_run
 
 LONGER = 1.25
 """Executions that take this times their own arithmetic or longer are limited by the memory."""
@@ -32,9 +32,9 @@ def memory_limits(record: Record) -> bool:
         device = config_of(record.config, record.knobs).device
         if not isinstance(device, Simulator):
             return False
-        alone_ns: int = exec_ns_of(device, load_kernel(record.kernel))
+        alone_ns: int = exec_ns_of(device, kernel_of_run(record.kernel, record.kernel_hashes))
     except RequestError:
-        # A record of an earlier version, or of a kernel that no longer exists.
+        # A record of an earlier version, or of a kernel that has changed since.
         return False
     # Each execution of a runlist after the first takes a command of the chain, too.
     command_ns = device.chain_command_ns if record.knobs.batch > 1 else 0

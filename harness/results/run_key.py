@@ -18,7 +18,7 @@ from harness.device.host import sysfs
 from harness.errors import RequestError
 from harness.inputs.check import RANDOM, States, input_files, states_of
 from harness.inputs.speech import SPEECH
-from harness.kernel import kernel_hash, kernels_root, load_kernel
+from harness.kernel import KernelSpec, kernel_hash, kernels_root, load_kernel
 from harness.kernel.folders import DECLARATIONS, conf_root
 from harness.results.environment import environment
 from harness.results.identity import config_hash
@@ -78,6 +78,18 @@ def kernel_hashes(config: Mapping[str, Any]) -> dict[str, str]:
         with suppress(RequestError):
             hashes[name] = kernel_hash(name)
     return hashes
+
+
+def kernel_of_run(name: str, hashes: Mapping[str, str]) -> KernelSpec:
+    """Kernel `name` of a stored run; RequestError if it has changed since, or does not exist.
+
+    hashes: `kernel_hashes` of the record. They are empty in records of schemas 1 to 6: of those,
+    the kernel of now is returned.
+    """
+    spec = load_kernel(name)
+    if hashes and hashes.get(name) != kernel_hash(name):
+        raise RequestError(f"kernel {name}: has changed since the run; run it again")
+    return spec
 
 
 def own_kernels(config: Mapping[str, Any]) -> dict[str, list[str]]:

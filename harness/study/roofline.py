@@ -1,7 +1,7 @@
 """Kernels, workloads and runs against the peak and the bandwidth of a simulated device's profile.
 
 roofs = Roofs(device, columns=1)
-points = [point_of(device, load_kernel("attention"), columns=1)]
+points = [kernel_point(device, load_kernel("attention"), columns=1)]
 for each in points:
     print(each.name, each.intensity, each.gops, each.roof(roofs).share)
 """
@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from harness.config.device import Simulator
 from harness.config.execution_time import execution, moved_bytes, own_columns
 from harness.errors import RequestError
-from harness.kernel import FixedCost, KernelSpec, load_kernel
+from harness.kernel import FixedCost, KernelSpec
 from harness.kernel.cost import ROWS
 from harness.results.record import Record
+from harness.results.run_key import kernel_of_run
 from harness.units import BYTES_PER_MIB
 
 NEAR = 0.5
@@ -187,7 +188,8 @@ def run_point(record: Record, name: str) -> Point:
         raise RequestError(f"{name}: left out: not a right run with a time")
     if record.steps:
         raise RequestError(f"{name}: left out: an encoder, whose kernels differ")
-    specs = [load_kernel(each) for each in workload.get("chain") or [workload.get("kernel")]]
+    names = workload.get("chain") or [workload.get("kernel")]
+    specs = [kernel_of_run(each, record.kernel_hashes) for each in names]
     works = [_work(each) for each in specs]
     ops = [each for each, _, _ in works]
     return Point(

@@ -15,7 +15,7 @@ from harness.config.compose import load
 from harness.errors import RequestError
 from harness.kernel import load_kernel
 from harness.kernel.folders import VARIABLE, looking_in
-from harness.results.run_key import kernel_hashes, own_kernels
+from harness.results.run_key import kernel_hashes, kernel_of_run, own_kernels
 
 DECLARATION = """# Halves; the second sentence. More.
 arguments:
@@ -65,6 +65,23 @@ def test_kernel_and_workload_of_the_current_folder(
     capfd.readouterr()
     assert dispatch(["show", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)
+
+
+def test_a_stored_run_takes_nothing_from_a_kernel_that_has_changed(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = "halve: an execution takes 20.0 us, as the kernel declares\n"
+    assert dispatch(["workload=mine", "tracking=off"]) == 0
+    assert line in capfd.readouterr().out
+    path = folder / "conf" / "kernel" / "halve.yaml"
+    path.write_text(DECLARATION.replace("20000", "90000"))
+    assert dispatch(["show"]) == 0
+    assert "an execution takes" not in capfd.readouterr().out
+    with pytest.raises(RequestError, match="kernel halve: has changed since the run; run it again"):
+        kernel_of_run("halve", {"halve": "another"})
+    path.write_text(DECLARATION)
+    assert dispatch(["show"]) == 0
+    assert line in capfd.readouterr().out
 
 
 def test_the_folder_of_config_dir(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -107,7 +107,7 @@ def test_a_run_counts_the_time_of_the_host(device: Simulator) -> None:
     with pytest.MonkeyPatch.context() as patch:
         cost = GemmCost(64, 64, 64, (64, 64, 64), "int8")
         wide = replace(load_kernel("gelu"), cost=cost)
-        patch.setattr("harness.study.roofline.load_kernel", lambda name: wide)
+        patch.setattr("harness.study.roofline.kernel_of_run", lambda name, hashes: wide)
         assert run_point(record, "mine").columns == 4
     with pytest.raises(RequestError, match="mine: left out: not a right run"):
         run_point(replace(record, verdict=Verdict.FAILED), "mine")

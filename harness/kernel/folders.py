@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
+from harness.errors import RequestError
+
 VARIABLE = "HARNESS_CONF_FOLDERS"
 """Environment variable with the user's folders of presets, a JSON list of absolute paths.
 
@@ -55,12 +57,18 @@ def _beside_or_inside(name: str) -> Path:
 def own_folders() -> tuple[Path, ...]:
     """The user's folders of presets, absolute; the first that has a name decides.
 
-    A folder need not exist: the current folder may have `kernels` without `conf`.
+    A folder need not exist: the current folder may have `kernels` without `conf`. RequestError if
+    the variable has no list.
     """
     listed = os.environ.get(VARIABLE)
     if listed is None:
         return folders_with(None)
-    return tuple(map(Path, json.loads(listed)))
+    try:
+        return tuple(map(Path, json.loads(listed)))
+    except (ValueError, TypeError) as error:
+        raise RequestError(
+            f"{VARIABLE}={listed}: not a JSON list of paths; unset it: commands set it themselves"
+        ) from error
 
 
 def own_preset_folders() -> tuple[Path, ...]:

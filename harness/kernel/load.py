@@ -77,7 +77,7 @@ def _load(path: Path, place: Place, name: str) -> _Loaded:
 
 
 def _stamps_of_modules(folder: Path) -> dict[Path, Stamp]:
-    return {file: _stamp(file) for file in sorted(folder.glob("*.py"))}
+    return {file: _stamp(file) for file in sorted(folder.rglob("*.py"))}
 
 
 def _stamp(path: Path) -> Stamp:

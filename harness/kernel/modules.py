@@ -43,9 +43,11 @@ def load_module(path: Path) -> ModuleType:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """In this context, imports find the files of `folder` first; afterwards no module is left."""
+    """In this context, imports find the modules of `folder` first; afterwards none is left."""
     names = {path.stem for path in folder.glob("*.py")}
-    hidden = {name: sys.modules.pop(name) for name in names & set(sys.modules)}
+    # A package may have no __init__.py.
+    names |= {path.parent.name for path in folder.glob("*/*.py")}
+    hidden = _taken_out(names)
     path, writes = sys.path[:], sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
@@ -54,9 +56,14 @@ def _importing_from(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path[:], sys.dont_write_bytecode = path, writes
-        for name in names & set(sys.modules):
-            del sys.modules[name]
+        _taken_out(names)
         sys.modules.update(hidden)
+
+
+def _taken_out(names: set[str]) -> dict[str, ModuleType]:
+    """Modules and packages of these names, with all that is in them, removed from sys.modules."""
+    found = [each for each in sys.modules if each.partition(".")[0] in names]
+    return {each: sys.modules.pop(each) for each in found}
 
 
 def load_function(text: str, folder: Path, where: str) -> Callable[..., Any]:

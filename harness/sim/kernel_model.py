@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DATA_BANK, INSTRUCTION_BANK, NO_BANK = 0, 1, axlf.NO_BANK
 """HOST memory, SRAM (mlir-aie's memory topology), and the group_id of a scalar."""
+MOST_SCALARS = 8
+"""Sets of values of scalars whose outputs are stored; a script may change one at each launch."""
 ANY_BOS = 5
 """Bos of a kernel whose file does not list its arguments, as mlir-aie's own xclbins declare."""
 
@@ -57,6 +59,8 @@ class KernelModel:
     def arithmetic(self, scalars: tuple[int, ...]) -> Arithmetic | None:
         """What executions compute with these values of the spec's scalars; None without a spec."""
         if self.spec and scalars not in self._arithmetic:
+            if len(self._arithmetic) >= MOST_SCALARS:
+                self._arithmetic.clear()
             self._arithmetic[scalars] = Arithmetic(_with_scalars(self.spec, scalars))
         return self._arithmetic.get(scalars)
 

@@ -446,6 +446,12 @@ def test_what_does_not_compile(text: str, said: str, tmp_path: Path) -> None:
     assert "error" in log.read_text()
 
 
+def test_the_function_of_a_kernel_with_a_hyphen(tmp_path: Path) -> None:
+    source = tmp_path / "add.cc"
+    source.write_text('extern "C" void my_add(char *, char *) {}')
+    native_backend(source, flags="-O0").prepare(replace(ADD, name="my-add"), 1)
+
+
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Cpu(compiler="absent++")
     with pytest.raises(RequestError, match=r"install the package g\+\+ \(Debian.*gcc-c\+\+"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -168,6 +169,32 @@ def test_modules_of_two_folders_do_not_mix(folder: Path) -> None:
     assert (mine(1, 0, 0, 0, 0, 0)[1], other(1, 0, 0, 0, 0, 0)[1]) == (2, 5)
     with pytest.raises(ImportError):
         __import__("helper")
+
+
+def test_packages_of_two_folders_do_not_mix(folder: Path) -> None:
+    for name, factor in (("code", 2), ("other", 5)):
+        package = folder / "kernels" / name / "parts"
+        package.mkdir(parents=True)
+        (package / "numbers.py").write_text(f"FACTOR = {factor}\n")
+        text = REFERENCE.replace("from helper", "from parts.numbers")
+        (package.parent / "reference.py").write_text(text)
+        (folder / "conf" / "kernel" / f"{name}.yaml").write_text(WHOLE.replace("code", name))
+
+    def factors() -> list[int]:
+        references = (load_kernel(name).reference for name in ("code", "other"))
+        return [each(1, 0, 0, 0, 0, 0)[1] for each in references if each]
+
+    assert factors() == [2, 5]
+    assert not [each for each in sys.modules if each.startswith("parts")]
+    (folder / "kernels" / "code" / "parts" / "numbers.py").write_text("FACTOR = 33\n")
+    assert factors() == [33, 5]
+
+
+@pytest.mark.parametrize("value", ["abc", "3", "[1]", "null"])
+def test_a_variable_without_a_list_of_folders(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, value)
+    with pytest.raises(RequestError, match=f"{VARIABLE}=.*: not a JSON list of paths; unset it"):
+        kernel_names()
 
 
 def test_without_inputs_of_the_reference_nothing_is_loaded(folder: Path) -> None:

@@ -15,7 +15,7 @@ from harness.hazard import Kind
 from harness.kernel import Buffer, Direction, KernelSpec, Part, Scalar, Unused
 from harness.sim import pyxrt
 from harness.sim.device import plug
-from harness.sim.kernel_model import model_of
+from harness.sim.kernel_model import MOST_SCALARS, model_of
 from harness.sim.machine import Machine
 
 SPEC = KernelSpec(
@@ -195,6 +195,14 @@ def test_scalars_and_unset_arguments(
     assert program.kinds() == kinds
     if total is not None:
         assert program.read(program.total) == total
+
+
+def test_values_of_a_scalar_that_changes_at_each_launch_are_not_all_stored() -> None:
+    model = model_of(SPEC, 100)
+    arithmetic = [model.arithmetic((step,)) for step in range(3 * MOST_SCALARS)]
+    assert len(set(arithmetic)) == len(arithmetic), "each computes with its own value"
+    assert len(model._arithmetic) <= MOST_SCALARS
+    assert model.arithmetic((3 * MOST_SCALARS - 1,)) is arithmetic[-1]
 
 
 def test_a_bo_that_the_kernel_ignores(program: Program) -> None:

@@ -126,9 +126,9 @@ def cache_folder() -> Path:
 def compile_kernel(spec: KernelSpec, source: Path, compiler: Compiler, flags: str) -> Path:
     """The shared library of a kernel; compiled, unless the cache has it.
 
-    source: a file that defines the function `spec.name`. It takes the arguments in their order,
-    without unused ones: a pointer for each buffer, an integer for each scalar. flags: as on a
-    command line. RequestError if it does not compile.
+    source: a file that defines the function `spec.name`, with _ in place of -. It takes the
+    arguments in their order, without unused ones: a pointer for each buffer, an integer for each
+    scalar. flags: as on a command line. RequestError if it does not compile.
 
     The cache's key is the preprocessed source with all macros, which include those of the
     processor, the flags, and the version of the compiler.
@@ -138,7 +138,7 @@ def compile_kernel(spec: KernelSpec, source: Path, compiler: Compiler, flags: st
     is_scalar = [isinstance(each, Scalar) for each in used]
     text = SOURCE.format(
         source=source,
-        name=name,
+        name=name.replace("-", "_"),
         count=len(used),
         declared="buffers and scalars" if any(is_scalar) else "buffers",
         is_buffer=", ".join("false" if each else "true" for each in is_scalar),

@@ -35,7 +35,7 @@ from harness.commands.launchers import Task
 from harness.commands.overview import overview
 from harness.commands.pass_progress import SweepProgress, measure, patience
 from harness.commands.result_store import ResultStore, swept_keys
-from harness.commands.run_folder import discard, existing_folders, temporary_folder
+from harness.commands.run_folder import discard, discarding, existing_folders, temporary_folder
 from harness.commands.show import show_runs
 from harness.commands.stored import INTERNAL_ERROR, LOG_FILE
 from harness.commands.sweep_plan import SweepPlan
@@ -225,7 +225,8 @@ class Invocation:
             self.messages.remark(ignored, "ignored depth")
         resolved = configuration.resolved(cfg)
         backend_of(config.tracking)  # an unknown one is refused before anything runs
-        with patience(config.workload.kernels, self.messages.remark):
+        waits = patience(config.workload.kernels, self.messages.remark)
+        with waits, discarding(folder, self.kept):
             experiment = Experiment(config)
         remarks = [*experiment.remarks, *without_effect(experiment.config, overrides)]
         for remark in remarks:

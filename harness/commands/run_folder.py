@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Container, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.config.sources import key_and_value
@@ -55,3 +55,13 @@ def discard(folder: Path, kept: Container[Path] = ()) -> None:
             if empty.absolute() in kept:
                 break
             empty.rmdir()
+
+
+@contextmanager
+def discarding(folder: Path, kept: Container[Path] = ()) -> Iterator[None]:
+    """In this context, Ctrl-C discards the folder: the run has not begun, so it has no record."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        discard(folder, kept)
+        raise

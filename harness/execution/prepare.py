@@ -12,7 +12,7 @@ from harness.config.device import Device, Simulator
 from harness.config.execution_time import check_columns, figure_remark
 from harness.config.schema import Config, Verify
 from harness.config.strategy import Strategy
-from harness.config.workload import FullEncoder, LayerWorkload, TilesWorkload, Workload
+from harness.config.workload import FullEncoder, LayerWorkload, Workload
 from harness.device.backend import Backend
 from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
@@ -20,10 +20,10 @@ from harness.execution.encoder_passes import EncoderPasses
 from harness.execution.layer_passes import LayerPasses
 from harness.execution.oracle import check_references, choose_verify, expected_of
 from harness.execution.tile_passes import Passes, TilePasses
+from harness.execution.trial import compute_expected, inputs_of, try_references
 from harness.execution.work import work_of
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.check import check_inputs
-from harness.inputs.draw import DEFAULT_DRAW, Draw
 from harness.inputs.generate import (
     distinct_tiles,
     make_activations,
@@ -95,8 +95,9 @@ def preflight(config: Config) -> Config:
     workload = config.workload
     plan = make_plan(config)
     # A wrong file is reported before the first job of a sweep.
-    draw, constants = _content(workload)
+    draw, constants = inputs_of(config)
     check_inputs(plan.specs, workload.source, draw, constants)
+    try_references(plan.config, plan.kernels)
     if isinstance(workload, LayerWorkload):
         _weights(workload, config.seed)
     plan.open()
@@ -107,6 +108,7 @@ def prepare(config: Config) -> PreparedRun:
     """Look up the kernels, open the device and create the inputs; RequestError if one fails."""
     plan = make_plan(config)
     backend = plan.open()
+    try_references(plan.config, plan.kernels)
     if isinstance(plan.kernels, Chain):
         return _prepare_chain(plan, plan.kernels, backend)
     return _prepare_encoder(plan, plan.kernels, backend)
@@ -207,7 +209,7 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> PreparedRun:
     config = plan.config
     tile_bytes = sum(spec.size_bytes for spec in chain.kernels)
     arguments = _tile_arguments(config, tile_bytes)
-    draw, constants = _content(config.workload)
+    draw, constants = inputs_of(config)
     between = config.strategy.slots * config.strategy.batch
     tiles = make_chain_tiles(
         chain,
@@ -219,10 +221,7 @@ def _prepare_chain(plan: Plan, chain: Chain, backend: Backend) -> PreparedRun:
     )
     audio = _audio(config.workload, tiles, encoder_tiles(chain.name, tiles.audio_s))
     expected = expected_of(tiles, config.verify)
-    own = config.verify is not Verify.off and any(spec.own for spec in chain.kernels)
-    if own and isinstance(expected, Tiles):
-        # Now, while nothing has run: a wrong reference is a wrong request, and Ctrl-C stops it.
-        expected.expected  # noqa: B018
+    compute_expected(expected, config.verify)
     passes = partial(TilePasses, config, chain, plan.columns, backend, tiles, expected)
     remarks = (*plan.remarks, *tiles.remarks)
     work = work_of(chain, config.device, config.strategy.resident)
@@ -257,15 +256,10 @@ def _prepare_encoder(plan: Plan, tiling: Tiling, backend: Backend) -> PreparedRu
     windows = max(1, ceil(first.audio_s / encoder.audio_s))
     audio = _audio(workload, first, windows * sum(each.calls for each in calls))
     expected = {name: expected_of(each, config.verify) for name, each in tiles.items()}
+    for each in expected.values():
+        compute_expected(each, config.verify)
     passes = partial(EncoderPasses, config, backend, columns, calls, tiles, expected)
     return PreparedRun(config, plan.remarks, encoder.name, backend, audio, first.host_ns, passes)
-
-
-def _content(workload: Workload) -> tuple[Draw, str]:
-    """How random tiles are drawn, and the file of constants."""
-    if isinstance(workload, TilesWorkload):
-        return workload.draw, workload.constants
-    return DEFAULT_DRAW, ""
 
 
 def _weights(workload: LayerWorkload, seed: int) -> dict[str, Int8]:

@@ -138,6 +138,50 @@ def test_a_wrong_reference_runs_nothing(
     assert said in line
 
 
+SQUARE = """
+arguments:
+  - {name: a, direction: in, dtype: int8, shape: [16, 16]}
+  - {name: b, direction: in, dtype: int8, shape: [16, 16]}
+  - {name: y, direction: out, dtype: int8, shape: [16, 16]}
+reference: reference:square
+ops: 8192
+cost: {ns: 20000}
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("workload=whisper_tiny", "workload.matmul=square"),
+        ("workload=whisper_tiny", "workload.matmul=square", "workload.layer=0"),
+        ("workload.kernel=square", "verify=device"),
+        ("-m", "workload.kernel=attention,square"),
+    ],
+)
+@pytest.mark.parametrize("body", ["raise OSError", "return a if len(a) > 1 else a[0]"])
+def test_a_wrong_reference_is_refused_whatever_uses_it(
+    folder: Path, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], body: str
+) -> None:
+    (folder / "conf" / "kernel" / "square.yaml").write_text(SQUARE)
+    (folder / "kernels" / "square").mkdir()
+    path = folder / "kernels" / "square" / "reference.py"
+    path.write_text(f"def square(a, b):\n    {body}\n")
+    assert "kernel square: its reference fails (" in refused(capfd, *arguments)
+    assert not Path("outputs").exists()
+
+
+def test_ctrl_c_in_a_reference_leaves_no_folder(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = REFERENCE.replace(
+        "return", "if len(x) > 2:\n        raise KeyboardInterrupt\n    return"
+    )
+    (folder / "kernels" / "halve" / "reference.py").write_text(text)
+    assert dispatch(["workload=mine", "tracking=off"]) == 130
+    assert capfd.readouterr().err == "harness: interrupted\n"
+    assert not Path("outputs").exists()
+
+
 def test_a_wrong_declaration_runs_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     text = DECLARATION.replace("direction: out", "direction: output")
     (folder / "conf" / "kernel" / "halve.yaml").write_text(text)

@@ -52,6 +52,20 @@ def _raise(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def blocked() -> Iterator[None]:
+    """In this context, the kernel delivers no signal to this thread.
+
+    A signal that Python handles ends a blocking wait of XRT early (EINTR); XRT 2.25 then reports a
+    failure of what is still in flight. The signals arrive at the end of the context.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Interrupt:
     """Delays KeyboardInterrupt while code that must not be interrupted runs.
 

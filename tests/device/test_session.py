@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,13 +12,15 @@ import numpy as np
 import pytest
 from support.small_device import ADD, make_backend, make_tiles
 
+from harness.config.device import ClockKind
 from harness.config.strategy import Strategy
 from harness.device.clock import HostClock
 from harness.device.interrupt import Interrupt
 from harness.device.xrt.failures import explanation
-from harness.device.xrt.session import WAKE_AFTER_NS, PlainList, XrtSession
+from harness.device.xrt.plain_list import PlainList
+from harness.device.xrt.session import WAKE_AFTER_NS, XrtSession
 from harness.device.xrt.wait import pause_host, wait_loop
-from harness.errors import DeviceError, DeviceTimeoutError
+from harness.errors import DeviceCallError, DeviceError, DeviceTimeoutError
 from harness.execution.executor import Executor
 from harness.sim import pyxrt
 
@@ -145,6 +149,36 @@ def test_what_xrt_says_is_explained(sign: str) -> None:
         "anything",
     ):
         assert explanation(RuntimeError(other)) == other
+
+
+def test_a_signal_does_not_end_the_wait_for_a_runlist() -> None:
+    session = XrtSession(make_backend(clock=ClockKind.wall), ADD, 1, 1000)
+    handled: list[int] = []
+
+    class List:
+        def wait(self) -> None:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert not handled, "XRT would report that the list has failed"
+
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(number))
+    try:
+        session._list_waiter(List())(1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert handled == [signal.SIGUSR1], "after the wait"
+    session.close()
+
+
+def test_a_runlist_whose_wait_was_ended_may_be_in_flight() -> None:
+    session = XrtSession(make_backend(), ADD, 1, 1000)
+
+    class List:
+        def wait(self) -> None:
+            raise RuntimeError("runlist failed execution (ERT_CMD_STATE_NEW)")
+
+    with pytest.raises(DeviceCallError, match="ERT_CMD_STATE_NEW"):
+        session._list_waiter(List())(1)
+    session.close()
 
 
 def used(backend: Any, strategy: Strategy) -> tuple[XrtSession, Executor]:

@@ -11,6 +11,8 @@ XRT_ERRORS = (RuntimeError, MemoryError)
 """Exceptions of pyxrt calls with correct arguments: C++ exceptions, and std::bad_alloc."""
 FAILED_LIST = "runlist failed execution"
 """Text of XRT's error for a runlist that has ended with a failed run (xrt_kernel.cpp)."""
+IN_FLIGHT_LIST = "(ERT_CMD_STATE_NEW)"
+"""In that text: a signal has ended the wait, and the runlist is still in flight (XRT 2.25)."""
 ENDS = {
     "ERT_CMD_STATE_ERROR": "the firmware reports that the kernel failed",
     "ERT_CMD_STATE_ABORT": (

@@ -23,12 +23,23 @@ after its bo is freed (`XrtSlot`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.device.xrt.failures import ENDS, FAILED_LIST, XRT_ERRORS, call_error, explanation
+from harness.device.backend import MONOTONIC
+from harness.device.interrupt import blocked
+from harness.device.xrt.failures import (
+    ENDS,
+    FAILED_LIST,
+    IN_FLIGHT_LIST,
+    XRT_ERRORS,
+    call_error,
+    explanation,
+)
 from harness.device.xrt.open_kernel import open_kernel
+from harness.device.xrt.plain_list import PlainList
 from harness.device.xrt.pyxrt_api import Bo, Run, Runlist, XrtKernel
 from harness.device.xrt.slot import XrtSlot
 from harness.errors import MAYBE_IN_FLIGHT, DeviceError, DeviceTimeoutError
@@ -46,45 +57,6 @@ WAKE_AFTER_NS = NS_PER_S
 Well below the 5 s after which the driver suspends an idle device; resuming it takes 120 ms
 (amdxdna).
 """
-
-
-class PlainList:
-    """Replaces a runlist if pyxrt has none: starts its runs and waits for them one by one."""
-
-    def __init__(
-        self, starts: list[Callable[[], None]], waits: list[Callable[[int], None]]
-    ) -> None:
-        self._starts = starts
-        self._waits = waits
-        self._started = 0
-
-    def execute(self) -> None:
-        """Start every run, up to the first whose start raises."""
-        self._started = 0
-        for start in self._starts:
-            # Count first: XRT treats a run whose start has failed as in flight.
-            self._started += 1
-            start()
-
-    def wait(self, patience: int) -> None:
-        """Wait for every started run, then raise an error of one of them, if any.
-
-        An error that leaves a run in flight is raised before the others, else the first error.
-        """
-        errors: list[DeviceError] = []
-        try:
-            for wait in self._waits[: self._started]:
-                try:
-                    wait(patience)
-                except DeviceError as error:
-                    errors.append(error)
-            if errors:
-                raise next(
-                    (error for error in errors if isinstance(error, MAYBE_IN_FLIGHT)), errors[0]
-                )
-        finally:
-            # An error's traceback refers to this frame: the cycle would keep the contexts open.
-            errors.clear()
 
 
 class XrtSession:
@@ -235,17 +207,22 @@ class XrtSession:
 
         XRT's runlist has neither a state nor, from Python, a timeout. So the wait can exceed the
         timeout, and the error follows when the runlist has ended, at the latest through the
-        driver's watchdog. DeviceCallError if it is unknown whether the runlist has ended.
+        driver's watchdog. Signals are delivered then too, as one would end the wait early.
+        DeviceCallError if it is unknown whether the runlist has ended.
         """
         backend, clock, timeout_ns = self.backend, self.backend.clock, self.timeout_ns
         name, timeout_ms = self.spec.name, self._timeout_ms
+        # In virtual time a wait takes no time in which a signal could arrive.
+        undisturbed = blocked if backend.capabilities.clock == MONOTONIC else nullcontext
 
         def wait(patience: int) -> None:
             begin_ns = clock.now_ns
             try:
-                runlist.wait()
+                with undisturbed():
+                    runlist.wait()
             except XRT_ERRORS as error:
-                if FAILED_LIST not in str(error):
+                text = str(error)
+                if FAILED_LIST not in text or IN_FLIGHT_LIST in text:
                     raise call_error(error, backend.devices.stuck_kernels) from error
                 raise DeviceError(f"{name}: {explanation(error)}") from error
             # With patience 0 there is no limit to exceed.

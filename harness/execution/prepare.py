@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -16,6 +17,7 @@ from harness.config.workload import FullEncoder, LayerWorkload, Workload
 from harness.device.backend import Backend
 from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
+from harness.errors import RequestError
 from harness.execution.encoder_passes import EncoderPasses
 from harness.execution.layer_passes import LayerPasses
 from harness.execution.oracle import check_references, choose_verify, expected_of
@@ -97,7 +99,8 @@ def preflight(config: Config) -> Config:
     # A wrong file is reported before the first job of a sweep.
     draw, constants = inputs_of(config)
     check_inputs(plan.specs, workload.source, draw, constants)
-    try_references(plan.config, plan.kernels)
+    with _in_memory(plan.specs):
+        try_references(plan.config, plan.kernels)
     if isinstance(workload, LayerWorkload):
         _weights(workload, config.seed)
     plan.open()
@@ -108,10 +111,25 @@ def prepare(config: Config) -> PreparedRun:
     """Look up the kernels, open the device and create the inputs; RequestError if one fails."""
     plan = make_plan(config)
     backend = plan.open()
-    try_references(plan.config, plan.kernels)
-    if isinstance(plan.kernels, Chain):
-        return _prepare_chain(plan, plan.kernels, backend)
-    return _prepare_encoder(plan, plan.kernels, backend)
+    with _in_memory(plan.specs):
+        try_references(plan.config, plan.kernels)
+        if isinstance(plan.kernels, Chain):
+            return _prepare_chain(plan, plan.kernels, backend)
+        return _prepare_encoder(plan, plan.kernels, backend)
+
+
+@contextmanager
+def _in_memory(specs: Sequence[KernelSpec]) -> Iterator[None]:
+    """In this context, arrays that do not fit the memory raise RequestError."""
+    try:
+        yield
+    except MemoryError as error:
+        largest = max(specs, key=lambda spec: spec.size_bytes)
+        raise RequestError(
+            f"kernel {largest.name}: the inputs and outputs of a tile have "
+            f"{largest.size_bytes:,} bytes, and this machine has too little memory for the "
+            f"tiles of a run ({error}); use smaller shapes"
+        ) from error
 
 
 def make_plan(config: Config) -> Plan:

@@ -39,6 +39,8 @@ DIRECTIONS = (*(each.value for each in Direction), CONSTANT, SCALAR, UNUSED)
 NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 """Names of kernels and folders: as Hydra takes them in a key, and no path."""
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+LONGEST_NAME = 200
+"""Of files and folders; file systems allow 255 bytes."""
 MOST_ARGUMENTS, MOST_PARTS, MOST_DIMENSIONS = 16, 64, 8
 MOST_ELEMENTS = 2**30
 """Of one array."""
@@ -75,7 +77,7 @@ def read_declaration(path: Path, kernels: Path, own: bool = False) -> KernelSpec
             reference=function,
             ops=top.number("ops", 0, 0, MOST_OPS, "a whole number of operations per tile"),
             tolerance=tolerance_of(tolerance, top.where("tolerance")),
-            cost=cost_of(cost, top.where("cost")) if cost else None,
+            cost=None if cost is None else cost_of(cost, top.where("cost")),
             files=_files(top, folder),
             folder=folder,
             own=own,
@@ -125,6 +127,8 @@ class Fields:
             return default
         if not isinstance(value, str) or not value or (pattern and not pattern.fullmatch(value)):
             raise self.refuse(key, f"give {what or 'a text'}")
+        if any(len(each) > LONGEST_NAME for each in value.split("/")):
+            raise self.refuse(key, f"give names of at most {LONGEST_NAME} characters")
         return value
 
     def choice(self, key: str, default: str | None, allowed: Collection[str]) -> str:

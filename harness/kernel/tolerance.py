@@ -89,11 +89,11 @@ class Tolerance:
                     f"{', '.join(kinds)}"
                 )
             return
-        if value is None:
+        if value is None and default is None:
             return
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        if not _is_number(value):
             raise RequestError(
-                f"tolerance.{name}={value}: not a number; write one such as 4 or 0.01"
+                f"tolerance.{name}={str(value)[:60]}: not a number; write one such as 4 or 0.01"
             )
         allowed = self._allowed(name, value)
         if allowed:
@@ -270,6 +270,16 @@ def tolerance_of(mapping: object, where: str) -> Tolerance:
         return Tolerance(**mapping)
     except RequestError as error:
         raise RequestError(where + str(error).removeprefix("tolerance")) from None
+
+
+def _is_number(value: object) -> bool:
+    """Whether `value` is a finite number; True and numbers beyond every float are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _number(value: float) -> str:

@@ -23,7 +23,7 @@ from harness.execution import tile_passes
 from harness.execution.agreement import Agreement, Extreme, Oracle
 from harness.execution.executor import Executor
 from harness.execution.findings import Findings
-from harness.execution.prepare import make_plan
+from harness.execution.prepare import make_plan, prepare
 from harness.execution.verify import Checker, Result
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
@@ -202,6 +202,18 @@ def test_a_pipeline_warns_of_outputs_without_a_meaning(kernels: None) -> None:
         np.testing.assert_array_equal(pipeline.run([x]), outputs)
     assert np.isfinite(outputs).all()
     assert (outputs[0] != outputs[1]).any()
+
+
+def test_tiles_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object, **__: object) -> Tiles:
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    monkeypatch.setattr("harness.execution.prepare.make_chain_tiles", too_large)
+    config, _ = request("workload=gelu")
+    with pytest.raises(
+        RequestError, match=r"kernel gelu: .* 1,024 bytes, .* \(Unable to allocate 8 GiB\); use sma"
+    ):
+        prepare(config)
 
 
 def test_a_layer_needs_all_references(kernels: None, tmp_path: Path) -> None:

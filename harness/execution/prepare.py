@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -17,12 +16,11 @@ from harness.config.workload import FullEncoder, LayerWorkload, Workload
 from harness.device.backend import Backend
 from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
-from harness.errors import RequestError
 from harness.execution.encoder_passes import EncoderPasses
 from harness.execution.layer_passes import LayerPasses
 from harness.execution.oracle import check_references, choose_verify, expected_of
 from harness.execution.tile_passes import Passes, TilePasses
-from harness.execution.trial import compute_expected, inputs_of, try_references
+from harness.execution.trial import compute_expected, in_memory, inputs_of, try_references
 from harness.execution.work import work_of
 from harness.inputs.chain import Chain, make_chain
 from harness.inputs.check import check_inputs
@@ -99,7 +97,7 @@ def preflight(config: Config) -> Config:
     # A wrong file is reported before the first job of a sweep.
     draw, constants = inputs_of(config)
     check_inputs(plan.specs, workload.source, draw, constants)
-    with _in_memory(plan.specs):
+    with in_memory(plan.specs):
         try_references(plan.config, plan.kernels)
     if isinstance(workload, LayerWorkload):
         _weights(workload, config.seed)
@@ -111,25 +109,11 @@ def prepare(config: Config) -> PreparedRun:
     """Look up the kernels, open the device and create the inputs; RequestError if one fails."""
     plan = make_plan(config)
     backend = plan.open()
-    with _in_memory(plan.specs):
+    with in_memory(plan.specs):
         try_references(plan.config, plan.kernels)
         if isinstance(plan.kernels, Chain):
             return _prepare_chain(plan, plan.kernels, backend)
         return _prepare_encoder(plan, plan.kernels, backend)
-
-
-@contextmanager
-def _in_memory(specs: Sequence[KernelSpec]) -> Iterator[None]:
-    """In this context, arrays that do not fit the memory raise RequestError."""
-    try:
-        yield
-    except MemoryError as error:
-        largest = max(specs, key=lambda spec: spec.size_bytes)
-        raise RequestError(
-            f"kernel {largest.name}: the inputs and outputs of a tile have "
-            f"{largest.size_bytes:,} bytes, and this machine has too little memory for the "
-            f"tiles of a run ({error}); use smaller shapes"
-        ) from error
 
 
 def make_plan(config: Config) -> Plan:

@@ -1,7 +1,9 @@
-"""Tries the references of the user's kernels before a run: a wrong one is a wrong request."""
+"""Finds wrong requests that only arrays show: a reference that fails, tiles beyond the memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
@@ -11,6 +13,7 @@ import numpy as np
 from harness.config.schema import Config, Verify
 from harness.config.workload import TilesWorkload
 from harness.device.clock import host_now_ns
+from harness.errors import RequestError
 from harness.execution.oracle import SerialOutputs
 from harness.inputs.chain import Chain
 from harness.inputs.check import States, states_of
@@ -26,6 +29,20 @@ def inputs_of(config: Config) -> tuple[Draw, str]:
     if isinstance(config.workload, TilesWorkload):
         return config.workload.draw, config.workload.constants
     return DEFAULT_DRAW, ""
+
+
+@contextmanager
+def in_memory(specs: Sequence[KernelSpec]) -> Iterator[None]:
+    """In this context, arrays that do not fit the memory raise RequestError."""
+    try:
+        yield
+    except MemoryError as error:
+        largest = max(specs, key=lambda spec: spec.size_bytes)
+        raise RequestError(
+            f"kernel {largest.name}: the inputs and outputs of a tile have "
+            f"{largest.size_bytes:,} bytes, and this machine has too little memory for the "
+            f"tiles of a run ({error}); use smaller shapes"
+        ) from error
 
 
 def try_references(config: Config, kernels: Chain | Tiling) -> None:

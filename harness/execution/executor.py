@@ -238,7 +238,7 @@ class Executor:
                             finished[number] = True
                             collected += 1
                             continue
-                        data = (self._glue_input(kernel_index + 1, submission.outputs),)
+                        data = self._glue_input(kernel_index + 1, submission.outputs)
                         marks[at + READ] = clock.now_ns
                         step, at = step + 1, at + MARKS
                         onward.append(step)
@@ -286,11 +286,12 @@ class Executor:
         # The timeout has passed in `next_ended`, so only check the first step once more.
         return (in_flight[0], 0) if index is None else (in_flight[index], 1)
 
-    def _glue_input(self, kernel_index: int, outputs: Bytes) -> object:
-        """A kernel's input from the outputs before it, in the form that its slots stage."""
+    def _glue_input(self, kernel_index: int, outputs: Bytes) -> tuple[object, ...]:
+        """A kernel's inputs from the outputs before it, in the form that its slots stage."""
         if self._strategy.resident:
-            return self._chain.glue(kernel_index, outputs)
-        return self._chain.glue_whole(kernel_index, outputs, *self._constants[kernel_index])
+            return (self._chain.glue(kernel_index, outputs),)
+        whole = self._chain.glue_whole(kernel_index, outputs, self._constants[kernel_index])
+        return tuple(each.reshape(-1).data for each in whole)
 
     def _in_flight(self, step: int) -> InFlight:
         number, kernel_index = divmod(step, len(self._sessions))

@@ -127,6 +127,7 @@ def make_plan(config: Config) -> Plan:
     plan = Plan(config, (), kernels, columns)
     remarks = [remark for spec in plan.specs if spec.own and (remark := hidden_by(spec.name))]
     remarks += filter(None, (figure_remark(config.device, spec) for spec in plan.specs))
+    remarks += kernels.remarks if isinstance(kernels, Chain) else ()
     if max(columns) < strategy.columns:
         shares = ", ".join(
             f"{spec.name} {each}" for spec, each in zip(plan.specs, columns, strict=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,12 +44,13 @@ class Chain:
     def __post_init__(self) -> None:
         for number, link in enumerate(self.links):
             before, after = self.kernels[number], self.kernels[number + 1]
-            if len(after.inputs) != 1:
+            varying = [buffer.varying_bytes for buffer in after.inputs if buffer.varying_bytes]
+            if len(varying) != 1:
                 raise RequestError(
-                    f"workload.chain: {after.name} takes {len(after.inputs)} input buffers; "
-                    "a kernel after another one must take a single buffer"
+                    f"workload.chain: {after.name} takes {len(varying)} input buffers that vary; "
+                    "a kernel after another one must take a single one, constants apart"
                 )
-            output_bytes, input_bytes = before.output.size_bytes, after.inputs[0].varying_bytes
+            output_bytes, (input_bytes,) = before.output.size_bytes, varying
             if not link.fits(output_bytes, input_bytes):
                 # Exactly one of the three links fits any two sizes.
                 allowed = next(each for each in Link if each.fits(output_bytes, input_bytes))
@@ -62,6 +64,20 @@ class Chain:
     def name(self) -> str:
         """The kernels' names: `attention+layernorm`."""
         return "+".join(kernel.name for kernel in self.kernels)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """A line for each kernel that reads the output before it as other element types."""
+        lines = list[str]()
+        for before, after in pairwise(self.kernels):
+            given = {part.dtype for part in before.output.parts}
+            taken = {part.dtype for part in after.parts if not part.constant}
+            if given != taken:
+                lines.append(
+                    f"workload.chain: {before.name} returns {_types(given)}, and {after.name} "
+                    f"reads the same bytes as {_types(taken)}: nothing is converted"
+                )
+        return tuple(lines)
 
     def columns(self, columns_each: int, contexts: int) -> tuple[int, ...]:
         """Number of columns for each kernel, one context per column.
@@ -97,20 +113,34 @@ class Chain:
 
         outputs: of the kernel before it, (tiles, size_bytes) uint8.
         """
-        input_bytes = self.kernels[kernel_index].inputs[0].varying_bytes
+        # One buffer varies, and each other one is constant.
+        input_bytes = sum(buffer.varying_bytes for buffer in self.kernels[kernel_index].inputs)
         if outputs.shape[1] >= input_bytes:
             return outputs[:, :input_bytes]
         padded = np.zeros((len(outputs), input_bytes), np.uint8)
         padded[:, : outputs.shape[1]] = outputs
         return padded
 
-    def glue_whole(self, kernel_index: int, outputs: Bytes, constants: Bytes) -> memoryview:
-        """The input of `glue` with the kernel's constants, as one flat buffer of whole tiles."""
-        buffer = self.kernels[kernel_index].inputs[0]
-        whole = np.zeros((len(outputs), buffer.stride_bytes), np.uint8)
-        whole[:, : buffer.varying_bytes] = self.glue(kernel_index, outputs)
-        whole[:, buffer.varying_bytes : buffer.size_bytes] = constants
-        return whole.reshape(-1).data
+    def glue_whole(
+        self, kernel_index: int, outputs: Bytes, constants: Sequence[Bytes]
+    ) -> tuple[Bytes, ...]:
+        """The input of `glue` with the kernel's constants: (tiles, stride_bytes) uint8 per buffer.
+
+        constants: the bytes of the constant parts, one array per input buffer.
+        """
+        varying = self.glue(kernel_index, outputs)
+        buffers = list[Bytes]()
+        for buffer, constant in zip(self.kernels[kernel_index].inputs, constants, strict=True):
+            whole = np.zeros((len(outputs), buffer.stride_bytes), np.uint8)
+            if buffer.varying_bytes:
+                whole[:, : buffer.varying_bytes] = varying
+            whole[:, buffer.varying_bytes : buffer.size_bytes] = constant
+            buffers.append(whole)
+        return tuple(buffers)
+
+
+def _types(dtypes: Set[str]) -> str:
+    return " and ".join(sorted(dtypes))
 
 
 def make_chain(kernels: Sequence[KernelSpec], links: Mapping[str, Link]) -> Chain:

@@ -138,8 +138,13 @@ def make_chain_tiles(
     constants: str = "",
     between: int = 1,
 ) -> Tiles:
-    """Inputs for the first kernel of a chain as in `make_tiles`, and constants for the others."""
+    """Inputs for the first kernel of a chain as in `make_tiles`, and constants for the others.
+
+    RequestError also for an array in the file of constants that no kernel takes.
+    """
     first, *later = chain.kernels
+    # Of the whole chain: `make_tiles` sees one kernel, and an array may be for another.
+    check_inputs(chain.kernels, "random", draw, constants)
     first_tiles = make_tiles(
         first.name,
         *(tiles, source, seed, now_ns, most),

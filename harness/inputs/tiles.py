@@ -83,12 +83,12 @@ class Tiles:
         """Outputs of the references, (period, size_bytes) uint8 for each kernel."""
         outputs = [_reference_outputs(self.first_spec, self.packed)]
         for kernel_index, spec in list(enumerate(self.chain.kernels))[1:]:
-            varying = self.chain.glue(kernel_index, outputs[-1])
-            # `Chain` allows one input buffer for a kernel after another.
-            (constants,) = self.later_constants[kernel_index - 1]
-            repeated = np.broadcast_to(constants, (len(varying), len(constants)))
-            whole = np.concatenate([varying, repeated], axis=1)
-            outputs.append(_reference_outputs(spec, (whole,)))
+            whole = self.chain.glue_whole(kernel_index, outputs[-1], self.constants[kernel_index])
+            packed = tuple(
+                each[:, : buffer.size_bytes]
+                for each, buffer in zip(whole, spec.inputs, strict=True)
+            )
+            outputs.append(_reference_outputs(spec, packed))
         return tuple(outputs)
 
     def expect(self, first: int, count: int, kernel_index: int = -1) -> Bytes:

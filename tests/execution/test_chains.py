@@ -44,7 +44,19 @@ SCALE = KernelSpec(
     ops=96,
 )
 """96 varying bytes of 128, to 96."""
-EXEC_NS = {"add": 100, "neg": 50, "scale": 30}
+APART = KernelSpec(
+    name="apart",
+    arguments=(
+        Buffer("factors", (Part("factor", (32,), constant=True),)),
+        Buffer("in", (Part("x", (96,)),)),
+        Buffer("biases", (Part("bias", (96,), constant=True),)),
+        Buffer("out", (Part("y", (96,)),), Direction.OUT),
+    ),
+    reference=lambda factor, x, bias: (x * np.tile(factor, 3) + bias).astype(np.int8),
+    ops=96,
+)
+"""Constants in buffers of their own, before and behind the one that varies."""
+EXEC_NS = {"add": 100, "neg": 50, "scale": 30, "apart": 40}
 TIMEOUT_MS = 1000
 
 
@@ -176,7 +188,7 @@ def test_a_slot_is_taken_when_its_own_tile_is_done() -> None:
     ),
     buffers=st.sampled_from(Buffers),
     resident=st.booleans(),
-    kernels=st.lists(st.sampled_from([NEG, SCALE]), max_size=2),
+    kernels=st.lists(st.sampled_from([NEG, SCALE, APART]), max_size=2),
     exec_ns=st.fixed_dictionaries({name: st.integers(1, 500) for name in EXEC_NS}),
     ops=st.tuples(*[st.sampled_from([1, 100, 10_000])] * 3),
 )
@@ -196,7 +208,8 @@ def test_whatever_the_knobs_the_outputs_are_right(
     ]
     links = []
     for before, after in pairwise(chain_of):
-        given_bytes, taken = before.output.size_bytes, after.inputs[0].varying_bytes
+        given_bytes = before.output.size_bytes
+        taken = sum(buffer.varying_bytes for buffer in after.inputs)
         links.append(next(link for link in Link if link.fits(given_bytes, taken)))
     chain = Chain(tuple(chain_of), tuple(links))
     resident = resident and buffers is Buffers.pooled
@@ -312,10 +325,21 @@ def test_bytes_that_do_not_connect(kernels: Any, links: Any, said: str) -> None:
         make_chain(kernels, links)
 
 
-def test_a_kernel_of_two_buffers_cannot_follow() -> None:
+def test_a_kernel_of_two_buffers_that_vary_cannot_follow() -> None:
     two = replace(NEG, name="two", arguments=NEG.inputs * 2 + NEG.outputs)
-    with pytest.raises(RequestError, match="two takes 2 input buffers"):
+    with pytest.raises(RequestError, match="two takes 2 input buffers that vary"):
         make_chain((ADD, two), {})
+
+
+def test_bytes_that_are_read_as_another_type_are_reported() -> None:
+    floats = Buffer("in", (Part("x", (ADD.output.size_bytes // 2,), "bfloat16"),))
+    reads = replace(NEG, name="reads", arguments=(floats, *NEG.outputs))
+    chain = make_chain((ADD, reads), {})
+    assert chain.remarks == (
+        "workload.chain: add returns int8, and reads reads the same bytes as bfloat16: nothing is "
+        "converted",
+    )
+    assert TWO.remarks == ()
 
 
 def test_constants_come_last() -> None:

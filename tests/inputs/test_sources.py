@@ -24,7 +24,7 @@ from harness.execution.work import work_of
 from harness.inputs.chain import Chain, Link
 from harness.inputs.check import check_inputs
 from harness.inputs.draw import RANGES, Distribution, Draw, from_int8
-from harness.inputs.generate import make_tiles
+from harness.inputs.generate import make_chain_tiles, make_tiles
 from harness.inputs.tiles import Tiles
 from harness.kernel import DTYPES, load_kernel
 from harness.kernel.dtypes import array_dtype
@@ -322,6 +322,9 @@ def test_constants_of_a_chain() -> None:
     check_inputs([own, two], "random", constants="c.npz")
     line = refusal(lambda: check_inputs([own], "random", constants="c.npz"))
     assert line == "workload.constants=c.npz: unknown array g; allowed: own.w, w"
+    # Not only before a sweep: a single run creates its tiles without that check.
+    arguments = Chain((own,)), 1, "random", 0, lambda: 0, 1
+    assert refusal(lambda: make_chain_tiles(*arguments, constants="c.npz")) == line
 
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

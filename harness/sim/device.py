@@ -29,6 +29,21 @@ _LOG_LEVELS = {
     level: 10 * max(1, 5 - max(0, int(level) - 2))
     for level in xrt_msg_level.__members__.values()
 }
+_EMPTY_PROPERTIES = "electrical", "thermal", "mechanical", "host", "memory", "pcie_info", "vmr"
+"""Properties whose content is not simulated."""
+_PROPERTY_ERRORS = {
+    "kdma": "bad any_cast",
+    **{
+        name: f"No such query request ({number})"
+        for name, number in {
+            "interface_uuid": 185,
+            "max_clock_frequency_mhz": 72,
+            "nodma": 70,
+            "offline": 180,
+        }.items()
+    },
+}
+"""What XRT 2.25 raises for a Phoenix NPU."""
 log = logging.getLogger("pyxrt")
 
 
@@ -116,7 +131,7 @@ class device(PybindObject):
         return uuid("")
 
     def get_info(self, key: Any, /) -> str:
-        """Return a property as text; RuntimeError for one that an NPU does not have."""
+        """Return a property as text; RuntimeError with XRT's text for what an NPU does not have."""
         if not isinstance(key, xrt_info_device):
             raise incompatible(
                 "get_info",
@@ -131,14 +146,14 @@ class device(PybindObject):
         properties: dict[str, str] = {
             "bdf": _bdf(self._machine),
             "name": model,
-            "kdma": "0",
             "m2m": "0",
+            "dynamic_regions": json.dumps({"dynamic_regions": ""}),
             "platform": json.dumps({"platforms": platforms}),
-            **dict.fromkeys(("electrical", "thermal", "mechanical", "host", "memory"), "{}"),
+            **dict.fromkeys(_EMPTY_PROPERTIES, "{}"),
         }
         name = key._name_
         if name not in properties:
-            raise RuntimeError(f"query request for '{name}' is not supported on this device")
+            raise RuntimeError(_PROPERTY_ERRORS[name])
         return properties[name]
 
 

@@ -429,6 +429,23 @@ def test_only_the_first_open_takes_time() -> None:
     assert machine.clock.now_ns == opened_ns + 1000
 
 
+def test_every_property_is_a_text_or_an_error() -> None:
+    rig = Rig()
+    errors = {}
+    for name, key in pyxrt.xrt_info_device.__members__.items():
+        try:
+            assert isinstance(rig.device.get_info(key), str)
+        except RuntimeError as error:
+            errors[name] = str(error)
+    assert errors == {
+        "interface_uuid": "No such query request (185)",
+        "kdma": "bad any_cast",
+        "max_clock_frequency_mhz": "No such query request (72)",
+        "nodma": "No such query request (70)",
+        "offline": "No such query request (180)",
+    }
+
+
 def test_seven_contexts() -> None:
     rig = Rig()
     contexts = [pyxrt.hw_context(rig.device, rig.uuid) for _ in range(5)]

@@ -42,7 +42,7 @@ from harness.commands.sweep_plan import SweepPlan
 from harness.commands.sweeper import checked_sweeper
 from harness.config import compose as configuration
 from harness.config.credentials import refuse_credentials
-from harness.config.ignored import without_effect
+from harness.config.ignored import unused_presets, without_effect
 from harness.device.interrupt import exit_code
 from harness.errors import HarnessError, RequestError
 from harness.execution.experiment import Experiment
@@ -229,7 +229,7 @@ class Invocation:
         with waits, discarding(folder, self.kept):
             experiment = Experiment(config)
         remarks = [*experiment.remarks, *without_effect(experiment.config, overrides)]
-        for remark in remarks:
+        for remark in (*remarks, *unused_presets(hydra_config.runtime.choices)):
             self.messages.remark(remark)
         line = closing.interrupted_line(config.tracking, self.results.tracks(config))
         announce = partial(self.messages.say, line, INTERRUPTION)

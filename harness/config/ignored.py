@@ -1,18 +1,37 @@
-"""Finds values of the command line that have no effect in their request."""
+"""Finds what has no effect in a request: values of the command line, presets of the user."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from harness.config.compose import conf_dir
 from harness.config.device import ClockKind, Simulator
 from harness.config.schema import Config
 from harness.config.sources import key_and_value
 from harness.config.strategy import beyond_tiles
 from harness.config.workload import FullEncoder
+from harness.kernel.folders import own_preset_folders, shown
 
 OF_VARYING_PASSES = ("most_repeats", "most_s", "width")
 """Keys of `measure` that have an effect only where times vary."""
 CACHE_CHECK = "measure.cache_check"
+
+
+def unused_presets(choices: Mapping[str, str | None]) -> list[str]:
+    """A line about each preset of the user whose name selects a preset of the harness.
+
+    choices: the option of each group in a request. Two folders with a name: the harness's counts.
+    """
+    lines = list[str]()
+    for group, option in choices.items():
+        name = f"{group}/{option}.yaml"
+        for folder in own_preset_folders() if (conf_dir() / name).is_file() else ():
+            if (path := folder / name).is_file():
+                lines.append(
+                    f"{group}={option}: the preset of the harness is used, not {shown(path)}; "
+                    "rename yours"
+                )
+    return lines
 
 
 def without_effect(config: Config, overrides: Sequence[str]) -> list[str]:

@@ -47,7 +47,8 @@ def read_arrays(key: str, path: str) -> Arrays:
     except RequestError:
         raise
     except OSError as error:
-        raise _error(key, path, f"{(error.strerror or str(error)).lower()}; give {_ALL}") from error
+        reason = (error.strerror or str(error)).lower()
+        raise _error(key, path, f"{reason}; give the path of {_FORMATS[key]} file") from error
     # numpy, zipfile, zlib and safetensors raise many kinds of errors, and document few of them.
     except Exception as error:
         if "object" in str(error).lower() or "pickle" in str(error).lower():
@@ -57,7 +58,7 @@ def read_arrays(key: str, path: str) -> Arrays:
         raise _error(key, path, fault) from error
 
 
-_ALL = "the path of an .npy, .npz or .safetensors file"
+_FORMATS = {SOURCE: "an .npy, .npz or .safetensors", CONSTANTS: "an .npz or .safetensors"}
 
 
 def _of_members(members: Mapping[str, object]) -> Arrays:

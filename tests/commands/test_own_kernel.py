@@ -114,6 +114,20 @@ def test_a_hidden_kernel_of_the_harness_is_reported_once(
     assert err.count(line) == 1
 
 
+def test_an_unused_preset_is_reported_once(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("pooled", "own"):
+        (folder / "conf" / "strategy").mkdir(exist_ok=True)
+        (folder / "conf" / "strategy" / f"{name}.yaml").write_text("buffers: pooled\ndepth: 7\n")
+    arguments = ["-m", "strategy=pooled,own", "tracking=off", "workload.tiles=1,2"]
+    assert dispatch([*arguments, "measure.repeats=1"]) == 0
+    line = (
+        "harness: strategy=pooled: the preset of the harness is used, not "
+        "conf/strategy/pooled.yaml; rename yours\n"
+    )
+    err = capfd.readouterr().err
+    assert (err.count(line), err.count("rename")) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("reference", "said"),
     [

@@ -164,7 +164,10 @@ def test_the_largest_ranges() -> None:
         ),
         (["workload.source=speech", "workload.range=[0,1]"], "belongs to random tiles"),
         (["workload.constants=w.npy"], "workload.constants=w.npy: not a file of named arrays"),
-        (["workload.constants=w.npz"], "workload.constants=w.npz: no such file or directory; give"),
+        (
+            ["workload.constants=w.npz"],
+            "workload.constants=w.npz: no such file or directory; give the path of an .npz or",
+        ),
         (["workload.source=x.npy"], "workload.source=x.npy: no such file or directory; give"),
         (["workload.source=x.safetensors"], "x.safetensors: no such file or directory; give"),
         (["workload.source=zeros", "workload.host_ms=measured"], "zeros tiles have no prep"),

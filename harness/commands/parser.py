@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.commands.terminal import (
@@ -66,6 +67,15 @@ class Parser(argparse.ArgumentParser):
         )
         if tables:
             self._add_table_flags()
+
+    def add_config_dir(self) -> None:
+        """Take `--config-dir`, as a run does: options.config_dir, None without it."""
+        self.add_argument(
+            *("--config-dir", "-cd"),
+            type=Path,
+            metavar="FOLDER",
+            help="folder of your own presets and kernels, as a run takes it",
+        )
 
     def _add_table_flags(self) -> None:
         # As `take_presentation` refuses two forms for a run.

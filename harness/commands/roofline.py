@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.closing import OUTPUTS
 from harness.commands.draw_process import failure
+from harness.commands.hydra_argv import check_config_dir
 from harness.commands.mlflow_runs import is_override
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.stored import load_runs
@@ -16,6 +18,7 @@ from harness.config.device import Simulator
 from harness.config.presets import kernels, presets
 from harness.errors import RequestError, nearest
 from harness.kernel import load_kernel
+from harness.kernel.folders import looking_in
 from harness.report.pictures.files import save
 from harness.report.pictures.roofline import FILE_NAME, RooflinePicture
 from harness.report.roofline import roofline_parts
@@ -31,6 +34,8 @@ from harness.study.roofline import (
 HELP = "compare kernels and runs with a device's peak and bandwidth"
 DEVICE = "device=phoenix_2026"
 """The device without an override: the guide's profile has no bandwidth."""
+ROWS = ("workload", "workload.kernel", "workload.chain", "workload.model")
+"""Keys that say what a run runs; here the names do."""
 
 
 def _parser() -> Parser:
@@ -54,15 +59,28 @@ def _parser() -> Parser:
         metavar="FILE",
         help="the picture (%(default)s)",
     )
+    parser.add_config_dir()
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table and draw the picture."""
     options = _parser().parse_intermixed_args(arguments)
+    check_config_dir(options.config_dir)
+    with looking_in(options.config_dir):
+        return _compare(options)
+
+
+def _compare(options: Namespace) -> int:
     presentation = presentation_of(options)
     overrides = [each for each in options.names if is_override(each)]
     names = [each for each in options.names if not is_override(each)]
+    for each in overrides:
+        if each.lstrip("+~").partition("=")[0] in ROWS:
+            raise RequestError(
+                f"{each}: names no row here; give kernels, workloads and folders without a key, as "
+                "in: harness roofline attention gelu"
+            )
     if not any(each.startswith("device=") for each in overrides):
         overrides = [DEVICE, *overrides]
     config = load("tracking=off", *overrides)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 
+from harness.commands.hydra_argv import check_config_dir
 from harness.commands.parser import Parser, presentation_of
 from harness.commands.terminal import say, show
 from harness.config.compose import load
@@ -14,6 +16,7 @@ from harness.config.schema import Config
 from harness.config.workload import Accounting
 from harness.errors import RequestError
 from harness.execution.predict import NotModelledError
+from harness.kernel.folders import looking_in
 from harness.report.progress import PassBar
 from harness.report.tables import NOTHING, Cell, Part, Sheet, left, number, right
 from harness.study.draws import DRAWS, Ranks, rank_draws
@@ -51,6 +54,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "overrides", nargs="*", help="overrides, as a run takes them: workload.tiles=40 ..."
     )
+    parser.add_config_dir()
     return parser
 
 
@@ -263,6 +267,12 @@ def _percent(percent: float | None) -> Cell:
 def main(arguments: Sequence[str]) -> int:
     """Run the variations and print the report."""
     options = _parser().parse_intermixed_args(arguments)
+    check_config_dir(options.config_dir)
+    with looking_in(options.config_dir):
+        return _vary(options)
+
+
+def _vary(options: Namespace) -> int:
     presentation = presentation_of(options)
     configs = _configs(options.strategies, options.overrides, presentation.quiet)
     config = next(iter(configs.values()))

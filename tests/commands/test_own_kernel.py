@@ -94,6 +94,23 @@ def test_the_folder_of_config_dir(folder: Path, tmp_path: Path, monkeypatch: pyt
         load("workload=mine")
 
 
+def test_other_commands_that_take_config_dir(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    monkeypatch.setattr("harness.commands.roofline.save", lambda picture: picture.path)
+    there = "--config-dir", "../conf"
+    assert dispatch(["roofline", "halve", "mine", "-q", *there]) == 0
+    assert "halve" in capfd.readouterr().out
+    # A wrong request is cheap, and comes after the presets.
+    wrong = "sensitivity", "workload=mine", "device.clock=wall"
+    assert "device.clock=wall: numbers are" in refused(capfd, *wrong, *there)
+    for command in (["roofline"], wrong):
+        line = refused(capfd, *command, "--config-dir", "nope")
+        assert line.startswith("harness: --config-dir=nope: no such folder")
+
+
 def test_lists_mark_what_is_the_users(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["list", "kernels", "workloads"]) == 0
     lines = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]

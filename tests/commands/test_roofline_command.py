@@ -85,6 +85,8 @@ def test_the_picture(capfd, monkeypatch, tmp_path: Path) -> None:
     [
         (["gelo"], "gelo: no folder, kernel or workload; did you mean gelu?"),
         (["device=cpu"], "device=cpu: has no profile with a peak; name a simulated device, as in "),
+        (["workload.kernel=gelu"], "workload.kernel=gelu: names no row here; give kernels, workl"),
+        (["+workload.chain=[gelu]"], "+workload.chain=[gelu]: names no row here; give kernels"),
         (["device.colums=3"], "device.colums=3: unknown key; did you mean device.columns=3?"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from harness.commands.doctor.check import Check, Status
 from harness.commands.doctor.command import lines, sheet
@@ -50,12 +49,7 @@ def _parser() -> Parser:
         metavar="KEY=VALUE",
         help="keys of device=hardware, as a run takes them: device.columns=8",
     )
-    parser.add_argument(
-        *("--config-dir", "-cd"),
-        type=Path,
-        metavar="FOLDER",
-        help="folder of your own presets and kernels, as a run takes it",
-    )
+    parser.add_config_dir()
     return parser
 
 

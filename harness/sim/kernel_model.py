@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import xclbin as axlf
-from harness.config.execution_time import exec_ns_of, moved_bytes
+from harness.config.execution_time import exec_ns_of, moved_bytes, own_columns
 from harness.kernel import Buffer, KernelSpec, Scalar, load_kernel
 from harness.sim.arithmetic import Arithmetic
 
@@ -43,8 +43,13 @@ class KernelModel:
 
     @cached_property
     def moved_bytes(self) -> int:
-        """Bytes of an execution in the direction in which it moves more; 0 without a spec."""
-        return moved_bytes(self.spec) if self.spec else 0
+        """Bytes of an execution in the direction in which it moves more; 0 without a spec.
+
+        On all of `columns`; those of a cost for more columns are left out.
+        """
+        if self.spec is None:
+            return 0
+        return moved_bytes(self.spec) * min(own_columns(self.spec), self.columns)
 
     @cached_property
     def buffers(self) -> dict[int, Buffer]:

@@ -22,6 +22,7 @@ from harness.errors import RequestError
 from harness.execution.prepare import deal_columns
 from harness.inputs.chain import Chain
 from harness.kernel import FixedCost, GemmCost, RooflineCost, load_kernel
+from harness.sim.kernel_model import model_of
 
 TILES = {"int8": (64, 64, 64), "bfloat16": (64, 64, 32)}
 PUBLISHED_US = {
@@ -84,6 +85,15 @@ def test_the_profile_comes_before_the_kernels_own_cost() -> None:
     assert exec_ns_of(replace(device, exec_ns={"add": 7}), spec) == 7
     assert cost_remark(replace(device, exec_ns={"add": 7}), spec) is None
     assert cost_remark(device, spec) == "add: an execution takes 1.8 us, as the kernel declares"
+
+
+def test_bytes_of_a_kernel_of_several_columns_count_once() -> None:
+    """`data_ns` divides those of a wide xclbin by its columns."""
+    wide = replace(ADD, cost=RooflineCost(100, 1 << 20, columns=4))
+    one = model_of(wide, 100)
+    assert one.moved_bytes == 1 << 18, "the simulator gives it one column"
+    assert replace(one, columns=4).moved_bytes == 1 << 20
+    assert replace(model_of(ADD, 100), columns=4).moved_bytes == 256
 
 
 def test_a_figure_for_another_kernel_of_the_same_name_is_stated() -> None:

@@ -27,6 +27,7 @@ from harness.device.backend import MONOTONIC, VIRTUAL, Backend, Capabilities, Se
 from harness.device.clock import host_now_ns
 from harness.device.open import open_backend
 from harness.device.xrt import hardware
+from harness.device.xrt.files import columns_of
 from harness.device.xrt.open_devices import OpenDevices
 from harness.errors import DeviceCallError, DeviceError, DeviceTimeoutError, RequestError
 from harness.execution.executor import Executor
@@ -487,3 +488,15 @@ def test_the_tiles_of_a_chain_of_one_kernel() -> None:
     expected = spec.compute(tiles.packed[0][1:2])
     np.testing.assert_array_equal(tiles.expect(4, 1), expected)
     np.testing.assert_array_equal(tiles.expect(1, 1, 0), expected)
+
+
+def test_the_columns_of_a_file_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XRT states what is wrong with it."""
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("harness.xclbin.read", refused)
+    assert columns_of(str(tmp_path / "locked.xclbin")) == 1

@@ -74,7 +74,8 @@ def columns_of(path: str) -> int:
 
     try:
         container = axlf.read(Path(path))
-    except ValueError:
+    # XRT reports what is wrong with the file.
+    except (OSError, ValueError):
         return 1
     return container.columns or 1 if container else 1
 

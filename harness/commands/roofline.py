@@ -118,7 +118,7 @@ def _compare(options: Namespace) -> int:
 def _named(name: str, device: Simulator, columns: int, overrides: Sequence[str]) -> list[Point]:
     """The points of a kernel, a workload or stored runs; RequestError if it is none of them."""
     if Path(name).exists():
-        return _runs(Path(name))
+        return _runs(Path(name), device)
     workloads = [each.name for each in presets("workload")]
     if name in workloads:
         config = load("tracking=off", *overrides, f"workload={name}")
@@ -134,10 +134,17 @@ def _named(name: str, device: Simulator, columns: int, overrides: Sequence[str])
     return [kernel_point(device, load_kernel(name), columns)]
 
 
-def _runs(path: Path) -> list[Point]:
-    """The points of stored runs. Those that have none are reported; RequestError if all are."""
+def _runs(path: Path, device: Simulator) -> list[Point]:
+    """The points of stored runs. Those that have none are reported; RequestError if all are.
+
+    Runs of another device than that of the roofs are reported too.
+    """
     points, left_out = list[Point](), list[str]()
+    others = dict[str, None]()
     for record, _ in load_runs([path]):
+        ran_on = record.config.get("device", {}).get("profile") or record.device
+        if ran_on != device.profile:
+            others[ran_on] = None
         try:
             points.append(run_point(record, f"{record.kernel} {record.label}"))
         except RequestError as error:
@@ -146,6 +153,8 @@ def _runs(path: Path) -> list[Point]:
         raise RequestError(left_out[0])
     for line in left_out:
         say(line)
+    for other in others:
+        say(f"{path}: has runs of device={other}; the roofs are those of device={device.profile}")
     return points
 
 

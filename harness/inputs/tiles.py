@@ -169,11 +169,16 @@ def _reference_outputs(spec: KernelSpec, inputs: tuple[Bytes, ...]) -> Bytes:
         return outputs
     # A call of sys.exit in it must not end the harness.
     except (Exception, SystemExit) as error:
-        raise RequestError(
-            f"kernel {spec.name}: its reference fails ({one_line(error)}{_place(spec, error)}); "
-            "it takes the input parts as read-only arrays (tiles, *shape) and returns one "
-            "(tiles, *shape)"
-        ) from error
+        raise reference_failure(spec, error) from error
+
+
+def reference_failure(spec: KernelSpec, error: BaseException) -> RequestError:
+    """The error of a user whose reference raises `error`."""
+    return RequestError(
+        f"kernel {spec.name}: its reference fails ({one_line(error)}{_place(spec, error)}); "
+        "it takes the input parts as read-only arrays (tiles, *shape) and returns one "
+        "(tiles, *shape)"
+    )
 
 
 def _place(spec: KernelSpec, error: BaseException) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.kernel import KernelSpec
+from harness.inputs.tiles import reference_failure
+from harness.kernel import Bytes, KernelSpec
 from harness.kernel.difference import FLOATS, integer_range
 from harness.kernel.dtypes import array_dtype
 
@@ -26,7 +27,10 @@ class Arithmetic:
         self._outputs: dict[tuple[bytes, ...], bytes] = {}
 
     def output_of(self, inputs: tuple[bytes, ...]) -> bytes:
-        """The content of the output buffer for that of each input buffer, of one tile."""
+        """The content of the output buffer for that of each input buffer, of one tile.
+
+        RequestError if the reference fails.
+        """
         output = self._outputs.get(inputs)
         if output is None:
             # Copies, which the reference may change.
@@ -34,11 +38,18 @@ class Arithmetic:
             if self._spec.reference is None:
                 output = _checksum_output(self._spec, inputs)
             else:
-                output = self._spec.compute(*arrays).tobytes()
+                output = self._computed(arrays)
             if len(self._outputs) * self._spec.size_bytes >= MOST_BYTES:
                 self._outputs.clear()
             self._outputs[inputs] = output
         return output
+
+    def _computed(self, arrays: list[Bytes]) -> bytes:
+        try:
+            return self._spec.compute(*arrays).tobytes()
+        # A call of sys.exit in it must not end the harness.
+        except (Exception, SystemExit) as error:
+            raise reference_failure(self._spec, error) from error
 
 
 def _checksum_output(spec: KernelSpec, inputs: tuple[bytes, ...]) -> bytes:

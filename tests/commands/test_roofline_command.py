@@ -55,7 +55,13 @@ def test_runs_without_a_point_are_left_out(capfd, monkeypatch) -> None:
     assert dispatch(["roofline", "."]) == 0
     said = capfd.readouterr()
     assert "gelu pooled d1 b1 c1 run " in said.out
-    assert said.err == ("harness: gelu pooled d1 b1 c1: left out: not a right run with a time\n")
+    assert said.err == (
+        "harness: gelu pooled d1 b1 c1: left out: not a right run with a time\n"
+        "harness: .: has runs of device=phoenix_guide; the roofs are those of "
+        "device=phoenix_2026\n"
+    )
+    assert dispatch(["roofline", ".", "device=simulator"]) == 0
+    assert "has runs of" not in capfd.readouterr().err
     del runs[0]
     assert dispatch(["roofline", "."]) == 2
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.small_device import ADD
 
+from harness.errors import RequestError
 from harness.kernel import Array
 from harness.sim.arithmetic import Arithmetic
 
@@ -49,3 +50,15 @@ def test_outputs_beyond_the_limit_are_computed_again(
         total = np.full(128, 2 * each[0], np.uint8)
         assert arithmetic.output_of((each,)) == total.tobytes()
     assert seen == [*inputs, *inputs]
+
+
+@pytest.mark.parametrize("fault", [ValueError("odd"), SystemExit(3)])
+def test_a_reference_that_fails_on_some_inputs_is_an_error_of_the_user(
+    fault: BaseException,
+) -> None:
+    def add(left: Array, right: Array) -> Array:
+        raise fault
+
+    inputs = tuple(bytes(each.size_bytes) for each in ADD.inputs)
+    with pytest.raises(RequestError, match=f"kernel {ADD.name}: its reference fails "):
+        Arithmetic(replace(ADD, reference=add)).output_of(inputs)

@@ -15,6 +15,11 @@ from harness.units import ns_to_ms
 
 HAZARD = "\nhazard "
 """Begin of the text about a hazard."""
+NO_CALLS = (
+    "nothing was emulated: the script made no call of pyxrt; often it looks for a device itself "
+    "(/dev/accel/accel0, xrt-smi, lspci), does not find one, and computes without it"
+)
+"""In place of the number of hazards: without a call none can be detected."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,9 @@ def parts(emulation: Emulation) -> list[Part]:
     if machine.aborted:
         report.append(f"process ended: {machine.aborted}")
     report += [_hazard(hazard) for hazard in hazards]
-    if machine.sanitizer is not None:
+    if not log.counts:
+        report.append(NO_CALLS)
+    elif machine.sanitizer is not None:
         count = sum(hazard.count for hazard in hazards)
         report.append(f"hazards: {count} in {len(hazards)} places" if hazards else "hazards: none")
     return report

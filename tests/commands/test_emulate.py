@@ -256,6 +256,15 @@ def test_a_run_that_is_dropped_ends_the_process(emulate: Emulate) -> None:
     assert emulate(body, options=("--hazards=off",)).code == ABORTED
 
 
+@pytest.mark.parametrize("body", ["print(3)", "import pyxrt"])
+def test_a_script_that_never_calls_pyxrt(emulate: Emulate, body: str) -> None:
+    """An exit code of 0 and no hazards would look like a right program."""
+    done = emulate(body, head="")
+    assert done.code == 0
+    assert "nothing was emulated: the script made no call of pyxrt; often it looks" in done.out
+    assert "hazards: none" not in done.out
+
+
 def test_real_xclbins_are_read(emulate: Emulate, tmp_path: Path) -> None:
     shutil.copy(XCLBIN, tmp_path / "design.xclbin")
     body = """

@@ -99,7 +99,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="PATTERN=KERNEL",
-        help="simulate KERNEL for an xclbin whose path matches PATTERN: '*mha*=attention'",
+        help="simulate KERNEL for an xclbin whose name matches PATTERN: '*mha*=attention'",
     )
     parser.add_argument(
         "--trace",

@@ -231,7 +231,7 @@ class Simulator(Npu):
     timed_waits: bool = setting(False, "run.wait(ms) that times out returns TIMEOUT, else raises")
     spoils_failed: bool = setting(True, "a run that fails loses its arguments")
     xclbins: dict[str, str] = setting(
-        dict, "by pattern of an xclbin's path: kernel to simulate for it; the first match counts"
+        dict, "by pattern of an xclbin's name: kernel to simulate for it; the first match counts"
     )
     core_macs: dict[str, int] = setting(
         dict,

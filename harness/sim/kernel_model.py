@@ -121,14 +121,13 @@ def read_models(
     if path in machine.models:
         return [machine.models[path]], None
     profile = machine.profile
-    matches = [kernel for pattern, kernel in profile.xclbins.items() if fnmatch(path, pattern)]
+    matches = [kernel for pattern, kernel in profile.xclbins.items() if _matches(path, pattern)]
     metadata: axlf.Container | None = None
     if Path(path).is_file():
         metadata = _read(path) if _is_xclbin(path) else None
-        if matches and not metadata:
-            machine.say_once(
-                f"{path}: not an xclbin; simulated as kernel {matches[0]} (device.xclbins)"
-            )
+        if matches:
+            what = "" if metadata else "not an xclbin; "
+            machine.say_once(f"{path}: {what}simulated as kernel {matches[0]} (device.xclbins)")
     elif not matches:
         raise RuntimeError(f"No such file or directory '{path}'")
     else:
@@ -155,6 +154,14 @@ def read_models(
         columns = metadata.columns or 1
         models.append(KernelModel(kernel.name, exec_ns, _banks(kernel), fitting, columns=columns))
     return models, metadata
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Return whether a pattern means this file: by its name, or by its path if it has a slash.
+
+    A folder's name says nothing about the kernels in it.
+    """
+    return fnmatch(path if "/" in pattern else Path(path).name, pattern)
 
 
 def _banks(kernel: axlf.XclbinKernel) -> tuple[int, ...]:

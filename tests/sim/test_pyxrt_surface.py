@@ -961,7 +961,8 @@ def test_a_real_xclbin_with_a_pattern() -> None:
     )
     plug(machine)
     found = pyxrt.xclbin(str(DATA / XCLBIN))
-    assert machine.notes == []
+    assert machine.notes == [f"{DATA / XCLBIN}: simulated as kernel attention (device.xclbins)"]
+    machine.notes.clear()
     assert [(kernel.get_name(), kernel.get_num_args()) for kernel in found.get_kernels()] == [
         ("MLIR_AIE", 8)
     ]
@@ -975,6 +976,20 @@ def test_a_real_xclbin_with_a_pattern() -> None:
     assert missing.get_kernels()[0].get_num_args() == 8
     context = pyxrt.hw_context(pyxrt.device(0), missing)
     assert pyxrt.kernel(context, "any name").group_id(3) == 65536
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_meant"),
+    [("*attention*", False), ("*/attention/*", True), ("b.x*", True), ("*b.xclbin", True)],
+)
+def test_the_name_of_a_folder_means_nothing(tmp_path: Path, pattern: str, is_meant: bool) -> None:
+    folder = tmp_path / "attention"
+    folder.mkdir()
+    shutil.copyfile(DATA / XCLBIN, folder / "b.xclbin")
+    exec_ns = {"attention": 9_000}
+    plug(Machine(Simulator(xclbins={pattern: "attention"}, exec_ns=exec_ns), {}))
+    (model,) = pyxrt.xclbin(str(folder / "b.xclbin"))._models
+    assert (model.spec is not None) is is_meant
 
 
 def test_any_file_stands_for_a_kernel(tmp_path: Path) -> None:

@@ -424,6 +424,10 @@ def test_cpp_is_not_used_for_other_arguments() -> None:
     [
         ("void other();", r"'add' was not declared|undeclared identifier 'add'"),
         ('extern "C" void add(char *, char *, char *) {}', "its declaration has 2 buffers"),
+        (
+            'extern "C" void add(const char *, short *) {}',
+            r"a pointer is to larger elements than its declaration has \(operands: 1 B, ",
+        ),
         ("#include <absent.h>", r"absent\.h: No such file|'absent\.h' file not found"),
         (
             'extern "C" void add(const char *a, char *b) { *b = c; }',

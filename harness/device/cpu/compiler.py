@@ -14,7 +14,8 @@ from pathlib import Path
 
 from harness.config.device import Cpu
 from harness.errors import RequestError
-from harness.kernel import KernelSpec, Scalar, Unused
+from harness.kernel import Argument, Buffer, KernelSpec, Scalar, Unused
+from harness.kernel.dtypes import size_bytes
 
 # Hidden symbols: each loaded copy uses its own functions and variables, also if the process has
 # others of the same name.
@@ -25,6 +26,7 @@ RUN = "harness_run"
 SOURCE = """\
 #include "{source}"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -42,6 +44,18 @@ inline int64_t now_ns() {{
 
 // The buffers among the arguments; the others are scalars.
 constexpr bool is_buffer[] = {{{is_buffer}}};
+// Bytes of the largest element of each buffer; 0 for a scalar.
+constexpr size_t element_bytes[] = {{{element_bytes}}};
+
+// Other types, such as vectors, may be views of several elements.
+template <typename P>
+constexpr bool fits(size_t bytes) {{
+  using Element = std::remove_cv_t<std::remove_pointer_t<P>>;
+  if constexpr (std::is_pointer_v<P> && std::is_arithmetic_v<Element>)
+    return sizeof(Element) <= bytes;
+  else
+    return true;
+}}
 
 template <typename P>
 P argument(int64_t value) {{
@@ -58,6 +72,8 @@ void call(R (*kernel)(P...), const int64_t *values, const int64_t *strides, int6
   static_assert(((std::is_pointer_v<P> == is_buffer[I]) && ...),
                 "{name}: its declaration has the arguments {names}: "
                 "buffers are pointers and scalars are numbers");
+  static_assert((fits<P>(element_bytes[I]) && ...),
+                "{name}: a pointer is to larger elements than its declaration has ({sizes})");
   kernel(argument<P>(values[I] + tile * strides[I])...);
 }}
 
@@ -136,13 +152,16 @@ def compile_kernel(spec: KernelSpec, source: Path, compiler: Compiler, flags: st
     # Files included by the source may change too, so the text of the source would not be enough.
     name, used = spec.name, [each for each in spec.arguments if not isinstance(each, Unused)]
     is_scalar = [isinstance(each, Scalar) for each in used]
+    buffers = [each for each in used if isinstance(each, Buffer)]
     text = SOURCE.format(
         source=source,
         name=name.replace("-", "_"),
         count=len(used),
         declared="buffers and scalars" if any(is_scalar) else "buffers",
         is_buffer=", ".join("false" if each else "true" for each in is_scalar),
+        element_bytes=", ".join(str(_element_bytes(each)) for each in used),
         names=", ".join(each.name for each in used),
+        sizes=", ".join(f"{each.name}: {_element_bytes(each)} B" for each in buffers),
     )
     command = [compiler.path, *flags.split(), *FIXED]
     folder = cache_folder()
@@ -161,6 +180,12 @@ def compile_kernel(spec: KernelSpec, source: Path, compiler: Compiler, flags: st
         except OSError as error:
             raise _not_written(folder, error) from error
     return path
+
+
+def _element_bytes(argument: Argument) -> int:
+    """Bytes of the largest element of a buffer; 0 for other arguments."""
+    parts = argument.parts if isinstance(argument, Buffer) else ()
+    return max((size_bytes(part.dtype, 1) for part in parts), default=0)
 
 
 def _run(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:

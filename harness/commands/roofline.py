@@ -16,6 +16,7 @@ from harness.commands.terminal import say, show
 from harness.config.compose import load
 from harness.config.device import Simulator
 from harness.config.presets import kernels, presets
+from harness.config.workload import Accounting
 from harness.errors import RequestError, nearest
 from harness.kernel import load_kernel
 from harness.kernel.folders import looking_in
@@ -83,7 +84,10 @@ def _compare(options: Namespace) -> int:
             )
     if not any(each.startswith("device=") for each in overrides):
         overrides = [DEVICE, *overrides]
-    config = load("tracking=off", *overrides)
+    # Keys of a workload may fit only the named one.
+    workloads = {each.name for each in presets("workload")}
+    first = [f"workload={each}" for each in names if each in workloads and not Path(each).exists()]
+    config = load("tracking=off", *overrides, *first[:1])
     device, columns = config.device, config.strategy.columns
     if not isinstance(device, Simulator):
         raise RequestError(
@@ -122,11 +126,13 @@ def _named(name: str, device: Simulator, columns: int, overrides: Sequence[str])
     workloads = [each.name for each in presets("workload")]
     if name in workloads:
         config = load("tracking=off", *overrides, f"workload={name}")
+        # A chain may have a kernel twice.
         found = [
-            kernel_point(device, load_kernel(each), columns)
-            for each in dict.fromkeys(config.workload.kernels)
+            kernel_point(device, load_kernel(each), columns) for each in config.workload.kernels
         ]
-        return [*found, chain_point(name, found)] if len(found) > 1 else found
+        # With full accounting, no tile passes through all kernels.
+        is_chain = config.workload.accounting is Accounting.guide and len(found) > 1
+        return [*found, chain_point(name, found)] if is_chain else found
     names = [each.name for each in kernels()]
     if name not in names:
         choices = dict.fromkeys([*names, *workloads])

@@ -47,6 +47,19 @@ def test_kernels_workloads_and_runs(capfd: pytest.CaptureFixture[str]) -> None:
     assert (kernel["ops"], kernel["time_ns"]) == (11_264, 8000)
 
 
+def test_a_workload_of_ones_own_and_an_encoder(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("conf/workload").mkdir(parents=True)
+    Path("conf/workload/twice.yaml").write_text("chain: [gelu, gelu]\n")
+    one, both = rows(capfd, "twice")
+    assert (both["ops"], both["time_ns"]) == (2 * 11_264, 2 * 8000)
+    assert one["time_ns"] == 8000
+    encoder = rows(capfd, "whisper_tiny", "workload.accounting=full", "workload.matmul=matmul_64")
+    names = ["matmul_64", "attention", "layernorm", "gelu"]
+    assert [(each["kind"], each["name"]) for each in encoder] == [
+        ("kernel", each) for each in names
+    ]
+
+
 def test_runs_without_a_point_are_left_out(capfd, monkeypatch) -> None:
     right = record_of_run("workload=gelu", "strategy=pooled", "verify=off")
     failed = replace(right, verdict=Verdict.FAILED)

@@ -176,7 +176,10 @@ class Checker:
                 values = self._values(part, int(difference.at[0]), got, right)
                 largest, outside = float(difference.largest[0]), float(difference.outside[0])
                 return f"{start}{values} ({self._tolerance.place(largest, outside)})"
-        return f"{start}bytes differ"
+        return (
+            f"{start}only the bits of NaN, or of the padding of an odd number of int4, differ; "
+            "a tolerance of {kind: absolute, limit: 0} allows that"
+        )
 
     def _values(self, part: Part, at: int, got: Array, right: Array) -> str:
         values = got.reshape(-1)[at], right.reshape(-1)[at]

@@ -204,6 +204,24 @@ def test_a_pipeline_warns_of_outputs_without_a_meaning(kernels: None) -> None:
     assert (outputs[0] != outputs[1]).any()
 
 
+@pytest.mark.parametrize("limit", [None, 0])
+def test_nan_with_other_bits(limit: float | None) -> None:
+    """On x86, 0/0 has the sign bit; numpy's own NaN does not have it."""
+    buffers = (
+        Buffer("in", (Part("x", (2,), "float32"),)),
+        Buffer("out", (Part("y", (2,), "float32"),), Direction.OUT),
+    )
+    tolerance = Tolerance() if limit is None else Tolerance("absolute", limit, "NaN")
+    spec = KernelSpec("nan", buffers, reference=lambda x: x, tolerance=tolerance)
+    expected, got = np.array([[0x7FC00000, 0]], "u4"), np.array([[0xFFC00000, 0]], "u4")
+    checker = Checker(Tiles(Chain((spec,)), (expected.view(np.uint8),), 0.0, 0))
+    checker(0, got.view(np.uint8))
+    assert checker.mismatches == (limit is None)
+    if limit is None:
+        assert checker.first_mismatch.startswith("tile 0: only the bits of NaN, or of the padding")
+        assert checker.first_mismatch.endswith("{kind: absolute, limit: 0} allows that")
+
+
 def test_tiles_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_large(*_: object, **__: object) -> Tiles:
         raise MemoryError("Unable to allocate 8 GiB")

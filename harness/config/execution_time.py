@@ -47,7 +47,8 @@ def gemm_of(device: Simulator, cost: GemmCost, kernel: str) -> Gemm:
     if rates is None or not rates.mac_per_ns:
         raise RequestError(
             f"kernel {kernel}: the profile has no times of products of {cost.dtype} "
-            f"(device.gemm_<type>: {', '.join(models)}); give device.exec_ns.{kernel}=<nanoseconds>"
+            f"(device.gemm_<type>: {', '.join(models)}); give "
+            f"+device.exec_ns.{kernel}=<nanoseconds>"
         )
     return rates
 
@@ -58,7 +59,7 @@ def ops_per_us(device: Simulator, dtype: str, kernel: str) -> int:
         known = ", ".join(device.core_macs) or "none"
         raise RequestError(
             f"kernel {kernel}: the profile has no peak for {dtype} (device.core_macs: {known}); "
-            f"give device.exec_ns.{kernel}=<nanoseconds>"
+            f"give +device.exec_ns.{kernel}=<nanoseconds>"
         )
     return 2 * device.core_macs[dtype] * device.mhz
 

@@ -174,10 +174,12 @@ def _reference_outputs(spec: KernelSpec, inputs: tuple[Bytes, ...]) -> Bytes:
 
 def reference_failure(spec: KernelSpec, error: BaseException) -> RequestError:
     """The error of a user whose reference raises `error`."""
+    parts = len(spec.output.parts)
+    returned = "one" if parts == 1 else f"a tuple of {parts}"
     return RequestError(
         f"kernel {spec.name}: its reference fails ({one_line(error)}{_place(spec, error)}); "
-        "it takes the input parts as read-only arrays (tiles, *shape) and returns one "
-        "(tiles, *shape)"
+        "it takes the input parts as read-only arrays (tiles, *shape) and returns "
+        f"{returned} (tiles, *shape)"
     )
 
 

@@ -26,6 +26,12 @@ class Arithmetic:
         self._spec = spec
         self._outputs: dict[tuple[bytes, ...], bytes] = {}
 
+    @property
+    def high_byte(self) -> int:
+        """Index of the byte with the highest bits of the first element of the output."""
+        # Little-endian: its last byte has the sign, and of a float the exponent.
+        return array_dtype(self._spec.output.parts[0].dtype).itemsize - 1
+
     def output_of(self, inputs: tuple[bytes, ...]) -> bytes:
         """The content of the output buffer for that of each input buffer, of one tile.
 

@@ -263,7 +263,11 @@ class Launch:
         return tuple(view.tobytes() for view in self._inputs)
 
     def finish_corrupt(self) -> None:
-        """Apply the end of an execution with a fault: one bit of its first output is flipped."""
+        """Apply the end of an execution with a fault: one bit of its first output is flipped.
+
+        It is a high bit of the first element (of int4: the second), which changes the value by more
+        than rounding does: a tolerance must not hide the fault.
+        """
         self.finish()
         memory, (low, _) = self._written[0]
-        memory.device[low] ^= 1
+        memory.device[low + self._arithmetic.high_byte] ^= 0x40

@@ -156,4 +156,4 @@ def test_a_time_that_no_profile_gives(cost, text: str) -> None:
     with pytest.raises(RequestError) as raised:
         exec_ns_of(profile(), replace(ADD, cost=cost))
     assert text in str(raised.value)
-    assert "device.exec_ns.add=<nanoseconds>" in str(raised.value)
+    assert " +device.exec_ns.add=<nanoseconds>" in str(raised.value)

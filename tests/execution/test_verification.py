@@ -268,6 +268,13 @@ def test_several_outputs_without_a_reference(kernels: None) -> None:
     assert wrong.verdict.value == "WRONG"
 
 
+def test_a_tolerance_does_not_hide_a_corrupt_execution(kernels: None) -> None:
+    """A low bit of a float would be within each tolerance."""
+    record = run("near", "device.faults.corrupt=[14]")
+    assert record.verdict.value == "WRONG"
+    assert "out[0, 0] is " in record.reason
+
+
 def test_a_corrupt_execution_is_caught_without_a_reference(kernels: None) -> None:
     """Executions 0 and 1 to 11 are the first one and the serial pass."""
     record = run("alone", "verify=device", "device.faults.corrupt=[14]")

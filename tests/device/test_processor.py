@@ -99,6 +99,19 @@ def test_buffers_begin_on_cache_lines_and_each_tile_too() -> None:
     of_kernel.close()
 
 
+def test_a_reference_cannot_change_its_inputs() -> None:
+    def changing(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        left += right
+        return left
+
+    of_kernel, submission = opened(numpy_backend(), replace(ADD, reference=changing))
+    submission.stage(make_tiles(ADD, 1).batches(1)(0))
+    submission.launch()
+    with pytest.raises(DeviceError, match=r"the kernel failed .ValueError: .*read-only"):
+        submission.wait(1)
+    of_kernel.close()
+
+
 def test_a_kernel_of_two_inputs() -> None:
     backend, tiles = numpy_backend(), make_tiles(SUB, 5)
     executor = Executor([backend.open_session(SUB, 1, PATIENCE_MS)], Strategy(batch=2, depth=2), 5)

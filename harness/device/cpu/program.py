@@ -59,7 +59,9 @@ class ReferenceProgram:
         for device, buffer in zip(buffers, spec.buffers, strict=True):
             data = device[:, : buffer.size_bytes]
             if buffer.is_input:
-                inputs.append(data)
+                # A reference that changes its inputs would change constants that stay here.
+                inputs.append(data.view())
+                inputs[-1].flags.writeable = False
             if buffer.is_output:
                 outputs.append(data)
 

@@ -92,6 +92,16 @@ def kernel_of_run(name: str, hashes: Mapping[str, str]) -> KernelSpec:
     return spec
 
 
+def are_unchanged(names: Iterable[str], hashes: Mapping[str, str]) -> bool:
+    """Whether the kernels of a stored run are those of now; as `kernel_of_run`."""
+    try:
+        for name in names:
+            kernel_of_run(name, hashes)
+    except RequestError:
+        return False
+    return True
+
+
 def own_kernels(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """What decides the results of the user's kernels: `kernel_hash`, and a hash of their files."""
     own = dict[str, list[str]]()

@@ -11,6 +11,7 @@ from harness.errors import RequestError
 from harness.execution.predict import predicted_ns
 from harness.results.memory_bound import has_shared_memory
 from harness.results.record import Record
+from harness.results.run_key import are_unchanged
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,16 @@ class MemoryCost:
 
 
 def memory_cost_of(record: Record) -> MemoryCost | None:
-    """None if the device has no shared memory, or the model does not cover the run."""
+    """None if the device has no shared memory, the model does not cover the run, or a kernel has
+    changed since.
+    """
     if not record.ok or not has_shared_memory(record):
         return None
     try:
         config = config_of(record.config, record.knobs)
         if not isinstance(config.device, Simulator):
+            return None
+        if not are_unchanged(config.workload.kernels, record.kernel_hashes):
             return None
         own_ns = predicted_ns(config)
         free = replace(config, device=replace(config.device, memory=SharedMemory()))
@@ -41,5 +46,5 @@ def memory_cost_of(record: Record) -> MemoryCost | None:
         lost, is_serial = 1 - predicted_ns(free) / own_ns, serial.strategy == config.strategy
         return MemoryCost(lost, None if is_serial else 1 - own_ns / predicted_ns(serial))
     except RequestError:
-        # A record of an earlier version, or of a kernel that no longer exists.
+        # A record of an earlier version.
         return None

@@ -26,6 +26,7 @@ from harness.measure.pass_bound import pass_bound_ns
 from harness.measure.pass_model import PassModel, Station
 from harness.measure.totals import Totals
 from harness.results.record import Record
+from harness.results.run_key import are_unchanged
 
 KNOBS = ("depth", "batch", "columns")
 """Knobs of the strategy that have a curve."""
@@ -144,7 +145,9 @@ def variants_of(record: Record) -> Variants | None:
         return None
     try:
         config = config_of(record.config, record.knobs)
-        return _by_profile(config) or _by_stages(config, record.totals)
+        # The times of a profile are those of the kernels of now.
+        current = are_unchanged(config.workload.kernels, record.kernel_hashes)
+        return (_by_profile(config) if current else None) or _by_stages(config, record.totals)
     except RequestError:
         # A record of an earlier version, or of a kernel that no longer exists.
         return None

@@ -18,7 +18,8 @@ from harness.report.tables import Sheet
 from harness.report.time_spent import sentence
 from harness.results.record import Record
 from harness.results.rtf_gap import bound_by
-from harness.study.payoff import payoffs_of
+from harness.study.memory_cost import memory_cost_of
+from harness.study.payoff import payoffs_of, variants_of
 from harness.tracking.notes import run_note
 
 IDLE = "the column is idle for 0.30 ms (30.0%), mostly"
@@ -300,3 +301,14 @@ def test_what_the_memory_costs(overrides: list[str], limit: str, text: str | Non
     line = sentence(record)
     assert line is not None
     assert line.endswith(f"; {text}") if text else "memory" not in line
+    changed = replace(record, kernel_hashes={"gelu": "another"})
+    assert (memory_cost_of(record) is None, memory_cost_of(changed)) == (False, None)
+
+
+def test_advice_does_not_come_from_the_profile_if_a_kernel_has_changed() -> None:
+    record = record_of_run("strategy=pooled", "workload=gelu", "verify=off")
+    variants = [
+        variants_of(record),
+        variants_of(replace(record, kernel_hashes={"gelu": "another"})),
+    ]
+    assert [each and each.by_stages for each in variants] == [False, True]

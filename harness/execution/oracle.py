@@ -17,6 +17,7 @@ from harness.execution.verify import Expected, is_exact
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, KernelSpec
+from harness.kernel.difference import FLOATS
 
 SERIAL = Strategy(buffers=Buffers.per_tile)
 """The serial pass: new bos for every tile, one in flight, one column."""
@@ -131,14 +132,14 @@ def without_arithmetic(specs: Sequence[KernelSpec], device: Device) -> list[str]
 
 
 def blind_spots(expected: Expected, between: int, tiles: int, period: int) -> list[str]:
-    """Stale outputs that the comparison cannot detect: a line for each kernel that has some.
+    """What the comparison cannot detect: a line for each kernel with stale or only NaN outputs.
 
     between: tiles from one use of a slot to the next. tiles: of the pass. period: distinct ones.
     """
+    lines = _only_nan(expected, period)
     # `make_tiles` reports that all tiles are the same.
     if period == 1:
-        return []
-    lines = []
+        return lines
     for index, spec in enumerate(expected.chain.kernels):
         count = min(tiles - between, period)
         alike = _alike(expected, index, between, count) if count > 0 else 0
@@ -147,6 +148,27 @@ def blind_spots(expected: Expected, between: int, tiles: int, period: int) -> li
             lines.append(
                 f"{spec.name}: {alike} of {count} outputs equal that of {between} tiles "
                 f"earlier{allowed}: if one is left over from that tile, this run does not show it"
+            )
+    return lines
+
+
+def _only_nan(expected: Expected, period: int) -> list[str]:
+    """A line for each kernel with outputs that are NaN in each element of each tile."""
+    lines = []
+    for index, spec in enumerate(expected.chain.kernels):
+        names = {part.name for part in spec.output.parts if part.dtype in FLOATS}
+        at_once = max(1, PIECE_BYTES // spec.output.size_bytes)
+        first = 0
+        while names and first < period:
+            outputs = expected.expect(first, min(at_once, period - first), index)
+            for part, each in zip(spec.output.parts, spec.output.unpack(outputs), strict=True):
+                if not (each != each).all():
+                    names.discard(part.name)
+            first += at_once
+        if names:
+            lines.append(
+                f"{spec.name}: each expected value of {' and '.join(sorted(names))} is NaN: this "
+                "run shows only that the kernel returns NaN too"
             )
     return lines
 

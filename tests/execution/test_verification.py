@@ -65,6 +65,7 @@ KERNELS = {
     "far": 'kernel("far", reference=quarter, tolerance=Tolerance("absolute", 0.01, "test"))',
     "flat": 'kernel("flat", reference=quarter, tolerance=Tolerance("absolute", 1e3, "test"))',
     "sign": 'kernel("sign", "int8", reference=lambda x: np.ones_like(x))',
+    "void": 'kernel("void", reference=lambda x: np.full(x.shape, np.nan, np.float32))',
     "alone": 'kernel("alone")',
     "bytes": 'kernel("bytes", "int8")',
     "pair": """KernelSpec("pair", (
@@ -266,6 +267,16 @@ def test_several_outputs_without_a_reference(kernels: None) -> None:
     assert record.verification.remarks == ()
     wrong = run("pair", "verify=all", "strategy=stacked", "device.faults.corrupt=[14]")
     assert wrong.verdict.value == "WRONG"
+
+
+def test_a_reference_that_returns_only_nan_is_reported(kernels: None) -> None:
+    record = run("void")
+    line = (
+        "void: each expected value of out is NaN: this run shows only that the kernel returns NaN "
+        "too"
+    )
+    assert (record.verdict.value, line in record.verification.remarks) == ("OK", True)
+    assert not any("NaN" in each for each in run("near").verification.remarks)
 
 
 def test_a_tolerance_does_not_hide_a_corrupt_execution(kernels: None) -> None:

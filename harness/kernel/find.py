@@ -135,10 +135,24 @@ def _located(name: str, root: Path | None) -> tuple[KernelSpec, Path]:
         problem = problem or RequestError(
             f"kernel {name}: no such variant of {path.parent.name}; {variants}"
         )
+    if unread := _unread(name, root):
+        raise RequestError(
+            f"kernel {name}: {unread} is not read; name it <name>.yaml, with letters, digits, - "
+            "and _, and no digit first"
+        )
     raise problem or RequestError(
         f"kernel {name}: no such kernel; {nearest(name, kernel_names(root))}; a new one is a file "
         f"{PRESETS}/{DECLARATIONS}/<name>.yaml, or a folder of that name with a {SPEC_FILE}"
     )
+
+
+def _unread(name: str, root: Path | None) -> Path | None:
+    """A file that seems to declare this kernel, and is not read because of its name."""
+    for place in _places(root):
+        for path in sorted((place.conf / DECLARATIONS).glob("*.y*ml")):
+            if path.name == f"{name}.yml" or (path.stem == name and not NAME.fullmatch(name)):
+                return path
+    return None
 
 
 def _places(root: Path | None) -> tuple[Place, ...]:

@@ -221,6 +221,15 @@ def test_a_wrong_declaration_runs_nothing(folder: Path, capfd: pytest.CaptureFix
     assert "did you mean out? Allowed: constant, in, inout, out, scalar, unused" in line
 
 
+@pytest.mark.parametrize("file", ["2fast.yaml", "half.way.yaml", "other.yml"])
+def test_a_file_whose_name_is_no_kernels(
+    folder: Path, capfd: pytest.CaptureFixture[str], file: str
+) -> None:
+    (folder / "conf" / "kernel" / file).write_text(DECLARATION)
+    line = refused(capfd, f"workload.kernel={Path(file).stem}")
+    assert f"/{file} is not read; name it <name>.yaml, with letters, digits, - and _" in line
+
+
 def test_a_kernel_is_no_option_of_a_group(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     line = refused(capfd, "kernel=halve")
     assert "kernel=halve: not a group of options; give workload.kernel=halve" in line

@@ -18,6 +18,7 @@ from harness.config.phase import Phase
 from harness.config.schema import Config, Measure, Tracking
 from harness.config.strategy import Strategy
 from harness.config.workload_keys import WORKLOAD_KEYS
+from harness.kernel.folders import DECLARATIONS
 
 pytestmark = pytest.mark.slow
 
@@ -62,8 +63,10 @@ def fields() -> list[tuple[str, str]]:
 
 
 def options() -> list[tuple[str, str]]:
+    # `kernel=` is refused with a message of its own: declarations are no options.
     files = sorted(conf_dir().glob("*/*.yaml"))
-    return [(path.parent.name, path.stem) for path in files if path.parent.name != "hydra"]
+    others = ("hydra", DECLARATIONS)
+    return [(path.parent.name, path.stem) for path in files if path.parent.name not in others]
 
 
 @pytest.mark.parametrize(("prefix", "name"), fields(), ids=lambda text: text or "top")

@@ -182,7 +182,7 @@ def test_misspelt_option(refused: Refused, group: str, option: str) -> None:
         ("workload.range=[0,1]", ["belongs to random tiles", "add workload.source=random"]),
         ("workload.distribution=nomal", ["did you mean normal?", "Allowed: normal, uniform"]),
         ("workload.constants=w.npy", ["give the path of an .npz or .safetensors file"]),
-        ("workload.constants=w.npz", ["no such file", ".npy, .npz or .safetensors file"]),
+        ("workload.constants=w.npz", ["no such file", "the path of an .npz or .safetensors file"]),
         ("workload.source=x.npz", ["no such file", ".npy, .npz or .safetensors file"]),
         ("workload.source=zeroes", ["give speech, random, zeros, an audio file"]),
         ("workload.tiles=1e3", ["workload.tiles=1e3: not allowed; give a whole number, such as 1"]),

@@ -25,7 +25,7 @@ def attach_timelines(runs: Sequence[Run], drawn: Iterable[Path]) -> tuple[list[s
     pictures = {each.parent: each for each in drawn if each.name == TIMELINE_NAME}
     stores: dict[Tracking, dict[Path, Path]] = {}
     for record, folder in runs:
-        if folder in pictures and (tracking := local_store_of(record.config["tracking"])):
+        if folder in pictures and (tracking := local_store_of(record.config.get("tracking", {}))):
             stores.setdefault(tracking, {})[folder] = pictures[folder]
     added, failed = list[str](), list[str]()
     for tracking, by_folder in stores.items():
@@ -50,7 +50,8 @@ def local_store_of(group: Mapping[str, Any]) -> Tracking | None:
     is_local = group.get("kind") == TrackingKind.local.value and uri.startswith(SQLITE)
     if not is_local or not Path(uri.removeprefix(SQLITE)).is_file():
         return None
-    names = ("backend", "artifacts", "experiment")
+    # A record of an earlier version has no backend.
+    names = {"backend", "artifacts", "experiment"} & group.keys()
     return Tracking(TrackingKind.local, uri=uri, **{name: group[name] for name in names})
 
 

@@ -17,6 +17,7 @@ from support.process import TESTS, Done, Shell, in_process, wait_for
 from support.store import filed, import_mlflow, runs_of
 
 from harness.commands import draw_process
+from harness.commands.attach_pictures import local_store_of
 from harness.commands.draw_process import Drawing
 from harness.commands.launchers import measures_real_time
 from harness.commands.main import dispatch
@@ -340,3 +341,15 @@ def test_pictures_of_runs_that_no_local_store_has_stay_in_their_folders(
 
 def fail_to_store(*_: Any, **__: Any) -> Any:
     raise TrackingError("no room")
+
+
+def test_the_store_of_a_record_of_an_earlier_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    group = {"kind": "local", "uri": "sqlite:///a.db", "artifacts": "a", "experiment": "mine"}
+    assert local_store_of(group) is None
+    Path("a.db").touch()
+    store = local_store_of(group)
+    assert store
+    assert (store.backend, store.experiment) == ("mlflow", "mine")

@@ -75,7 +75,8 @@ def kernel_hashes(config: Mapping[str, Any]) -> dict[str, str]:
     """`kernel_hash` of each kernel of a resolved configuration that can be loaded, by name."""
     hashes = dict[str, str]()
     for name in dict.fromkeys(_kernels_of(config)):
-        with suppress(RequestError):
+        # A file that cannot be read must not cost the record.
+        with suppress(RequestError, OSError):
             hashes[name] = kernel_hash(name)
     return hashes
 

@@ -198,11 +198,13 @@ class run(PybindObject):
         launch = self._launch
         machine = launch.machine
         now_ns = machine.clock.now_ns
-        if launch.visible_ns > now_ns or launch.member_state is _NEW:
+        if launch.visible_ns > now_ns:
             if machine.looks_cost_time:
                 if launch.polled_ns == now_ns:
                     machine.clock.now_ns += machine.profile.poll_ns
                 launch.polled_ns = machine.clock.now_ns
+            return _NEW
+        if launch.member_state is _NEW:
             return _NEW
         if launch.unseen:
             if launch.final is not _COMPLETED:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -157,7 +157,8 @@ def test_a_signal_does_not_end_the_wait_for_a_runlist() -> None:
 
     class List:
         def wait(self) -> None:
-            os.kill(os.getpid(), signal.SIGUSR1)
+            # To this thread: another one would take a signal of the process.
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
             assert not handled, "XRT would report that the list has failed"
 
     before = signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(number))

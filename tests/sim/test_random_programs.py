@@ -307,6 +307,11 @@ HANG = Faults(hang=[0])
             id="no_resume_just_after_a_context_that_was_closed",
         ),
         pytest.param(
+            [Step("open"), Step("execute", 0, 0, 1), Step("look")],
+            {"launch_ns": 0, "completion_ns": 0, "exec_ns": {"add": 0}},
+            id="look_at_a_run_of_a_list_that_has_ended",
+        ),
+        pytest.param(
             [Step("open"), Step("start"), Step("wait"), Step("start")],
             {
                 "device_open_ns": 0,

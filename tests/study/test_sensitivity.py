@@ -246,6 +246,8 @@ def test_all_of_them_can_be_varied(ask: Ask) -> None:
     named = set(re.findall(r"[a-z_.0-9]+", said.out))
     # Groups of numbers with one source, and some of their numbers.
     groups = {"clock_mhz", "noise", "core_macs", "gemm_int8", "gemm_bfloat16", "memory"}
+    # No numbers.
+    groups |= {"timed_waits", "spoils_failed"}
     entries = {f"clock_mhz.{mode}" for mode in ("default", "turbo")} | {"noise.tight_pct"}
     entries |= {"core_macs.int8", "gemm_int8.call_ns", "memory.array_ns_per_mib"}
     assert entries | set(SHIPPED) - groups <= named
@@ -318,7 +320,7 @@ def test_strategies_that_are_the_same(ask: Ask) -> None:
         (["--strategies", "pooled"], "--strategies=pooled: nothing to compare"),
         (["--strategies", "pooled,bacth"], "strategy=bacth: no such option; did you mean batch?"),
         (["strategy=pooled"], "strategy=pooled: several are compared; name them with --strategies"),
-        (["--al"], "--al: no such flag; did you mean --all? Allowed: --all, --csv, "),
+        (["--al"], "--al: no such flag; did you mean --all? Allowed: --all, --config-dir, "),
         (["--strategies"], "--strategies: no value; write --strategies <value>"),
         (["device.lunch_ns=3"], "device.lunch_ns=3: unknown key; did you mean device.launch_ns=3?"),
         (["device.launch_ns=-1"], "device.launch_ns=-1: out of range"),

@@ -955,6 +955,28 @@ def test_a_real_xclbin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert end - start == 7_000
 
 
+@pytest.mark.parametrize("xclbins", [{}, {"*aie.xclbin": "attention"}])
+def test_numbers_for_bos_that_a_kernel_does_not_use(xclbins: dict[str, str]) -> None:
+    """XRT copies them into the packet; mlir-aie's products of matrices pass them."""
+    machine = Machine(Simulator(xclbins=xclbins, exec_ns={"attention": 9_000}), {})
+    plug(machine)
+    context = pyxrt.hw_context(pyxrt.device(0), pyxrt.xclbin(str(DATA / XCLBIN)))
+    kernel = pyxrt.kernel(context, "MLIR_AIE")
+    code = pyxrt.bo(pyxrt.device(0), 64, pyxrt.bo.cacheable, kernel.group_id(1))
+    bos = [
+        pyxrt.bo(pyxrt.device(0), 12288, pyxrt.bo.host_only, kernel.group_id(index))
+        for index in (3, 4)
+    ]
+    run = pyxrt.run(kernel)
+    for index, value in enumerate((3, code, 64, *bos, 0, 0, 0)):
+        run.set_arg(index, value)
+    run.start()
+    run.wait()
+    bos[1].sync(FROM_DEVICE)
+    assert machine.sanitizer
+    assert machine.sanitizer.take() == []
+
+
 def test_a_real_xclbin_with_a_pattern() -> None:
     machine = Machine(
         Simulator(xclbins={"*aie.xclbin": "attention"}, exec_ns={"attention": 9_000}), {}

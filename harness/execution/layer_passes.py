@@ -9,23 +9,25 @@ import numpy as np
 
 from harness.config.schema import Config
 from harness.device.backend import Backend
-from harness.execution.encoder_passes import EncoderPass
+from harness.execution.encoder_passes import MOST_SHOWN, EncoderPass
 from harness.execution.session_pool import SessionPool
 from harness.execution.tile_passes import Share, Step
 from harness.execution.verify import Checker, Comparison, OutputCopies, Result
 from harness.inputs.chain import Chain
 from harness.inputs.tiles import Tiles
 from harness.kernel import Bytes, Int8
-from harness.measure.totals import Totals, totals_of
+from harness.measure.joined import first_calls
+from harness.measure.timeline import Timeline
+from harness.measure.totals import totals_of
 from harness.models.layer import LayerData, layer_operations
 from harness.models.layer_reference import layer_reference
 from harness.models.tiling import Tiling
 from harness.models.whisper import Encoder
 
-RunTiles = Callable[[Tiles, int, Checker], tuple[Totals, Bytes]]
+RunTiles = Callable[[Tiles, int, Checker], tuple[Timeline, Bytes]]
 """run(tiles, calls, checker): runs and checks the calls of an operation.
 
-Returns their totals and their outputs, (calls, size_bytes) uint8.
+Returns their timeline and their outputs, (calls, size_bytes) uint8.
 """
 
 
@@ -85,7 +87,7 @@ class LayerPasses:
         calls = sum(operation.calls for operation in self._operations)
         done = 0
 
-        def run_poisoned(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
+        def run_poisoned(tiles: Tiles, count: int, checker: Checker) -> tuple[Timeline, Bytes]:
             nonlocal done
             copies = OutputCopies(tiles, count)
 
@@ -97,7 +99,7 @@ class LayerPasses:
             marks = self._pool.executor(tiles.spec, count).run(tiles, sink, checker.poison)
             done += count
             progress(done / calls)
-            return totals_of(marks.timeline()), copies.outputs
+            return marks.timeline(), copies.outputs
 
         return self._run_operations(run_poisoned)[1]
 
@@ -109,12 +111,12 @@ class LayerPasses:
         # Without real outputs the next operation would have no inputs.
         assert check
 
-        def run_timed(tiles: Tiles, count: int, checker: Checker) -> tuple[Totals, Bytes]:
+        def run_timed(tiles: Tiles, count: int, checker: Checker) -> tuple[Timeline, Bytes]:
             executor, copies = self._pool.executor(tiles.spec, count), OutputCopies(tiles, count)
             executor.poison(checker.poison)
-            totals = totals_of(executor.run(tiles, copies).timeline())
+            timeline = executor.run(tiles, copies).timeline()
             copies.feed(checker)
-            return totals, copies.outputs
+            return timeline, copies.outputs
 
         result, comparisons = self._run_operations(run_timed)
         return result, lambda: comparisons
@@ -125,6 +127,7 @@ class LayerPasses:
         run: runs the operations of the device; those of the host run here.
         """
         data, steps, comparisons = self._begin(), list[Step](), list[Comparison]()
+        shown = list[tuple[str, Timeline]]()
         open_ns = self._pool.open_ns
         for operation in self._operations:
             if not operation.kernel:
@@ -133,12 +136,14 @@ class LayerPasses:
             tiles = Tiles(Chain((self._specs[operation.kernel],)), data.stage(operation), 0.0, 0)
             checker = Checker(tiles, operation=str(operation))
             comparisons.append(checker)
-            totals, outputs = run(tiles, operation.calls, checker)
-            steps.append(Step(operation, operation.calls, totals))
+            timeline, outputs = run(tiles, operation.calls, checker)
+            steps.append(Step(operation, operation.calls, totals_of(timeline)))
+            shown.append((str(operation), first_calls(timeline, MOST_SHOWN)))
             data.take(operation, outputs)
         # The calls may all be right and the layer wrong, if arrays were cut or gathered wrongly.
         comparisons.append(check_result(data.result, self._expected))
-        return EncoderPass(tuple(steps), self._pool.open_ns - open_ns), comparisons
+        result = EncoderPass(tuple(steps), self._pool.open_ns - open_ns, tuple(shown))
+        return result, comparisons
 
     def run_one_input(self) -> None:
         """None: each input is the result of the operation before."""

@@ -16,6 +16,7 @@ from harness.config.compose import load
 from harness.config.device import Faults, Simulator
 from harness.device.open import open_backend
 from harness.device.xrt.backend import XrtBackend
+from harness.execution.encoder_passes import MOST_SHOWN
 from harness.execution.layer_passes import LayerPasses
 from harness.inputs.generate import make_activations
 from harness.models.tiling import load_tiling
@@ -57,6 +58,12 @@ def test_whatever_the_strategy_the_layer_is_right(overrides: list[str]) -> None:
     assert {step.operation.layer for step in made.steps} == {1}
     assert told == sorted(told)
     assert told[-1] == 1
+    timeline = made.timeline()
+    assert timeline
+    assert [part.name for part in timeline.parts] == [str(step.operation) for step in made.steps]
+    shown = [part.tile for part in timeline.parts] + [timeline.tiles]
+    for step, first, after in zip(made.steps, shown, shown[1:], strict=False):
+        assert min(MOST_SHOWN, step.run) <= after - first <= min(step.run, MOST_SHOWN + 5)
     passes.close()
     assert world.take_hazards
     assert world.take_hazards() == []

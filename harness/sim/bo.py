@@ -154,8 +154,7 @@ class bo(PybindObject):
                 span = begin, end
                 sanitizer.log.add(Kind.STRIDED_WRITE, None, window.memory.name, span, None, "")
             window.memory.write_site = here(window.machine.clock.now_ns)
-        if window.memory.sync_copy is not None:
-            window.memory.rewritten += ((begin, end),)
+        window.memory.note_write(begin, end)
         window.memory.host[begin:end] = content
 
     def read(self, size: int, skip: int, /) -> NDArray[np.int8]:

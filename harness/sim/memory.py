@@ -111,6 +111,20 @@ class Memory:
         else:
             host[low:high] = sync_copy[low:high] = device[low:high]
 
+    def note_write(self, low: int, high: int) -> None:
+        """Note that `bo.write` wrote the bytes `low` to `high`, if the device has written before.
+
+        A range that touches the last one extends it: a program may write a bo in many pieces.
+        """
+        if self.sync_copy is None:
+            return
+        *earlier, last = self.rewritten or ((low, high),)
+        if low <= last[1] and last[0] <= high:
+            last = min(low, last[0]), max(high, last[1])
+            self.rewritten = (*earlier, last)
+        else:
+            self.rewritten += ((low, high),)
+
     def _write_back(self, low: int, high: int, sync_copy: bytearray) -> None:
         """Write what `bo.write` wrote in the lines `low` to `high` to the device."""
         left: list[tuple[int, int]] = []

@@ -136,6 +136,19 @@ def test_staging_over_an_unread_output_is_a_hazard(program: Program) -> None:
     assert program.read(program.total) == 21
 
 
+def test_a_write_in_many_pieces_is_noted_as_one(program: Program) -> None:
+    """Else every piece would make the next write and the sync longer."""
+    complete(program.run())
+    memory = program.total._range.memory
+    assert memory.sync_copy is not None
+    memory.rewritten = ()
+    content = bytes(memory.size)
+    for _ in range(2):
+        for at in range(memory.size):
+            program.total.write(content[at : at + 1], at)
+    assert memory.rewritten == ((0, memory.size),)
+
+
 def test_each_of_several_outputs_has_to_be_read(program: Program) -> None:
     run = program.run()
     program.stage(10)

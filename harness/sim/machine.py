@@ -14,14 +14,13 @@ from harness.sim.clock import DeadClock, SimClock, VirtualClock
 from harness.sim.contention import Contention
 from harness.sim.kernel_model import KernelModel
 from harness.sim.launch import NEVER_NS
-from harness.sim.memory import UNDEFINED, Memory
+from harness.sim.memory import PAGE_BYTES, UNDEFINED, Memory
 from harness.sim.noise import NoiseFactors
 from harness.sim.queue import NEVER_USED_NS, Context, Partition
 from harness.sim.sanitizer import Sanitizer
 from harness.units import BYTES_PER_MIB
 
 TRACE_FIELDS = ("is_load", "context", "column", "start_ns", "end_ns")
-PAGE_BYTES = 4096
 HIGHEST_HANDLE = (1 << 16) - 1
 HEAP_GRANULE_BYTES = 32 << 10
 """Granule of the device's heap: 2,043 bos of 4 KiB fit beside a context and its instructions."""

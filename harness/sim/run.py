@@ -22,7 +22,7 @@ from harness.sim.xclbin import uuid
 from harness.units import NS_PER_MS
 
 _NEW, _COMPLETED = ert_cmd_state.ERT_CMD_STATE_NEW, ert_cmd_state.ERT_CMD_STATE_COMPLETED
-_ABORT, _TIMEOUT = ert_cmd_state.ERT_CMD_STATE_ABORT, ert_cmd_state.ERT_CMD_STATE_TIMEOUT
+_TIMEOUT = ert_cmd_state.ERT_CMD_STATE_TIMEOUT
 _KERNEL_FORMS = (
     "pyxrt.kernel(device: pyxrt.device, uuid: pyxrt.uuid, name: str, "
     "mode: pyxrt.kernel.cu_access_mode)",

@@ -1,4 +1,4 @@
-"""A kernel in the user's folder, through the commands: what is said, and where it is found."""
+"""A kernel in the user's folder, through the commands: where it is found, and its messages."""
 
 from __future__ import annotations
 
